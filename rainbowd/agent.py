@@ -1,0 +1,152 @@
+"""The agent: nested nurseries and the wiring between the two flows, nothing else.
+
+What is opened first ends last::
+
+    reporting        the journal and status.json: outlives all that is told there
+    └ signals        a second TERM hurries whatever still goes on
+      └ lives        every generation; ends by reaping
+        ├ supervise  one deploy at a time
+        ├ intake     watch: the first to end
+        └ serve      listeners, then connections, for drain.stop at the most
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import __version__
+from rainbowd.deploy.snapshot import snapshot, timestamp
+from rainbowd.deploy.supervisor import Supervisor
+from rainbowd.deploy.watch import Trigger, watch
+from rainbowd.log import get_logger
+from rainbowd.proxy import Server, Settings
+from rainbowd.report.recorder import Recorder
+from rainbowd.roster import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from rainbowd.config import Config
+    from rainbowd.deploy.seam import World
+    from rainbowd.proxy import Listener
+
+_COUNTERS_SECONDS = 1.0
+"""How often ``status.json`` is written while only counters move."""
+
+log = get_logger()
+
+
+class Agent:
+    """One run of the agent.
+
+    Args:
+        config: as the file was at the start.
+        world: what the supervisor does to the machine.
+        listeners: open, with requests perhaps waiting in their queues.
+    """
+
+    def __init__(self, config: Config, world: World, listeners: Sequence[Listener]) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._state = "starting"
+        self._started_at = world.now()
+        self._stop = trio.Event()
+        self._intake = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._roster = Roster()
+        self._recorder = Recorder(config.state_dir)
+        self._server = Server(self._roster, settings(config))
+        self._supervisor = Supervisor(self._roster, self._recorder, world, config, self._on_switch)
+
+    async def run(self) -> None:
+        """Everything, from the first line of the journal to the last."""
+        async with trio.open_nursery() as reporting:
+            await reporting.start(self._recorder.run)
+            self._recorder.record("agent.started", version=__version__, pid=os.getpid(), listen=self._addresses())
+            try:
+                with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(self._obey, signals)
+                        await self._live()
+                        beside.cancel_scope.cancel()
+            finally:
+                self._recorder.record("agent.stopped")
+                self._publish()
+                reporting.cancel_scope.cancel()
+
+    async def _live(self) -> None:
+        """Deploy and serve until told to stop; then finish requests first, and generations behind them."""
+        async with trio.open_nursery() as lives:
+            self._roster.observe(self._publish)
+            lives.start_soon(self._supervisor.run, lives)
+            lives.start_soon(self._watch)
+            lives.start_soon(self._tell_counters)
+            self._supervisor.request(Trigger(kind="start", note=None, by=None, request=None))
+            with self._serving:
+                lives.start_soon(self._tell_ready)
+                await self._server.serve(self._listeners, self._stop, self._config.drain.stop)
+            lives.cancel_scope.cancel()
+
+    async def _watch(self) -> None:
+        with self._intake:
+            await watch(self._config.release, self._config.trigger_file, self._supervisor.request)
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        """HUP deploys; TERM or INT stops; a second one does not wait for anything but the reaping."""
+        async for signum in signals:
+            if signum == signal.SIGHUP:
+                self._supervisor.request(Trigger(kind="signal", note=None, by=None, request=None))
+            elif self._state != "stopping":
+                log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
+                self._state = "stopping"
+                self._intake.cancel()
+                self._supervisor.stop()
+                self._stop.set()
+                self._publish()
+            else:
+                log.warning("stopping at once", signal=signal.Signals(signum).name)
+                self._supervisor.hurry()
+                self._serving.cancel()
+
+    def _on_switch(self, config: Config) -> None:
+        self._server.settings = settings(config)
+
+    # --- what is told ---------------------------------------------------------------------------------------------
+
+    async def _tell_ready(self) -> None:
+        self._state = "ready"
+        log.info("ready", version=__version__, pid=os.getpid(), listen=self._addresses())
+        self._publish()
+
+    async def _tell_counters(self) -> None:
+        told = 0
+        while True:
+            await trio.sleep(_COUNTERS_SECONDS)
+            counters = sum(
+                g.requests + 31 * len(g.holders) + 37 * len(g.tunnels) for g in self._roster.generations.values()
+            )
+            if counters != told:
+                told = counters
+                self._publish()
+
+    def _addresses(self) -> list[str]:
+        return [listener.address for listener in self._listeners]
+
+    def _publish(self) -> None:
+        agent = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": timestamp(self._started_at),
+            "listen": self._addresses(),
+            "state": self._state,
+        }
+        self._recorder.publish(snapshot(agent, self._roster, self._supervisor))
+
+
+def settings(config: Config) -> Settings:
+    """What of the config the proxy serves by."""
+    return Settings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)

@@ -1,0 +1,105 @@
+"""argv -> exit status.  Commands talk to the agent through files; each imports what it needs, and nothing before."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd import __version__
+from rainbowd.errors import RainbowdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EPILOG = "Exit status: 0 done, 1 failed, 2 usage or config, 3 no agent is running for this config, 4 timed out."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words behind the program's name; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
+    if sys.platform != "linux":
+        print("rainbowd: runs on Linux only: it needs epoll, pidfds and /proc", file=sys.stderr)
+        return 2
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except RainbowdError as error:
+        for line in str(error).splitlines():
+            print(f"rainbowd: {line}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rainbowd",
+        description="Painless zero-downtime redeploys for simple apps. Without a command: the agent, in the foreground.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: rainbowd.json, else rainbow.conf.json")
+    parser.add_argument(
+        "--listen", action="append", metavar="ADDRESS", help="HOST:PORT or unix:PATH; overrides the file"
+    )
+    parser.add_argument(
+        "--log-level", choices=["debug", "info", "warning", "error"], metavar="LEVEL", help="overrides the file"
+    )
+    parser.set_defaults(run=_run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    with_config = argparse.ArgumentParser(add_help=False)
+    with_config.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="as above")
+
+    check = commands.add_parser(
+        "check", parents=[with_config], help="validate the config; say what would run, and who may deploy"
+    )
+    check.set_defaults(run=_check)
+
+    status = commands.add_parser("status", parents=[with_config], help="show the generations")
+    status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it")
+    status.set_defaults(run=_status)
+
+    proxy = commands.add_parser("proxy", help="the proxy alone, in front of an address that is not managed")
+    proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
+    proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
+    proxy.add_argument(
+        "--limit", action="append", default=[], metavar="NAME=VALUE", help="as in the config's limits; null is off"
+    )
+    proxy.set_defaults(run=_proxy)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rainbowd.cli.run import run
+
+    return run(options.config, options.listen, options.log_level)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rainbowd.cli.check import check
+
+    return check(options.config)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from rainbowd.cli.status import status
+
+    return status(options.config, as_json=options.as_json)
+
+
+def _proxy(options: argparse.Namespace) -> int:
+    from rainbowd.cli.proxy import proxy
+
+    return proxy(options.upstream, options.listen, options.limit)

@@ -1,0 +1,157 @@
+"""``rainbowd check``: what the config says, what would run, who may deploy, and what would fail at launch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.address import SOCKET_PATH_BYTES
+from rainbowd.config import cautions, deployers, load, plain, read_env_file, refuse_foreign_writers
+from rainbowd.errors import ConfigError, RainbowdError
+from rainbowd.locations import find_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.config import Config
+
+LONGEST_GENERATION = 99_999
+"""Numbers only grow; a socket path has to have room for them for years."""
+
+FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=[\w./:+-]*\s+)*(?:exec\s+)?([\w./+][\w./+-]*)(?=[\s;&|]|\Z)")
+"""The program of a shell's command, behind assignments and ``exec``, where it is plain."""
+
+
+def check(config_path: Path | None) -> int:
+    """Judge a config as the agent would, without starting anything.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        ConfigError: the config cannot be used, or what it says would fail at launch; every problem is told.
+    """
+    file = find_config(config_path)
+    if os.geteuid() == 0:
+        refuse_foreign_writers(file)
+    loaded = load(file)
+    config = loaded.config
+    for warning in (*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))):
+        print(f"rainbowd: warning: {warning}", file=sys.stderr)
+    _print_config(config)
+    problems = _problems(config)
+    if problems:
+        raise ConfigError(*(f"{file}: {problem}" for problem in problems))
+    return 0
+
+
+def _print_config(config: Config) -> None:
+    print(json.dumps(plain(config), indent=2))
+    print(f"\nrelease: {os.path.realpath(config.release)}")
+    print("may deploy:")
+    for way, who in deployers(config).items():
+        print(f"  {way}: {who}")
+
+
+def _problems(config: Config) -> list[str]:
+    """What would fail at launch."""
+    found = _judged("env_file", lambda: _app_environment(config))
+    found += _release_problems(config.release)
+    if not found:
+        found += _judged("run", lambda: _find_command(config))
+    if config.uses_socket:
+        return found + _socket_problems(config.state_dir)
+    return found + _judged("ports", lambda: _find_port(config))
+
+
+def _judged(key: str, attempt: Callable[[], object]) -> list[str]:
+    """What ``attempt`` fails with."""
+    try:
+        attempt()
+    except RainbowdError as error:
+        return [f"{key}: {line.removeprefix(f'{key}: ')}" for line in str(error).splitlines()]
+    return []
+
+
+def _app_environment(config: Config) -> dict[str, str]:
+    """The environment that commands are looked up in, as far as a config decides it."""
+    environment = {**os.environ, **config.env}
+    if config.env_file is None:
+        return environment
+    if os.geteuid() == 0:
+        refuse_foreign_writers(config.env_file)
+    return environment | read_env_file(config.env_file)
+
+
+def _release_problems(release: Path) -> list[str]:
+    expected = "expected a directory, or a symlink to one"
+    try:
+        directory = os.path.realpath(release, strict=True)
+    except OSError as error:
+        is_link = release.is_symlink()
+        found = f"a dangling link to {release.readlink()}" if is_link else f"no directory {release}"
+        return [f"release: found {found} ({error.strerror}); {expected}"]
+    if not Path(directory).is_dir():
+        return [f"release: found {directory}, which is no directory; {expected}"]
+    if not os.access(directory, os.X_OK):
+        return [f"release: found {directory}, which may not be entered; {expected}"]
+    return []
+
+
+def _find_command(config: Config) -> None:
+    """Look for the program that ``run`` names.
+
+    Of a shell's command only a plain first word is judged: the rest is the shell's to know.
+    """
+    from rainbowd.deploy.commands import find_command, render
+
+    environment, release = _app_environment(config), config.release.resolve()
+    if isinstance(config.run, str):
+        found = FIRST_WORD.match(config.run)
+        if found is None or ("/" not in found[1] and _shell_knows(found[1], environment, release)):
+            return
+        find_command([found[1]], environment, release)
+        return
+    directory = config.state_dir / f"generation-{LONGEST_GENERATION}"
+    argv = render(
+        config.run,
+        port=None if config.uses_socket else config.ports.first,
+        socket=directory / "sock" if config.uses_socket else None,
+        pidfile=directory / "pid",
+        release=release,
+        generation=LONGEST_GENERATION,
+    )
+    find_command(argv, environment, release)
+
+
+def _shell_knows(word: str, environment: dict[str, str], release: Path) -> bool:
+    asked = subprocess.run(
+        ["sh", "-c", 'command -v "$1"', "sh", word],
+        cwd=release,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return asked.returncode == 0
+
+
+def _find_port(config: Config) -> None:
+    from rainbowd.deploy.ports import choose_port
+
+    choose_port(config.ports, ())
+
+
+def _socket_problems(state_dir: Path) -> list[str]:
+    path = state_dir / f"generation-{LONGEST_GENERATION}" / "sock"
+    length_bytes = len(os.fsencode(path))
+    if length_bytes <= SOCKET_PATH_BYTES:
+        return []
+    found = f"a socket path of {length_bytes} bytes, {path}"
+    return [f"state_dir: found {found}; expected at most {SOCKET_PATH_BYTES} bytes"]

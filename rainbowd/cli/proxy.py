@@ -1,0 +1,72 @@
+"""``rainbowd proxy``: the proxy alone, the same code path, in front of an address that is not managed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import log
+from rainbowd.address import Address, parse_address
+from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
+from rainbowd.errors import UsageError
+from rainbowd.proxy import Listener, Server, Settings, open_listener
+from rainbowd.roster import Generation, Roster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+STOP_SECONDS = 25.0
+
+
+def proxy(upstream: str, listen: str, limits: list[str]) -> int:
+    """Pass requests on until TERM or INT; a second one does not wait for those under way.
+
+    Args:
+        upstream: ``HOST:PORT`` or ``unix:PATH``.
+        listen: the same.
+        limits: ``NAME=VALUE``, names and values as in the config's ``limits``.
+
+    Raises:
+        UsageError: one of them is not that, or the address is in use.
+    """
+    target = _address("--upstream", upstream)
+    settings = Settings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
+    listener = open_listener(_address("--listen", listen))
+    log.configure("info", "auto")
+    log.get_logger().info("ready", listen=listener.address, upstream=str(target))
+    try:
+        trio.run(_serve, target, settings, listener)
+    finally:
+        listener.close()
+        log.flush(1.0)
+    return 0
+
+
+async def _serve(target: Address, settings: Settings, listener: Listener) -> None:
+    roster = Roster()
+    generation = Generation(1, Path(), target)
+    roster.add(generation)
+    roster.promote(generation, live_at=0.0)
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
+            await Server(roster, settings).serve([listener], stop, STOP_SECONDS)
+            nursery.cancel_scope.cancel()
+
+
+async def _obey(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        if stop.is_set():
+            scope.cancel()
+        stop.set()
+
+
+def _address(option: str, text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: found {text!r}; {error}") from None

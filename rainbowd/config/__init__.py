@@ -1,0 +1,31 @@
+"""``rainbowd.json``: what it may say, how it is read, and who may change what it leads to."""
+
+from rainbowd.config.access import Writers, cautions, deployers, refuse_foreign_writers
+from rainbowd.config.env_file import read_env_file
+from rainbowd.config.loading import Loaded, load, parse_limits, plain, restart_needed, with_overrides
+from rainbowd.config.models import DEFAULT_TRUST, Config, Drain, Health, Hold, Limits, LogSettings, default_trust
+from rainbowd.config.values import PortRange, StatusRanges
+
+__all__ = [
+    "DEFAULT_TRUST",
+    "Config",
+    "Drain",
+    "Health",
+    "Hold",
+    "Limits",
+    "Loaded",
+    "LogSettings",
+    "PortRange",
+    "StatusRanges",
+    "Writers",
+    "cautions",
+    "default_trust",
+    "deployers",
+    "load",
+    "parse_limits",
+    "plain",
+    "read_env_file",
+    "refuse_foreign_writers",
+    "restart_needed",
+    "with_overrides",
+]

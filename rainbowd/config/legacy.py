@@ -1,0 +1,80 @@
+"""The spellings of ``rainbow.conf.json``, rewritten to those of ``rainbowd.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from rainbowd.address import PORT_MAX
+from rainbowd.locations import LEGACY_CONFIG_NAME, shown
+
+NEW_SPELLINGS = {"healthCheckPath": "health", "warmupTime": "warmup", "port": "listen", "controlPort": "api"}
+
+MILLISECONDS_MAX = 1e15
+"""Beyond any warm-up that is meant, and below what a float cannot hold."""
+
+_TAKES_PORT_OR_SOCKET = re.compile(r"(?<!\$)\{(?:port|socket)\}|\$\{?(?:PORT|SOCKET|1)\b|\$[@*]")
+
+
+def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[str]]:
+    """Rewrite the old spellings in ``data``.
+
+    A command is completed only in a file of the old kind, by its name or its keys: elsewhere a command
+    without a placeholder is one that takes its port from the environment.
+
+    Returns:
+        Problems and warnings, a line each, without the file's name.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    old_keys = [key for key in NEW_SPELLINGS if key in data]
+    if old_keys or file_name == LEGACY_CONFIG_NAME:
+        warnings += _complete_run(data)
+    for key in old_keys:
+        new_key, value = NEW_SPELLINGS[key], data.pop(key)
+        if new_key in data:
+            problems.append(f'{key}: found beside its new spelling "{new_key}"; expected one of the two')
+            continue
+        translated, expected = _translate_value(key, value)
+        if translated is None:
+            problems.append(f"{key}: found {shown(value)}; expected {expected}")
+        elif new_key == "api":
+            warnings.append(f"{key}: has no effect: the API that it is the port of is not enabled")
+        else:
+            data[new_key] = translated
+            warnings.append(f'{key}: is an old spelling; write "{new_key}": {json.dumps(translated)}')
+    return problems, warnings
+
+
+def _translate_value(key: str, value: object) -> tuple[object, str]:
+    """The value under its new spelling (None where it cannot be one), and what the old key expects."""
+    if key == "healthCheckPath":
+        return _path_of(value), 'a path that begins with /, such as "/up"'
+    if key == "warmupTime":
+        return _seconds_of(value), "a number of milliseconds, 0 or more"
+    return _address_of(value), f"a port from 0 to {PORT_MAX}"
+
+
+def _path_of(value: object) -> str | None:
+    return value if isinstance(value, str) and value.startswith("/") else None
+
+
+def _seconds_of(milliseconds: object) -> float | None:
+    if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool):
+        return None
+    return milliseconds / 1000 if 0 <= milliseconds < MILLISECONDS_MAX else None
+
+
+def _address_of(port: object) -> str | None:
+    # The old program listened on the loopback interface alone: its file must not open the app to the world.
+    is_port = isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= PORT_MAX
+    return f"127.0.0.1:{port}" if is_port else None
+
+
+def _complete_run(data: dict[str, object]) -> list[str]:
+    """The old program called its command with a port and a pidfile, whatever the command was."""
+    run = data.get("run")
+    if not isinstance(run, str) or not run.strip() or _TAKES_PORT_OR_SOCKET.search(run):
+        return []
+    data["run"] = f"{run} {{port}} {{pidfile}}"
+    return [f'run: is given the port and the pidfile; write "run": {json.dumps(data["run"])}']

@@ -1,0 +1,175 @@
+"""From the file to the models, and from the validator's errors to lines that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from rainbowd.config.legacy import translate
+from rainbowd.config.models import Config, Limits, LogSettings
+from rainbowd.config.values import parse_listen
+from rainbowd.errors import ConfigError, UsageError
+from rainbowd.locations import key_path, kind, read_json, shown
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+    Place = tuple[int | str, ...]
+
+RESTART_KEYS = ("listen", "release", "trigger_file", "log", "state_dir")
+"""What an agent takes from its config only when it starts."""
+
+SECRETS = (("env",), ("health", "headers"))
+"""Where the values are not to be shown."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A config that can be used, and what its owner should know, a line each."""
+
+    config: Config
+    warnings: tuple[str, ...]
+
+
+def load(path: Path) -> Loaded:
+    """Read and validate a config file.
+
+    Raises:
+        ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
+    """
+    data = read_json(path)
+    data.pop("$schema", None)  # an editor's business
+    problems, warnings = translate(data, path.name)
+    if not problems:
+        problems += _check_choice(data)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(data, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        problems += [_describe(details) for details in error.errors()]
+    if config is None or problems:
+        raise ConfigError(*(f"{path}: {problem}" for problem in problems))
+    return Loaded(config, tuple(f"{path}: {warning}" for warning in warnings))
+
+
+def _check_choice(data: dict[str, object]) -> list[str]:
+    given = [key for key in ("health", "warmup") if data.get(key) is not None]
+    if len(given) == 1:
+        return []
+    found = "both health and warmup" if given else "neither health nor warmup"
+    return [f"health: found {found}; expected exactly one of the two"]
+
+
+def _describe(details: ErrorDetails) -> str:
+    """One error of the validator as ``KEY.PATH: found X; expected Y``."""
+    place = tuple(part for part in details["loc"] if part != "[key]")
+    model, field = _model_and_field(place)
+    value = details["input"]
+    if details["type"] == "extra_forbidden":
+        return f"{key_path(place)}: found an unknown key; expected {_known_keys(model, str(place[-1]))}"
+    if details["type"] == "missing":
+        found = "nothing"
+    elif any(place[: len(secret)] == secret for secret in SECRETS):
+        found = kind(value)
+    else:
+        found = shown(value)
+    own_words = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
+    description = field.description if field else None
+    expected = own_words or description or details["msg"].removeprefix("Input should be ")
+    return f"{key_path(place)}: found {found}; expected {expected}"
+
+
+def _model_and_field(place: Place) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """The innermost model on the way to a place, and the field there: None for an item of a field."""
+    model: type[BaseModel] | None = Config
+    field: FieldInfo | None = None
+    for part in place:
+        field = model.model_fields.get(str(part)) if model else None
+        if field is None:
+            break
+        kinds = get_args(field.annotation) or (field.annotation,)
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return model, field
+
+
+def _known_keys(model: type[BaseModel] | None, name: str) -> str:
+    known = list(model.model_fields) if model else []
+    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    return f"one of {', '.join(known)}{hint}"
+
+
+def with_overrides(config: Config, listen: list[str] | None, log_level: str | None) -> Config:
+    """``config`` with what the command line says instead; socket paths are relative to the working directory.
+
+    Raises:
+        UsageError: the command line says something that a config could not.
+    """
+    changes: dict[str, object] = {}
+    if listen:
+        changes["listen"] = tuple(_listen_option(text) for text in listen)
+    if log_level is not None:
+        try:
+            changes["log"] = LogSettings.model_validate({**config.log.__dict__, "level": log_level})
+        except ValidationError:
+            expected = LogSettings.model_fields["level"].description
+            raise UsageError(f"--log-level: found {shown(log_level)}; expected {expected}") from None
+    return config.model_copy(update=changes)
+
+
+def _listen_option(text: str) -> object:
+    try:
+        return parse_listen(text, Path.cwd())
+    except ValueError as error:
+        expected = str(error).removeprefix("expected ") or Config.model_fields["listen"].description
+        raise UsageError(f"--listen: found {shown(text)}; expected {expected}") from None
+
+
+def restart_needed(old: Config, new: Config) -> list[str]:
+    """The keys that differ and that a running agent does not take over."""
+    return [key for key in RESTART_KEYS if getattr(old, key) != getattr(new, key)]
+
+
+def plain(value: object, place: Place = ()) -> object:
+    """A config, or a part of one, as JSON could say it again, but for the values that are secret."""
+    if isinstance(value, BaseModel):
+        return {key: plain(getattr(value, key), (*place, key)) for key in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: "***" if place in SECRETS else plain(item, (*place, key)) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [plain(item, place) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Signals):
+        return value.name.removeprefix("SIG")
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def parse_limits(assignments: list[str]) -> Limits:
+    """``limits`` from the command line.
+
+    Args:
+        assignments: ``NAME=VALUE`` each, values as in the file; ``null`` is off.
+
+    Raises:
+        UsageError: a name or a value is none of them.
+    """
+    data: dict[str, object] = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        try:
+            data[name] = json.loads(text)
+        except ValueError:
+            raise UsageError(f"--limit: found {shown(assignment)}; expected NAME=NUMBER or NAME=null") from None
+    try:
+        return Limits.model_validate(data)
+    except ValidationError as error:
+        problems = [_describe({**details, "loc": ("limits", *details["loc"])}) for details in error.errors()]
+        raise UsageError("\n".join(f"--limit: {problem}" for problem in problems)) from None

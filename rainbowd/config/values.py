@@ -1,0 +1,147 @@
+"""How single values of the config are written: from their text to what the rest of the package works with."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import signal
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from rainbowd.address import PORT_MAX, SOCKET_PATH_BYTES, Address, TcpAddress, UnixAddress, parse_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A field name: RFC 9110, section 5.6.2."""
+
+_HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"(?:{_HOST_LABEL}\.)*(?!\d+\Z){_HOST_LABEL}")
+_PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})", re.ASCII)
+_STATUS_RANGE = re.compile(r"\s*([1-9]\d\d)(?:-([1-9]\d\d))?\s*", re.ASCII)
+_SHELL_SOCKET = re.compile(r"(?<!\$)\{socket\}|\$\{?SOCKET\b")  # ${socket} is the shell's own
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """``FIRST-LAST``, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRanges:
+    """Status codes such as ``200-299,401``, kept as they were written."""
+
+    text: str
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> StatusRanges:
+        """Read a list of status codes and ranges of them.
+
+        Raises:
+            ValueError: it is none.
+        """
+        matches = [_STATUS_RANGE.fullmatch(part) for part in text.split(",")]
+        ranges = tuple((int(found[1]), int(found[2] or found[1])) for found in matches if found)
+        if len(ranges) < len(matches) or any(first > last for first, last in ranges):
+            raise ValueError
+        return cls(text, ranges)
+
+    def matches(self, code: int) -> bool:
+        """Whether the status ``code`` is one of these."""
+        return any(first <= code <= last for first, last in self.ranges)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_run(value: object) -> str | tuple[str, ...]:
+    """A command, for the shell (a string) or not (a list)."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    texts = [part for part in parts if isinstance(part, str) and "\0" not in part]
+    if not texts or len(texts) < len(parts) or not texts[0].strip():
+        raise ValueError
+    return texts[0] if isinstance(value, str) else tuple(texts)
+
+
+def wants_socket(run: str | tuple[str, ...]) -> bool:
+    """Whether a command asks to be reached over a Unix socket."""
+    if isinstance(run, str):
+        return _SHELL_SOCKET.search(run) is not None
+    return any("{socket}" in part for part in run)
+
+
+def parse_listen(value: object, base: Path) -> Address:
+    """An address to listen on; the path of a Unix socket is relative to ``base``."""
+    if isinstance(value, TcpAddress | UnixAddress):
+        return value
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("HOST:PORT, [V6]:PORT or unix:PATH")
+    address = parse_address(value)
+    if isinstance(address, UnixAddress):
+        path = base / address.path
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+            raise ValueError(f"a socket path of at most {SOCKET_PATH_BYTES} bytes")
+        return UnixAddress(path)
+    if not _is_host(address.host):
+        raise ValueError(f"an IP address or a name such as localhost before :{address.port}")
+    return address
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _HOST_NAME.fullmatch(host) is not None
+    return True
+
+
+def parse_ports(value: object) -> PortRange:
+    """``FIRST-LAST``."""
+    if isinstance(value, PortRange):
+        return value
+    found = _PORT_RANGE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 0 < int(found[1]) <= int(found[2]) <= PORT_MAX:
+        raise ValueError
+    return PortRange(int(found[1]), int(found[2]))
+
+
+def parse_status(value: object) -> StatusRanges:
+    """A list of status codes."""
+    return value if isinstance(value, StatusRanges) else StatusRanges.parse(value if isinstance(value, str) else "")
+
+
+def parse_signal(value: object) -> signal.Signals:
+    """A signal by its name, with or without ``SIG``."""
+    if isinstance(value, signal.Signals):
+        return value
+    name = f"SIG{str(value).upper().removeprefix('SIG')}"
+    try:
+        return signal.Signals[name]
+    except KeyError:
+        raise ValueError from None
+
+
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """``ADDRESS/BITS``, or one address; bits beyond the prefix are dropped."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        # An integer would be taken for an address.
+        return ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise ValueError("a network such as 10.0.0.0/8") from None
+
+
+def is_field_value(text: str) -> bool:
+    """Whether ``text`` can be the value of a header field that we send: printable ASCII, spaces and tabs."""
+    return text.isascii() and text.replace("\t", "").isprintable()

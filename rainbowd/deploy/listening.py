@@ -1,0 +1,141 @@
+"""Whose socket answers: the listening sockets of this machine, and the processes that hold them (proc(5)).
+
+The kernel's own tables are read, for both questions need its rows: a socket that a master shares with its
+workers is one row with many holders, and a stranger's row may be the one that a connect reaches.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.address import Address, TcpAddress, UnixAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_NET = Path("/proc/self/net")
+_TCP_LISTEN = b"0A"
+_ACCEPTS_CONNECTIONS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where some processes listen.
+
+    Attributes:
+        addresses: as ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``, sorted.
+        hidden: there are processes whose descriptors we may not see, so that there may be more.
+    """
+
+    addresses: list[str]
+    hidden: bool
+
+
+def listeners(pids: Collection[int]) -> Listening:
+    """Where the processes ``pids`` listen; reads /proc, so call it in a thread."""
+    sockets, hidden = _sockets_of(pids)
+    addresses = {str(address) for address, inode in _rows() if inode in sockets}
+    return Listening(sorted(addresses), hidden)
+
+
+def owns(pids: Collection[int], address: Address) -> bool | None:
+    """Whether one of the processes ``pids`` holds the socket that a connect to ``address`` reaches.
+
+    Reads /proc, so call it in a thread.
+
+    Returns:
+        None where that cannot be seen: /proc hides descriptors, or a Unix socket was moved or bound by
+        another name.
+    """
+    sockets, hidden = _sockets_of(pids)
+    rows = list(_rows())
+    reached = _reached(address, rows)
+    if reached & sockets:
+        return True
+    moved = (
+        not reached
+        and isinstance(address, UnixAddress)
+        and any(isinstance(bound, UnixAddress) and inode in sockets for bound, inode in rows)
+    )
+    return None if hidden or moved else False
+
+
+def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
+    """The inodes of the sockets that a connect to ``address`` reaches: the most specific that there are."""
+    for form in _forms(address):
+        inodes = {inode for bound, inode in rows if bound == form}
+        if inodes:
+            return inodes
+    return set()
+
+
+def _forms(address: Address) -> list[Address]:
+    """The addresses that a socket may be bound to in order to answer at ``address``, most specific first.
+
+    An IPv4 connect also reaches IPv6 sockets (ipv6(7)): ``::ffff:A.B.C.D`` as it does ``A.B.C.D``, ``::``
+    behind ``0.0.0.0``; ``_tcp_rows`` writes mapped addresses as IPv4.
+    """
+    if isinstance(address, UnixAddress):
+        return [address]
+    anywhere = ["::"] if ":" in address.host else ["0.0.0.0", "::"]  # noqa: S104 - looked for, not bound
+    return [TcpAddress(host, address.port) for host in (address.host, *anywhere)]
+
+
+def _sockets_of(pids: Collection[int]) -> tuple[set[int], bool]:
+    """The inodes of the sockets that ``pids`` hold, and whether there are some that we may not see."""
+    inodes: set[int] = set()
+    hidden = False
+    for pid in pids:
+        try:
+            inodes.update(_sockets(Path(f"/proc/{pid}/fd")))
+        except PermissionError:
+            hidden = True
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+    return inodes, hidden
+
+
+def _sockets(descriptors: Path) -> Iterator[int]:
+    for descriptor in descriptors.iterdir():
+        try:
+            target = os.readlink(descriptor)  # noqa: PTH115 - a socket:[INODE] is no path
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if target.startswith("socket:["):
+            yield int(target[len("socket:[") : -1])
+
+
+def _rows() -> Iterator[tuple[Address, int]]:
+    """Every listening socket: what it is bound to, and its inode."""
+    yield from _tcp_rows(_NET / "tcp")
+    yield from _tcp_rows(_NET / "tcp6")
+    for line in (_NET / "unix").read_bytes().splitlines()[1:]:
+        _, _, _, flags, _, _, inode, *path = line.split(maxsplit=7)
+        if path and int(flags, 16) & _ACCEPTS_CONNECTIONS:
+            yield UnixAddress(Path(os.fsdecode(path[0]))), int(inode)
+
+
+def _tcp_rows(table: Path) -> Iterator[tuple[Address, int]]:
+    if not table.exists():  # a kernel without IPv6
+        return
+    for line in table.read_bytes().splitlines()[1:]:
+        _, local, _, state, _, _, _, _, _, inode, *_ = line.split(maxsplit=10)
+        if state == _TCP_LISTEN:
+            host, port = local.split(b":")
+            yield TcpAddress(_host(host), int(port, 16)), int(inode)
+
+
+def _host(text: bytes) -> str:
+    """An address as the kernel writes it: words of 32 bits, each in hexadecimal and in the machine's byte order."""
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    if len(words) == 1:
+        return socket.inet_ntop(socket.AF_INET, packed)
+    address = ipaddress.IPv6Address(packed)
+    return str(address.ipv4_mapped or address)

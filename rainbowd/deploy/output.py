@@ -1,0 +1,129 @@
+"""An app's stdout and stderr: one named pipe, always read, whatever becomes of what was read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TAIL_LINES = 50
+TAIL_LINE_BYTES = 2048
+_LINE_BYTES = 65536  # a longer line is told in pieces
+_PIPE_BYTES = 1 << 20
+_READ_BYTES = 16384  # at a time, so that an app that never stops writing leaves the loop to others
+
+
+class Output:
+    """The named pipe of one generation, made anew.
+
+    The app has it open for reading and writing, so that there always is a reader: a write neither fails while
+    the agent is gone, nor is what the pipe holds lost.  We hold it open both ways too, so that it never ends.
+
+    Args:
+        path: where to make it; what is there is replaced.
+
+    Attributes:
+        child_fd: for the app's stdout and stderr.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+        self._fd = _open(path, os.O_NONBLOCK)
+        os.fchmod(self._fd, 0o640)  # whatever the umask is
+        with suppress(OSError):  # more than an unprivileged user may have
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self.child_fd = _open(path, 0)
+        self._sink: Callable[[str], None] = _nowhere
+        self._partial = b""
+        self._lines: deque[bytes] = deque(maxlen=TAIL_LINES)
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines that were read, oldest first, also one that has no end yet; 50 of 2 KB at most."""
+        lines = [*self._lines, self._partial] if self._partial else self._lines
+        return [_decode(line[:TAIL_LINE_BYTES]) for line in lines][-TAIL_LINES:]
+
+    def close_child_end(self) -> None:
+        """Close ``child_fd``, which the app has by now."""
+        if self.child_fd >= 0:
+            os.close(self.child_fd)
+            self.child_fd = -1
+
+    async def drain(self, sink: Callable[[str], None]) -> None:
+        """Read until cancelled.
+
+        Args:
+            sink: is given each line, without its end; must not block.
+        """
+        self._sink = sink
+        while True:
+            await trio.lowlevel.wait_readable(self._fd)
+            self._read_once()
+
+    def finish(self) -> None:
+        """Read what is there by now, without waiting, and take what has no end of line for a line."""
+        for _ in range(2 * _PIPE_BYTES // _READ_BYTES):  # also where somebody goes on writing
+            if not self._read_once():
+                break
+        if self._partial:
+            self._tell(self._partial)
+            self._partial = b""
+
+    def close(self) -> None:
+        """Leave the pipe to those who have it open."""
+        self.close_child_end()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def remove(self) -> None:
+        """Close the pipe and remove its file."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def _read_once(self) -> bool:
+        """Whether there was something to read."""
+        try:
+            chunk = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        while len(self._partial) >= _LINE_BYTES:
+            self._tell(self._partial[:_LINE_BYTES])
+            self._partial = self._partial[_LINE_BYTES:]
+        return True
+
+    def _tell(self, line: bytes) -> None:
+        line = line.removesuffix(b"\r")
+        self._lines.append(line[:TAIL_LINE_BYTES])
+        self._sink(_decode(line))
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open the named pipe ``path`` both ways (fifo(7): Linux never blocks there), and nothing in its place."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags)
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileExistsError(f"{path}: expected a named pipe")
+    return fd
+
+
+def _decode(line: bytes) -> str:
+    return line.decode(errors="backslashreplace")
+
+
+def _nowhere(line: str) -> None:
+    """The sink before there is one."""

@@ -1,0 +1,78 @@
+"""A free TCP port for a generation."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.errors import DeployFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from rainbowd.config import PortRange
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_WHERE = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104
+
+
+def choose_port(ports: PortRange, in_use: Collection[int]) -> int:
+    """A port that an app can bind on any address, at this moment.
+
+    Those outside ``net.ipv4.ip_local_port_range`` come first: who polls a closed port inside that range is at
+    some time connected to itself, and other connections of the machine may take it (ip(7)).  A port that is
+    free only to those who set ``SO_REUSEADDR``, because connections to it linger, comes last.
+
+    Args:
+        ports: the range, both ends included.
+        in_use: ports that generations have, whether they listen yet or not.
+
+    Raises:
+        DeployFailed: there is none.
+    """
+    for reuse_address in (False, True):
+        for port in _candidates(ports):
+            if port not in in_use and _can_bind(port, reuse_address=reuse_address):
+                return port
+    raise DeployFailed(f"ports: no free port in {ports.first}-{ports.last}")
+
+
+def is_free(port: int) -> bool:
+    """Whether an app could bind ``port`` on any address; connections to it that linger do not count."""
+    return _can_bind(port, reuse_address=True)
+
+
+def _candidates(ports: PortRange) -> Iterator[int]:
+    """All of ``ports`` from a random start, those that the kernel gives to outgoing connections last."""
+    count = ports.last - ports.first + 1
+    start = random.randrange(count)  # noqa: S311 - spreads, hides nothing
+    rotated = [ports.first + (start + step) % count for step in range(count)]
+    ephemeral = _ephemeral()
+    yield from (port for port in rotated if port not in ephemeral)
+    yield from (port for port in rotated if port in ephemeral)
+
+
+def _ephemeral() -> range:
+    try:
+        first, last = map(int, _EPHEMERAL.read_text().split())
+    except FileNotFoundError:
+        return range(0)
+    return range(first, last + 1)
+
+
+def _can_bind(port: int, *, reuse_address: bool) -> bool:
+    for family, host in _WHERE:
+        try:
+            probe = socket.socket(family)
+        except OSError:  # a kernel without IPv6
+            continue
+        with closing(probe):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+    return True

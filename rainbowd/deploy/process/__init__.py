@@ -1,0 +1,8 @@
+"""An app's processes, from the gate that they are launched behind to the last one reaped."""
+
+from rainbowd.deploy.process.gate import spawn
+from rainbowd.deploy.process.identity import Identity
+from rainbowd.deploy.process.process import Ending, Process
+from rainbowd.deploy.process.reaping import become_subreaper, reap_orphans, reset_signals
+
+__all__ = ["Ending", "Identity", "Process", "become_subreaper", "reap_orphans", "reset_signals", "spawn"]

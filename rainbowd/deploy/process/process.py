@@ -1,0 +1,240 @@
+"""A generation's processes: followed wherever they go, ended and reaped.
+
+What was launched is the *child*.  What serves is the *main process*: the child, or the daemon that it left
+behind.  Both are held by number and start time and signalled through pidfds, so that those an earlier agent
+launched, which are not our children, are the same to all code here; only how they ended stays unknown.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, pidfd_send_signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.process.members import look, mark, tell, until_ended
+from rainbowd.deploy.process.reaping import await_status, awaited, reap, reap_orphans
+
+if TYPE_CHECKING:
+    from rainbowd.deploy.process.identity import Identity
+    from rainbowd.deploy.process.members import Entry, Members
+
+_LOOK_AGAIN_SECONDS = 0.5  # for what was forked, or written into a pidfile, meanwhile
+_LOOK_SELDOM_SECONDS = 10.0
+_KILL_SECONDS = 5.0  # for the kernel to end what was killed
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a generation's processes ended.
+
+    Attributes:
+        exit_status: the main process's, negative for a signal, None if unknown.
+        killed: some of them had to be killed.
+        left: those that could not be ended.
+    """
+
+    exit_status: int | None
+    killed: bool
+    left: list[int]
+
+
+class Process:
+    """The processes of one generation.
+
+    Any number of tasks may wait at the same time, for the child, for the app or for the end: each waits on a
+    descriptor of its own, and whoever comes first reaps.
+
+    Args:
+        identity: of the child.
+        pidfd: of the child, which was seen to have the start time of ``identity``; closed once that has
+            ended.
+        gate: the end of a pipe that the child waits for a line on; -1 where it does not.
+
+    Attributes:
+        exit_status: the child's, once it was reaped; negative for a signal, None if unknown.
+    """
+
+    def __init__(self, identity: Identity, pidfd: int, *, gate: int = -1) -> None:
+        self.identity = identity
+        self.exit_status: int | None = None
+        self._pidfd = pidfd
+        self._gate = gate
+        self._reaped = False
+        self._known = {identity.pid: identity.start_time}
+        self._mark = mark(identity.start_time, identity.state_dir, identity.generation)
+        self._daemon: Entry | None = None
+        self._daemon_status: int | None = None
+        self._looking = trio.Lock()
+        await_status(identity.pid, identity.start_time)
+
+    @property
+    def pid(self) -> int:
+        """The child's."""
+        return self.identity.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child has not ended."""
+        if self._reaped:
+            return False
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
+
+    def open_gate(self) -> None:
+        """Let the app run."""
+        with suppress(BrokenPipeError):  # the child has ended, which whoever waits for it is told
+            os.write(self._gate, b"\n")
+        self.close_gate()
+
+    def close_gate(self) -> None:
+        """Where the gate was not opened, the app never runs, and the child ends."""
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    def signal(self, signum: int) -> None:
+        """Send ``signum`` to the child, if that has not ended."""
+        if self.alive:
+            pidfd_send_signal(self._pidfd, signum)
+
+    async def wait(self) -> int | None:
+        """Wait for the child to end; its exit status."""
+        if not self._reaped:
+            own = os.dup(self._pidfd)  # trio lets one task wait for a descriptor
+            try:
+                await trio.lowlevel.wait_readable(own)
+            finally:
+                os.close(own)
+            # A zombie's number, which is also that of its session, is not given out again: the time to see
+            # whom it leaves behind is before it is reaped.
+            await self._look()
+            self._reap()
+        return self.exit_status
+
+    async def members(self) -> list[int]:
+        """The processes that have not ended, the main process first."""
+        found = await self._look()
+        main = self._main(found)
+        return sorted((entry.pid for entry in found.live), key=lambda pid: main is None or pid != main.pid)
+
+    async def ended(self) -> int | None:
+        """Wait until the app serves no more; the exit status of its main process.
+
+        The main process is the child; but a child that exits with 0 and leaves others behind has made a
+        daemon, the one that the pidfile names.  Until there is a pidfile, the oldest process is taken for it.
+        """
+        status = await self.wait()
+        if status != 0:
+            return status
+        patience_seconds = _LOOK_AGAIN_SECONDS
+        while not status and (live := (found := await self._look()).live):
+            daemon = self._follow(found.named or live[0])
+            with trio.move_on_after(math.inf if found.named else patience_seconds):
+                await until_ended(daemon)
+                await self._look()  # as in wait
+                status = self._reap_daemon()
+            patience_seconds = min(patience_seconds * 2, _LOOK_SELDOM_SECONDS)
+        return status
+
+    async def end(self, *, signal: int, kill_after_seconds: float, hurry: trio.Event) -> Ending:
+        """End all of it, and reap what is ours to reap.
+
+        ``signal`` goes to the main process first; when that has ended, or after half the time, to the others;
+        after the whole time what is left is killed, wherever it moved itself.
+
+        Args:
+            signal: asks a process to end; each of them gets it once.
+            kill_after_seconds: the whole time.
+            hurry: once this is set, what is left is killed at once.
+        """
+        self.close_gate()
+        with trio.CancelScope(deadline=trio.current_time() + kill_after_seconds) as patience:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on, hurry, patience)
+                await self._ask(signal, kill_after_seconds / 2)
+                nursery.cancel_scope.cancel()
+        killed, left = await self._kill()
+        self._reap()
+        self._reap_daemon()
+        await trio.to_thread.run_sync(reap_orphans)
+        return Ending(self._daemon_status if self._daemon else self.exit_status, killed, left)
+
+    async def _ask(self, signal: int, head_start_seconds: float) -> None:
+        """Tell all of it to end, the main process first; returns when nothing is left."""
+        found = await self._look()
+        told = set()
+        main = self._main(found)
+        if main is not None:
+            tell(main, signal)
+            told.add(main.pid)
+            with trio.move_on_after(head_start_seconds):
+                await until_ended(main)
+        while live := (await self._look()).live:
+            for entry in live:
+                if entry.pid not in told:
+                    tell(entry, signal)
+                    told.add(entry.pid)
+            with trio.move_on_after(_LOOK_AGAIN_SECONDS):
+                await until_ended(live[0])
+
+    async def _kill(self) -> tuple[bool, list[int]]:
+        """Kill what is left: whether there was anything, and what withstood."""
+        killed = False
+        left: list[int] = []
+        with trio.move_on_after(_KILL_SECONDS):
+            while live := (await self._look()).live:
+                killed, left = True, [entry.pid for entry in live]
+                for entry in live:
+                    tell(entry, SIGKILL)
+                with trio.move_on_after(_LOOK_AGAIN_SECONDS):
+                    await until_ended(live[0])
+            left = []
+        return killed, left
+
+    async def _look(self) -> Members:
+        """Find its processes, and remember them."""
+        async with self._looking:
+            own = {self.pid, *([self._daemon.pid] if self._daemon else [])}
+            others = {pid for pid, _ in awaited()} - own
+            pidfile = Path(self.identity.pidfile)
+            found = await trio.to_thread.run_sync(look, self._known, self._mark, pidfile, others)
+            self._known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
+            return found
+
+    def _main(self, found: Members) -> Entry | None:
+        """Whom the pidfile names, else the child, else the daemon followed; None where that has ended."""
+        live = {entry.pid: entry for entry in found.live}
+        main = found.named or live.get(self.pid) or (self._daemon and live.get(self._daemon.pid))
+        return self._follow(main) if main is not None and main.pid != self.pid else main
+
+    def _follow(self, daemon: Entry) -> Entry:
+        """Take ``daemon`` for the main process: its exit status is the one to be known."""
+        self._daemon = daemon
+        await_status(daemon.pid, daemon.start_time)
+        return daemon
+
+    def _reap(self) -> None:
+        if not self._reaped and not self.alive:
+            self._reaped = True
+            self.exit_status = reap(self.pid, self.identity.start_time)
+            os.close(self._pidfd)
+
+    def _reap_daemon(self) -> int | None:
+        """The daemon's exit status, None where it has none or we are not to know."""
+        if self._daemon is not None:
+            status = reap(self._daemon.pid, self._daemon.start_time)
+            self._daemon_status = self._daemon_status if status is None else status
+        return self._daemon_status
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

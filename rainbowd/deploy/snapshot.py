@@ -1,0 +1,54 @@
+"""``status.json`` as a whole: what the agent is, and every generation that is not retired."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rainbowd.deploy.supervisor import Decision, Supervisor
+    from rainbowd.roster import Generation, Roster
+
+FORMAT = 1
+"""Of ``status.json``; raised when a reader of the one before could misread it."""
+
+
+def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor) -> dict[str, object]:
+    """The status at this moment, ready for JSON."""
+    return {
+        "format": FORMAT,
+        "agent": dict(agent),
+        "live": roster.live.id if roster.live is not None else None,
+        "wanted": supervisor.wanted(),
+        "last_deploy": _decision(supervisor.last_decision),
+        "generations": [_generation(generation) for generation in roster.generations.values()],
+    }
+
+
+def timestamp(at_seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decision(decision: Decision | None) -> dict[str, object] | None:
+    if decision is None:
+        return None
+    at = timestamp(decision.at_seconds)
+    return {"deploy": decision.deploy, "result": decision.result, "reason": decision.reason, "at": at}
+
+
+def _generation(generation: Generation) -> dict[str, object]:
+    return {
+        "id": generation.id,
+        "state": generation.state.value,
+        "release": str(generation.release),
+        "address": str(generation.address),
+        "pid": generation.pid,
+        "started_at": timestamp(generation.started_at),
+        "live_at": timestamp(generation.live_at) if generation.live_at is not None else None,
+        "in_flight": len(generation.holders),
+        "tunnels": len(generation.tunnels),
+        "requests": generation.requests,
+    }

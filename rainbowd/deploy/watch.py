@@ -1,0 +1,258 @@
+"""Notice that the files ask for a deploy: events say when to look, comparing what is seen says what changed.
+
+Inotify goes silent when a directory is made again, loses events without a word when its queue overflows, has
+limits, and does not exist on some file systems.  So the files are compared twice a second whatever it says.
+"""
+
+from __future__ import annotations
+
+import os.path
+import pwd
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from watchfiles import awatch
+
+from rainbowd.deploy import sight
+from rainbowd.deploy.sight import Note, Sight, is_passing, remembered, touched, turned
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMPARE_SECONDS = 0.5
+PASSING_SECONDS = 0.1
+SETTLE_SECONDS = 0.01
+"""At least a tick of the clock that stamps files (10 ms at HZ=100): a later change has a later mtime."""
+TURN_SECONDS = 1.0
+REOPEN_SECONDS = 0.1
+RETRY_SECONDS = 30.0
+
+T = TypeVar("T")
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What asks for a deploy.
+
+    Attributes:
+        kind: ``symlink``, ``file``, ``start`` or ``signal``.
+        note: the deployer's own words.
+        by: the owner of the new link or of the trigger file.
+        request: what ``rainbowd deploy`` knows its own deploy by.
+    """
+
+    kind: str
+    note: str | None = None
+    by: str | None = None
+    request: str | None = None
+
+
+async def watch(
+    release: Path,
+    trigger_file: Path | None,
+    report: Callable[[Trigger], None],
+    *,
+    seen: Sight | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Report every request for a deploy until cancelled; started once later changes cannot be missed.
+
+    Args:
+        release: the app's directory or a symlink to it, absolute and not resolved.
+        trigger_file: what is touched to deploy; None where that is off.
+        report: called once a trigger; those seen together are reported without an await in between.
+        seen: what the files looked like at the last decided deploy; None: as they look now.
+        task_status: for ``nursery.start``.
+    """
+    watcher = _Watcher(release, trigger_file)
+    wake, woken = trio.open_memory_channel[None](1)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_set_when_cancelled, stop)
+        if seen is None:
+            seen, _ = await watcher.compare(None)
+        nursery.start_soon(_listen, watcher, wake, stop)
+        task_status.started()
+        while True:
+            before = seen
+            seen, triggers = await watcher.compare(before)
+            for trigger in triggers:
+                report(trigger)
+            if seen == before:
+                with trio.move_on_after(COMPARE_SECONDS):
+                    await woken.receive()
+
+
+@dataclass
+class _Watcher:
+    """Looks and compares; all that touches the disk is done in a thread, for a disk can hang."""
+
+    release: Path
+    trigger_file: Path | None
+    is_blind: bool = False
+
+    async def compare(self, seen: Sight | None) -> tuple[Sight | None, list[Trigger]]:
+        """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
+        try:
+            now = await self._look()
+            self.is_blind = False
+            return (now, []) if seen is None else await self._judge(seen, now)
+        except OSError as error:
+            if not self.is_blind:
+                log.warning("cannot look for triggers, trying on", error=str(error))
+            self.is_blind = True
+            return seen, []
+
+    async def _judge(self, seen: Sight, now: Sight) -> tuple[Sight, list[Trigger]]:
+        if not (turned(seen, now) or touched(seen, now)):
+            return remembered(seen, now), []
+        now, note = await self._settled(seen, now)
+        if touched(seen, now) and note.release is not None:
+            now = await self._with_its_turn(seen, now, self.release.parent / note.release)
+        return remembered(seen, now), await _on_disk(_triggers, seen, now, note)
+
+    async def _settled(self, seen: Sight, now: Sight) -> tuple[Sight, Note]:
+        """Look until two looks agree and a passing state has lasted, though no longer than twice that.
+
+        The note is read between the last two looks, so it is the one of the trigger file that they saw.
+        """
+        start = since = trio.current_time()
+        while True:
+            note = await _on_disk(sight.read_note, self.trigger_file) if self.trigger_file else Note()
+            await trio.sleep(SETTLE_SECONDS)
+            before, now, time = now, await self._look(), trio.current_time()
+            if not is_passing(seen, now):
+                since = time
+            has_lasted = since == time or time - since >= PASSING_SECONDS
+            if (now == before and has_lasted) or time - start >= 2 * PASSING_SECONDS:
+                return now, note
+
+    async def _with_its_turn(self, seen: Sight, noted: Sight, named: Path) -> Sight:
+        """Wait for the link to be turned to the release that the note names: that is the same request.
+
+        If it is not, nor before another note, all that became of the link is left to the next comparing.
+        """
+        wanted = Path(await _on_disk(os.path.realpath, named))
+        now = noted
+        with trio.move_on_after(TURN_SECONDS):
+            while now.trigger == noted.trigger:
+                if turned(seen, now) and now.release == wanted:
+                    return now
+                await trio.sleep(SETTLE_SECONDS)
+                now = await self._look()
+        return sight.with_link_of(seen, noted)
+
+    async def directories(self) -> dict[Path, tuple[int, int]]:
+        return await _on_disk(sight.watched_directories, self.release, self.trigger_file)
+
+    async def _look(self) -> Sight:
+        return await _on_disk(sight.look, self.release, self.trigger_file)
+
+
+async def _listen(watcher: _Watcher, wake: trio.MemorySendChannel[None], stop: trio.Event) -> None:
+    """Wake the comparing at every event; no failure of this is more than a delay."""
+    has_warned = False
+    while True:
+        directories: dict[Path, tuple[int, int]] = {}
+        try:
+            directories = await watcher.directories()
+            await _wake_until_changed(watcher, directories, wake, stop)
+            has_warned = False
+        except FileNotFoundError:
+            pass  # It went between the look and the watch.
+        except Exception as error:  # noqa: BLE001 - of several kinds, one of them private; none may end the watching
+            if not has_warned:
+                _warn_without_events(error)
+            has_warned = True
+            await _until_changed(watcher, directories)
+        await trio.sleep(REOPEN_SECONDS)
+
+
+async def _wake_until_changed(
+    watcher: _Watcher,
+    directories: dict[Path, tuple[int, int]],
+    wake: trio.MemorySendChannel[None],
+    stop: trio.Event,
+) -> None:
+    """Wake at every event in ``directories`` until others are to be watched or one of them was made again."""
+    if not directories:
+        await _until_changed(watcher, directories)
+        return
+    events = awatch(
+        *directories,
+        watch_filter=None,
+        recursive=False,
+        step=10,
+        debounce=100,
+        rust_timeout=int(COMPARE_SECONDS * 1000),
+        yield_on_timeout=True,
+        stop_event=stop,
+        force_polling=False,
+    )
+    async with aclosing(events):
+        async for changes in events:
+            if changes:
+                with suppress(trio.WouldBlock):
+                    wake.send_nowait(None)
+            # A directory made again may have got the inode of the one before.
+            is_replaced = any(Path(path) in directories for _, path in changes)
+            if is_replaced or await watcher.directories() != directories:
+                return
+
+
+async def _until_changed(watcher: _Watcher, directories: dict[Path, tuple[int, int]]) -> None:
+    """Wait until other directories are to be watched, or it is time to try again."""
+    with trio.move_on_after(RETRY_SECONDS):
+        while True:
+            await trio.sleep(COMPARE_SECONDS)
+            with suppress(OSError):
+                if await watcher.directories() != directories:
+                    return
+
+
+def _warn_without_events(error: Exception) -> None:
+    log.warning(
+        "no events from the file system: files are compared twice a second instead",
+        error=str(error),
+        hint="where a limit is reached, raise fs.inotify.max_user_watches or fs.inotify.max_user_instances",
+    )
+
+
+async def _set_when_cancelled(stop: trio.Event) -> None:
+    """A plain cancellation would wait for the thread that waits for events; this tells that thread."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        stop.set()
+
+
+async def _on_disk(read: Callable[..., T], *args: object) -> T:
+    return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
+
+
+def _triggers(seen: Sight, now: Sight, note: Note) -> list[Trigger]:
+    """What to report; a turn that belongs to ``note`` is no trigger of its own."""
+    found = []
+    is_asked = touched(seen, now)
+    if turned(seen, now) and not (is_asked and note.release is not None):
+        found.append(Trigger("symlink", by=_user_name(now.link_owner)))
+    if is_asked:
+        by = _user_name(now.trigger_owner)
+        found.append(Trigger("file", note=note.note, by=by, request=note.request))
+    return found
+
+
+def _user_name(user_id: int | None) -> str | None:
+    """The name of a user, the number where nobody has it."""
+    if user_id is None:
+        return None
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)

@@ -1,0 +1,47 @@
+"""The errors that reach a user; each knows the exit status it ends a command with."""
+
+from __future__ import annotations
+
+
+class RainbowdError(Exception):
+    """Something a user can read and act on: the message names the thing, what was expected and what to do."""
+
+    exit_status = 1
+
+
+class UsageError(RainbowdError):
+    """The command line or the machine does not allow what was asked for; nothing was started."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """The configuration cannot be used.
+
+    Args:
+        problems: one line each, already naming the file and the path of the key.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NotRunning(RainbowdError):  # noqa: N818 - an exit status, not a fault
+    """No agent is running for this configuration."""
+
+    exit_status = 3
+
+
+class DeployFailed(RainbowdError):  # noqa: N818 - reads as what happened
+    """A deploy was decided against the candidate.
+
+    Args:
+        reason: what was last seen, in one sentence.
+        output: the app's last lines, oldest first.
+    """
+
+    def __init__(self, reason: str, output: list[str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.output = output or []

@@ -1,0 +1,138 @@
+"""Field lines, and what the proxy does with each field name."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+import httptools
+
+Field = tuple[bytes, bytes]
+
+PROTECTED = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"forwarded", b"x-real-ip", b"client-ip", b"x-request-id"}
+    | {b"x-request-start"}
+)
+"""Names that a ``Connection`` field cannot have removed: the app trusts what rainbowd says in them."""
+
+_FORWARDED_PREFIX = b"x-forwarded-"
+_KNOWN_NAMES_MAX = 4096
+
+
+class Rule(enum.Enum):
+    """What to do with a field other than to pass it on."""
+
+    DROP = enum.auto()
+    AMBIGUOUS = enum.auto()
+    HOST = enum.auto()
+    CONNECTION = enum.auto()
+    CONTENT_LENGTH = enum.auto()
+    TRANSFER_ENCODING = enum.auto()
+    UPGRADE = enum.auto()
+    EXPECT = enum.auto()
+    TE = enum.auto()
+    TRAILER = enum.auto()
+    FORWARDED_FOR = enum.auto()
+    FORWARDED_PROTO = enum.auto()
+    FORWARDED_HOST = enum.auto()
+    REQUEST_ID = enum.auto()
+    REQUEST_START = enum.auto()
+    FORWARDED_OTHER = enum.auto()
+
+
+_RULES = {
+    b"host": Rule.HOST,
+    b"connection": Rule.CONNECTION,
+    b"content-length": Rule.CONTENT_LENGTH,
+    b"transfer-encoding": Rule.TRANSFER_ENCODING,
+    b"upgrade": Rule.UPGRADE,
+    b"expect": Rule.EXPECT,
+    b"te": Rule.TE,
+    b"trailer": Rule.TRAILER,
+    b"keep-alive": Rule.DROP,
+    b"proxy-connection": Rule.DROP,
+    b"http2-settings": Rule.DROP,
+    b"x-forwarded-for": Rule.FORWARDED_FOR,
+    b"x-forwarded-proto": Rule.FORWARDED_PROTO,
+    b"x-forwarded-host": Rule.FORWARDED_HOST,
+    b"x-request-id": Rule.REQUEST_ID,
+    b"x-request-start": Rule.REQUEST_START,
+    b"forwarded": Rule.FORWARDED_OTHER,
+    b"x-real-ip": Rule.FORWARDED_OTHER,
+    b"client-ip": Rule.FORWARDED_OTHER,
+}
+
+
+def is_protected(lower: bytes) -> bool:
+    """Whether ``Connection`` may not nominate the name ``lower``."""
+    return lower in PROTECTED or lower.startswith(_FORWARDED_PREFIX)
+
+
+def _classify(name: bytes) -> Rule | None:
+    lower = name.lower()
+    rule = _RULES.get(lower)
+    if rule is None and lower.startswith(_FORWARDED_PREFIX):
+        return Rule.FORWARDED_OTHER
+    if rule is None and b"_" in lower and is_protected(lower.replace(b"_", b"-")):
+        return Rule.AMBIGUOUS  # CGI and WSGI read X_Forwarded_For and X-Forwarded-For as one variable
+    return rule
+
+
+class _RuleByName(dict[bytes, "Rule | None"]):
+    """The rule of each spelling of a name met so far; bounded, as names come from strangers."""
+
+    def __missing__(self, name: bytes) -> Rule | None:
+        rule = _classify(name)
+        if len(self) < _KNOWN_NAMES_MAX:
+            self[name] = rule
+        return rule
+
+
+RULE_BY_NAME = _RuleByName()
+
+
+class _Collector:
+    """What llhttp calls back; ``complete`` tells that it found the end of the head where we did."""
+
+    __slots__ = ("complete", "fields")
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+_PREFIX = b"HTTP/1.1 204 \r\n"  # a head that has no body, so that llhttp ends with the fields
+
+
+def parse_fields(block: bytes) -> list[Field]:
+    """Read field lines as RFC 9112 section 5 has them, without its leniencies.
+
+    Args:
+        block: the lines with the empty line that ends them.
+
+    Raises:
+        ValueError: bare LF, folding, space before the colon, control bytes, bad or repeated ``Content-Length``,
+            ``Content-Length`` beside ``Transfer-Encoding``; the message says which.
+    """
+    collector = _Collector()
+    try:
+        httptools.HttpResponseParser(collector).feed_data(_PREFIX + block)
+    except httptools.HttpParserError as error:
+        raise ValueError(str(error)) from None
+    if not collector.complete:
+        raise ValueError("unfinished header")
+    return collector.fields
+
+
+_TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?=[ \t]*(?:,|\Z))")
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list of tokens, in lower case: RFC 9110 section 5.6.1."""
+    return _TOKENS.findall(value.lower())

@@ -1,0 +1,150 @@
+"""A response's head: read from the app, and serialised anew for the client."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody
+from rainbowd.http1.errors import BadResponse
+from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, is_protected, parse_fields, tokens
+
+HEAD_BYTES = 131072
+"""The longest head that an app may send."""
+
+SWITCHING_PROTOCOLS, OK, NO_CONTENT, NOT_MODIFIED = 101, 200, 204, 304
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
+_STATUS_LINE_START = re.compile(rb"H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [\t\x20-\x7e\x80-\xff]*)?)?)?)?)?)?)?)?\r?\Z")
+
+
+def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
+    """Look for the end of the head that ``buffer`` begins with.
+
+    Returns:
+        The index behind the head, or -1 where it is not whole yet.
+
+    Raises:
+        BadResponse: it is too long, or is not HTTP.
+    """
+    end = buffer.find(b"\r\n\r\n", max(searched - 3, 0))
+    if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
+        raise BadResponse("its header is too large")
+    if end < 0 and searched == 0 and buffer:
+        line_end = buffer.find(b"\n")
+        if line_end < 0 and not _STATUS_LINE_START.match(buffer):
+            raise BadResponse("it is not HTTP")
+    return end + 4 if end >= 0 else -1
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """What rainbowd understood of a response's head.
+
+    Attributes:
+        fields: those that pass to the client as they are, in order.
+        length_bytes: of ``Content-Length``; None without one.
+        keep_alive: the app keeps its connection open behind this response.
+        websocket: agrees to an upgrade to it.
+    """
+
+    minor: int
+    status: int
+    reason: bytes
+    fields: list[Field]
+    length_bytes: int | None = None
+    chunked: bool = False
+    keep_alive: bool = True
+    websocket: bool = False
+
+    @property
+    def interim(self) -> bool:
+        """A 1xx, with the final response still to come."""
+        return self.status < OK and self.status != SWITCHING_PROTOCOLS
+
+    def has_no_body(self, method: bytes) -> bool:
+        """Whether a response to ``method`` ends with its head whatever its fields say: RFC 9112 section 6.3."""
+        return method == b"HEAD" or self.status < OK or self.status in {NO_CONTENT, NOT_MODIFIED}
+
+    def body(self, method: bytes) -> Body:
+        """A reader of the body that follows this head."""
+        if self.has_no_body(method):
+            return EmptyBody()
+        if self.chunked:
+            return ChunkedBody()
+        if self.length_bytes is None:
+            return UntilCloseBody()
+        return LengthBody(self.length_bytes)
+
+    def serialise(self, *, chunked: bool, connection: bytes) -> bytes:
+        """The head for the client, in HTTP/1.1.
+
+        Args:
+            chunked: the body is sent in chunks.
+            connection: the value of ``Connection``; empty for none.
+        """
+        lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason)]
+        lines += [name + b": " + value for name, value in self.fields]
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+        elif self.length_bytes is not None:
+            lines.append(b"Content-Length: %d" % self.length_bytes)
+        if connection:
+            lines.append(b"Connection: " + connection)
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+
+def parse_response(head: bytes) -> ResponseHead:
+    """Read one head, from its status line to its empty line.
+
+    Raises:
+        BadResponse: it cannot be read in one way only.
+    """
+    match = _STATUS_LINE.match(head)
+    if match is None:
+        raise BadResponse("its status line cannot be read")
+    try:
+        parsed = parse_fields(head[match.end() :])
+    except ValueError as error:
+        raise BadResponse(f"its header cannot be read: {error}") from None
+    response = ResponseHead(match[1][0] - 0x30, int(match[2]), match[3] or b"", [])
+    _read_fields(response, parsed)
+    return response
+
+
+def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:
+    passing = response.fields
+    rules = RULE_BY_NAME
+    nominated: list[bytes] = []
+    upgrade = b""
+    for name, value in parsed:
+        value = value.rstrip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing white space
+        rule = rules[name]
+        if rule is Rule.CONTENT_LENGTH:
+            response.length_bytes = int(value)
+        elif rule is Rule.TRANSFER_ENCODING:
+            if response.chunked or value.lower() != b"chunked":
+                raise BadResponse("its Transfer-Encoding is other than chunked")
+            response.chunked = True
+        elif rule is Rule.CONNECTION:
+            nominated += tokens(value)
+        elif rule is Rule.UPGRADE:
+            upgrade = value.lower()
+        elif rule is not Rule.DROP and rule is not Rule.TE:
+            passing.append((name, value))
+    if nominated:
+        dropped = {name for name in nominated if not is_protected(name)}
+        response.fields = [field for field in passing if field[0].lower() not in dropped]
+    _settle(response, nominated, upgrade)
+
+
+def _settle(response: ResponseHead, nominated: list[bytes], upgrade: bytes) -> None:
+    """Draw the conclusions that need more than one field."""
+    if response.minor:
+        response.keep_alive = b"close" not in nominated
+    else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1
+        response.keep_alive = b"keep-alive" in nominated and not response.chunked
+    response.websocket = response.status == SWITCHING_PROTOCOLS and upgrade == b"websocket"
+    if response.status < OK or response.status == NO_CONTENT:
+        response.length_bytes, response.chunked = None, False

@@ -1,0 +1,110 @@
+"""Requests that wait while nothing is live."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from rainbowd.http1 import Refusal
+
+if TYPE_CHECKING:
+    from rainbowd.config import Hold
+    from rainbowd.roster import Generation, Holder, Roster
+
+RETRY_AFTER_SECONDS = 5
+_RECONNECT_SECONDS = 0.05
+
+
+class Interruptible(Protocol):
+    """What a task waits on, and can be interrupted at."""
+
+    def interrupt(self, exception: BaseException) -> None:
+        """Raise ``exception`` in the task that waits."""
+
+
+class Waiting:
+    """One request's wait.
+
+    Args:
+        limit: how many may wait, and how long.
+    """
+
+    __slots__ = ("_exception", "_scope", "refused")
+
+    def __init__(self, limit: Hold) -> None:
+        self.refused = False
+        self._exception: BaseException | None = None
+        timeout_seconds = math.inf if limit.timeout is None else limit.timeout
+        self._scope = trio.CancelScope(deadline=trio.current_time() + timeout_seconds)
+
+    def interrupt(self, exception: BaseException) -> None:
+        """Raise ``exception`` instead of waiting on."""
+        self._exception = exception
+        self._scope.cancel()
+
+    async def until(self, changed: trio.Event) -> None:
+        """Wait for a change of the roster; after a refused connect, a moment at the most.
+
+        Raises:
+            Refusal: the time is over.
+        """
+        with self._scope:
+            if self.refused:
+                with trio.move_on_after(_RECONNECT_SECONDS):
+                    await changed.wait()
+            else:
+                await changed.wait()
+            self._scope = trio.CancelScope(deadline=self._scope.deadline)
+            return
+        raise self._exception or nothing_live("Nothing answered in time.")
+
+
+class Holds:
+    """All requests that wait."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._changed = trio.Event()
+        self._waiting: set[Waiting] = set()
+        self.stopping = False
+        roster.observe(self.wake)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wake(self) -> None:
+        """Look again: something changed."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def lease(self, holder: Holder, waiting: Waiting, limit: Hold) -> Generation:
+        """A lease for ``holder``, as soon as something is live.
+
+        Raises:
+            Refusal: nothing will be live in time, or too many wait already.
+        """
+        if len(self._waiting) >= limit.limit:
+            raise nothing_live("Too many requests wait for the app already.")
+        self._waiting.add(waiting)
+        try:
+            while True:
+                if waiting.refused:
+                    await waiting.until(self._changed)
+                    waiting.refused = False
+                if self.stopping:
+                    raise nothing_live("The server is stopping.")
+                generation = self._roster.lease(holder)
+                if generation is not None:
+                    return generation
+                if not self._roster.launch_due:
+                    raise nothing_live("The app is not running.")
+                await waiting.until(self._changed)
+        finally:
+            self._waiting.discard(waiting)
+
+
+def nothing_live(text: str) -> Refusal:
+    """The answer where there is no generation to ask."""
+    return Refusal(503, text, retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,0 +1,141 @@
+"""Listening sockets: opened, or handed over by systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from rainbowd.address import Address, TcpAddress, UnixAddress, family, sockaddr
+from rainbowd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+BACKLOG = 4096
+SOCKET_MODE = 0o666
+
+_FIRST_FD = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)
+
+
+class Listener:
+    """A listening socket.
+
+    Args:
+        path: of the Unix socket that goes with it at the end; None for any other.
+
+    Attributes:
+        address: where it listens, as the config would have it.
+    """
+
+    def __init__(self, sock: socket.socket, path: Path | None = None) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.address = _address_of(sock)
+        self._path = path
+        self._identity = _identity(path) if path is not None else None
+
+    def close(self) -> None:
+        """Close, and remove the Unix socket if it is still ours."""
+        self.sock.close()
+        if self._path is not None and _identity(self._path) == self._identity:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+
+def open_listener(address: Address) -> Listener:
+    """Listen on ``address``; a stale Unix socket is removed.
+
+    Raises:
+        UsageError: it is in use, not ours to use, or does not exist.
+    """
+    sock = socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        if isinstance(address, UnixAddress):
+            _remove_stale(address.path)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr(address))
+        sock.listen(BACKLOG)
+        if isinstance(address, UnixAddress):
+            address.path.chmod(SOCKET_MODE)
+            return Listener(sock, address.path)
+        return Listener(sock)
+    except OSError as error:
+        sock.close()
+        raise UsageError(f"listen: cannot listen on {address}: {_explain(error)}") from None
+
+
+def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:
+    """The sockets that systemd handed over, none where it did not: sd_listen_fds(3).
+
+    Raises:
+        UsageError: what was handed over is not a listening stream socket.
+    """
+    if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdigit():
+        return []
+    return [_inherit(fd) for fd in range(_FIRST_FD, _FIRST_FD + int(environ["LISTEN_FDS"]))]
+
+
+def close_all(listeners: Iterable[Listener]) -> None:
+    """Close each."""
+    for listener in listeners:
+        listener.close()
+
+
+def _address_of(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return f"unix:{name}" if sock.family == socket.AF_UNIX else str(TcpAddress(name[0], name[1]))
+
+
+def _inherit(fd: int) -> Listener:
+    os.set_inheritable(fd, False)
+    try:
+        sock = socket.socket(fileno=fd)
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        listening = 0
+    if not listening:
+        raise UsageError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket")
+    return Listener(sock)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on; any other file stays, and the bind says so."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _explain(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program listens there already"
+        case errno.EACCES:
+            return "permission denied (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case _:
+            return error.strerror or str(error)

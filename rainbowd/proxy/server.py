@@ -1,0 +1,211 @@
+"""The proxy as a whole: intake, connections, sweeper; and its end, which loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.http1 import Refusal
+from rainbowd.log import get_logger
+from rainbowd.proxy.connection import Connection, prepare
+from rainbowd.proxy.exchange import ClientGone
+from rainbowd.proxy.hold import Holds, nothing_live
+from rainbowd.proxy.hub import Hub
+from rainbowd.proxy.reply import CLIENT_GONE, reply
+from rainbowd.proxy.upstream import Pool
+from rainbowd.proxy.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rainbowd.config import Hold, Limits
+    from rainbowd.proxy.exchange import Exchange
+    from rainbowd.proxy.listen import Listener
+    from rainbowd.roster import Roster
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+FRESH_GRACE_SECONDS = 1.0
+"""At a stop: how long a connection that was just accepted may take to send its request."""
+
+_SWEEP_SECONDS = 0.1
+_ACCEPTS_A_TURN = 64
+_PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a request is served by; exchanged as a whole at a switch.
+
+    Attributes:
+        managed: generations come and go; else the address is somebody else's, and a refused connect is final.
+        access: log every request.
+    """
+
+    limits: Limits
+    hold: Hold
+    trust: tuple[Network, ...]
+    managed: bool = True
+    access: bool = False
+
+
+class Server:
+    """The proxy.
+
+    Attributes:
+        settings: those of requests that begin from now on.
+        stopping: no more requests than those that are here.
+    """
+
+    def __init__(self, roster: Roster, settings: Settings) -> None:
+        self.roster = roster
+        self.settings = settings
+        self.stopping = False
+        self.hub = Hub()
+        self.pool = Pool(self.hub)
+        self.holds = Holds(roster)
+        self.connections: set[Connection] = set()
+        roster.observe(self.pool.close_superseded)
+
+    async def serve(
+        self,
+        listeners: Sequence[Listener],
+        stop: trio.Event,
+        stop_seconds: float,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most."""
+        async with trio.open_nursery() as beneath:  # outlives the connections, which wait by it
+            beneath.start_soon(self.hub.run)
+            beneath.start_soon(self._sweep)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as intake:
+                    for listener in listeners:
+                        intake.start_soon(self._accept, listener, connections)
+                    task_status.started()
+                    await stop.wait()
+                    intake.cancel_scope.cancel()
+                for listener in listeners:
+                    self._accept_queued(listener, connections)
+                    listener.close()
+                self._wind_down()
+                connections.cancel_scope.deadline = trio.current_time() + stop_seconds
+            beneath.cancel_scope.cancel()
+
+    def hurry(self) -> None:
+        """End every exchange now."""
+        for connection in list(self.connections):
+            connection.cut()
+
+    def on_exchange(self, connection: Connection, exchange: Exchange, error: Exception | None) -> None:
+        """An exchange ended; say so where that is wanted, or where something is wrong with the app."""
+        gone = isinstance(error, ClientGone)
+        if not self.settings.access and (error is None or isinstance(error, Refusal)):
+            return
+        fields = {
+            "method": exchange.request.method.decode("latin-1"),
+            "target": exchange.request.target.decode("latin-1"),
+            "status": CLIENT_GONE if gone else exchange.status,
+            "bytes": exchange.sent_bytes,
+            "seconds": round(time.monotonic() - exchange.started_at, 6),
+            "generation": exchange.generation.id if exchange.generation is not None else None,
+            "request_id": exchange.request.request_id.decode("latin-1"),
+            "client": connection.peer.decode() if connection.peer else "unix",
+        }
+        if error is not None and not gone and not isinstance(error, Refusal):
+            log.warning("the app broke an answer off", why=str(error), **fields)
+        elif self.settings.access:
+            log.info("request", **fields)
+        else:
+            log.debug("the client went away", **fields)
+
+    def on_refusal(self, connection: Connection, refusal: Refusal) -> None:
+        """A request was refused before it was understood."""
+        if self.settings.access:
+            client = connection.peer.decode() if connection.peer else "unix"
+            log.info("request", status=refusal.status, why=refusal.text, client=client)
+
+    # --- intake ---------------------------------------------------------------------------------------------------
+
+    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listener.sock)
+            try:
+                for _ in range(_ACCEPTS_A_TURN):
+                    self._begin(*listener.sock.accept(), connections)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
+                    await trio.sleep(_PAUSE_SECONDS)
+                # anything else is the end of the one connection that was to be accepted: accept(2)
+
+    def _accept_queued(self, listener: Listener, connections: trio.Nursery) -> None:
+        """Accept all that is in the queue, as closing the listener would reset it."""
+        with contextlib.suppress(OSError):  # the queue is empty
+            while True:
+                self._begin(*listener.sock.accept(), connections)
+
+    def _begin(self, sock: socket.socket, address: tuple[str, int] | str, connections: trio.Nursery) -> None:
+        sock.setblocking(False)
+        limit = self.settings.limits.connections
+        if limit is not None and len(self.connections) >= limit:
+            refusal = nothing_live("Too many connections.")
+            with contextlib.suppress(OSError), sock:
+                sock.send(reply(refusal, keep_alive=False))
+                sock.shutdown(socket.SHUT_WR)
+            return
+        try:
+            prepare(sock)
+            wire = Wire(self.hub, sock)
+        except OSError:  # reset already, or no memory to watch it
+            sock.close()
+            return
+        peer = address[0] if isinstance(address, tuple) else None
+        trusted = peer is None or self._trusts(peer)
+        connection = Connection(self, wire, peer.encode() if peer else None, trusted=trusted)
+        self.connections.add(connection)
+        connections.start_soon(self._run, connection)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Exception as bug:
+            log.error("bug: a connection failed", exc_info=bug)
+        finally:
+            self.connections.discard(connection)
+
+    def _trusts(self, peer: str) -> bool:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return any((mapped or address) in network for network in self.settings.trust)
+
+    # --- limits and the end ---------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Keep the time limits, which nobody waits for on his own."""
+        while True:
+            await trio.sleep(_SWEEP_SECONDS)
+            now_seconds = time.monotonic()
+            self.pool.close_expired(now_seconds)
+            for connection in [c for c in self.connections if c.deadline <= now_seconds]:
+                connection.expire()
+
+    def _wind_down(self) -> None:
+        self.stopping = True
+        self.holds.stopping = True
+        self.holds.wake()
+        for connection in list(self.connections):
+            connection.wind_down(FRESH_GRACE_SECONDS)

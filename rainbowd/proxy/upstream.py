@@ -1,0 +1,109 @@
+"""Connections to generations, and the idle ones kept for the next request."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from rainbowd.address import TcpAddress, family, sockaddr
+from rainbowd.proxy.wire import Wire
+from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from rainbowd.proxy.hub import Hub
+    from rainbowd.roster import Generation
+
+IDLE_SECONDS = 1.0
+"""How long an idle connection is kept: below every app server's own limit."""
+
+REFUSED = (ConnectionRefusedError, FileNotFoundError)
+"""What a connect raises where nothing listens, on TCP and on a Unix socket."""
+
+
+class Upstream:
+    """A connection to a generation.
+
+    Attributes:
+        reused: it has carried a request before.
+        buffer: received and not consumed.
+    """
+
+    __slots__ = ("buffer", "generation", "idle_since", "reused", "wire")
+
+    def __init__(self, generation: Generation, wire: Wire) -> None:
+        self.generation = generation
+        self.wire = wire
+        self.reused = False
+        self.buffer = b""
+        self.idle_since = 0.0
+
+
+class Pool:
+    """The idle connections of each generation, the last used first."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._idle: dict[Generation, list[Upstream]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+    def take(self, generation: Generation) -> Upstream | None:
+        """An idle connection that shows no sign of being dead: nothing to read, as nothing was asked."""
+        idle = self._idle.get(generation)
+        while idle:
+            upstream = idle.pop()
+            if not upstream.wire.ended and not upstream.wire.has_input:
+                upstream.reused = True
+                return upstream
+            upstream.wire.close()
+        return None
+
+    def open(self, generation: Generation) -> Upstream | None:
+        """Begin to connect; ``upstream.wire.connected()`` waits for the end of it.
+
+        Returns:
+            None where the queue of a Unix socket is full: connect(2), EAGAIN.
+
+        Raises:
+            OSError: it failed at once.
+        """
+        address = generation.address
+        sock = socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if isinstance(address, TcpAddress):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            error = sock.connect_ex(sockaddr(address))
+            if error == errno.EAGAIN:
+                sock.close()
+                return None
+            if error not in {0, errno.EINPROGRESS}:
+                raise OSError(error, os.strerror(error))
+        except OSError:
+            sock.close()
+            raise
+        return Upstream(generation, Wire(self._hub, sock))
+
+    def give_back(self, upstream: Upstream) -> None:
+        """Keep a connection whose response ended; one to a generation that gets no new requests is closed."""
+        if upstream.generation.state is not State.LIVE:
+            upstream.wire.close()
+            return
+        upstream.wire.clear_interruption()
+        upstream.idle_since = time.monotonic()
+        self._idle.setdefault(upstream.generation, []).append(upstream)
+
+    def close_superseded(self) -> None:
+        """Close what is idle to generations that get no new requests: their app is told to stop soon."""
+        for generation in [generation for generation in self._idle if generation.state is not State.LIVE]:
+            for upstream in self._idle.pop(generation):
+                upstream.wire.close()
+
+    def close_expired(self, now_seconds: float) -> None:
+        """Close what has been idle for too long; the longest idle are at the front."""
+        for idle in self._idle.values():
+            while idle and now_seconds - idle[0].idle_since > IDLE_SECONDS:
+                idle.pop(0).wire.close()

@@ -1,0 +1,221 @@
+"""A connected socket at the hub: receive, send, interrupt, close."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import outcome
+import trio
+
+from rainbowd.proxy.hub import ENDED, GONE, READABLE, WRITABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.proxy.hub import Hub
+
+RECV_BYTES = 65536
+
+_LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST: socket(7)
+
+
+class Wire:
+    """One connected, non-blocking socket.
+
+    One task at a time receives and one at a time sends.  ``interrupt`` raises an exception in the task that waits
+    here, or in the next one that would wait: that is how time limits, a client that went away and the end of the
+    agent reach an exchange without a cancel scope for each wait.
+
+    Attributes:
+        ended: the peer sends no more (there may be bytes left to read).
+        gone: the connection is reset, or shut in both directions.
+        on_ended: called at the moment of either, also while nobody waits.
+        received_bytes, sent_bytes: of its life.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_interruption",
+        "_maybe_readable",
+        "_reader",
+        "_writer",
+        "closed",
+        "ended",
+        "gone",
+        "on_ended",
+        "received_bytes",
+        "sent_bytes",
+        "sock",
+    )
+
+    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+        self.sock = sock
+        self.closed = False
+        self.ended = False
+        self.gone = False
+        self.on_ended: Callable[[], None] | None = None
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self._hub = hub
+        self._maybe_readable = True
+        self._reader: trio.lowlevel.Task | None = None
+        self._writer: trio.lowlevel.Task | None = None
+        self._interruption: BaseException | None = None
+        hub.register(sock, self)
+
+    def on_events(self, events: int) -> None:
+        """Wake whoever waits for what happened; the hub calls this."""
+        if events & (READABLE | ENDED):
+            self._maybe_readable = True
+            if self._reader is not None:
+                trio.lowlevel.reschedule(self._reader)
+                self._reader = None
+        if events & (WRITABLE | GONE) and self._writer is not None:
+            trio.lowlevel.reschedule(self._writer)
+            self._writer = None
+        if events & ENDED:
+            self.ended = True
+            self.gone |= bool(events & GONE)
+            if self.on_ended is not None:
+                self.on_ended()
+
+    async def recv(self, max_bytes: int = RECV_BYTES) -> bytes:
+        """Receive what there is, waiting for the first byte; empty at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        while True:
+            if not self._maybe_readable:
+                await self._wait_readable()
+            try:
+                data = self.sock.recv(max_bytes)
+            except BlockingIOError:
+                self._maybe_readable = False
+                continue
+            # A short read took all there was, so that the next edge will tell of more: epoll(7), "Questions and
+            # answers".  Not so behind a FIN, whose edge may be the one that brought us here.
+            self._maybe_readable = len(data) == max_bytes or self.ended
+            self.received_bytes += len(data)
+            return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        sent = self._try_send(data)
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            while rest:
+                sent = self._try_send(rest)
+                if sent == 0:
+                    await self._wait_writable()
+                rest = rest[sent:]
+
+    def _try_send(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        self.sent_bytes += sent
+        return sent
+
+    async def connected(self) -> None:
+        """Wait for the end of a non-blocking connect.
+
+        Raises:
+            OSError: it failed.
+        """
+        while True:
+            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+            try:
+                self.sock.getpeername()
+            except OSError:
+                await self._wait_writable()
+            else:
+                return
+
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes, the end or an error are there to be received."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a task waits to receive."""
+        return self._reader is not None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a task waits to send."""
+        return self._writer is not None
+
+    def interrupt(self, exception: BaseException) -> None:
+        """Raise ``exception`` in the tasks that wait here, else in the next that would."""
+        waiting = [task for task in (self._reader, self._writer) if task is not None]
+        self._reader = self._writer = None
+        for task in waiting:
+            trio.lowlevel.reschedule(task, outcome.Error(exception))
+        if not waiting:
+            self._interruption = exception
+
+    def clear_interruption(self) -> None:
+        """Forget an interruption that nobody waited for."""
+        self._interruption = None
+
+    def shut_down_sending(self) -> None:
+        """Tell the peer that nothing more follows (FIN)."""
+        with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close; may be called again."""
+        if not self.closed:
+            self.closed = True
+            self.on_ended = None
+            self._hub.forget(self.sock)
+            self.sock.close()
+
+    def reset(self) -> None:
+        """Close so that the peer sees the connection break (RST) rather than end."""
+        if not self.closed:
+            with contextlib.suppress(OSError):  # it is broken already
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            self.close()
+
+    async def _wait_readable(self) -> None:
+        self._raise_interruption()
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
+
+    async def _wait_writable(self) -> None:
+        self._raise_interruption()
+        self._writer = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
+
+    def _raise_interruption(self) -> None:
+        exception, self._interruption = self._interruption, None
+        if exception is not None:
+            raise exception
+
+    def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _abort_writer(self, _: object) -> trio.lowlevel.Abort:
+        self._writer = None
+        return trio.lowlevel.Abort.SUCCEEDED

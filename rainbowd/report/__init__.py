@@ -1,0 +1,1 @@
+"""What the agent tells the world through files: ``status.json``, the journal, the lock with its pid."""

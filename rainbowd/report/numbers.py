@@ -1,0 +1,61 @@
+"""The generations' numbers: from 1, none given twice in a state directory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rainbowd.log import get_logger
+from rainbowd.report.journal import read_events
+from rainbowd.report.state_dir import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "generation"
+_FILE_OF_GENERATION = re.compile(r"generation-(\d{1,18})(?:\.json|\.out)?")
+
+log = get_logger()
+
+
+class Numbers:
+    """Gives out numbers, and keeps the last one in a file.
+
+    Args:
+        state_dir: one that nobody else gives out numbers for.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / NAME
+        self._last = max(_noted(state_dir), *_seen_in_names(state_dir), 0)
+
+    def next(self) -> int:
+        """A number that was never given before."""
+        self._last += 1
+        try:
+            replace_file(self._path, b"%d\n" % self._last)
+        except OSError as error:
+            log.warning("a generation's number cannot be noted", file=self._path, why=error.strerror)
+        return self._last
+
+
+def _noted(state_dir: Path) -> int:
+    """The last number by its file, or where that is lost by the journal."""
+    try:
+        return int((state_dir / NAME).read_bytes())
+    except (OSError, ValueError):
+        return max(_seen_in_journal(state_dir), default=0)
+
+
+def _seen_in_journal(state_dir: Path) -> Iterator[int]:
+    for event in read_events(state_dir):
+        number = event.get("generation")
+        if isinstance(number, int):
+            yield number
+
+
+def _seen_in_names(state_dir: Path) -> list[int]:
+    """Numbers of which there are files: one that could not be noted may be among them."""
+    matches = (_FILE_OF_GENERATION.fullmatch(entry.name) for entry in state_dir.iterdir())
+    return [int(match[1]) for match in matches if match]

@@ -1,0 +1,136 @@
+"""Keeps the journal and ``status.json`` for a running agent, which never waits for a disk."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.log import get_logger
+from rainbowd.report import journal, status
+from rainbowd.report.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+LINES_MAX = 10_000
+BYTES_MAX = 8 << 20
+"""What waits while the journal cannot be written; what comes behind that is lost."""
+
+RETRY_SECONDS = 1.0
+LAST_SECONDS = 5.0
+"""For what is left to write when the recorder is told to end."""
+
+log = get_logger()
+
+
+class Recorder:
+    """Takes what happens, at once and in order; ``run`` writes it.
+
+    Args:
+        state_dir: where; it may be full, read-only or gone for a time.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._journal = Journal(state_dir / journal.NAME)
+        self._lines: deque[bytes] = deque()
+        self._lines_bytes = 0
+        self._lost = 0
+        self._status: Mapping[str, object] | None = None
+        self._failing: set[str] = set()
+        self._wake = trio.Event()
+        self._is_ending = False
+        self._one_thread = trio.CapacityLimiter(1)
+
+    def record(self, event: str, **fields: object) -> None:
+        """Put an event in the journal.
+
+        Args:
+            event: its name.
+            fields: ``generation`` and ``release`` come first; paths become strings.
+        """
+        line = journal.encode(event, datetime.now(UTC), **fields)
+        if len(self._lines) >= LINES_MAX or self._lines_bytes + len(line) > BYTES_MAX:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        self._lines_bytes += len(line)
+        self._wake.set()
+
+    def publish(self, status: Mapping[str, object]) -> None:
+        """Make this the status; of several before one is written, the last.
+
+        Args:
+            status: not to be changed any more.
+        """
+        self._status = status
+        self._wake.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until cancelled, then what is left, for five seconds at the most."""
+        shield = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_writing, shield)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                shield.deadline = trio.current_time() + LAST_SECONDS
+                self._is_ending = True
+                self._wake.set()
+
+    async def _keep_writing(self, shield: trio.CancelScope) -> None:
+        with shield:
+            while True:
+                is_last = self._is_ending
+                self._wake = trio.Event()
+                await self._write()
+                if is_last:
+                    return
+                with trio.move_on_after(RETRY_SECONDS if self._failing else math.inf):
+                    await self._wake.wait()
+
+    async def _write(self) -> None:
+        """One round: a reader who has seen an event finds a status that is not older."""
+        current, self._status = self._status, None
+        lines = tuple(self._lines)
+        is_told, written = await trio.to_thread.run_sync(
+            self._write_files, current, lines, abandon_on_cancel=True, limiter=self._one_thread
+        )
+        if not is_told and self._status is None:
+            self._status = current
+        for _ in range(written):
+            self._lines_bytes -= len(self._lines.popleft())
+        if self._lost and not self._lines:
+            log.warning("events were lost to the journal, which could not be written", events=self._lost)
+            self._lost = 0
+
+    # --- in a worker thread ---------------------------------------------------------------------------------
+
+    def _write_files(self, current: Mapping[str, object] | None, lines: Sequence[bytes]) -> tuple[bool, int]:
+        """Whether the status is written now, and how many lines are."""
+        is_told = current is None or self._attempt(status.NAME, partial(status.write, self._state_dir, current))
+        for written, line in enumerate(lines):
+            if not self._attempt(journal.NAME, partial(self._journal.append, line)):
+                return is_told, written
+        return is_told, len(lines)
+
+    def _attempt(self, name: str, write: Callable[[], None]) -> bool:
+        """Whether it went well; what is wrong is said once until it is well again."""
+        try:
+            write()
+        except OSError as error:
+            if name not in self._failing:
+                self._failing.add(name)
+                log.warning("cannot be written, trying on", file=self._state_dir / name, why=error.strerror)
+            return False
+        if name in self._failing:
+            self._failing.discard(name)
+            log.info("can be written again", file=self._state_dir / name)
+        return True

@@ -1,0 +1,186 @@
+"""The state directory: making it, having it to oneself, and how files in it are opened and replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from rainbowd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DIRECTORY_MODE = 0o2750
+FILE_MODE = 0o640
+LOCK_NAME = "lock"
+
+PATIENCE_SECONDS = 0.5
+"""How long to try: whoever asks for the holder has the lock shared for an instant."""
+TRY_SECONDS = 0.01
+
+
+def prepare(path: Path) -> None:
+    """Make the state directory unless it is there; one that is there keeps its mode.
+
+    Raises:
+        UsageError: it cannot be made, is something else, or may not be written.
+    """
+    try:
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+            path.chmod(DIRECTORY_MODE)  # whatever the umask is
+    except FileExistsError:
+        raise UsageError(f"state_dir: {path}: found something else there; expected a directory") from None
+    except OSError as error:
+        raise UsageError(f"state_dir: {path}: cannot be made: {error.strerror}") from None
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise UsageError(f"state_dir: {path}: not writable; expected a directory of the agent's own")
+
+
+class Lock:
+    """The right to be the one agent of a state directory, held as long as the process lives; see flock(2)."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def acquire(cls, state_dir: Path) -> Lock:
+        """Take the lock and put our pid in its file.
+
+        Raises:
+            UsageError: another agent has it, or the file cannot be written.
+        """
+        path = state_dir / LOCK_NAME
+        with _naming(path):
+            fd = open_file(path, os.O_RDWR)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(os.close, fd)
+            with _naming(path):
+                _lock(fd, state_dir)
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+            on_failure.pop_all()
+        return cls(fd)
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, as another agent may have it open already."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def holder(state_dir: Path) -> int | None:
+    """The pid of the running agent; None where none is running.
+
+    Raises:
+        UsageError: that cannot be told.
+    """
+    path = state_dir / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    try:
+        with _naming(path):
+            return _holder(fd, path)
+    finally:
+        os.close(fd)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of the state directory, made where it is missing; never through a symlink.
+
+    Returns:
+        A descriptor that no child inherits.
+
+    Raises:
+        OSError: as open(2).
+    """
+    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    if stat.S_IMODE(os.fstat(fd).st_mode) != FILE_MODE:
+        with contextlib.suppress(PermissionError):  # not ours, but writable: leave it as it is
+            os.fchmod(fd, FILE_MODE)  # whatever the umask is
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it.
+
+    Raises:
+        OSError: as write(2); a part may have been written.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of a file, so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        OSError: it cannot be written; what was there is there still.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        fd = open_file(beside, os.O_WRONLY | os.O_TRUNC)
+        try:
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _lock(fd: int, state_dir: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not _try(fd, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline:
+            pid = _pid(fd) or "unknown"
+            raise UsageError(f"state_dir: {state_dir}: another agent (pid {pid}) is running with it")
+        time.sleep(TRY_SECONDS)
+
+
+def _holder(fd: int, path: Path) -> int | None:
+    """Who keeps us from sharing the lock; it may have it for an instant before its pid is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not _try(fd, fcntl.LOCK_SH):
+        pid = _pid(fd)
+        if pid is not None:
+            return pid
+        if time.monotonic() >= deadline:
+            raise UsageError(f"{path}: locked by a process that left no pid there; expected a rainbowd agent")
+        time.sleep(TRY_SECONDS)
+    return None
+
+
+def _try(fd: int, operation: int) -> bool:
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pid(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What the system refuses becomes an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Outcome = tuple[int, str, str]
+Checked = Callable[..., Outcome]
+
+
+@pytest.fixture
+def checked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Checked:
+    """What ``rainbowd check`` says of an app in ``v1`` with the given keys: exit status, stdout, stderr."""
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+
+    def outcome(**keys: object) -> Outcome:
+        file = tmp_path / "rainbowd.json"
+        file.write_text(json.dumps({"run": ["true", "{port}"], "health": "/", "release": "current", **keys}))
+        status = main(["check", "--config", str(file)])
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return outcome
+
+
+def program(path: Path, *, mode: int = 0o755) -> None:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+
+
+def test_a_good_config_is_shown_with_its_release_and_who_may_deploy(tmp_path: Path, checked: Checked) -> None:
+    status, out, err = checked(env={"KEY": "hush"})
+    assert status == 0
+    shown, _, rest = out.partition("\n\n")
+    assert json.loads(shown)["env"] == {"KEY": "***"}
+    assert json.loads(shown)["drain"]["signal"] == "TERM"
+    assert f"release: {tmp_path.resolve()}/v1\n" in rest
+    assert f"by turning the link {tmp_path}/current: " in rest
+    assert f"by putting redeploy.trigger into {tmp_path}: " in rest
+    assert "hush" not in out + err
+    assert "found" not in err
+
+
+def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(checked: Checked) -> None:
+    status, out, err = checked(ports=5, helth="/")
+    assert (status, out) == (2, "")
+    assert "ports: found 5" in err
+    assert 'did you mean "health"?' in err
+
+
+def test_without_a_config_the_command_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 2
+    assert str(tmp_path) in capfd.readouterr().err
+
+
+def test_the_warnings_of_an_old_file_are_on_stderr(checked: Checked) -> None:
+    status, _, err = checked(health=None, warmupTime=5, run="true")
+    assert (status, "warmupTime: is an old spelling" in err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ["no-such-command"],
+        ["./missing"],
+        ["{release}/missing"],
+        "no-such-command {port}",
+        "exec no-such-command",
+        "A=1 B=2 exec no-such-command $PORT",
+        "./missing; true",
+    ],
+)
+def test_a_command_that_is_not_there_is_an_error(checked: Checked, run: object) -> None:
+    status, _, err = checked(run=run)
+    assert status == 2
+    assert "run: " in err
+    assert "not found" in err
+
+
+@pytest.mark.parametrize("run", [["./plain"], "./plain"])
+def test_a_command_that_is_no_program_is_an_error(tmp_path: Path, checked: Checked, run: object) -> None:
+    program(tmp_path / "v1/plain", mode=0o644)
+    status, _, err = checked(run=run)
+    assert (status, "run: " in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ["./here"],
+        ["{release}/here"],
+        "./here {port}",
+        "exec ./here",
+        "cd . && ./here",
+        "if true; then ./here; fi",
+        '"./here"',
+        "(./here)",
+        "$HOME/none",
+    ],
+)
+def test_a_command_that_is_there_or_only_the_shell_can_know_is_no_error(
+    tmp_path: Path, checked: Checked, run: object
+) -> None:
+    program(tmp_path / "v1/here")
+    assert checked(run=run)[0] == 0
+
+
+@pytest.mark.parametrize("run", [["mine"], "mine {port}"])
+def test_a_command_is_looked_for_in_the_path_of_the_app(tmp_path: Path, checked: Checked, run: object) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin/mine")
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    assert checked(run=run)[0] == 2
+    assert checked(run=run, env={"PATH": path})[0] == 0
+    (tmp_path / "app.env").write_text(f"PATH={path}\n")
+    assert checked(run=run, env_file="app.env")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("gone", "a dangling link to gone"),
+        ("current", "a dangling link to current"),
+        ("rainbowd.json", "no directory"),
+    ],
+)
+def test_a_link_that_leads_to_no_directory_is_an_error(
+    tmp_path: Path, checked: Checked, target: str, found: str
+) -> None:
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to(target)
+    status, _, err = checked()
+    assert status == 2
+    assert "release: found" in err
+    assert found in err
+
+
+def test_a_release_that_is_not_there_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    status, _, err = checked(release="missing")
+    assert status == 2
+    assert f"release: found no directory {tmp_path}/missing (No such file or directory); expected" in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter everything")
+def test_a_release_that_may_not_be_entered_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "v1").chmod(0o600)
+    status, _, err = checked()
+    assert (status, "which may not be entered" in err) == (2, True)
+
+
+def test_a_range_of_ports_that_is_taken_is_an_error_unless_no_port_is_needed(checked: Checked) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, err = checked(ports=f"{port}-{port}")
+        assert status == 2
+        assert "ports: " in err
+        assert checked(ports=f"{port}-{port}", run=["true", "{socket}"])[0] == 0
+
+
+def test_a_socket_path_that_is_too_long_for_unix_is_an_error(checked: Checked) -> None:
+    directory = "/run/" + "x" * (107 - len("/run//generation-99999/sock"))
+    assert checked(run=["true", "{socket}"], state_dir=directory)[0] == 0
+    status, _, err = checked(run=["true", "{socket}"], state_dir=f"{directory}x")
+    assert status == 2
+    assert "state_dir: found a socket path of 108 bytes" in err
+    assert checked(run=["true", "{port}"], state_dir=f"{directory}x")[0] == 0
+
+
+def test_an_env_file_that_cannot_be_used_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    status, _, err = checked(env_file="missing.env")
+    assert (status, "missing.env: cannot be read" in err or "missing.env: cannot be looked at" in err) == (
+        2,
+        True,
+    )
+    (tmp_path / "bad.env").write_text("A=1\nhush\n\n\nhush")
+    status, _, err = checked(env_file="bad.env")
+    assert status == 2
+    assert "line 2:" in err
+    assert "line 5:" in err
+    assert "hush" not in err
+
+
+def test_every_problem_is_told_at_once(checked: Checked) -> None:
+    status, _, err = checked(env_file="missing.env", release="missing", run="a {socket}", state_dir="/" + "x" * 99)
+    assert status == 2
+    assert all(f"{key}: " in err for key in ("env_file", "release", "state_dir"))
+
+
+def test_doors_that_are_open_to_everybody_are_warned_of(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    status, out, err = checked(trigger_file="shared/trigger")
+    assert status == 0
+    assert f"by putting trigger into {tmp_path}/shared: everybody\n" in out
+    assert "everybody may deploy" in err
+
+
+def test_a_state_directory_inside_the_release_is_warned_of(checked: Checked) -> None:
+    assert "state_dir: " not in checked()[2]
+    status, _, err = checked(state_dir="v1/.rainbowd")
+    assert (status, "lies inside the release" in err) == (0, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away takes root")
+def test_for_root_a_config_or_env_file_of_somebody_elses_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    env_file = tmp_path / "app.env"
+    env_file.touch(mode=0o600)
+    assert checked(env_file="app.env")[0] == 0
+    os.chown(env_file, 1, 1)
+    status, _, err = checked(env_file="app.env")
+    assert (status, "env_file: " in err, "only root may write" in err) == (2, True, True)
+    os.chown(tmp_path / "rainbowd.json", 1, 1)
+    status, out, err = checked()
+    assert (status, out) == (2, "")
+    assert "only root may write" in err
+
+
+def test_checking_leaves_no_trace(tmp_path: Path, checked: Checked) -> None:
+    checked()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["current", "rainbowd.json", "v1"]

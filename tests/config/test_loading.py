@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rainbowd.address import TcpAddress, UnixAddress
+from rainbowd.config import (
+    Config,
+    load,
+    plain,
+    restart_needed,
+    with_overrides,
+)
+from rainbowd.errors import ConfigError, UsageError
+
+Load = Callable[..., Config]
+Problems = Callable[..., list[str]]
+
+
+def test_what_check_prints_can_be_loaded_again(file: Path, loaded: Load) -> None:
+    config = loaded(listen=["unix:x", "[::]:0"], drain={"signal": "INT", "stop": 1.5, "tunnels": 3}, log={"app": None})
+    text = json.dumps(plain(config))
+    assert '"stop": 1.5' in text
+    assert '"tunnels": 3,' in text
+    file.write_text(text)
+    assert load(file).config == config
+
+
+def test_secrets_are_masked(loaded: Load) -> None:
+    config = loaded(env={"KEY": "hush"}, health={"path": "/", "headers": {"Authorization": "hush"}})
+    text = json.dumps(plain(config))
+    assert "hush" not in text
+    assert '"KEY": "***"' in text
+    assert '"Authorization": "***"' in text
+
+
+def test_relative_paths_are_relative_to_the_file_not_to_the_working_directory(
+    file: Path, loaded: Load, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert loaded(release="current").release == file.parent / "current"
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "hint"),
+    [
+        ({"helth": "/up"}, "helth", "health"),
+        ({"Limits": {}}, "Limits", "limits"),
+        ({"triggerFile": "x"}, "triggerFile", "trigger_file"),
+        ({"drain": {"tunels": 5}}, "drain.tunels", "tunnels"),
+        ({"health": {"path": "/", "hosts": "x"}}, "health.hosts", "host"),
+        ({"log": {"lvel": "info"}}, "log.lvel", "level"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_name(
+    problems: Problems, keys: dict[str, object], place: str, hint: str
+) -> None:
+    (found,) = problems(**keys)
+    assert found.startswith(f"{place}: found an unknown key; expected one of ")
+    assert found.endswith(f'; did you mean "{hint}"?')
+
+
+@pytest.mark.parametrize("key", ["user", "group", "standby", "hooks", "api"])
+def test_a_key_that_does_nothing_yet_is_refused(problems: Problems, key: str) -> None:
+    (found,) = problems(**{key: None})
+    assert found.startswith(f"{key}: found an unknown key; expected one of run, release, ")
+
+
+def test_every_problem_is_told_at_once(problems: Problems) -> None:
+    found = problems(health=None, run=5, drain={"stop": -1, "x": 1}, ports=[])
+    assert [line.split(":")[0] for line in found] == ["health", "run", "ports", "drain.stop", "drain.x"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"health": None}, "neither health nor warmup"),
+        ({"warmup": 1}, "both health and warmup"),
+    ],
+)
+def test_exactly_one_of_health_and_warmup_is_wanted(problems: Problems, keys: dict[str, object], found: str) -> None:
+    assert problems(**keys) == [f"health: found {found}; expected exactly one of the two"]
+
+
+def test_a_missing_command_is_said_to_be_missing(file: Path) -> None:
+    file.write_text('{"warmup": 0}')
+    with pytest.raises(ConfigError, match="run: found nothing; expected a command"):
+        load(file)
+
+
+def test_a_secret_of_the_wrong_kind_is_not_shown(problems: Problems) -> None:
+    text = "\n".join(problems(env="hush", health={"path": "/", "headers": {"Authorization": ["hush"]}}))
+    assert "hush" not in text
+    assert text.count("found a ") == 2
+
+
+def test_the_command_line_overrides_the_file(loaded: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = loaded(listen="localhost:1", log={"access": True})
+    monkeypatch.chdir("/")
+    changed = with_overrides(config, ["localhost:2", "unix:x.sock"], "debug")
+    assert changed.listen == (TcpAddress("localhost", 2), UnixAddress(Path("/x.sock")))
+    assert (changed.log.level, changed.log.access) == ("debug", True)
+    assert with_overrides(config, None, None) == config
+
+
+@pytest.mark.parametrize(
+    ("listen", "log_level", "problem"),
+    [
+        (["7000"], None, '--listen: found "7000"; expected HOST:PORT'),
+        (["a b:1"], None, '--listen: found "a b:1"; expected an IP address or a name'),
+        (None, "loud", '--log-level: found "loud"; expected one of "debug"'),
+    ],
+)
+def test_a_bad_override_names_its_option(
+    loaded: Load, listen: list[str] | None, log_level: str | None, problem: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        with_overrides(loaded(), listen, log_level)
+    assert problem in str(caught.value)
+
+
+def test_only_what_an_agent_reads_at_its_start_needs_a_restart(loaded: Load) -> None:
+    old = loaded()
+    assert restart_needed(old, loaded(run="other", limits={"headers": 5}, env={"A": "b"})) == []
+    new = loaded(listen="localhost:1", release="x", trigger_file=None, log={"level": "debug"}, state_dir="y")
+    assert restart_needed(old, new) == ["listen", "release", "trigger_file", "log", "state_dir"]

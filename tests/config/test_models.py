@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+from signal import Signals
+
+import pytest
+from pydantic import ValidationError
+
+from rainbowd.address import TcpAddress, UnixAddress
+from rainbowd.config import (
+    Config,
+    Drain,
+    Health,
+    Limits,
+    PortRange,
+    StatusRanges,
+    load,
+    plain,
+)
+
+Load = Callable[..., Config]
+Problems = Callable[..., list[str]]
+
+
+def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
+    file.write_text('{"run": ["app", "{port}"], "health": "/up"}')
+    found = load(file)
+    assert found.warnings == ()
+    assert plain(found.config) == {
+        "run": ["app", "{port}"],
+        "release": str(file.parent),
+        "trigger_file": str(file.parent / "redeploy.trigger"),
+        "listen": ["0.0.0.0:7000"],
+        "ports": "20000-29999",
+        "env": {},
+        "env_file": None,
+        "health": {
+            "path": "/up",
+            "host": "localhost",
+            "headers": {},
+            "status": "200-299",
+            "interval": 0.25,
+            "timeout": 5,
+            "passes": 1,
+            "deadline": 60,
+        },
+        "warmup": None,
+        "drain": {"timeout": 60, "tunnels": 30, "stop": 25, "signal": "TERM", "kill_after": 10},
+        "max_generations": 10,
+        "hold": {"timeout": 10, "limit": 1000},
+        "limits": {
+            "head_bytes": 65536,
+            "headers": 128,
+            "body_bytes": None,
+            "connections": 10000,
+            "head_timeout": 10,
+            "idle_timeout": 180,
+            "body_timeout": 60,
+            "response_timeout": 60,
+        },
+        "trust": ["127.0.0.0/8", "::1/128"],
+        "state_dir": str(file.parent / ".rainbowd"),
+        "log": {"level": "info", "format": "auto", "access": False, "app": "stdout"},
+    }
+
+
+def test_the_config_at_the_top_of_the_repository_is_good() -> None:
+    found = load(Path(__file__).parents[2] / "rainbowd.json")
+    assert found.warnings == ()
+    assert found.config.listen == (TcpAddress("0.0.0.0", 7000),)
+    assert found.config.health == Health(path="/up")
+
+
+def test_every_value_is_read_into_what_the_rest_works_with(file: Path, loaded: Load) -> None:
+    config = loaded(
+        release="../current",
+        trigger_file=None,
+        listen=["[::1]:0", "localhost:80", "unix:run/x.sock"],
+        ports="1-65535",
+        env={"A": "", "B_é": "x=y"},
+        env_file="/etc/app.env",
+        health={
+            "path": "/up?x=1",
+            "host": "a.example:80",
+            "headers": {"X-A": "b c"},
+            "status": "200-299, 401",
+        },
+        drain={"signal": "SIGQUIT", "timeout": 0, "kill_after": 0.5},
+        limits={"head_timeout": None, "connections": None, "body_bytes": 1},
+        trust=["10.1.2.3/8", "::1"],
+        log={"app": "app.log", "format": "json", "level": "debug", "access": True},
+        state_dir="/run/x",
+        **{"$schema": "https://example.org/schema.json"},
+    )
+    base = file.parent
+    assert config.release == base / "../current"
+    assert config.trigger_file is None
+    assert config.listen == (
+        TcpAddress("::1", 0),
+        TcpAddress("localhost", 80),
+        UnixAddress(base / "run/x.sock"),
+    )
+    assert config.ports == PortRange(1, 65535)
+    assert config.env == {"A": "", "B_é": "x=y"}
+    assert config.env_file == Path("/etc/app.env")
+    assert config.health is not None
+    assert [config.health.status.matches(code) for code in (200, 299, 300, 401, 402)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert (config.drain.signal, config.drain.timeout, config.drain.tunnels) == (Signals.SIGQUIT, 0, 30)
+    assert config.limits == Limits(head_timeout=None, connections=None, body_bytes=1)
+    assert config.trust == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert (config.log.app, config.log.access) == (base / "app.log", True)
+    assert config.state_dir == Path("/run/x")
+
+
+def test_a_config_cannot_be_changed(loaded: Load) -> None:
+    config = loaded()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.warmup = 5
+
+
+def test_a_config_can_be_made_in_python_of_what_it_holds(loaded: Load) -> None:
+    read = loaded(listen=["[::1]:0"], drain={"signal": "INT"}, log={"app": "/a"})
+    assert Config(**{key: getattr(read, key) for key in Config.model_fields}) == read
+    drain = Drain(signal=Signals.SIGINT)
+    assert (Config(run="x", drain=drain).drain, Drain(**drain.__dict__)) == (drain, drain)
+    health = Health(path="/", status=StatusRanges.parse("204"))
+    assert Health(**health.__dict__) == health
+
+
+@pytest.mark.parametrize(
+    ("run", "uses_socket"),
+    [
+        ("app {socket}", True),
+        (["app", "--bind=unix:{socket}"], True),
+        ("app $SOCKET", True),
+        ("app ${SOCKET}", True),
+        ("app $SOCKETS", False),
+        ("app ${socket}", False),
+        (["app", "$SOCKET"], False),
+        ("app $PORT", False),
+        ("app {port}", False),
+    ],
+)
+def test_a_command_that_names_a_socket_uses_one(loaded: Load, run: object, uses_socket: bool) -> None:
+    assert loaded(run=run).uses_socket is uses_socket
+
+
+SECONDS = "a number of seconds, 0 or more"
+ABOVE_ZERO = "a number of seconds above 0"
+LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"run": ""}, 'run: found ""; expected a command'),
+        ({"run": "  "}, 'run: found "  "; expected a command'),
+        ({"run": []}, "run: found []; expected a command"),
+        ({"run": [""]}, 'run: found [""]; expected a command'),
+        ({"run": ["a", 5]}, 'run: found ["a", 5]; expected a command'),
+        ({"run": "a\0b"}, 'run: found "a\\u0000b"; expected a command'),
+        ({"run": None}, "run: found null; expected a command"),
+        ({"release": None}, "release: found null; expected a path"),
+        ({"release": ""}, 'release: found ""; expected a path'),
+        ({"trigger_file": 5}, "trigger_file: found 5; expected a path, neither empty"),
+        ({"state_dir": "\0"}, 'state_dir: found "\\u0000"; expected a path'),
+        ({"env_file": ["a"]}, 'env_file: found ["a"]; expected a path'),
+        ({"listen": []}, "listen: found []; expected HOST:PORT"),
+        ({"listen": 7000}, f"listen[0]: found 7000; expected {LISTEN}"),
+        ({"listen": "7000"}, f'listen[0]: found "7000"; expected {LISTEN}'),
+        ({"listen": "x:65536"}, f'listen[0]: found "x:65536"; expected {LISTEN}'),
+        (
+            {"listen": ["x:1", "256.0.0.1:1"]},
+            'listen[1]: found "256.0.0.1:1"; expected an IP address or a name',
+        ),
+        ({"listen": "a b:1"}, 'listen[0]: found "a b:1"; expected an IP address or a name'),
+        ({"listen": "-a:1"}, 'listen[0]: found "-a:1"; expected an IP address or a name'),
+        ({"listen": "::1:1"}, 'listen[0]: found "::1:1"; expected an IPv6 address in brackets'),
+        ({"listen": "unix:" + "x" * 108}, "expected a socket path of at most 107 bytes"),
+        ({"listen": ["x:1", "x:1"]}, "expected each address once"),
+        ({"ports": 20000}, "ports: found 20000; expected two ports"),
+        ({"ports": "0-10"}, 'ports: found "0-10"; expected two ports'),
+        ({"ports": "20-10"}, 'ports: found "20-10"; expected two ports'),
+        ({"ports": "1-65536"}, 'ports: found "1-65536"; expected two ports'),
+        ({"env": []}, "env: found a list; expected an object of strings"),
+        ({"env": {"A": 5}}, "env.A: found a number; expected a valid string"),
+        ({"env": {"env": None}}, "env.env: found null; expected a valid string"),
+        ({"env": {"A=B": "x"}}, 'env."A=B": found a string; expected a name without = and NUL'),
+        ({"env": {"": "x"}}, 'env."": found a string; expected a name without = and NUL'),
+        ({"env": {"A": "x\0"}}, "env.A: found a string; expected a string without NUL"),
+        ({"health": 5}, 'health: found 5; expected a path such as "/up"'),
+        ({"health": {}}, "health.path: found nothing; expected a path that begins with /"),
+        ({"health": "up"}, 'health.path: found "up"; expected a path that begins with /'),
+        ({"health": "/\r\nX: y"}, "health.path: found"),
+        ({"health": {"path": "/", "host": ""}}, 'health.host: found ""; expected what the app is to see'),
+        ({"health": {"path": "/", "host": "a\r\nb"}}, 'health.host: found "a\\r\\nb"; expected'),
+        (
+            {"health": {"path": "/", "headers": {"A": "b\r\nC: d"}}},
+            "health.headers.A: found a string; expected printable",
+        ),
+        (
+            {"health": {"path": "/", "headers": {"A B": "c"}}},
+            'health.headers."A B": found a string; expected a header\'s',
+        ),
+        (
+            {"health": {"path": "/", "headers": {"Host": "c"}}},
+            "expected other headers here: the host is health.host",
+        ),
+        ({"health": {"path": "/", "status": 200}}, "health.status: found 200; expected status codes such as"),
+        ({"health": {"path": "/", "status": "2xx"}}, 'health.status: found "2xx"; expected status codes'),
+        (
+            {"health": {"path": "/", "status": "299-200"}},
+            'health.status: found "299-200"; expected status codes',
+        ),
+        ({"health": {"path": "/", "status": "200,"}}, 'health.status: found "200,"; expected status codes'),
+        ({"health": {"path": "/", "interval": 0}}, f"health.interval: found 0; expected {ABOVE_ZERO}"),
+        (
+            {"health": {"path": "/", "passes": 0}},
+            "health.passes: found 0; expected a whole number, 1 or more",
+        ),
+        ({"health": {"path": "/", "passes": 1.5}}, "health.passes: found 1.5; expected a whole number"),
+        ({"health": None, "warmup": True}, f"warmup: found true; expected {SECONDS}"),
+        ({"health": None, "warmup": -0.1}, f"warmup: found -0.1; expected {SECONDS}"),
+        ({"drain": 60}, "drain: found 60; expected an object"),
+        ({"drain": {"timeout": True}}, f"drain.timeout: found true; expected {SECONDS}"),
+        ({"drain": {"timeout": "60"}}, f'drain.timeout: found "60"; expected {SECONDS}'),
+        ({"drain": {"stop": float("nan")}}, f"drain.stop: found NaN; expected {SECONDS}"),
+        ({"drain": {"stop": float("inf")}}, f"drain.stop: found Infinity; expected {SECONDS}"),
+        ({"drain": {"timeout": None}}, f"drain.timeout: found null; expected {SECONDS}"),
+        ({"drain": {"signal": 15}}, 'drain.signal: found 15; expected a signal\'s name such as "TERM"'),
+        ({"drain": {"signal": "BANG"}}, 'drain.signal: found "BANG"; expected a signal\'s name'),
+        ({"max_generations": 1}, "max_generations: found 1; expected a whole number, 2 or more"),
+        ({"max_generations": True}, "max_generations: found true; expected a whole number, 2 or more"),
+        ({"hold": {"limit": -1}}, "hold.limit: found -1; expected a whole number, 0 or more"),
+        ({"limits": {"head_timeout": 0}}, f"limits.head_timeout: found 0; expected {ABOVE_ZERO}, or null"),
+        ({"limits": {"headers": 0}}, "limits.headers: found 0; expected a whole number above 0, or null"),
+        ({"limits": {"headers": True}}, "limits.headers: found true; expected a whole number above 0"),
+        ({"trust": "10.0.0.0/8"}, 'trust: found "10.0.0.0/8"; expected a list of networks'),
+        ({"trust": ["10.0.0.0/33"]}, 'trust[0]: found "10.0.0.0/33"; expected a network such as'),
+        ({"trust": ["::1", 5]}, "trust[1]: found 5; expected a network such as"),
+        ({"log": {"level": "loud"}}, 'log.level: found "loud"; expected one of "debug"'),
+        ({"log": {"format": "xml"}}, 'log.format: found "xml"; expected "auto" or "json"'),
+        ({"log": {"access": "yes"}}, 'log.access: found "yes"; expected true or false'),
+        ({"log": {"app": 5}}, 'log.app: found 5; expected "stdout", a path, or null'),
+    ],
+)
+def test_a_bad_value_is_named_with_what_was_found_and_what_was_expected(
+    problems: Problems, keys: dict[str, object], problem: str
+) -> None:
+    (found,) = problems(**keys)
+    assert problem in found
+    assert found.isprintable()

@@ -1,0 +1,225 @@
+"""A real agent for live tests, with a site of its own, free ports, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+APP = Path(__file__).with_name("app.py")
+PATIENCE_SECONDS = 30.0
+LOOK_SECONDS = 0.01
+
+Event = dict[str, Any]
+
+
+class Agent:
+    """A site with its releases, and the agent that runs it.
+
+    Args:
+        directory: an empty one, for all of it.
+        config: keys of ``rainbowd.json`` beside, or in place of, those that every test needs.
+
+    Attributes:
+        host, port: where the agent listens.
+        process: the agent, once started.
+    """
+
+    def __init__(self, directory: Path, **config: object) -> None:
+        self.directory = directory.resolve()
+        self.host, self.port = "127.0.0.1", free_port()
+        self.state_dir = self.directory / "state"
+        self.link = self.directory / "current"
+        self.trigger_file = self.directory / "redeploy.trigger"
+        self.output_file = self.directory / "agent.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.configure(**config)
+
+    def configure(self, **config: object) -> None:
+        """Write ``rainbowd.json``."""
+        usual: dict[str, object] = {
+            "run": [sys.executable, str(APP), "{port}"],
+            "release": "current",
+            "health": "/up",
+            "listen": f"{self.host}:{self.port}",
+            "state_dir": "state",
+        }
+        (self.directory / "rainbowd.json").write_text(json.dumps(usual | config, indent=2))
+
+    # --- what a deployer does ------------------------------------------------------------------------------
+
+    def add_release(self, name: str, **behaviour: object) -> Path:
+        """Make a release that behaves as its ``app.json`` says: see ``app.Behaviour``."""
+        release = self.directory / "releases" / name
+        release.mkdir(parents=True)
+        (release / "app.json").write_text(json.dumps(behaviour))
+        return release
+
+    def flip(self, name: str) -> None:
+        """Turn the link to the release ``name``, as ``ln -sfT`` does."""
+        beside = self.directory / "current.new"
+        beside.symlink_to(Path("releases") / name)
+        beside.rename(self.link)
+
+    def touch(self) -> None:
+        """Ask for the same release again."""
+        self.trigger_file.touch()
+
+    # --- the agent -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the agent; what it says goes to ``agent.log``."""
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        with self.output_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rainbowd", "--config", str(self.directory / "rainbowd.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the agent and wait for its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signum)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def destroy(self) -> None:
+        """End what is left of the agent and its apps, whatever state they are in."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # --- what it tells -------------------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        """The journal, oldest first."""
+        try:
+            text = (self.state_dir / "journal.jsonl").read_text()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def find(self, name: str, since: int = 0, **fields: object) -> Event | None:
+        """The first event of this name and with these fields behind ``since`` others."""
+        found = (event for event in self.events()[since:] if event["event"] == name)
+        return next((event for event in found if fields.items() <= event.items()), None)
+
+    def wait_for(self, name: str, since: int = 0, **fields: object) -> Event:
+        """The same, once it is there."""
+        return self.wait_until(lambda: self.find(name, since, **fields), f"{name} {fields or ''}")
+
+    def decision(self, since: int, **fields: object) -> Event:
+        """How the first deploy was decided that was requested, with these fields, behind ``since`` events."""
+        deploy = self.wait_for("deploy.requested", since, **fields)["deploy"]
+        names = "deploy.succeeded", "deploy.failed", "deploy.rolled_back"
+
+        def decided() -> Event | None:
+            return next(filter(None, (self.find(name, since, deploy=deploy) for name in names)), None)
+
+        return self.wait_until(decided, f"the end of deploy {deploy}")
+
+    def status(self) -> Event:
+        """``status.json`` as it is now."""
+        status: Event = json.loads((self.state_dir / "status.json").read_text())
+        return status
+
+    def output(self, lines: int = 30) -> str:
+        """The agent's last lines."""
+        return "\n".join(self.output_file.read_text(errors="replace").splitlines()[-lines:])
+
+    def wait_until(self, look: Callable[[], Event | None], what: str) -> Event:
+        """What ``look`` sees, once it sees something.
+
+        Raises:
+            AssertionError: the agent ended, or ``PATIENCE_SECONDS`` passed; with the agent's last lines.
+        """
+        assert self.process is not None
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            ended = self.process.poll() is not None
+            seen = look()
+            if seen is not None:
+                return seen
+            assert not ended, f"waiting for {what}: the agent ended\n{self.output()}"
+            assert time.monotonic() < deadline, f"waiting for {what}: nothing came\n{self.output()}"
+            time.sleep(LOOK_SECONDS)
+
+    # --- what is there -------------------------------------------------------------------------------------
+
+    def processes(self) -> list[int]:
+        """The processes that carry this site's marker in their environment."""
+        marker = b"RAINBOWD_STATE_DIR=" + os.fsencode(self.state_dir)
+        return [pid for pid in pids() if marker in _read(pid, "environ").split(b"\0")]
+
+    def zombies(self) -> list[int]:
+        """The agent's children that have ended and were not reaped."""
+        assert self.process is not None
+        behind_name = ((pid, _read(pid, "stat").rpartition(b")")[2].split()) for pid in pids())
+        return [pid for pid, stat in behind_name if stat[:2] == [b"Z", b"%d" % self.process.pid]]
+
+
+@contextlib.contextmanager
+def running(directory: Path, **config: object) -> Iterator[Agent]:
+    """An agent that serves release ``a``, and has a release ``b``."""
+    agent = Agent(directory, **config)
+    agent.add_release("a")
+    agent.add_release("b")
+    agent.flip("a")
+    agent.start()
+    try:
+        decided = agent.decision(0, trigger="start")
+        assert decided["event"] == "deploy.succeeded", f"{decided}\n{agent.output()}"
+        yield agent
+    finally:
+        agent.destroy()
+
+
+def free_port() -> int:
+    """A port that nobody has, outside the range from which the kernel gives ports to clients."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with socket.socket() as candidate, contextlib.suppress(OSError):
+            candidate.bind(("127.0.0.1", port))
+            return port
+
+
+def needs(program: str) -> str:
+    """The path of a program that a test cannot do without; on CI it is an error not to have it."""
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
+    return path
+
+
+def pids() -> list[int]:
+    """Every process that there is."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of ``/proc/PID``; empty where the process is gone or another user's."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,298 @@
+"""The app that live tests deploy: ``python app.py PORT``, or ``python app.py PATH`` for a Unix socket.
+
+At TERM it does what gunicorn and uvicorn do, and what makes a careless proxy lose requests: it closes its
+listener and its idle connections at once, bytes that wait in them or not, and finishes what it is answering.
+
+Its release may hold an ``app.json`` that changes how it behaves; see ``Behaviour``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+"""Opcodes of RFC 6455 section 5.2."""
+
+ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+STREAM_LINE_SECONDS = 0.05
+SERVICE_RESTART = 1012
+
+Answer = Callable[["Exchange"], Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a release's ``app.json`` may say.
+
+    Attributes:
+        release: what the app calls itself; its directory's name by default.
+        exit_status: end with it at once.
+        listen: False: run on without ever listening.
+        boot_seconds: how long to take before listening.
+        up_status: the answer of ``/up``.
+        ignore_term: go on at TERM as if nothing was said.
+        output: lines to write at the start.
+    """
+
+    release: str = field(default_factory=lambda: Path.cwd().name)
+    exit_status: int | None = None
+    listen: bool = True
+    boot_seconds: float = 0.0
+    up_status: int = 200
+    ignore_term: bool = False
+    output: tuple[str, ...] = ()
+
+
+@dataclass
+class App:
+    """The state of one run."""
+
+    behaviour: Behaviour
+    boot_seconds: float = 0.0
+    idle: set[asyncio.Task[None]] = field(default_factory=set)
+    busy: set[asyncio.Task[None]] = field(default_factory=set)
+    tunnels: set[asyncio.StreamWriter] = field(default_factory=set)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def identity(self) -> dict[str, str]:
+        """The fields by which every answer names its sender."""
+        return {
+            "X-Generation": os.environ.get("RAINBOWD_GENERATION", "0"),
+            "X-Release": self.behaviour.release,
+            "X-Boot-Seconds": f"{self.boot_seconds:.3f}",
+        }
+
+
+@dataclass
+class Exchange:
+    """One request and the means to answer it."""
+
+    app: App
+    method: str
+    target: str
+    fields: dict[str, str]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def last(self) -> bool:
+        """Whether the connection ends behind it."""
+        return self.app.stopping.is_set() or self.fields.get("connection", "").lower() == "close"
+
+    def asked(self, name: str, usual: float) -> float:
+        """A number from the query."""
+        return float(parse_qs(urlsplit(self.target).query).get(name, [str(usual)])[0])
+
+    async def body(self) -> bytes:
+        """The request's body, by its length or its chunks."""
+        if self.fields.get("expect", "").lower() == "100-continue":
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.fields.get("transfer-encoding", "").lower() == "chunked":
+            return b"".join([chunk async for chunk in chunks(self.reader)])
+        return await self.reader.readexactly(int(self.fields.get("content-length", "0")))
+
+    def head(self, status: int, fields: dict[str, str]) -> bytes:
+        """A response's head; it says that this is the last one where it is."""
+        everything = {**self.app.identity(), **fields}
+        if self.last and status != 101:
+            everything["Connection"] = "close"
+        lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in everything.items())]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    async def answer(self, text: str, status: int = 200) -> None:
+        """Send ``text`` whole."""
+        body = text.encode()
+        head = self.head(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self.writer.write(head + (b"" if self.method == "HEAD" else body))
+        await self.writer.drain()
+
+
+async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The chunks of a message, to its very end: RFC 9112 section 7.1."""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        data = await reader.readexactly(size + 2)
+        if not data.endswith(b"\r\n"):
+            raise ValueError(f"a chunk of {size} bytes ends with {data[-2:]!r}")
+        yield data[:-2]
+    while await reader.readuntil(b"\r\n") != b"\r\n":
+        pass
+
+
+def frame(opcode: int, payload: bytes, *, mask: bytes = b"") -> bytes:
+    """A WebSocket frame, whole; a client's has a mask of four bytes: RFC 6455 section 5.2."""
+    bit = 0x80 if mask else 0
+    size = len(payload)
+    length = bytes([bit | size]) if size < 126 else bytes([bit | 126]) + size.to_bytes(2)
+    return bytes([0x80 | opcode]) + length + mask + (masked(payload, mask) if mask else payload)
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """One frame's opcode and payload."""
+    first, second = await reader.readexactly(2)
+    size = second & 0x7F
+    if size >= 126:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+    mask = await reader.readexactly(4) if second & 0x80 else b""
+    payload = await reader.readexactly(size)
+    return first & 0x0F, masked(payload, mask) if mask else payload
+
+
+def masked(payload: bytes, mask: bytes) -> bytes:
+    """``payload`` masked, or unmasked: RFC 6455 section 5.3."""
+    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+
+async def who(exchange: Exchange) -> None:
+    """``/``: the fields that the app was asked with."""
+    await exchange.answer(json.dumps({"pid": os.getpid(), "fields": exchange.fields}))
+
+
+async def up(exchange: Exchange) -> None:
+    """``/up``."""
+    await exchange.answer("up", exchange.app.behaviour.up_status)
+
+
+async def slow(exchange: Exchange) -> None:
+    """``/slow?ms=300``."""
+    await asyncio.sleep(exchange.asked("ms", 300) / 1000)
+    await exchange.answer("slow")
+
+
+async def stream(exchange: Exchange) -> None:
+    """``/stream?seconds=1``: numbered lines, each a chunk, behind them one that says ``end``."""
+    exchange.writer.write(exchange.head(200, {"Transfer-Encoding": "chunked"}))
+    count = max(1, round(exchange.asked("seconds", 1) / STREAM_LINE_SECONDS))
+    for line in (*(f"{number}\n" for number in range(count)), "end\n"):
+        exchange.writer.write(b"%x\r\n%s\r\n" % (len(line), line.encode()))
+        await exchange.writer.drain()
+        await asyncio.sleep(STREAM_LINE_SECONDS)
+    exchange.writer.write(b"0\r\n\r\n")
+    await exchange.writer.drain()
+
+
+async def echo(exchange: Exchange) -> None:
+    """``/echo``: what was received."""
+    body = await exchange.body()
+    await exchange.answer(json.dumps({"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}))
+
+
+async def websocket(exchange: Exchange) -> None:
+    """``/ws``: every message comes back; at TERM it is closed with 1012, as uvicorn does."""
+    key = exchange.fields["sec-websocket-key"].encode()
+    accept = base64.b64encode(hashlib.sha1(key + ACCEPT_GUID).digest()).decode()
+    switch = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Accept": accept}
+    exchange.writer.write(exchange.head(101, switch))
+    exchange.app.tunnels.add(exchange.writer)
+    opcode = TEXT
+    while opcode != CLOSE:
+        opcode, payload = await read_frame(exchange.reader)
+        exchange.writer.write(frame(PONG if opcode == PING else opcode, payload))
+        await exchange.writer.drain()
+
+
+ANSWERS: dict[str, Answer] = {
+    "/": who,
+    "/up": up,
+    "/slow": slow,
+    "/stream": stream,
+    "/echo": echo,
+    "/ws": websocket,
+}
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]:
+    """The method, target and fields of the next request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    line, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, target, _ = line.split(" ")
+    pairs = (entry.split(":", 1) for entry in rest)
+    return method, target, {name.lower(): value.strip() for name, value in pairs}
+
+
+async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one connection's requests until one side has had enough."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        while not app.stopping.is_set():
+            app.busy.discard(task)
+            app.idle.add(task)
+            method, target, fields = await read_head(reader)
+            app.idle.discard(task)
+            app.busy.add(task)
+            exchange = Exchange(app, method, target, fields, reader, writer)
+            answer = ANSWERS.get(urlsplit(target).path)
+            await (answer(exchange) if answer else exchange.answer("no such page", 404))
+            if answer is websocket or exchange.last:
+                break
+    except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+        pass
+    finally:
+        app.idle.discard(task)
+        app.tunnels.discard(writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
+        app.busy.discard(task)
+
+
+async def serve(app: App, where: str) -> None:
+    """Listen until TERM, then finish what is being answered."""
+    loop = asyncio.get_running_loop()
+    callback = partial(converse, app)
+    if where.isdigit():
+        server = await asyncio.start_server(callback, "127.0.0.1", int(where), backlog=2048)
+    else:
+        server = await asyncio.start_unix_server(callback, where, backlog=2048)
+    app.boot_seconds = age_seconds()
+    if not app.behaviour.ignore_term:
+        loop.add_signal_handler(signal.SIGTERM, app.stopping.set)
+    print(f"{app.behaviour.release} listens on {where}", flush=True)
+    await app.stopping.wait()
+    server.close()
+    for task in tuple(app.idle):
+        task.cancel()
+    for tunnel in tuple(app.tunnels):
+        tunnel.write(frame(CLOSE, SERVICE_RESTART.to_bytes(2)))
+        tunnel.close()
+    while app.busy or app.idle:
+        await asyncio.wait(app.busy | app.idle)
+
+
+def age_seconds() -> float:
+    """How long ago this process was started, to the hundredth: proc(5), field 22 of ``/proc/self/stat``."""
+    started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def main(where: str) -> None:
+    """Behave as the release in the working directory says."""
+    file = Path("app.json")
+    behaviour = Behaviour(**json.loads(file.read_text())) if file.exists() else Behaviour()
+    if behaviour.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for line in behaviour.output:
+        print(line, flush=True)
+    if behaviour.exit_status is not None:
+        sys.exit(behaviour.exit_status)
+    time.sleep(behaviour.boot_seconds)
+    if not behaviour.listen:
+        signal.pause()
+    asyncio.run(serve(App(behaviour), where))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,195 @@
+"""Many deploys under traffic that never pauses, and what went wrong: ``python -m tests.live.storm``.
+
+The site's releases are flipped and touched in turn while clients of every kind ask without a break.  The
+journal then says when each switch was, and so which answers came from a generation not to be asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.live.agent import Agent, running
+from tests.live.traffic import Traffic
+
+if TYPE_CHECKING:
+    from tests.live.agent import Event
+
+TUNNELS_SECONDS = 3.0
+SPREAD_SECONDS = 5.0
+"""Over which the agent spreads the closing of tunnels whose time is over."""
+SLACK_SECONDS = 3.0
+"""How much later than it should be an end may be seen on a busy machine."""
+CLOCK_SECONDS = 0.005
+"""How exact the journal's times are taken to be; they are written in milliseconds."""
+SHOWN = 40
+"""Failures in a report."""
+
+Lives = list[tuple[float, int]]
+"""When which generation became live."""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One deploy as its deployer sees it: ``seconds`` from the flip or touch to live."""
+
+    generation: int
+    trigger: str
+    live_at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What was seen, and what of it should not have been."""
+
+    traffic: Traffic
+    switches: list[Switch]
+    failures: list[str]
+
+
+def run(directory: Path, deploys: int) -> Storm:
+    """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen."""
+    drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
+    with running(directory, drain=drain) as agent:
+        traffic = Traffic(agent.host, agent.port)
+        switches = asyncio.run(blow(agent, traffic, deploys))
+        failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in agent.zombies())]
+        exit_status = agent.stop()
+        if exit_status != 0:
+            failures.append(f"the agent's exit status is {exit_status}")
+        events = agent.events()
+        lives = [(at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
+        failures += stale_answers(traffic, lives) + misjudged_tunnels(traffic, lives)
+        failures += leftovers(agent, events)
+        if failures:
+            failures.insert(SHOWN, f"the agent's last lines:\n{agent.output()}")
+    return Storm(traffic, switches, failures)
+
+
+async def blow(agent: Agent, traffic: Traffic, deploys: int) -> list[Switch]:
+    """Deploy while all the clients ask."""
+    async with asyncio.TaskGroup() as tasks:
+        for client in traffic.clients():
+            tasks.create_task(client)
+        try:
+            await asyncio.sleep(0.5)
+            switches = await deploy_again_and_again(agent, traffic, deploys)
+            await asyncio.sleep(0.5)
+        finally:
+            traffic.over.set()
+    return switches
+
+
+async def deploy_again_and_again(agent: Agent, traffic: Traffic, deploys: int) -> list[Switch]:
+    """Flip and touch in turn, each when the one before is decided."""
+    switches = []
+    for number in range(deploys):
+        since = len(agent.events())
+        trigger = "file" if number % 2 else "symlink"
+        release = "ba"[number // 2 % 2]
+        begun_at = time.time()
+        if trigger == "file":
+            agent.touch()
+        else:
+            agent.flip(release)
+        decided = await asyncio.to_thread(agent.decision, since, trigger=trigger)
+        if decided["event"] != "deploy.succeeded" or Path(decided["release"]).name != release:
+            traffic.fail(f"deploy of {release} by {trigger}", begun_at, decided)
+            continue
+        live = agent.wait_for("generation.live", since, generation=decided["generation"])
+        switches.append(Switch(live["generation"], trigger, at(live), at(live) - begun_at))
+        await asyncio.sleep(0.3 * (number % 3))  # some follow each other closely, some do not
+    return switches
+
+
+def at(event: Event) -> float:
+    """When it was, in seconds since the epoch."""
+    return datetime.fromisoformat(event["at"]).timestamp()
+
+
+def stale_answers(traffic: Traffic, lives: Lives) -> list[str]:
+    """Requests that began after a switch and were answered by a generation from before it."""
+    found = []
+    for kind, begun_at, generation in traffic.answers:
+        due = max((number for live_at, number in lives if live_at + CLOCK_SECONDS < begun_at), default=0)
+        if generation < due:
+            found.append(f"{kind}: answered by generation {generation} when {due} was live")
+    return found
+
+
+def misjudged_tunnels(traffic: Traffic, lives: Lives) -> list[str]:
+    """WebSockets that were closed before their time, or left open long after it."""
+    found = []
+    for tunnel in traffic.tunnels:
+        switched_at = min((live_at for live_at, number in lives if number > tunnel.generation), default=None)
+        after = float("-inf") if switched_at is None else tunnel.ended_at - switched_at
+        where = f"websocket to generation {tunnel.generation}"
+        if tunnel.closed and after < TUNNELS_SECONDS - CLOCK_SECONDS:
+            found.append(f"{where}: closed {after:.3f} s after the switch from it")
+        if after > TUNNELS_SECONDS + SPREAD_SECONDS + SLACK_SECONDS:
+            found.append(f"{where}: still open {after:.1f} s after the switch from it")
+    return found
+
+
+def leftovers(agent: Agent, events: list[Event]) -> list[str]:
+    """What a stopped agent left behind, or ended otherwise than by asking."""
+    found = [f"process {pid} is left" for pid in agent.processes()]
+    found += [f"crashed: {event}" for event in events if event["event"] == "generation.crashed"]
+    launched = {event["generation"] for event in events if event["event"] == "generation.launched"}
+    retired = {event["generation"]: event for event in events if event["event"] == "generation.retired"}
+    found += [f"generation {number} was never retired" for number in sorted(launched - retired.keys())]
+    return found + [f"not a clean end: {end}" for end in retired.values() if end["killed"] or end["left"]]
+
+
+def survivors(storm: Storm) -> int:
+    """How many WebSockets were alive across a switch."""
+    return sum(
+        any(tunnel.opened_at < switch.live_at < tunnel.ended_at for switch in storm.switches)
+        for tunnel in storm.traffic.tunnels
+    )
+
+
+def report(storm: Storm) -> str:
+    """What happened, in lines."""
+    lines = [f"{count:8} {kind}" for kind, count in sorted(storm.traffic.counts.items())]
+    lines.append(f"{survivors(storm):8} of {len(storm.traffic.tunnels)} websockets alive across a switch")
+    lines.append(f"{len(storm.switches):8} deploys")
+    for trigger in ("symlink", "file"):
+        boot_seconds = storm.traffic.boot_seconds
+        beyond_boot_ms = [
+            (switch.seconds - boot_seconds[switch.generation]) * 1000
+            for switch in storm.switches
+            if switch.trigger == trigger and switch.generation in boot_seconds
+        ]
+        if beyond_boot_ms:
+            middle, most = statistics.median(beyond_boot_ms), max(beyond_boot_ms)
+            lines.append(f"{trigger} to live beyond the app's boot: median {middle:.0f} ms, most {most:.0f}")
+    lines += [f"FAILED {failure}" for failure in storm.failures[: SHOWN + 1]]
+    lines.append(f"{len(storm.failures)} lines of failure" if storm.failures else "no failure")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.storm", description="Deploy under traffic.")
+    parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="storm-") as directory:
+        storm = run(Path(directory), options.deploys)
+    print(report(storm))
+    return 1 if storm.failures else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

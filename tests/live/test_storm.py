@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live import storm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEPLOYS = 6
+KINDS = {"keep-alive", "fresh", "post with length", "post chunked", "slow", "stream", "websocket", "message"}
+
+
+@pytest.mark.live
+def test_deploys_under_traffic_of_every_kind_lose_no_request(tmp_path: Path) -> None:
+    seen = storm.run(tmp_path, DEPLOYS)
+    print(storm.report(seen))
+    assert seen.failures == []
+    assert len(seen.switches) == DEPLOYS
+    assert seen.traffic.counts.keys() >= KINDS
+    assert storm.survivors(seen) > 0

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from rainbowd.address import Address, TcpAddress, UnixAddress, family, parse_address, sockaddr
+
+GOOD: list[tuple[str, Address]] = [
+    ("0.0.0.0:7000", TcpAddress("0.0.0.0", 7000)),
+    ("localhost:0", TcpAddress("localhost", 0)),
+    ("app.example:65535", TcpAddress("app.example", 65535)),
+    ("[::1]:80", TcpAddress("::1", 80)),
+    ("[::]:80", TcpAddress("::", 80)),
+    ("unix:/run/app.sock", UnixAddress(Path("/run/app.sock"))),
+    ("unix:run/a:b.sock", UnixAddress(Path("run/a:b.sock"))),
+]
+
+
+@pytest.mark.parametrize(("text", "address"), GOOD)
+def test_an_address_is_read_and_written_the_same_way(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "7000",
+        ":7000",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "localhost:-1",
+        "localhost:+80",
+        "localhost: 80",
+        "localhost:65536",
+        "localhost:٨٠",
+        "localhost:" + "9" * 5000,
+        "::1:80",
+        "[::1]",
+        "[::1]80",
+        "[]:80",
+        "[localhost]:80",
+        "[127.0.0.1]:80",
+        "unix:",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|limit"):
+        parse_address(text)
+
+
+def test_an_ipv6_address_without_brackets_is_answered_with_the_brackets() -> None:
+    with pytest.raises(ValueError, match=r"such as \[::1\]:80"):
+        parse_address("::1:80")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (TcpAddress("127.0.0.1", 80), (socket.AF_INET, ("127.0.0.1", 80))),
+        (TcpAddress("::1", 80), (socket.AF_INET6, ("::1", 80))),
+        (UnixAddress(Path("/a")), (socket.AF_UNIX, "/a")),
+    ],
+)
+def test_an_address_says_how_to_connect_to_it(address: Address, expected: object) -> None:
+    assert (family(address), sockaddr(address)) == expected
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0"])
+def test_what_an_address_says_can_be_bound(text: str) -> None:
+    address = parse_address(text)
+    with socket.socket(family(address)) as listener:
+        try:
+            listener.bind(sockaddr(address))
+        except OSError as error:
+            pytest.skip(f"this machine has no such address: {error}")
+        assert listener.getsockname()[1] != 0

@@ -1,0 +1,244 @@
+"""Holds the arrows between the packages, and each third party to its one place, by reading imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Rule = Callable[[Path], list[str]]
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "rainbowd"
+
+FOR_ALL = {"errors", "log", "config", "address", "locations"}
+"""What every part may import."""
+
+ARROWS = {
+    "errors": set(),
+    "address": set(),
+    "locations": {"errors"},
+    "log": set(),
+    "config": {"errors", "address", "locations"},
+    "http1": FOR_ALL,
+    "roster": FOR_ALL,
+    "report": FOR_ALL,
+    "proxy": FOR_ALL | {"http1", "roster"},
+    "deploy": FOR_ALL | {"roster", "report"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy"},
+    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""Which parts a part may import beside itself."""
+
+LIGHT = {
+    "__init__.py",
+    "__main__.py",
+    "errors.py",
+    "address.py",
+    "locations.py",
+    "cli/__init__.py",
+    "cli/status.py",
+}
+"""What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
+LIGHT_PARTS = {"errors", "address", "locations", "report", "cli"}
+
+PLACES = {
+    "httptools": {"http1"},
+    "httpx": {"deploy/health.py"},
+    "outcome": {"proxy"},  # trio's own: what a task that is woken gets
+    "psutil": {"deploy/process", "deploy/process.py"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "rich": {"cli", "log.py"},
+    "structlog": {"log.py"},
+    "trio": {"proxy", "deploy", "agent.py", "cli", "report/recorder.py"},
+    "watchfiles": {"deploy/watch.py"},
+}
+"""The files and packages that may import each third party."""
+
+PURE = {"http1", "roster"}
+"""Neither waits nor asks the machine anything."""
+IMPURE = {"asyncio", "os", "random", "select", "socket", "subprocess", "threading", "time", "trio"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import.
+
+    Attributes:
+        file: relative to the package.
+        name: dotted, whole: what is imported from a package may be a module of it.
+        deferred: inside a function.
+        for_types: read by type checkers alone.
+    """
+
+    file: Path
+    line: int
+    name: str
+    deferred: bool
+    for_types: bool
+
+    @property
+    def part(self) -> str:
+        """The package, or the module at the top, that imports."""
+        return self.file.parts[0].removesuffix(".py")
+
+    @property
+    def top(self) -> str:
+        """The first word of what is imported."""
+        return self.name.partition(".")[0]
+
+    @property
+    def of_ours(self) -> str | None:
+        """The part of ours that is imported; None where it is another's, or the version."""
+        words = self.name.split(".")
+        if words[0] != PACKAGE or words[1:] in ([], ["__version__"]):
+            return None
+        return words[1]
+
+    def within(self, places: set[str]) -> bool:
+        """Whether the importing file is one of ``places``, or in one of them."""
+        return any(self.file == Path(place) or Path(place) in self.file.parents for place in places)
+
+
+def imports(package: Path) -> Iterator[Import]:
+    """Every import in the source files below ``package``."""
+    for path in sorted(package.rglob("*.py")):
+        file = path.relative_to(package)
+        tree = ast.parse(path.read_text(), filename=str(path))
+        yield from _imports(tree, file, deferred=False, for_types=False)
+
+
+def _imports(node: ast.AST, file: Path, *, deferred: bool, for_types: bool) -> Iterator[Import]:
+    match node:
+        case ast.Import(names=names):
+            for alias in names:
+                yield Import(file, node.lineno, alias.name, deferred, for_types)
+        case ast.ImportFrom(names=names):
+            source = _source(node, file)
+            for alias in names:
+                whole = f"{source}.{alias.name}" if source.partition(".")[0] == PACKAGE else source
+                yield Import(file, node.lineno, whole, deferred, for_types)
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
+            for statement in body:
+                yield from _imports(statement, file, deferred=deferred, for_types=True)
+            for statement in orelse:
+                yield from _imports(statement, file, deferred=deferred, for_types=for_types)
+        case _:
+            inside = deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for child in ast.iter_child_nodes(node):
+                yield from _imports(child, file, deferred=inside, for_types=for_types)
+
+
+def _source(node: ast.ImportFrom, file: Path) -> str:
+    """The dotted name behind ``from``, also of a relative import."""
+    if not node.level:
+        return node.module or ""
+    package = (PACKAGE, *file.parts[:-1])
+    base = package[: len(package) + 1 - node.level]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def against_the_arrows(package: Path) -> list[str]:
+    """Imports of a part by another that may not know it."""
+    return [
+        f"{package.name}/{one.file}:{one.line}: {one.part} may not import {one.name}"
+        for one in imports(package)
+        if one.of_ours is not None and one.of_ours not in ARROWS.get(one.part, set()) | {one.part}
+    ]
+
+
+def heavy(package: Path) -> list[str]:
+    """Imports that would be loaded by a command that has to be as fast as Python itself."""
+    return [
+        f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that needs it"
+        for one in imports(package)
+        if one.file.as_posix() in LIGHT and not (one.deferred or one.for_types) and not _is_light(one)
+    ]
+
+
+def _is_light(one: Import) -> bool:
+    if one.top == PACKAGE:
+        return one.of_ours is None or one.of_ours in LIGHT_PARTS
+    return one.top in sys.stdlib_module_names
+
+
+def out_of_place(package: Path) -> list[str]:
+    """Imports of third parties outside of their places, and of such as have none."""
+    return [
+        f"{package.name}/{one.file}:{one.line}: {one.name} belongs in {' '.join(sorted(places)) or 'no file'}"
+        for one in imports(package)
+        if one.top not in sys.stdlib_module_names and one.top != PACKAGE
+        for places in [PLACES.get(one.top, set())]
+        if not one.within(places)
+    ]
+
+
+def impure(package: Path) -> list[str]:
+    """What is not plain computation in the parts that are to be nothing else."""
+    found = [
+        f"{package.name}/{one.file}:{one.line}: {one.part} may not import {one.name}"
+        for one in imports(package)
+        if one.part in PURE and one.top in IMPURE and not one.for_types
+    ]
+    for part in sorted(PURE):
+        for path in sorted((package / part).rglob("*.py")):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            waits = (node.lineno for node in nodes if isinstance(node, ast.AsyncFunctionDef | ast.Await))
+            found += [f"{package.name}/{path.relative_to(package)}:{line}: {part} may not wait" for line in waits]
+    return found
+
+
+RULES = [against_the_arrows, heavy, out_of_place, impure]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_imports_keep_the_rule(rule: Rule) -> None:
+    found = rule(ROOT / PACKAGE)
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_part_has_its_arrows() -> None:
+    parts = {one.name.removesuffix(".py") for one in (ROOT / PACKAGE).iterdir() if one.suffix == ".py" or one.is_dir()}
+    assert parts - {"__pycache__"} <= ARROWS.keys()
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "rule", "message"),
+    [
+        ("proxy/a.py", "import os\nfrom rainbowd.deploy import watch", against_the_arrows, "proxy/a.py:2"),
+        ("proxy/a.py", "from rainbowd import deploy", against_the_arrows, "proxy/a.py:1"),
+        ("deploy/a.py", "def f():\n    import rainbowd.proxy.hub", against_the_arrows, "deploy/a.py:2"),
+        ("roster/a.py", "from ..http1 import Request", against_the_arrows, "roster/a.py:1"),
+        ("http1/deep/a.py", "from ...roster import Roster", against_the_arrows, "http1/deep/a.py:1"),
+        ("cli/status.py", "from rainbowd.config import load", heavy, "cli/status.py:1"),
+        ("cli/__init__.py", "try:\n    import trio\nfinally:\n    pass", heavy, "cli/__init__.py:2"),
+        ("proxy/a.py", "import pydantic", out_of_place, "proxy/a.py:1"),
+        ("deploy/b.py", "async def f():\n    from httpx import Client", out_of_place, "deploy/b.py:2"),
+        ("log.py", "import unheard_of", out_of_place, "log.py:1"),
+        ("http1/a.py", "import time", impure, "http1/a.py:1"),
+        ("roster/a.py", "async def f() -> None: ...", impure, "roster/a.py:1"),
+    ],
+)
+def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: str, rule: Rule, message: str) -> None:
+    path = tmp_path / PACKAGE / file
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    (found,) = rule(tmp_path / PACKAGE)
+    assert found.startswith(f"{PACKAGE}/{message}: ")
+
+
+def test_status_loads_nothing_heavy() -> None:
+    code = "import sys, rainbowd.cli.status; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not PLACES.keys() & set(loaded.stdout.split())
