@@ -172,6 +172,8 @@ class Writer:
 
     def put(self, line: bytes) -> None:
         """Take a line with its end, or count it where there is no room."""
+        if sys.is_finalizing():  # the thread may have been ended with the lock in its hands
+            return
         with self._changed:
             has_room = len(self._waiting) < LINES_MAX and self._waiting_bytes + len(line) <= BYTES_MAX
             if not (has_room and self._has_thread()):
@@ -183,6 +185,8 @@ class Writer:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until nothing is waiting; False if that was not so in time."""
+        if sys.is_finalizing():
+            return False
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._writing), timeout_seconds)
 

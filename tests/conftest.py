@@ -1,39 +1,27 @@
-"""Runs ``async def`` tests in trio; on virtual time those that ask for ``autojump``."""
+"""Runs tests that are coroutine functions under trio."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def autojump() -> MockClock:
-    """Virtual time: for fakes only, as it runs on while a thread, a socket or a process works."""
-    return MockClock(autojump_threshold=0)
+def autojump() -> None:
+    """Run the test on virtual time, which jumps whenever nothing else can be done; for fakes only."""
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """Put a call that runs the coroutine in the place of the test."""
-    test = pyfuncitem.obj
-    if inspect.iscoroutinefunction(test):
-        clock = pyfuncitem.funcargs.get("autojump")
-
-        def run(**arguments: object) -> None:
-            async def main() -> None:
-                await test(**arguments)
-
-            trio.run(main, clock=clock if isinstance(clock, MockClock) else None)
-
-        pyfuncitem.obj = run
-    try:
-        return (yield)
-    finally:
-        pyfuncitem.obj = test
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Give a coroutine function a run of its own; leave all others to pytest."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    clock = MockClock(autojump_threshold=0) if "autojump" in pyfuncitem.fixturenames else None
+    trio.run(partial(pyfuncitem.obj, **arguments), clock=clock)
+    return True

@@ -37,9 +37,9 @@ def check(config_path: Path | None) -> int:
         ConfigError: the config cannot be used, or what it says would fail at launch; every problem is told.
     """
     file = find_config(config_path)
+    loaded = load(file)
     if os.geteuid() == 0:
         refuse_foreign_writers(file)
-    loaded = load(file)
     config = loaded.config
     for warning in (*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))):
         print(f"rainbowd: warning: {warning}", file=sys.stderr)

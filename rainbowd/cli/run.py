@@ -40,9 +40,9 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         UsageError: the config, the addresses or the state directory cannot be used; nothing was started.
     """
     file = find_config(config_path).absolute()
+    loaded = load(file)
     if os.geteuid() == 0:
         refuse_foreign_writers(file)
-    loaded = load(file)
     config = with_overrides(loaded.config, listen, log_level)
     with contextlib.ExitStack() as stack:
         prepare(config.state_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,6 +25,9 @@ TUNNELS_CLOSE_SECONDS = 5.0
 """Over how long tunnels are closed whose time is over, so that their clients do not come back all at once."""
 _TUNNEL_BATCHES = 50
 _CUT_SECONDS = 1.0  # for exchanges that were cut to be gone
+
+_SHELL_STATUSES = {126: " (a command is not executable)", 127: " (a command was not found)"}
+"""What a shell means by its exit status: POSIX.1-2017, XCU 2.8.2."""
 
 log = get_logger()
 
@@ -278,4 +282,13 @@ def describe_exit(status: int | None) -> str:
     """An exit status in words."""
     if status is None:
         return "ended"
-    return f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+    if status < 0:
+        return f"was ended by {_signal_name(-status)}"
+    return f"exited with status {status}" + _SHELL_STATUSES.get(status, "")
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return f"signal {signum}"

@@ -132,7 +132,7 @@ def _tcp_rows(table: Path) -> Iterator[tuple[Address, int]]:
 
 
 def _host(text: bytes) -> str:
-    """An address as the kernel writes it: words of 32 bits, each in hexadecimal and in the machine's byte order."""
+    """An address as the kernel writes it: hexadecimal words of 32 bits in the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     packed = struct.pack(f"={len(words)}I", *words)
     if len(words) == 1:

@@ -113,7 +113,7 @@ class Output:
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open the named pipe ``path`` both ways (fifo(7): Linux never blocks there), and nothing in its place."""
+    """Open the named pipe ``path`` both ways (fifo(7): never blocks), and nothing in its place."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags)
     if not stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)

@@ -240,7 +240,7 @@ class LaunchedApp:
             try:
                 await until_healthy(self._prober, self.address, health)
             except DeployFailed as failure:
-                raise DeployFailed(f"{failure.reason}; {await self._listening()}") from None
+                raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
         await self._check_owner(seen_healthy=health is not None)
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
@@ -251,14 +251,16 @@ class LaunchedApp:
         elif not owner and seen_healthy:
             raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
         elif not owner:
-            raise DeployFailed(f"not listening on {self.address} after the warm-up; {await self._listening()}")
+            raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
 
-    async def _listening(self) -> str:
-        """Where it listens instead, in words."""
+    async def _listening_elsewhere(self) -> str:
+        """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
         found = await trio.to_thread.run_sync(listeners, await self._process.members())
+        if str(self.address) in found.addresses:
+            return ""
         if found.addresses:
-            return f"the app listens on {', '.join(found.addresses)}"
-        return "/proc hides where the app listens" if found.hidden else "the app does not listen anywhere"
+            return f"; the app listens on {', '.join(found.addresses)}"
+        return "; /proc hides where the app listens" if found.hidden else "; the app does not listen anywhere"
 
     async def ended(self) -> int | None:
         """Wait until nothing of it serves any more; the exit status."""

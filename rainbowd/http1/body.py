@@ -161,7 +161,7 @@ class ChunkedBody:
             return -1
         size = int(match[1], 16)
         self._extension_bytes += len(match[2])
-        if size > _CHUNK_BYTES_MAX or self._extension_bytes > EXTENSION_BYTES:
+        if match.end() - at > CHUNK_LINE_BYTES or self._extension_bytes > EXTENSION_BYTES or size > _CHUNK_BYTES_MAX:
             raise ValueError("bad chunk size")
         if size == 0:
             self._in_trailers = True

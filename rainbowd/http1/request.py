@@ -14,6 +14,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+_CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -222,17 +223,14 @@ class _Reading:
         if request.chunked or request.minor == 0:
             raise Refusal(BAD_REQUEST, "Transfer-Encoding is repeated, or in HTTP/1.0.")
         if value.lower() != b"chunked":
-            listed = tokens(value)
-            known = (
-                listed and listed[-1] == b"chunked" and set(listed) <= {b"gzip", b"deflate", b"compress", b"chunked"}
-            )
-            status = NOT_IMPLEMENTED if known else BAD_REQUEST
+            *inner, last = (coding.strip(b" \t") for coding in value.lower().split(b","))
+            status = NOT_IMPLEMENTED if last == b"chunked" and _CODINGS.issuperset(inner) else BAD_REQUEST
             raise Refusal(status, "Transfer-Encoding is other than chunked.")
 
     def _settle(self) -> None:
         """Draw the conclusions that need more than one field."""
         request, nominated = self.request, self.nominated
-        request.keep_alive = b"close" not in nominated if request.minor else b"keep-alive" in nominated
+        request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
         request.websocket = (
             self.upgrade == b"websocket"
             and b"upgrade" in nominated
@@ -245,7 +243,7 @@ class _Reading:
             request.fields = [field for field in request.fields if field[0].lower() not in dropped]
         if len(self.hosts) > 1 or (request.minor and not self.hosts):
             raise Refusal(BAD_REQUEST, "There must be one Host field.")
-        request.host = self.hosts[0] if self.hosts else b"localhost"
+        request.host = self.hosts[0] if self.hosts else _host_in(request.target)
         if not _HOST.fullmatch(request.host):
             raise Refusal(BAD_REQUEST, "The Host field cannot be read.")
 
@@ -261,7 +259,16 @@ def _settle_target(request: RequestHead) -> None:
     if _authority(match[1]) != _authority(request.host):
         raise Refusal(BAD_REQUEST, "The request target and Host name different hosts.")
     path = match[2]
-    request.target = path if path[:1] == b"/" else b"/" + path
+    if not path and request.method == b"OPTIONS":
+        request.target = b"*"  # RFC 9112 section 3.2.4
+    else:
+        request.target = path if path[:1] == b"/" else b"/" + path
+
+
+def _host_in(target: bytes) -> bytes:
+    """The host of a request of HTTP/1.0 that has no field for it."""
+    match = _ABSOLUTE.fullmatch(target)
+    return match[1] if match else b"localhost"
 
 
 def _authority(host: bytes) -> bytes:

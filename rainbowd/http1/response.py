@@ -30,9 +30,9 @@ def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
     end = buffer.find(b"\r\n\r\n", max(searched - 3, 0))
     if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
         raise BadResponse("its header is too large")
-    if end < 0 and searched == 0 and buffer:
-        line_end = buffer.find(b"\n")
-        if line_end < 0 and not _STATUS_LINE_START.match(buffer):
+    if end < 0 and buffer:
+        line = _STATUS_LINE if b"\n" in buffer else _STATUS_LINE_START
+        if not line.match(buffer):
             raise BadResponse("it is not HTTP")
     return end + 4 if end >= 0 else -1
 

@@ -52,8 +52,8 @@ def spawn(
 ) -> Process:
     """Start ``argv`` behind its gate, in a session of its own, with the three standard descriptors alone.
 
-    From the main thread only: an app that asks for a signal at its parent's end (``PR_SET_PDEATHSIG``) gets it
-    when the thread that started it ends.
+    From the main thread only: an app that asks for a signal at its parent's end (``PR_SET_PDEATHSIG``) gets
+    it when the thread that started it ends.
 
     Args:
         argv: see ``commands.render``.

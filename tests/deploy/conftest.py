@@ -1,0 +1,39 @@
+"""No test of the deploy side leaves a process behind, neither running nor as a zombie."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.deploy.process import become_subreaper
+from rainbowd.deploy.process.members import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rainbowd.deploy.process.members import Entry
+
+
+@pytest.fixture(scope="session", autouse=True)
+def subreaper() -> None:
+    """What the agent is to its descendants."""
+    become_subreaper()
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Every descendant comes to us when its parent ends, so that to have no children is to have left nothing."""
+    before = _children()
+    yield
+    left = {pid: entry for pid, entry in _children().items() if pid not in before}
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert not left
+
+
+def _children() -> dict[int, Entry]:
+    return {pid: entry for pid, entry in read_table().items() if entry.parent == os.getpid()}

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from rainbowd.http1.fields import RULE_BY_NAME, Rule, is_protected, parse_fields, tokens
+
+
+@pytest.mark.parametrize(
+    ("block", "fields"),
+    [
+        (b"\r\n", []),
+        (b"A: b\r\n\r\n", [(b"A", b"b")]),
+        (b"A:b\r\n\r\n", [(b"A", b"b")]),
+        (b"A: \t b\r\n\r\n", [(b"A", b"b")]),
+        (b"A:\r\n\r\n", [(b"A", b"")]),
+        (b"a: 1\r\nA: 2\r\na: 1\r\n\r\n", [(b"a", b"1"), (b"A", b"2"), (b"a", b"1")]),
+        (b"A: \x80\xff\xe9\r\n\r\n", [(b"A", b"\x80\xff\xe9")]),
+        (b"A: b\tc\r\n\r\n", [(b"A", b"b\tc")]),
+        (b"Upgrade: h2c\r\nConnection: upgrade\r\n\r\n", [(b"Upgrade", b"h2c"), (b"Connection", b"upgrade")]),
+    ],
+)
+def test_fields_are_read_in_order_and_byte_for_byte(block: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+    assert parse_fields(block) == fields
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"A: b\n\r\n",
+        b"A: b\nC: d\r\n\r\n",
+        b"A: b\r\n c\r\n\r\n",
+        b"A: b\r\n\tc\r\n\r\n",
+        b" A: b\r\n\r\n",
+        b"A : b\r\n\r\n",
+        b"A\t: b\r\n\r\n",
+        b"A b: c\r\n\r\n",
+        b": b\r\n\r\n",
+        b"A\r\n\r\n",
+        b"A\x00: b\r\n\r\n",
+        b"A\xe9: b\r\n\r\n",
+        b"A(: b\r\n\r\n",
+        b"A: b\rc\r\n\r\n",
+        b"A: b\x00\r\n\r\n",
+        b"A: b\x0b\r\n\r\n",
+        b"A: b\x7f\r\n\r\n",
+        b"A: b\r\r\n\r\n",
+    ],
+)
+def test_lines_that_parsers_read_differently_are_refused(block: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_fields(block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        b"Content-Length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"Content-Length: 1, 1\r\n\r\n",
+        b"Content-Length: +1\r\n\r\n",
+        b"Content-Length: -1\r\n\r\n",
+        b"Content-Length: 0x1\r\n\r\n",
+        b"Content-Length: 1 1\r\n\r\n",
+        b"Content-Length: 1_0\r\n\r\n",
+        b"Content-Length: \xb2\r\n\r\n",
+        b"Content-Length: 1a\r\n\r\n",
+        b"Content-Length:\r\n\r\n",
+        b"Content-Length: \t\r\n\r\n",
+        b"Content-Length: 99999999999999999999\r\n\r\n",
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+    ],
+)
+def test_lengths_that_leave_a_doubt_are_refused(block: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_fields(block)
+
+
+def test_lines_without_their_end_are_refused() -> None:
+    with pytest.raises(ValueError, match="unfinished"):
+        parse_fields(b"A: b\r\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [
+        (b"close", [b"close"]),
+        (b"Keep-Alive, Upgrade", [b"keep-alive", b"upgrade"]),
+        (b"a ,\tb,, c", [b"a", b"b", b"c"]),
+        (b"", []),
+        (b",", []),
+    ],
+)
+def test_a_list_is_split_into_tokens_in_lower_case(value: bytes, members: list[bytes]) -> None:
+    assert tokens(value) == members
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"X_Forwarded_For", b"x-forwarded_proto", b"X_Request_ID", b"Content_Length", b"Transfer_Encoding", b"X_Real-IP"],
+)
+def test_a_spelling_with_underscores_of_a_name_that_is_trusted_is_ambiguous(name: bytes) -> None:
+    assert RULE_BY_NAME[name] is Rule.AMBIGUOUS
+
+
+@pytest.mark.parametrize("name", [b"X_Custom", b"Cookie", b"X-Forwarded", b"Sec-WebSocket-Key", b"_"])
+def test_other_names_pass(name: bytes) -> None:
+    assert RULE_BY_NAME[name] is None
+
+
+def test_what_the_app_trusts_cannot_be_nominated() -> None:
+    assert all(map(is_protected, (b"host", b"content-length", b"x-forwarded-anything", b"x-request-id", b"forwarded")))
+    assert not is_protected(b"cookie")
+
+
+def test_names_from_strangers_do_not_grow_the_table_without_bound() -> None:
+    for number in range(5000):
+        assert RULE_BY_NAME[b"X-Stranger-%d" % number] is None
+    assert len(RULE_BY_NAME) <= 4096
+    assert RULE_BY_NAME[b"X_FORWARDED_for"] is Rule.AMBIGUOUS

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.agent import ROOT, Agent, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+
+def start_another(agent: Agent, *options: str) -> subprocess.CompletedProcess[str]:
+    """The outcome of one more agent with the same config file."""
+    config = str(agent.directory / "rainbowd.json")
+    command = [sys.executable, "-m", "rainbowd", "--config", config, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_agent_with_nothing_left(tmp_path: Path, signum: signal.Signals) -> None:
+    with running(tmp_path) as agent:
+        assert agent.stop(signum) == 0
+        assert agent.processes() == []
+        assert [event["event"] for event in agent.events()][-2:] == ["generation.retired", "agent.stopped"]
+        assert sorted(entry.name for entry in agent.state_dir.iterdir()) == [
+            "generation",
+            "journal.jsonl",
+            "lock",
+            "status.json",
+        ]
+
+
+def test_a_stop_finishes_what_is_in_flight_and_says_that_the_connection_closes(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+        connection.request("GET", "/slow?ms=1000")
+        agent.wait_until(
+            lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request"
+        )
+        stopped: list[int] = []
+        stop = threading.Thread(target=lambda: stopped.append(agent.stop()))
+        stop.start()
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("Connection") == "close"
+        response.read()
+        stop.join()
+        assert stopped == [0]
+
+
+def test_a_second_signal_does_not_wait_for_requests_nor_for_an_app_that_ignores_its_own(tmp_path: Path) -> None:
+    with running(tmp_path, drain={"stop": 600, "kill_after": 600}) as agent:
+        agent.add_release("deaf", ignore_term=True)
+        since = len(agent.events())
+        agent.flip("deaf")
+        agent.decision(since)
+        connection = socket.create_connection((agent.host, agent.port))
+        connection.sendall(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        agent.wait_until(
+            lambda: agent.status() if agent.status()["generations"][-1]["in_flight"] else None, "the request"
+        )
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGTERM)
+        agent.wait_until(lambda: agent.status() if agent.status()["agent"]["state"] == "stopping" else None, "the stop")
+        assert agent.stop() == 0
+        assert agent.processes() == []
+        connection.close()
+
+
+def test_a_stop_while_a_candidate_boots_ends_it_too_and_the_journal_says_interrupted(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        agent.add_release("slow", boot_seconds=60)
+        since = len(agent.events())
+        agent.flip("slow")
+        agent.wait_for("generation.launched", since)
+        assert agent.stop() == 0
+        assert agent.processes() == []
+        failed = agent.find("deploy.failed", since)
+        assert failed is not None
+        assert failed["reason"].startswith("interrupted")
+
+
+def test_hup_deploys(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        since = len(agent.events())
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGHUP)
+        assert agent.decision(since, trigger="signal")["event"] == "deploy.succeeded"
+
+
+def test_a_second_agent_on_the_same_state_directory_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        assert agent.process is not None
+        outcome = start_another(agent, "--listen", "127.0.0.1:0")
+        assert outcome.returncode == 2
+        assert f"another agent (pid {agent.process.pid}) is running" in outcome.stderr
+        assert outcome.stderr.count("\n") == 1
+
+
+def test_an_address_in_use_is_refused_and_nothing_is_started(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    agent.add_release("a")
+    agent.flip("a")
+    with socket.create_server((agent.host, agent.port)):
+        outcome = start_another(agent)
+    assert outcome.returncode == 2
+    assert outcome.stderr == (
+        f"rainbowd: listen: cannot listen on {agent.host}:{agent.port}: another program listens there already\n"
+    )
+    assert agent.processes() == []
+    assert agent.events() == []
+
+
+def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, state_dir="taken")
+    (tmp_path / "taken").write_text("")
+    outcome = start_another(agent)
+    assert outcome.returncode == 2
+    assert "state_dir" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_a_reader_of_the_log_that_goes_away_stops_nothing(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    agent.add_release("a")
+    agent.flip("a")
+    command = [sys.executable, "-m", "rainbowd", "--config", str(tmp_path / "rainbowd.json")]
+    agent.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert agent.process.stdout is not None
+        agent.process.stdout.close()
+        since = len(agent.events())
+        agent.output_file.touch()
+        agent.wait_for("deploy.succeeded")
+        agent.touch()
+        assert agent.decision(since, trigger="file")["event"] == "deploy.succeeded"
+        assert agent.stop() == 0
+    finally:
+        agent.destroy()
+
+
+def test_sockets_handed_over_by_systemd_take_the_place_of_listen(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, listen="127.0.0.1:1")
+    agent.add_release("a")
+    agent.flip("a")
+    launcher = (
+        "import os, socket, sys\n"
+        "sock = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+        "sock.fileno() == 3 or os.dup2(sock.fileno(), 3)\n"
+        "os.set_inheritable(3, True)\n"
+        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'rainbowd', '--config', sys.argv[3]])\n"
+    )
+    arguments = [agent.host, str(agent.port), str(tmp_path / "rainbowd.json")]
+    with agent.output_file.open("ab") as output:
+        agent.process = subprocess.Popen([sys.executable, "-c", launcher, *arguments], cwd=ROOT, stdout=output)
+    try:
+        agent.wait_for("deploy.succeeded")
+        connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert agent.stop() == 0
+    finally:
+        agent.destroy()
+
+
+def test_after_many_deploys_the_agent_holds_no_more_than_after_a_few(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+
+        def deploy_and_count(times: int) -> tuple[int, int]:
+            for _ in range(times):
+                since = len(agent.events())
+                agent.touch()
+                decided = agent.decision(since)
+                agent.wait_for("generation.retired", since, generation=decided["generation"] - 1)
+            return held(agent)
+
+        assert deploy_and_count(5) == deploy_and_count(15)
+        assert agent.zombies() == []
+
+
+def held(agent: Agent) -> tuple[int, int]:
+    """Descriptors and tasks of the kernel's, once worker threads that were only idle have gone."""
+    assert agent.process is not None
+    proc = ROOT / "/proc" / str(agent.process.pid)
+    seen = [len(list((proc / "fd").iterdir()))]
+    for _ in range(5):
+        time.sleep(0.02)
+        seen.append(len(list((proc / "fd").iterdir())))
+    return min(seen), len([entry for entry in agent.state_dir.iterdir() if entry.name.startswith("generation-")])

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.agent import APP, Agent, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+SHORT = {"health": {"path": "/up", "deadline": 1.5, "timeout": 0.5}, "drain": {"kill_after": 2}}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    with running(tmp_path, **SHORT) as agent:
+        yield agent
+
+
+def get(agent: Agent, path: str = "/") -> tuple[int, str]:
+    connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def deploy(agent: Agent, ask: Callable[[], None]) -> dict[str, object]:
+    since = len(agent.events())
+    ask()
+    return agent.decision(since)
+
+
+def live(agent: Agent) -> int:
+    number = agent.status()["live"]
+    assert isinstance(number, int)
+    return number
+
+
+def nothing_left_of(agent: Agent, failed: dict[str, object]) -> None:
+    """The candidate's retirement is told, and what serves is all there is."""
+    agent.wait_for("generation.retired", generation=failed["generation"])
+    serving = {generation["pid"] for generation in agent.status()["generations"]}
+    assert set(agent.processes()) == serving
+    assert agent.zombies() == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ({"exit_status": 3}, "the app exited with status 3 before it was ready"),
+        ({"listen": False}, "Connection refused; the app does not listen anywhere"),
+        ({"up_status": 500}, "answered 500 "),
+    ],
+)
+def test_a_bad_release_never_goes_live_and_the_journal_says_why(
+    agent: Agent, behaviour: dict[str, object], reason: str
+) -> None:
+    agent.add_release("bad", output=["about to go wrong"], **behaviour)
+    before = live(agent)
+    failed = deploy(agent, lambda: agent.flip("bad"))
+    assert failed["event"] == "deploy.failed"
+    assert reason in str(failed["reason"])
+    assert "about to go wrong" in failed["output"]  # type: ignore[operator]
+    assert live(agent) == before
+    assert get(agent)[0] == 200
+    nothing_left_of(agent, failed)
+
+
+def test_a_command_that_is_not_there_fails_the_deploy_with_those_words(agent: Agent) -> None:
+    agent.configure(run=["no-such-command", "{port}"], **SHORT)
+    failed = deploy(agent, agent.touch)
+    assert failed["reason"] == "run: command not found: no-such-command"
+    assert get(agent)[0] == 200
+
+
+def test_a_broken_config_fails_the_deploy_and_changes_nothing(agent: Agent) -> None:
+    (agent.directory / "rainbowd.json").write_text("{")
+    failed = deploy(agent, agent.touch)
+    assert failed["event"] == "deploy.failed"
+    assert "rainbowd.json: line 1" in str(failed["reason"])
+    agent.configure(**SHORT)
+    agent.trigger_file.unlink()
+    assert deploy(agent, agent.touch)["event"] == "deploy.succeeded"
+
+
+def test_a_dangling_link_is_one_failed_deploy_and_turning_it_back_launches_nothing(agent: Agent) -> None:
+    before = live(agent)
+    failed = deploy(agent, lambda: agent.flip("gone"))
+    assert "is a dangling link" in str(failed["reason"])
+    back = deploy(agent, lambda: agent.flip("a"))
+    assert back["event"] == "deploy.rolled_back"
+    assert live(agent) == before
+    assert sum(event["event"] == "generation.launched" for event in agent.events()) == 1
+    assert agent.status()["last_deploy"]["result"] == "failed"
+
+
+def test_requests_in_flight_at_the_switch_are_finished_by_the_old_generation(agent: Agent) -> None:
+    answers: list[tuple[int, str]] = []
+    slow = threading.Thread(target=lambda: answers.append(get(agent, "/slow?ms=1500")))
+    before = live(agent)
+    slow.start()
+    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    assert deploy(agent, lambda: agent.flip("b"))["event"] == "deploy.succeeded"
+    assert agent.find("generation.retired", generation=before) is None
+    slow.join()
+    assert answers[0][0] == 200
+    retired = agent.wait_for("generation.retired", generation=before)
+    assert (retired["killed"], retired["left"], retired["exit_status"]) == (False, [], 0)
+
+
+def test_many_touches_during_one_deploy_cost_one_more(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=1.0)
+    since = len(agent.events())
+    agent.flip("slow")
+    agent.wait_for("generation.launched", since)
+    for _ in range(100):
+        agent.touch()
+        time.sleep(0.002)  # apart, so that they are a hundred
+    first = agent.decision(since, trigger="symlink")
+    second = agent.decision(since, trigger="file")
+    assert {first["event"], second["event"]} == {"deploy.succeeded"}
+    launched = [event for event in agent.events()[since:] if event["event"] == "generation.launched"]
+    assert len(launched) == 2
+
+
+def test_a_link_turned_elsewhere_drops_the_candidate_that_still_boots(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=30)
+    since = len(agent.events())
+    agent.flip("slow")
+    agent.wait_for("generation.launched", since)
+    agent.flip("b")
+    first = agent.wait_for("deploy.failed", since)
+    assert str(first["reason"]).startswith("superseded by ")
+    succeeded = agent.wait_for("deploy.succeeded", since)
+    assert str(succeeded["release"]).endswith("/b")
+    nothing_left_of(agent, first)
+
+
+def test_a_live_app_that_dies_is_launched_again_while_requests_wait(agent: Agent) -> None:
+    before = live(agent)
+    os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
+    crashed = agent.wait_for("generation.crashed")
+    assert (crashed["generation"], crashed["exit_status"]) == (before, -signal.SIGKILL)
+    assert get(agent)[0] == 200
+    assert live(agent) != before
+    assert agent.find("generation.launched", relaunch=True)
+
+
+def test_an_app_that_ignores_the_signal_is_killed_at_the_limit(agent: Agent) -> None:
+    agent.add_release("deaf", ignore_term=True)
+    deaf = deploy(agent, lambda: agent.flip("deaf"))
+    deploy(agent, lambda: agent.flip("b"))
+    retired = agent.wait_for("generation.retired", generation=deaf["generation"])
+    assert (retired["killed"], retired["exit_status"]) == (True, -signal.SIGKILL)
+
+
+def test_a_generation_on_a_unix_socket_is_served_and_its_socket_removed(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        agent.configure(run=[sys.executable, str(APP), "{socket}"])
+        decided = deploy(agent, agent.touch)
+        assert decided["event"] == "deploy.succeeded", agent.output()
+        assert agent.status()["generations"][-1]["address"].startswith("unix:")
+        assert get(agent)[0] == 200
+        assert agent.stop() == 0
+        assert [entry.name for entry in agent.state_dir.iterdir() if entry.name.startswith("generation-")] == []
+
+
+def test_a_warm_up_goes_by_the_listening_socket(tmp_path: Path) -> None:
+    with running(tmp_path, health=None, warmup=0.7) as agent:
+        agent.add_release("mute", listen=False)
+        failed = deploy(agent, lambda: agent.flip("mute"))
+        assert "not listening on 127.0.0.1:" in str(failed["reason"])
+        assert "after the warm-up" in str(failed["reason"])
+        assert get(agent)[0] == 200
+
+
+def test_a_missing_release_is_waited_for(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    agent.start()
+    try:
+        agent.wait_for("deploy.failed")
+        assert get(agent)[0] == 503
+        agent.add_release("a")
+        since = len(agent.events())
+        agent.flip("a")
+        agent.wait_for("deploy.succeeded", since)
+        assert get(agent)[0] == 200
+    finally:
+        agent.destroy()

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import rainbowd
+from rainbowd.errors import UsageError
+from rainbowd.report import state_dir
+from rainbowd.report.state_dir import Lock, holder, open_file, prepare, replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(rainbowd.__file__).parents[1]
+NOBODY = 65534
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o077], ids=["open umask", "tight umask"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+# --- the directory ----------------------------------------------------------------------------------------
+
+
+def test_it_is_made_for_the_agent_and_its_group_whatever_the_umask_is(tmp_path: Path, umask: None) -> None:
+    prepare(tmp_path / "deep" / "state")
+    assert mode(tmp_path / "deep" / "state") == 0o2750
+
+
+def test_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    prepare(tmp_path)
+    assert mode(tmp_path) == 0o770
+
+
+@pytest.mark.parametrize("target", ["a file", "a dangling link", "below a file"])
+def test_what_cannot_be_a_directory_is_named(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "state"
+    if target == "a dangling link":
+        path.symlink_to("nowhere")
+    else:
+        path.touch()
+    if target == "below a file":
+        path /= "deeper"
+    with pytest.raises(UsageError, match=f"state_dir: {path}: "):
+        prepare(path)
+
+
+def test_one_that_may_not_be_written_is_named() -> None:
+    path = Path(tempfile.mkdtemp())  # where others may look, too
+    path.chmod(0o555)
+    uid = os.geteuid()
+    try:
+        if uid == 0:
+            os.seteuid(NOBODY)
+        with pytest.raises(UsageError, match=f"state_dir: {path}: not writable"):
+            prepare(path)
+        with pytest.raises(UsageError, match=f"state_dir: {path}/state: cannot be made: Permission denied"):
+            prepare(path / "state")
+    finally:
+        os.seteuid(uid)
+        shutil.rmtree(path)
+
+
+# --- the lock ---------------------------------------------------------------------------------------------
+
+
+def test_a_lock_tells_who_has_it_until_it_is_given_back(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    lock = Lock.acquire(tmp_path)
+    assert holder(tmp_path) == os.getpid()
+    assert mode(tmp_path / "lock") == 0o640
+    lock.release()
+    lock.release()
+    assert holder(tmp_path) is None
+    Lock.acquire(tmp_path).release()
+
+
+def test_a_second_agent_is_refused_and_told_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_dir, "PATIENCE_SECONDS", 0.0)
+    lock = Lock.acquire(tmp_path)
+    with pytest.raises(UsageError, match=rf"{tmp_path}: another agent \(pid {os.getpid()}\) is running"):
+        Lock.acquire(tmp_path)
+    assert holder(tmp_path) == os.getpid(), "what was refused changes nothing"
+    lock.release()
+
+
+def test_the_lock_of_an_agent_that_was_killed_is_free_though_its_pid_is_there(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from rainbowd.report.state_dir import Lock\n"
+        "lock = Lock.acquire(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"locked\n"
+        assert holder(tmp_path) == agent.pid
+        agent.kill()
+        agent.wait()
+    assert (tmp_path / "lock").read_text() == f"{agent.pid}\n"
+    assert holder(tmp_path) is None
+    Lock.acquire(tmp_path).release()
+
+
+def test_somebody_who_asks_for_the_holder_does_not_keep_an_agent_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = open_file(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(state_dir.time, "sleep", lambda _seconds: os.close(asking))
+    Lock.acquire(tmp_path).release()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"-1", b"0"])
+def test_a_lock_without_a_pid_is_waited_for_and_then_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(state_dir, "PATIENCE_SECONDS", 0.0)
+    lock = Lock.acquire(tmp_path)
+    (tmp_path / "lock").write_bytes(content)
+    with pytest.raises(UsageError, match=f"{tmp_path}/lock: locked by a process that left no pid"):
+        holder(tmp_path)
+    lock.release()
+
+
+def test_an_agent_that_is_about_to_write_its_pid_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Lock.acquire(tmp_path)
+    (tmp_path / "lock").write_bytes(b"")
+    monkeypatch.setattr(state_dir.time, "sleep", lambda _seconds: (tmp_path / "lock").write_bytes(b"77\n"))
+    assert holder(tmp_path) == 77
+    lock.release()
+
+
+def test_no_state_directory_is_no_agent(tmp_path: Path) -> None:
+    assert holder(tmp_path / "missing") is None
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "lock").symlink_to("other")
+    with pytest.raises(UsageError, match="lock: "):
+        Lock.acquire(tmp_path)
+    with pytest.raises(UsageError, match="lock: "):
+        holder(tmp_path)
+    assert (tmp_path / "other").read_text() == "precious"
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_for_the_agent_and_its_group_and_no_child_has_it(tmp_path: Path, umask: None) -> None:
+    fd = open_file(tmp_path / "file", os.O_WRONLY)
+    assert not os.get_inheritable(fd)
+    os.close(fd)
+    assert mode(tmp_path / "file") == 0o640
+
+
+def test_a_replaced_file_is_another_file_with_all_of_the_content(tmp_path: Path, umask: None) -> None:
+    file = tmp_path / "file"
+    replace_file(file, b"one")
+    before = file.stat().st_ino
+    replace_file(file, b"two" * 100_000)
+    assert file.read_bytes() == b"two" * 100_000
+    assert (file.stat().st_ino != before, mode(file)) == (True, 0o640)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path / "file", b"data")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_where_the_new_file_is_written_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "file.new").symlink_to("other")
+    with pytest.raises(OSError, match="symbolic links"):
+        replace_file(tmp_path / "file", b"data")
+    assert (tmp_path / "other").read_text() == "precious"
