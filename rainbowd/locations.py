@@ -6,8 +6,8 @@ The commands that talk to a running agent read no more than this and leave judgi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rainbowd.errors import ConfigError
 
@@ -21,8 +21,7 @@ DEFAULT_STATE_DIR = ".rainbowd"
 EXPECTED_PATH = "a path, neither empty nor with a NUL in it"
 
 
-@dataclass(frozen=True)
-class Locations:
+class Locations(NamedTuple):
     """Where things are; all paths are absolute and none has its symlinks resolved.
 
     Attributes:

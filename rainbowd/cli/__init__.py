@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"rainbowd: {line}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except KeyboardInterrupt:
         return 130
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rainbowd",
-        description="Painless zero-downtime redeploys for simple apps. Without a command: the agent, in the foreground.",
+        description="Painless zero-downtime redeploys for simple apps. Without a command: the agent itself.",
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")

@@ -11,14 +11,10 @@ if TYPE_CHECKING:
     from rainbowd.deploy.supervisor import Decision, Supervisor
     from rainbowd.roster import Generation, Roster
 
-FORMAT = 1
-"""Of ``status.json``; raised when a reader of the one before could misread it."""
-
 
 def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor) -> dict[str, object]:
-    """The status at this moment, ready for JSON."""
+    """The status at this moment, ready for ``report.status.write``."""
     return {
-        "format": FORMAT,
         "agent": dict(agent),
         "live": roster.live.id if roster.live is not None else None,
         "wanted": supervisor.wanted(),

@@ -108,7 +108,7 @@ class Recorder:
         for _ in range(written):
             self._lines_bytes -= len(self._lines.popleft())
         if self._lost and not self._lines:
-            log.warning("events were lost to the journal, which could not be written", events=self._lost)
+            log.warning("events are missing in the journal, which could not be written in time", events=self._lost)
             self._lost = 0
 
     # --- in a worker thread ---------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def deploy(agent: Agent, ask: Callable[[], None]) -> dict[str, object]:
 
 
 def live(agent: Agent) -> int:
-    number = agent.status()["live"]
+    """The live generation, once the status names one."""
+    number = agent.wait_until(lambda: agent.status() if agent.status()["live"] else None, "a live generation")["live"]
     assert isinstance(number, int)
     return number
 

@@ -129,7 +129,7 @@ def test_a_full_file_is_rotated_and_three_are_kept(tmp_path: Path, file: Path) -
     writing = Journal(file, limit_bytes=len(line(10)) * 2)
     for number in range(10, 21):
         writing.append(line(number))
-    assert sorted(os.listdir(tmp_path)) == ["journal.jsonl", *(f"journal.jsonl.{n}" for n in (1, 2, 3))]
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, *(f"{file.name}.{n}" for n in (1, 2, 3))}
     assert file.read_bytes() == line(20)
     assert file.with_name("journal.jsonl.1").read_bytes() == line(18) + line(19)
     assert numbers(tmp_path) == [14, 15, 16, 17, 18, 19, 20]
@@ -166,9 +166,7 @@ def test_what_is_no_event_is_skipped(tmp_path: Path, file: Path) -> None:
     assert numbers(tmp_path) == [1, 2]
 
 
-def test_a_rotation_while_it_is_read_hides_nothing_and_shows_nothing_twice(
-    tmp_path: Path, file: Path
-) -> None:
+def test_a_rotation_while_it_is_read_hides_nothing_and_shows_nothing_twice(tmp_path: Path, file: Path) -> None:
     writing = Journal(file, limit_bytes=len(line(1)))
     for number in range(1, 5):
         writing.append(line(number))
@@ -185,7 +183,8 @@ def test_a_rotation_while_files_are_opened_hides_nothing_and_shows_nothing_twice
     writing = Journal(file, limit_bytes=len(line(1)))
     for number in range(1, 4):
         writing.append(line(number))
-    name_of, asked = journal._rotated, []
+    name_of = journal._rotated
+    asked: list[int] = []
 
     def rotated(path: Path, older: int) -> Path:
         if older == moment and not asked:

@@ -92,9 +92,7 @@ def test_a_lock_tells_who_has_it_until_it_is_given_back(tmp_path: Path) -> None:
     Lock.acquire(tmp_path).release()
 
 
-def test_a_second_agent_is_refused_and_told_of_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_agent_is_refused_and_told_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_dir, "PATIENCE_SECONDS", 0.0)
     lock = Lock.acquire(tmp_path)
     with pytest.raises(UsageError, match=rf"{tmp_path}: another agent \(pid {os.getpid()}\) is running"):
@@ -129,7 +127,7 @@ def test_somebody_who_asks_for_the_holder_does_not_keep_an_agent_from_starting(
 ) -> None:
     asking = open_file(tmp_path / "lock", os.O_RDONLY)
     fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr(state_dir.time, "sleep", lambda _seconds: os.close(asking))
+    monkeypatch.setattr("time.sleep", lambda _seconds: os.close(asking))
     Lock.acquire(tmp_path).release()
 
 
@@ -145,12 +143,10 @@ def test_a_lock_without_a_pid_is_waited_for_and_then_named(
     lock.release()
 
 
-def test_an_agent_that_is_about_to_write_its_pid_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_agent_that_is_about_to_write_its_pid_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = Lock.acquire(tmp_path)
     (tmp_path / "lock").write_bytes(b"")
-    monkeypatch.setattr(state_dir.time, "sleep", lambda _seconds: (tmp_path / "lock").write_bytes(b"77\n"))
+    monkeypatch.setattr("time.sleep", lambda _seconds: (tmp_path / "lock").write_bytes(b"77\n"))
     assert holder(tmp_path) == 77
     lock.release()
 
@@ -186,14 +182,14 @@ def test_a_replaced_file_is_another_file_with_all_of_the_content(tmp_path: Path,
     replace_file(file, b"two" * 100_000)
     assert file.read_bytes() == b"two" * 100_000
     assert (file.stat().st_ino != before, mode(file)) == (True, 0o640)
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "file", b"data")
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_link_where_the_new_file_is_written_is_not_followed(tmp_path: Path) -> None:

@@ -128,19 +128,21 @@ class Process:
     async def ended(self) -> int | None:
         """Wait until the app serves no more; the exit status of its main process.
 
-        The main process is the child; but a child that exits with 0 and leaves others behind has made a
-        daemon, the one that the pidfile names.  Until there is a pidfile, the oldest process is taken for it.
+        The main process is the child; but one that exits with 0 may have made a daemon.
         """
         status = await self.wait()
-        if status != 0:
-            return status
         patience_seconds = _LOOK_AGAIN_SECONDS
-        while not status and (live := (found := await self._look()).live):
-            daemon = self._follow(found.named or live[0])
+        while status == 0:
+            found = await self._look()
+            main = self._main(found)
+            if main is None:
+                break
             with trio.move_on_after(math.inf if found.named else patience_seconds):
-                await until_ended(daemon)
+                await until_ended(main)
                 await self._look()  # as in wait
                 status = self._reap_daemon()
+                if status is None and not found.named:  # a step on a daemon's way, reaped by its parent
+                    status = 0
             patience_seconds = min(patience_seconds * 2, _LOOK_SELDOM_SECONDS)
         return status
 
@@ -165,7 +167,9 @@ class Process:
         self._reap()
         self._reap_daemon()
         await trio.to_thread.run_sync(reap_orphans)
-        return Ending(self._daemon_status if self._daemon else self.exit_status, killed, left)
+        # What the pidfile names may be a wrapper's child, whose status the wrapper knows and mostly passes on.
+        status = self.exit_status if self._daemon_status is None else self._daemon_status
+        return Ending(status, killed, left)
 
     async def _ask(self, signal: int, head_start_seconds: float) -> None:
         """Tell all of it to end, the main process first; returns when nothing is left."""
@@ -210,10 +214,20 @@ class Process:
             return found
 
     def _main(self, found: Members) -> Entry | None:
-        """Whom the pidfile names, else the child, else the daemon followed; None where that has ended."""
+        """The main process; None where it has ended.
+
+        It is whom the pidfile names, else the child.  A child that has exited with 0 and left others behind has made
+        a daemon: the oldest of them, as long as there is no pidfile.
+        """
         live = {entry.pid: entry for entry in found.live}
         main = found.named or live.get(self.pid) or (self._daemon and live.get(self._daemon.pid))
+        if main is None and found.live and self._made_a_daemon():
+            main = found.live[0]
         return self._follow(main) if main is not None and main.pid != self.pid else main
+
+    def _made_a_daemon(self) -> bool:
+        """Whether all that was the main process so far has left the work to others."""
+        return self._reaped and self.exit_status == 0 and not self._daemon_status
 
     def _follow(self, daemon: Entry) -> Entry:
         """Take ``daemon`` for the main process: its exit status is the one to be known."""

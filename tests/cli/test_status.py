@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import rainbowd
+import rainbowd.cli.status as cli
+from rainbowd.errors import ConfigError, NotRunning, RainbowdError
+from rainbowd.report.state_dir import Lock, prepare
+from rainbowd.report.status import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Tell = Callable[..., dict[str, Any]]
+    Show = Callable[[], list[str]]
+
+ROOT = Path(rainbowd.__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+HEAVY = {"pydantic", "trio", "httpx", "structlog", "watchfiles", "httptools", "psutil", "asyncio", "rich"}
+
+
+def at(ago_seconds: float) -> str:
+    when = time.gmtime(time.time() - ago_seconds)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", when)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "rainbowd.json"
+    file.write_text('{"run": ["app"], "state_dir": "state", "a key that the agent would refuse": 1}')
+    return file
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    prepare(tmp_path / "state")
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def agent(state_dir: Path) -> Iterator[None]:
+    """This process, as far as the lock can tell."""
+    lock = Lock.acquire(state_dir)
+    yield
+    lock.release()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "FIRST_STATUS_SECONDS", 0.0)
+
+
+@pytest.fixture
+def tell(tmp_path: Path, state_dir: Path) -> Tell:
+    """Writes a status with one live generation out of v1, changed as told."""
+    release = tmp_path / "v1"
+    release.mkdir()
+
+    def write_status(**changes: object) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "format": 1,
+            "agent": {
+                "pid": os.getpid(),
+                "version": "1.2.3",
+                "started_at": at(3725),
+                "listen": ["0.0.0.0:7000", "unix:/run/a.sock"],
+                "state": "ready",
+            },
+            "live": 3,
+            "wanted": str(release),
+            "last_deploy": None,
+            "generations": [generation(3, release)],
+            **changes,
+        }
+        write(state_dir, told)
+        return told
+
+    return write_status
+
+
+def generation(number: int, release: Path | str, **changes: object) -> dict[str, object]:
+    return {
+        "id": number,
+        "state": "live",
+        "release": str(release),
+        "address": f"127.0.0.1:{20000 + number}",
+        "pid": 4000 + number,
+        "started_at": at(90),
+        "live_at": at(89),
+        "in_flight": 2,
+        "tunnels": 1,
+        "requests": 1234,
+        **changes,
+    }
+
+
+@pytest.fixture
+def show(config: Path, agent: None, capsys: pytest.CaptureFixture[str]) -> Show:
+    """What a person is shown, line by line."""
+
+    def lines() -> list[str]:
+        assert cli.status(config, as_json=False) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+# --- what is shown ----------------------------------------------------------------------------------------
+
+
+def test_the_agent_is_one_line(tell: Tell, show: Show) -> None:
+    tell()
+    line = show()[0]
+    assert line.startswith(f"agent {os.getpid()}  rainbowd 1.2.3  ready  up 1h 2m  listening on ")
+    assert line.endswith("listening on 0.0.0.0:7000, unix:/run/a.sock")
+
+
+def test_every_generation_is_one_line_and_the_live_one_is_marked(tmp_path: Path, tell: Tell, show: Show) -> None:
+    candidate = generation(12, tmp_path / "v2", state="starting", pid=None, live_at=None)
+    tell(generations=[generation(3, tmp_path / "v1"), candidate])
+    header, live, starting = show()[1:4]
+    names = "id state release address pid age in flight tunnels requests path"
+    assert header.split() == names.split()
+    shown = ["3", "live", "v1", "127.0.0.1:20003", "4003", "1m", "30s", "2", "1", "1234", f"{tmp_path}/v1"]
+    assert live.split() == ["*", *shown]
+    assert starting.split()[:5] == ["12", "starting", "v2", "127.0.0.1:20012", "-"]
+    assert header.index("address") == live.index("127") == starting.index("127")
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "line"),
+    [
+        ("succeeded", None, "last deploy  succeeded 2d 1h ago"),
+        ("rolled_back", None, "last deploy  rolled back 2d 1h ago"),
+        ("failed", "exited\n\x1b[2J with 1", r"last deploy  failed 2d 1h ago: exited\n\x1b[2J with 1"),
+    ],
+)
+def test_the_last_deploy_has_its_result_and_reason(
+    tell: Tell, show: Show, result: str, reason: str | None, line: str
+) -> None:
+    tell(last_deploy={"deploy": "a", "result": result, "reason": reason, "at": at(86400 * 2 + 3630)})
+    assert show()[-1] == line
+
+
+def test_nothing_to_warn_of_is_no_warning(tell: Tell, show: Show) -> None:
+    tell()
+    assert len(show()) == 3
+
+
+def test_a_live_release_that_was_deleted_is_told(tmp_path: Path, tell: Tell, show: Show) -> None:
+    tell()
+    (tmp_path / "v1").rmdir()
+    assert show()[3:] == [f"warning: the live release's directory no longer exists: {tmp_path}/v1"]
+
+
+def test_a_live_release_that_is_not_the_wanted_one_is_told(tmp_path: Path, tell: Tell, show: Show) -> None:
+    tell(wanted="/srv/v2")
+    assert show()[3:] == [f"warning: the files name /srv/v2, while {tmp_path}/v1 is live"]
+    tell(wanted=None)
+    assert show()[3:] == [f"warning: the config's release is missing, while {tmp_path}/v1 is live"]
+
+
+def test_nothing_live_is_told(tell: Tell, show: Show) -> None:
+    tell(live=None, generations=[])
+    assert show()[1:] == ["no generation is there", "warning: nothing is live"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "0s"), (59, "59s"), (61, "1m 1s"), (3600, "1h 0m"), (90_000, "1d 1h")],
+)
+def test_a_span_has_two_units(monkeypatch: pytest.MonkeyPatch, seconds: int, shown: str) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000_000_000 + seconds)
+    assert cli._span("2001-09-09T01:46:40.000Z") == shown
+
+
+def test_json_is_what_the_agent_wrote(
+    config: Path, agent: None, tell: Tell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tell()
+    assert cli.status(config, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == told
+
+
+def test_colours_are_for_terminals_that_want_them(config: Path, agent: None, tell: Tell) -> None:
+    tell()
+    for no_colour, is_coloured in (("", True), ("1", False)):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "rainbowd", "status", "--config", str(config)]
+        subprocess.run(command, env={**ENVIRONMENT, "NO_COLOR": no_colour}, stdout=theirs, check=True)
+        os.close(theirs)
+        assert (b"\x1b[32m" in os.read(ours, 10_000)) is is_coloured
+        os.close(ours)
+
+
+def test_an_output_that_knows_ascii_alone_is_no_error(tmp_path: Path, config: Path, agent: None, tell: Tell) -> None:
+    tell(generations=[generation(3, tmp_path / "caf\u00e9 \udc80")])
+    done = subprocess.run(
+        [sys.executable, "-m", "rainbowd", "status", "--config", str(config)],
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert rb"caf\xe9 \udc80" in done.stdout
+
+
+# --- what cannot be shown ---------------------------------------------------------------------------------
+
+
+def test_the_status_of_a_dead_agent_is_not_shown(config: Path, tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
+    tell()
+    with pytest.raises(NotRunning, match="no agent is running"):
+        cli.status(config, as_json=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_status_of_an_earlier_agent_is_not_shown(config: Path, agent: None, tell: Tell, impatient: None) -> None:
+    told = tell()
+    tell(agent={**told["agent"], "pid": 1})
+    with pytest.raises(RainbowdError, match=rf"status\.json: the running agent \(pid {os.getpid()}\) has not"):
+        cli.status(config, as_json=False)
+
+
+def test_an_agent_that_has_just_started_is_given_a_moment(
+    config: Path, agent: None, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: tell())
+    assert cli.status(config, as_json=False) == 0
+
+
+def test_a_status_that_is_missing_is_said(config: Path, agent: None, impatient: None) -> None:
+    with pytest.raises(RainbowdError, match="has not written it") as caught:
+        cli.status(config, as_json=False)
+    assert caught.value.exit_status == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1', '{"format": 2}'])
+def test_a_status_that_is_damaged_is_said(config: Path, agent: None, state_dir: Path, content: str) -> None:
+    (state_dir / "status.json").write_text(content)
+    with pytest.raises(RainbowdError, match=r"status\.json: ") as caught:
+        cli.status(config, as_json=False)
+    assert caught.value.exit_status == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generations": None},
+        {"generations": [{}]},
+        {"live": 3, "generations": [generation(3, "v1", started_at="noon")]},
+        {"last_deploy": 7},
+        {"generations": ["text"]},
+    ],
+)
+def test_a_status_with_odd_content_is_said(config: Path, agent: None, tell: Tell, changes: dict[str, object]) -> None:
+    tell(**changes)
+    with pytest.raises(RainbowdError, match="damaged"):
+        cli.status(config, as_json=False)
+
+
+def test_a_config_that_cannot_be_used_is_said(config: Path) -> None:
+    with pytest.raises(ConfigError):
+        cli.status(config.with_name("missing"), as_json=False)
+    config.write_text("{")
+    with pytest.raises(RainbowdError, match=r"rainbowd\.json: line 1") as caught:
+        cli.status(config, as_json=False)
+    assert caught.value.exit_status == 1
+
+
+# --- as a command -----------------------------------------------------------------------------------------
+
+
+def test_the_exit_status_says_that_no_agent_is_running(config: Path) -> None:
+    command = [sys.executable, "-m", "rainbowd", "status", "--config", str(config)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("rainbowd: no agent is running")
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_heavy_is_imported(config: Path, agent: None, tell: Tell) -> None:
+    told = tell()
+    code = (
+        "import sys, rainbowd.cli\n"
+        "status = rainbowd.cli.main(['status', '--json', '--config', sys.argv[1]])\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+        "raise SystemExit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, config], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == told
+    assert "json" in done.stderr.split()
+    assert not HEAVY & set(done.stderr.split())

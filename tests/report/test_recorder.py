@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rainbowd import log
+from rainbowd.report import recorder, status
+from rainbowd.report.journal import Journal, encode, read_events
+from rainbowd.report.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+PATIENCE_SECONDS = 30.0
+LINE_BYTES = len(encode("e", datetime.now(UTC), number=10))
+
+
+@contextlib.asynccontextmanager
+async def running(keeping: Recorder) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keeping.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - of files
+            await trio.sleep(0.002)
+
+
+def numbers(state_dir: Path) -> list[object]:
+    return [event["number"] for event in read_events(state_dir)]
+
+
+@pytest.fixture
+def prompt_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.005)
+
+
+async def test_events_and_the_latest_status_are_written_while_it_runs(tmp_path: Path) -> None:
+    keeping = Recorder(tmp_path)
+    keeping.record("before", number=0)
+    async with running(keeping):
+        for number in range(1, 100):
+            keeping.record("e", number=number, release=tmp_path)
+            keeping.publish({"number": number})
+        await until(lambda: status.read(tmp_path) == {"format": 1, "number": 99})
+        await until(lambda: numbers(tmp_path) == list(range(100)))
+        keeping.record("e", number=100)
+        await until(lambda: numbers(tmp_path)[-1] == 100)
+    times = [str(event["at"]) for event in read_events(tmp_path)]
+    assert times == sorted(times)
+
+
+async def test_what_was_told_just_before_the_end_is_written(tmp_path: Path) -> None:
+    keeping = Recorder(tmp_path)
+    async with running(keeping):
+        keeping.record("e", number=1)
+        await until(lambda: numbers(tmp_path))
+        keeping.record("e", number=2)
+        keeping.publish({"number": 2})
+    assert numbers(tmp_path) == [1, 2]
+    assert status.read(tmp_path) == {"format": 1, "number": 2}
+
+
+async def test_whoever_has_seen_an_event_finds_a_status_that_is_not_older(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Journal.append
+    found: list[object] = []
+
+    def look_and_append(journal: Journal, line: bytes) -> None:
+        found.append(status.read(tmp_path))
+        append(journal, line)
+
+    monkeypatch.setattr(Journal, "append", look_and_append)
+    keeping = Recorder(tmp_path)
+    keeping.record("e", number=1)
+    keeping.publish({"number": 1})
+    async with running(keeping):
+        pass
+    assert found == [{"format": 1, "number": 1}]
+
+
+async def test_files_that_cannot_be_written_are_said_once_and_written_later_in_order(
+    tmp_path: Path, prompt_retries: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("journal.jsonl", "status.json"):
+        (tmp_path / name).mkdir()
+    keeping = Recorder(tmp_path)
+    async with running(keeping):
+        for number in (1, 2):
+            keeping.record("e", number=number)
+            keeping.publish({"number": number})
+            await until(lambda: len(keeping._failing) == 2)
+        for name in ("journal.jsonl", "status.json"):
+            (tmp_path / name).rmdir()
+        await until(lambda: (tmp_path / "journal.jsonl").exists() and numbers(tmp_path) == [1, 2])
+        await until(lambda: (tmp_path / "status.json").exists() and not keeping._failing)
+    assert status.read(tmp_path) == {"format": 1, "number": 2}
+    assert log.flush(PATIENCE_SECONDS)
+    said = capfd.readouterr().out
+    assert said.count("cannot be written") == 2
+    assert said.count("can be written again") == 2
+
+
+async def test_a_directory_that_is_gone_at_the_end_is_no_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keeping = Recorder(tmp_path / "gone")
+    async with running(keeping):
+        keeping.record("e")
+        keeping.publish({})
+    assert log.flush(PATIENCE_SECONDS)
+    assert capfd.readouterr().out.count("No such file") == 2
+
+
+@pytest.mark.parametrize(("limit", "size"), [("LINES_MAX", 10), ("BYTES_MAX", 10 * LINE_BYTES)])
+async def test_what_waits_is_bounded_and_what_is_lost_is_counted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    limit: str,
+    size: int,
+) -> None:
+    monkeypatch.setattr(recorder, limit, size)
+    keeping = Recorder(tmp_path)
+    for number in range(10, 60):
+        keeping.record("e", number=number)
+    async with running(keeping):
+        await until(lambda: len(numbers(tmp_path)) >= 10)
+        await until(lambda: not keeping._lines)
+        keeping.record("e", number=60)
+    assert numbers(tmp_path) == [*range(10, 20), 60]
+    assert log.flush(PATIENCE_SECONDS)
+    assert "events=40" in capfd.readouterr().out
+
+
+async def test_a_disk_that_hangs_keeps_nobody_waiting_and_the_end_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LAST_SECONDS", 0.01)
+    hangs, works = threading.Event(), threading.Event()
+
+    def hang(_journal: Journal, _line: bytes) -> None:
+        hangs.set()
+        works.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(Journal, "append", hang)
+    keeping = Recorder(tmp_path)
+    try:
+        with trio.fail_after(PATIENCE_SECONDS / 2):
+            async with running(keeping):
+                keeping.record("e")
+                await until(hangs.is_set)
+                for _ in range(3 * recorder.LINES_MAX):
+                    keeping.record("e")
+                assert len(keeping._lines) == recorder.LINES_MAX
+    finally:
+        works.set()
