@@ -87,8 +87,9 @@ class Agent:
             lives.start_soon(self._tell_counters)
             self._supervisor.request(Trigger(kind="start", note=None, by=None, request=None))
             with self._serving:
-                lives.start_soon(self._tell_ready)
-                await self._server.serve(self._listeners, self._stop, self._config.drain.stop)
+                async with trio.open_nursery() as serving:
+                    await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
+                    self._tell_ready()
             lives.cancel_scope.cancel()
 
     async def _watch(self) -> None:
@@ -117,8 +118,9 @@ class Agent:
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
-    async def _tell_ready(self) -> None:
-        self._state = "ready"
+    def _tell_ready(self) -> None:
+        if self._state == "starting":
+            self._state = "ready"
         log.info("ready", version=__version__, pid=os.getpid(), listen=self._addresses())
         self._publish()
 
