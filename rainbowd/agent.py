@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _COUNTERS_SECONDS = 1.0
 """How often ``status.json`` is written while only counters move."""
 
+_WATCH_AGAIN_SECONDS = 1.0
+
 log = get_logger()
 
 
@@ -93,8 +95,14 @@ class Agent:
             lives.cancel_scope.cancel()
 
     async def _watch(self) -> None:
+        """Watch until told to stop; a bug there is said and got over, as traffic must go on."""
         with self._intake:
-            await watch(self._config.release, self._config.trigger_file, self._supervisor.request)
+            while True:
+                try:
+                    await watch(self._config.release, self._config.trigger_file, self._supervisor.request)
+                except Exception as bug:
+                    log.error("bug: watching broke", exc_info=bug)
+                    await trio.sleep(_WATCH_AGAIN_SECONDS)
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         """HUP deploys; TERM or INT stops; a second one does not wait for anything but the reaping."""

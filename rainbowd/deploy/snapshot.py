@@ -17,7 +17,7 @@ def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor
     return {
         "agent": dict(agent),
         "live": roster.live.id if roster.live is not None else None,
-        "wanted": supervisor.wanted(),
+        "wanted": str(supervisor.named) if supervisor.named is not None else None,
         "last_deploy": _decision(supervisor.last_decision),
         "generations": [_generation(generation) for generation in roster.generations.values()],
     }

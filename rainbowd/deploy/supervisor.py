@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
+INTERRUPTED = "interrupted: the agent stops"
 PORT_TRIES = 5
 _MISSING_SECONDS = 0.5
 
@@ -134,12 +135,7 @@ class Supervisor:
         self._set_launch_due()
         if self._pending is not None:
             deploy, self._pending = self._pending, None
-            self._fail(deploy, DeployFailed("interrupted: the agent stops"))
-
-    def wanted(self) -> str | None:
-        """The release that the files name, for ``status.json``."""
-        named = self._world.named()
-        return str(named) if named is not None else None
+            self._fail(deploy, DeployFailed(INTERRUPTED))
 
     def hurry(self) -> None:
         """No more patience with any process."""
@@ -160,13 +156,16 @@ class Supervisor:
         """One deploy, from what the files say to its decision."""
         self._current, self._superseded_by = deploy, None
         self._set_launch_due()
-        failure = DeployFailed("interrupted: the agent stops")
+        failure = DeployFailed(INTERRUPTED)
         try:
             with trio.CancelScope() as self._deciding:
                 await self._attempt(deploy, lives)
                 return
             if self._superseded_by is not None:
                 failure = DeployFailed(f"superseded by {self._superseded_by}")
+        except trio.Cancelled:
+            self._fail(deploy, failure)
+            raise
         except DeployFailed as error:
             failure = error
         except Exception as bug:

@@ -74,7 +74,9 @@ class Machine:
         try:
             return Path(os.path.realpath(release, strict=True))
         except OSError:
-            return Path(os.readlink(release)) if os.path.islink(release) else None  # noqa: PTH114, PTH115 - as written
+            with contextlib.suppress(OSError):  # no link, or none any more
+                return Path(os.readlink(release))  # noqa: PTH115 - as written
+        return None
 
     def plan(self) -> Plan:
         """Read the config and what the files name.

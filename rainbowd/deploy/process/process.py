@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.process.members import look, mark, tell, until_ended
-from rainbowd.deploy.process.reaping import await_status, awaited, reap, reap_orphans
+from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
 
 if TYPE_CHECKING:
     from rainbowd.deploy.process.identity import Identity
@@ -130,21 +130,14 @@ class Process:
 
         The main process is the child; but one that exits with 0 may have made a daemon.
         """
-        status = await self.wait()
+        if await self.wait() != 0:
+            return self.exit_status
         patience_seconds = _LOOK_AGAIN_SECONDS
-        while status == 0:
-            found = await self._look()
-            main = self._main(found)
-            if main is None:
-                break
+        while (main := self._main(found := await self._look())) is not None:
             with trio.move_on_after(math.inf if found.named else patience_seconds):
                 await until_ended(main)
-                await self._look()  # as in wait
-                status = self._reap_daemon()
-                if status is None and not found.named:  # a step on a daemon's way, reaped by its parent
-                    status = 0
             patience_seconds = min(patience_seconds * 2, _LOOK_SELDOM_SECONDS)
-        return status
+        return self._main_status()
 
     async def end(self, *, signal: int, kill_after_seconds: float, hurry: trio.Event) -> Ending:
         """End all of it, and reap what is ours to reap.
@@ -165,11 +158,9 @@ class Process:
                 nursery.cancel_scope.cancel()
         killed, left = await self._kill()
         self._reap()
-        self._reap_daemon()
+        self._follow(None)
         await trio.to_thread.run_sync(reap_orphans)
-        # What the pidfile names may be a wrapper's child, whose status the wrapper knows and mostly passes on.
-        status = self.exit_status if self._daemon_status is None else self._daemon_status
-        return Ending(status, killed, left)
+        return Ending(self._main_status(), killed, left)
 
     async def _ask(self, signal: int, head_start_seconds: float) -> None:
         """Tell all of it to end, the main process first; returns when nothing is left."""
@@ -216,37 +207,42 @@ class Process:
     def _main(self, found: Members) -> Entry | None:
         """The main process; None where it has ended.
 
-        It is whom the pidfile names, else the child.  A child that has exited with 0 and left others behind has made
-        a daemon: the oldest of them, as long as there is no pidfile.
+        It is whom the pidfile names, else the child.  A child that exits with 0 and leaves others behind has made a
+        daemon: the oldest of them, as long as no pidfile says which.
         """
         live = {entry.pid: entry for entry in found.live}
-        main = found.named or live.get(self.pid) or (self._daemon and live.get(self._daemon.pid))
-        if main is None and found.live and self._made_a_daemon():
+        if self._daemon is not None and self._daemon.pid not in live:
+            self._follow(None)
+        main = found.named or live.get(self.pid) or self._daemon
+        if main is None and found.live and self._reaped and self._main_status() == 0:
             main = found.live[0]
-        return self._follow(main) if main is not None and main.pid != self.pid else main
+        if main is not None and main.pid != self.pid:
+            self._follow(main)
+        return main
 
-    def _made_a_daemon(self) -> bool:
-        """Whether all that was the main process so far has left the work to others."""
-        return self._reaped and self.exit_status == 0 and not self._daemon_status
+    def _follow(self, daemon: Entry | None) -> None:
+        """Take ``daemon`` for the main process, so that its exit status is the one to be known."""
+        followed, self._daemon = self._daemon, daemon
+        if daemon is not None:
+            await_status(daemon.pid, daemon.start_time)
+        if followed is not None and (daemon is None or daemon.pid != followed.pid):
+            status = reap(followed.pid, followed.start_time)
+            self._daemon_status = self._daemon_status if status is None else status
+            let_go(followed.pid, followed.start_time)
 
-    def _follow(self, daemon: Entry) -> Entry:
-        """Take ``daemon`` for the main process: its exit status is the one to be known."""
-        self._daemon = daemon
-        await_status(daemon.pid, daemon.start_time)
-        return daemon
+    def _main_status(self) -> int | None:
+        """The exit status of the main process, as far as it is known.
+
+        Whom the pidfile names may be a wrapper's child: its status the wrapper knows, and mostly passes on.
+        """
+        return self.exit_status if self._daemon_status is None else self._daemon_status
 
     def _reap(self) -> None:
         if not self._reaped and not self.alive:
             self._reaped = True
             self.exit_status = reap(self.pid, self.identity.start_time)
+            let_go(self.pid, self.identity.start_time)
             os.close(self._pidfd)
-
-    def _reap_daemon(self) -> int | None:
-        """The daemon's exit status, None where it has none or we are not to know."""
-        if self._daemon is not None:
-            status = reap(self._daemon.pid, self._daemon.start_time)
-            self._daemon_status = self._daemon_status if status is None else status
-        return self._daemon_status
 
 
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:

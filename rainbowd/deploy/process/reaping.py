@@ -40,6 +40,11 @@ def await_status(pid: int, start_time: int) -> None:
     _awaited.add((pid, start_time))
 
 
+def let_go(pid: int, start_time: int) -> None:
+    """Nobody wants to know this child's exit status any more."""
+    _awaited.discard((pid, start_time))
+
+
 def awaited() -> frozenset[tuple[int, int]]:
     """The children, by number and start time, that ``reap_orphans`` leaves alone."""
     return frozenset(_awaited)
@@ -49,22 +54,16 @@ def reap(pid: int, start_time: int) -> int | None:
     """Reap this child if it has ended.
 
     Returns:
-        Its exit status, negative for a signal; None if it has not ended, is not our child or was reaped
-        before.
+        Its exit status, negative for a signal; None if it has not ended, is not our child or was reaped before.
     """
     entry = read_entry(pid)
     if entry is None or entry.start_time != start_time:
-        _awaited.discard((pid, start_time))
         return None
     try:
         reaped, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        _awaited.discard((pid, start_time))
         return None
-    if not reaped:
-        return None
-    _awaited.discard((pid, start_time))
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status) if reaped else None
 
 
 def reap_orphans() -> None:
