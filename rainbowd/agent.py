@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
+from rainbowd.deploy.process import reap_orphans
 from rainbowd.deploy.snapshot import snapshot, timestamp
 from rainbowd.deploy.supervisor import Supervisor
 from rainbowd.deploy.watch import Trigger, watch
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _COUNTERS_SECONDS = 1.0
 """How often ``status.json`` is written while only counters move."""
 
+_REAP_SECONDS = 5.0
 _WATCH_AGAIN_SECONDS = 1.0
 
 log = get_logger()
@@ -87,6 +89,7 @@ class Agent:
             lives.start_soon(self._supervisor.run, lives)
             lives.start_soon(self._watch)
             lives.start_soon(self._tell_counters)
+            lives.start_soon(self._reap)
             self._supervisor.request(Trigger(kind="start", note=None, by=None, request=None))
             with self._serving:
                 async with trio.open_nursery() as serving:
@@ -133,15 +136,20 @@ class Agent:
         self._publish()
 
     async def _tell_counters(self) -> None:
-        told = 0
+        told: object = None
         while True:
             await trio.sleep(_COUNTERS_SECONDS)
-            counters = sum(
-                g.requests + 31 * len(g.holders) + 37 * len(g.tunnels) for g in self._roster.generations.values()
-            )
+            generations = self._roster.generations.values()
+            counters = [(g.requests, len(g.holders), len(g.tunnels)) for g in generations]
             if counters != told:
                 told = counters
                 self._publish()
+
+    async def _reap(self) -> None:
+        """Reap what apps leave behind while they live: as the subreaper we are the parent of their orphans."""
+        while True:
+            await trio.sleep(_REAP_SECONDS)
+            await trio.to_thread.run_sync(reap_orphans)
 
     def _addresses(self) -> list[str]:
         return [listener.address for listener in self._listeners]

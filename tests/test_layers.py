@@ -56,7 +56,6 @@ PLACES = {
     "httptools": {"http1"},
     "httpx": {"deploy/health.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
-    "psutil": {"deploy/process", "deploy/process.py"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "log.py"},

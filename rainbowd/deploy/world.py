@@ -14,12 +14,13 @@ import trio
 from rainbowd.address import Address, TcpAddress, UnixAddress
 from rainbowd.config import load, read_env_file, refuse_foreign_writers, restart_needed
 from rainbowd.deploy import commands
-from rainbowd.deploy.health import Prober, until_healthy
-from rainbowd.deploy.listening import listeners, owns
+from rainbowd.deploy.health import Prober
+from rainbowd.deploy.launched import LaunchedApp
 from rainbowd.deploy.output import Output
-from rainbowd.deploy.ports import choose_port, is_free
+from rainbowd.deploy.place import Place
+from rainbowd.deploy.ports import choose_port
 from rainbowd.deploy.process import spawn
-from rainbowd.deploy.seam import Plan, PortTaken
+from rainbowd.deploy.seam import Plan
 from rainbowd.deploy.sight import resolve_release
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from rainbowd.config import Config, Loaded
-    from rainbowd.deploy.process import Ending, Process
-
-_RECORD_MODE = 0o640
 
 log = get_logger()
 
@@ -113,6 +111,7 @@ class Machine:
         try:
             app = self._spawn(plan, number, place, address)
             try:
+                await _put_on_record(app, place)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(app.output.drain, partial(self._app_sink, number))
                     try:
@@ -167,125 +166,17 @@ class Machine:
                 output_fd=output.child_fd,
                 nofile_limit=self._soft_limit,
             )
-            output.close_child_end()
-            place.write_record(process.identity.to_json())
-        except OSError as error:
-            output.remove()
-            raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
         except DeployFailed:
             output.remove()
             raise
+        output.close_child_end()
         return LaunchedApp(plan.config, address, process, output, self._prober)
 
 
-class Place:
-    """A generation's files in the state directory."""
-
-    def __init__(self, state_dir: Path, number: int) -> None:
-        self.directory = state_dir / f"generation-{number}"
-        self.pidfile = self.directory / "pid"
-        self.socket = self.directory / "sock"
-        self.output = state_dir / f"generation-{number}.out"
-        self._record = state_dir / f"generation-{number}.json"
-
-    def make(self) -> None:
-        """Make the directory, empty."""
-        self.directory.mkdir(mode=0o700, exist_ok=True)
-
-    def write_record(self, record: str) -> None:
-        """Put the record there before the app's first instruction runs."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with contextlib.suppress(FileNotFoundError):
-            self._record.unlink()
-        with open(os.open(self._record, flags, _RECORD_MODE), "w") as file:  # noqa: PTH123 - of a descriptor
-            file.write(record + "\n")
-
-    def clear(self) -> None:
-        """Remove everything; what else the app has put there too."""
-        self._record.unlink(missing_ok=True)
-        self.output.unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            for entry in self.directory.iterdir():
-                with contextlib.suppress(OSError):  # a directory of the app's own: it stays, and ours around it
-                    entry.unlink()
-        with contextlib.suppress(OSError):
-            self.directory.rmdir()
-
-
-class LaunchedApp:
-    """The processes of one launch, their output and their address."""
-
-    def __init__(self, config: Config, address: Address, process: Process, output: Output, prober: Prober) -> None:
-        self.address = address
-        self.pid = process.pid
-        self.output = output
-        self._config = config
-        self._process = process
-        self._prober = prober
-        self._ended = False
-
-    def open_gate(self) -> None:
-        """Let it run."""
-        self._process.open_gate()
-
-    async def check(self) -> None:
-        """Return once it is healthy on a socket of its own.
-
-        Raises:
-            DeployFailed: it is not in time; the reason says what was last seen.
-            PortTaken: a stranger answers on its port.
-        """
-        health = self._config.health
-        if health is None:
-            await trio.sleep(self._config.warmup or 0.0)
-        else:
-            try:
-                await until_healthy(self._prober, self.address, health)
-            except DeployFailed as failure:
-                raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
-        await self._check_owner(seen_healthy=health is not None)
-
-    async def _check_owner(self, *, seen_healthy: bool) -> None:
-        pids = await self._process.members()
-        owner = await trio.to_thread.run_sync(owns, pids, self.address)
-        if owner is None:
-            log.warning("cannot see whose socket it is, as /proc hides it", address=str(self.address))
-        elif not owner and seen_healthy:
-            raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
-        elif not owner:
-            raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
-
-    async def _listening_elsewhere(self) -> str:
-        """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
-        found = await trio.to_thread.run_sync(listeners, await self._process.members())
-        if str(self.address) in found.addresses:
-            return ""
-        if found.addresses:
-            return f"; the app listens on {', '.join(found.addresses)}"
-        return "; /proc hides where the app listens" if found.hidden else "; the app does not listen anywhere"
-
-    async def ended(self) -> int | None:
-        """Wait until nothing of it serves any more; the exit status."""
-        return await self._process.ended()
-
-    def port_is_taken(self) -> bool:
-        """Whether a stranger listens where the app, which has exited, was to listen."""
-        return isinstance(self.address, TcpAddress) and not is_free(self.address.port)
-
-    def last_lines(self) -> list[str]:
-        """The end of its output, with what is in the pipe by now."""
-        self.output.finish()
-        return self.output.tail
-
-    async def end(self, hurry: trio.Event) -> Ending:
-        """Stop what is left of it, and reap it."""
-        drain = self._config.drain
-        ending = await self._process.end(signal=drain.signal, kill_after_seconds=drain.kill_after, hurry=hurry)
-        self._ended = True
-        return ending
-
-    async def end_if_left(self) -> None:
-        """Whatever went wrong above, no process is left; bounded by ``drain.kill_after``."""
-        if not self._ended:
-            with trio.CancelScope(shield=True):
-                await self.end(trio.Event())
+async def _put_on_record(app: LaunchedApp, place: Place) -> None:
+    """Write down what waits in front of the gate; what cannot be written down is not let in."""
+    try:
+        place.write_record(app.record)
+    except OSError as error:
+        await app.end_if_left()
+        raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None

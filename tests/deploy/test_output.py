@@ -33,8 +33,10 @@ def output(path: Path) -> Iterator[Output]:
 def app(argv: list[str], output: Output) -> Iterator[None]:
     """Something that writes into ``output`` until it ends or is killed."""
     with subprocess.Popen(argv, stdout=output.child_fd) as process:
-        yield
-        process.kill()
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def fill(output: Output) -> None:

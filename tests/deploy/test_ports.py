@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +10,9 @@ from rainbowd.config import PortRange
 from rainbowd.deploy import ports
 from rainbowd.deploy.ports import choose_port, is_free
 from rainbowd.errors import DeployFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIRST, LAST = 20000, 29999
 
@@ -78,6 +82,11 @@ def test_the_kernel_says_which_ports_are_for_outgoing_connections() -> None:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         assert probe.getsockname()[1] in ports._ephemeral()
+
+
+def test_a_kernel_that_does_not_say_so_has_no_such_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ports, "_EPHEMERAL", tmp_path / "nowhere")
+    assert FIRST <= choose_port(PortRange(FIRST, LAST), ()) <= LAST
 
 
 def test_a_kernel_without_ipv6_will_do(free: int, monkeypatch: pytest.MonkeyPatch) -> None:

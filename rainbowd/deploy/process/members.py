@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
     19,
 )  # of what follows the name in /proc/PID/stat
 _PIDFILE_BYTES = 32
+_EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
 _ANY_MARKER = b"RAINBOWD_STATE_DIR="
 
 
@@ -71,7 +73,7 @@ class Members:
     Attributes:
         live: oldest first.
         ended: zombies.
-        named: the live one that the pidfile names.
+        named: the one that the pidfile names, live or not.
     """
 
     live: tuple[Entry, ...]
@@ -102,18 +104,21 @@ def look(known: Mapping[int, int], mark: Mark, pidfile: Path, others: Collection
     ours = family(table, known, mark.born, lambda pid: is_marked(pid, mark))
     live = tuple(sorted((e for e in ours.values() if not e.ended), key=lambda e: (e.start_time, e.pid)))
     ended = tuple(e for e in ours.values() if e.ended)
-    return Members(live, ended, named if named in live else None)
+    return Members(live, ended, named if named in ours.values() else None)
 
 
 def family(
     table: Mapping[int, Entry], known: Mapping[int, int], born: int, marked: Callable[[int], bool]
 ) -> dict[int, Entry]:
-    """All in ``table`` that are known or marked, live in a session with one of these, or descend from one."""
+    """All in ``table`` that are known or marked, live in a session with one of these, or descend from one.
+
+    Session 0 is that of the kernel's own threads, and of processes from outside of our PID namespace.
+    """
     young = {pid: entry for pid, entry in table.items() if entry.start_time >= born and pid != os.getpid()}
     ours = {
         pid: entry
         for pid, entry in young.items()
-        if known.get(pid) == entry.start_time or (not entry.ended and marked(pid))
+        if known.get(pid) == entry.start_time or (entry.session and not entry.ended and marked(pid))
     }
     while True:
         sessions = {entry.session for entry in ours.values()} - {0, os.getsid(0)}
@@ -160,8 +165,16 @@ def read_pidfile(path: Path) -> int | None:
 
 
 def is_marked(pid: int, mark: Mark) -> bool:
-    """Whether the environment that ``pid`` was started with has the mark."""
-    return mark.environment <= set(_environment(pid).split(b"\0"))
+    """Whether the environment that ``pid`` was started with has the mark.
+
+    A process in the middle of execve(2) shows none for an instant, so none is asked for again.
+    """
+    for _ in range(_EXEC_TRIES):
+        environment = _environment(pid)
+        if environment:
+            return mark.environment <= set(environment.split(b"\0"))
+        time.sleep(_EXEC_SECONDS)
+    return False
 
 
 def _is_unmarked_orphan(entry: Entry, mark: Mark) -> bool:

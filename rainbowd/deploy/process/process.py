@@ -134,7 +134,7 @@ class Process:
             return self.exit_status
         patience_seconds = _LOOK_AGAIN_SECONDS
         while (main := self._main(found := await self._look())) is not None:
-            with trio.move_on_after(math.inf if found.named else patience_seconds):
+            with trio.move_on_after(math.inf if main == found.named else patience_seconds):
                 await until_ended(main)
             patience_seconds = min(patience_seconds * 2, _LOOK_SELDOM_SECONDS)
         return self._main_status()
@@ -211,12 +211,14 @@ class Process:
         daemon: the oldest of them, as long as no pidfile says which.
         """
         live = {entry.pid: entry for entry in found.live}
+        named = found.named
+        if named is not None and named.pid != self.pid:
+            self._follow(named)
         if self._daemon is not None and self._daemon.pid not in live:
             self._follow(None)
-        main = found.named or live.get(self.pid) or self._daemon
+        main = self._daemon or live.get(self.pid)
         if main is None and found.live and self._reaped and self._main_status() == 0:
             main = found.live[0]
-        if main is not None and main.pid != self.pid:
             self._follow(main)
         return main
 

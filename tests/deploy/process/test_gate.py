@@ -98,14 +98,14 @@ def inheritable() -> Iterator[None]:
 @both_gates
 @pytest.mark.usefixtures("inheritable")
 async def test_the_app_has_three_descriptors_and_nothing_to_read(launch: Launch, env: dict[str, str]) -> None:
-    process = launch(*READY, env=env)
+    process = launch("sh", "-c", "echo ready; kill -STOP $$", env=env)
     await launch.line()
     targets = descriptors(process.pid)
     assert set(targets) == {"0", "1", "2"}
     assert targets["0"] == "/dev/null"
     assert targets["1"] == targets["2"]
-    process.signal(signal.SIGTERM)
-    assert await process.wait() == -signal.SIGTERM
+    process.signal(signal.SIGKILL)
+    assert await process.wait() == -signal.SIGKILL
 
 
 @both_gates

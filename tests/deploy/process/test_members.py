@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from rainbowd.deploy.process import members
 from rainbowd.deploy.process.members import (
     Entry,
     family,
@@ -87,7 +88,11 @@ def test_we_are_not_ours_and_our_session_is_not() -> None:
 
 
 def test_processes_without_a_session_are_not_one() -> None:
-    assert found(Entry(101, 1, 0, BORN), Entry(102, 1, 0, BORN), marked={101}) == {101}
+    assert found(Entry(101, 1, 0, BORN), Entry(102, 1, 0, BORN), known={101: BORN}) == {101}
+
+
+def test_the_kernels_threads_are_not_asked_for_a_marker() -> None:
+    assert found(Entry(101, 2, 0, BORN), marked={101}) == set()
 
 
 @contextmanager
@@ -96,8 +101,10 @@ def running(*argv: str, **variables: str) -> Iterator[Entry]:
     with subprocess.Popen(argv, env={"PATH": os.environ["PATH"], **variables}) as process:
         entry = read_entry(process.pid)
         assert entry is not None
-        yield entry
-        process.kill()
+        try:
+            yield entry
+        finally:
+            process.kill()
 
 
 def test_a_process_is_read_as_it_is() -> None:
@@ -151,6 +158,12 @@ ctypes.CDLL(None).syscall({exit_thread}, 0)
 def _status(pid: int) -> bytes:
     with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
         return file.read()
+
+
+def test_a_process_in_the_middle_of_execve_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [b"", b"", b"RAINBOWD_GENERATION=3\0RAINBOWD_STATE_DIR=/state\0"]
+    monkeypatch.setattr(members, "_environment", lambda pid: shown.pop(0))
+    assert is_marked(4711, mark(0, "/state", 3))
 
 
 def test_a_process_is_marked_by_its_state_directory_and_generation_together() -> None:

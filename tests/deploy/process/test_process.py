@@ -75,8 +75,10 @@ def stranger() -> Iterator[Entry]:
         assert parent.stdout is not None
         entry = read_entry(int(parent.stdout.readline()))
         assert entry is not None
-        yield entry
-        tell(entry, signal.SIGKILL)
+        try:
+            yield entry
+        finally:
+            tell(entry, signal.SIGKILL)
 
 
 def is_alive(entry: Entry) -> bool:
@@ -184,6 +186,7 @@ async def test_a_stopped_process_is_killed_when_its_time_is_over(launch: Launch)
     app = launch(*READY)
     await launch.line()
     app.signal(signal.SIGSTOP)
+    await trio.to_thread.run_sync(os.waitid, os.P_PID, app.pid, os.WSTOPPED | os.WNOWAIT)
     assert await end(app, kill_after=SHORT) == Ending(KILLED, killed=True, left=[])
 
 
@@ -297,15 +300,16 @@ async def test_a_daemon_without_a_pidfile_is_known_by_its_marker(launch: Launch)
     assert await end(app) == Ending(TERMINATED, killed=False, left=[])
 
 
-@pytest.mark.parametrize("named", [True, False])
-async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launch, named: bool) -> None:
-    pidfile = launch.pidfile if named else None
-    app = launch(
-        *daemon(pidfile, "sh", "-c", "sleep 1000 & trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done")
-    )
+CRASHING = ("sh", "-c", "sleep 1000 & trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done")
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launch, is_named: bool) -> None:
+    app = launch(*daemon(launch.pidfile if is_named else None, *CRASHING))
     pid = int(await launch.line())
     await launch.line()
     assert await app.wait() == 0
+    assert (await app.members())[0] == pid
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -315,6 +319,18 @@ async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launch, named: 
 
         await trio.testing.wait_all_tasks_blocked()
         os.kill(pid, signal.SIGUSR1)
+    assert await end(app) == Ending(5, killed=False, left=[])
+
+
+async def test_a_daemon_that_ends_before_anybody_looked_has_ended(launch: Launch) -> None:
+    app = launch(*daemon(launch.pidfile, *CRASHING))
+    pid = int(await launch.line())
+    await launch.line()
+    assert await app.wait() == 0
+    os.kill(pid, signal.SIGUSR1)
+    await trio.to_thread.run_sync(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with trio.fail_after(30):
+        assert await app.ended() == 5
     assert await end(app) == Ending(5, killed=False, left=[])
 
 

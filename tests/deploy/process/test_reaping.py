@@ -13,12 +13,15 @@ from rainbowd.deploy.process.reaping import await_status, let_go, reap
 def orphan(command: str = "exit 7") -> Entry:
     """A zombie whose parent has ended, so that it is our child."""
     parent = subprocess.Popen(
-        ["sh", "-c", f"sh -c 'read _; {command}' & echo $!"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["sh", "-c", f"exec 3<&0; sh -c 'read _; {command}' <&3 & echo $!"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        parent.wait()
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     entry = read_entry(pid)
     assert entry is not None

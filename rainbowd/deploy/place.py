@@ -1,0 +1,52 @@
+"""A generation's files in the state directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_RECORD_MODE = 0o640
+
+
+class Place:
+    """Where they are.
+
+    Attributes:
+        directory: the app's own, 0700.
+        pidfile, socket: in it, for the app to make.
+        output: the named pipe that the app writes its output to.
+    """
+
+    def __init__(self, state_dir: Path, number: int) -> None:
+        self.directory = state_dir / f"generation-{number}"
+        self.pidfile = self.directory / "pid"
+        self.socket = self.directory / "sock"
+        self.output = state_dir / f"generation-{number}.out"
+        self._record = state_dir / f"generation-{number}.json"
+
+    def make(self) -> None:
+        """Make the directory, empty."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+
+    def write_record(self, record: str) -> None:
+        """Put the record there before the app's first instruction runs."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(FileNotFoundError):
+            self._record.unlink()
+        with open(os.open(self._record, flags, _RECORD_MODE), "w") as file:  # noqa: PTH123 - of a descriptor
+            file.write(record + "\n")
+
+    def clear(self) -> None:
+        """Remove everything; what else the app has put there too."""
+        self._record.unlink(missing_ok=True)
+        self.output.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            for entry in self.directory.iterdir():
+                with contextlib.suppress(OSError):  # a directory of the app's own: it stays, and ours around it
+                    entry.unlink()
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
