@@ -13,7 +13,6 @@ from rainbowd.http1 import BadResponse, Refusal, RequestHead, find_request_head,
 from rainbowd.log import get_logger
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
 from rainbowd.proxy.reply import reply
-from rainbowd.proxy.tunnel import TunnelClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,8 @@ LINGER_SECONDS = 2.0
 """How long a client that still sends is listened to, so that our last words are not lost to a reset."""
 LINGER_BYTES = 64 << 20
 
-_BLANK_LINES_BYTES = 64  # before a request line: RFC 9112 section 2.2 asks for tolerance of one or so
+FRESH_GRACE_SECONDS = 1.0
+"""At a stop: how long a connection that was just accepted may take to send its request."""
 
 log = get_logger()
 
@@ -85,21 +85,37 @@ class Connection:
 
     def cut(self) -> None:
         """End what is under way, so that the client can tell it from a complete answer."""
+        if self._exchange is None:
+            return
         if self.in_tunnel:
-            self.wire.interrupt(TunnelClosed())
-        elif self._exchange is not None:
+            self._exchange.close_tunnel()
+        else:
             late = "The app was stopped before it answered."
             self._exchange.abandon(AppBroke("it took too long") if self._exchange.status else Refusal(504, late))
 
-    def wind_down(self, grace_seconds: float) -> None:
+    async def turn_away(self, refusal: Refusal) -> None:
+        """Answer without having read a request, and close."""
+        try:
+            await self._refuse(refusal, None)
+        except OSError:
+            pass  # nobody waits for the answer
+        finally:
+            self.wire.close()
+
+    def wind_down(self) -> None:
         """The agent stops: an idle connection is closed, any other after its request; a tunnel at once."""
         if self.in_tunnel:
             self.cut()
         elif self._reading and not self.buffer:
-            if self._served and not self.wire.has_input:
+            if self._is_idle:
                 self.wire.interrupt(Expired())
             else:  # its request may be on the way
-                self.arm_earlier(grace_seconds, self._expire)
+                self.arm_earlier(FRESH_GRACE_SECONDS, self._expire)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Between two requests, as far as can be told."""
+        return self._served > 0 and not self.wire.has_input
 
     # --- time limits ----------------------------------------------------------------------------------------------
 
@@ -124,12 +140,10 @@ class Connection:
             self._on_deadline()
 
     def _expire(self) -> None:
-        if self.wire.is_receiving:
-            self.wire.interrupt(Expired())
+        self.wire.interrupt(Expired())
 
     def _expire_head(self) -> None:
-        if self.wire.is_receiving:
-            self.wire.interrupt(Refusal(408, "The header did not arrive in time."))
+        self.wire.interrupt(Refusal(408, "The header did not arrive in time."))
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -153,10 +167,15 @@ class Connection:
     async def _read_head(self) -> bytes | None:
         limits = self.server.settings.limits
         buffer, searched = self.take_buffer().lstrip(b"\r\n"), 0
-        if not buffer:
-            self.arm(limits.idle_timeout if self._served else limits.head_timeout, self._expire)
-        elif self._served:
+        begun = bool(buffer)
+        if begun:
             self.arm(limits.head_timeout, self._expire_head)
+        else:
+            self.arm(limits.idle_timeout if self._served else limits.head_timeout, self._expire)
+            if self.server.stopping:
+                if self._is_idle:
+                    return None
+                self.arm_earlier(FRESH_GRACE_SECONDS, self._expire)
         self._reading = True
         try:
             while (end := find_request_head(buffer, searched, limits.head_bytes)) < 0:
@@ -165,13 +184,14 @@ class Connection:
                 data = await self.wire.recv()
                 if not data:
                     return None
-                if not buffer:
+                if not begun:
+                    begun = True
                     self.arm(limits.head_timeout, self._expire_head)
-                    data = data.lstrip(b"\r\n") if len(data) < _BLANK_LINES_BYTES else data.removeprefix(b"\r\n")
-                buffer += data
+                buffer = buffer + data if buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
         finally:
             self._reading = False
         self.disarm()
+        self.wire.clear_interruption()  # the limit was over in this very moment: it came in time
         self.buffer = buffer[end:]
         return buffer[:end]
 
@@ -219,6 +239,8 @@ class Connection:
         if exchange is None:
             self.server.on_refusal(self, refusal)
             await self._close(unread=True)
+        elif keep_alive:
+            await trio.lowlevel.checkpoint()  # a client that asks on and on waits for nothing else here
         return keep_alive
 
     async def _close(self, *, unread: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import time
@@ -25,7 +26,7 @@ from rainbowd.http1 import (
 from rainbowd.http1.fields import RULE_BY_NAME
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.hold import Interruptible, Waiting, nothing_live
-from rainbowd.proxy.tunnel import tunnel
+from rainbowd.proxy.tunnel import TunnelClosed, tunnel
 from rainbowd.proxy.upstream import REFUSED
 
 if TYPE_CHECKING:
@@ -123,16 +124,22 @@ class Exchange:
             return await self._answer_while_uploading()
         finally:
             self._client.on_ended = None
+            self._client.clear_interruption()
             self._connection.disarm()
             self._close_upstream()
             self._end_lease()
 
     def abandon(self, exception: Exception) -> None:
         """Raise ``exception`` where the exchange waits: for the app, for a generation, or for a slow client."""
-        if self._client.is_sending:
-            self._client.interrupt(exception)
-        elif self._waits_on is not None:
-            self._waits_on.interrupt(exception)
+        waits_on = self._client if self._client.is_sending else self._waits_on
+        if waits_on is None or not waits_on.interrupt(exception):
+            self._client.interrupt(exception)  # it was woken just now, and may wait for either next
+
+    def close_tunnel(self) -> None:
+        """End the tunnel that this has become, whatever it waits for."""
+        self._client.interrupt(TunnelClosed())
+        if self._upstream is not None:
+            self._upstream.wire.interrupt(TunnelClosed())
 
     @property
     def request_is_read(self) -> bool:
@@ -176,7 +183,7 @@ class Exchange:
                     raise Refusal(502, "The app refused the connection.") from None
                 generation.refused(time.monotonic())
                 self._end_lease()
-                waiting = waiting or Waiting(self._settings.hold)
+                waiting = waiting or Waiting(self._settings.hold.timeout)
                 waiting.refused = True
 
     async def _lease(self, waiting: Waiting | None) -> Generation:
@@ -185,7 +192,7 @@ class Exchange:
             return self.generation
         generation = self._server.roster.lease(self._connection) if waiting is None else None
         if generation is None:
-            self._waits_on = waiting = waiting or Waiting(self._settings.hold)
+            self._waits_on = waiting = waiting or Waiting(self._settings.hold.timeout)
             self._notice_client_end()
             generation = await self._server.holds.lease(self._connection, waiting, self._settings.hold)
         self.generation, self._leased = generation, True
@@ -214,10 +221,10 @@ class Exchange:
         return upstream
 
     async def _wait_for_room(self) -> None:
-        """The app's queue is full; the sweeper has nobody to interrupt, so the limit is kept here."""
-        if time.monotonic() > self._connection.deadline:
-            raise Refusal(504, "The app does not accept connections.")
-        await trio.sleep(_QUEUE_FULL_SECONDS)
+        """The app's queue is full: look again in a moment."""
+        self._waits_on = waiting = Waiting()
+        self._notice_client_end()
+        await waiting.until(trio.Event(), _QUEUE_FULL_SECONDS)
 
     def _take_body(self, data: bytes) -> bytes:
         """What ``data`` from the client means to the app; what follows the body goes back to the connection."""
@@ -235,15 +242,18 @@ class Exchange:
 
     async def _to_app(self, data: bytes) -> bool:
         """Send; False where the app takes no more, whose answer may be there nevertheless."""
-        assert self._upstream is not None
+        upstream = self._upstream
+        if upstream is None:  # it answered, and has done with the request
+            return False
         try:
-            await self._upstream.wire.send(data)
+            await upstream.wire.send(data)
         except OSError:
             return False
         return True
 
     async def _upload(self) -> None:
         """Pass the rest of the request's body on as it comes, beside the answer."""
+        moved_bytes = 0
         try:
             while not self._body.done:
                 self._connection.arm(self._settings.limits.body_timeout, self._on_client_silent)
@@ -252,6 +262,10 @@ class Exchange:
                 out = self._take_body(data)
                 if out and not await self._to_app(out):
                     return
+                moved_bytes += len(data)
+                if moved_bytes >= _TURN_BYTES:
+                    moved_bytes = 0
+                    await trio.lowlevel.checkpoint()
             self._notice_client_end()
         except (Refusal, ClientGone, AppBroke) as error:
             self.abandon(error)
@@ -297,8 +311,8 @@ class Exchange:
 
     async def _final_head(self) -> ResponseHead:
         """The head of the final response; interim ones are passed on at once."""
-        self._notice_client_end()
         while True:
+            self._notice_client_end()
             try:
                 response = await self._head()
             except _Stale:
@@ -307,6 +321,8 @@ class Exchange:
                 continue
             if not response.interim:
                 return response
+            if self._upstream is not None:
+                self._upstream.reused = False  # it has shown that it is alive: what breaks now is no stale connection
             if self.request.minor:
                 await self._to_client(response.serialise(chunked=False, connection=b""))
 
@@ -388,7 +404,9 @@ class Exchange:
     def _settle_upstream(self, response: ResponseHead, body: Body, rest: bytes) -> None:
         """Keep the app's connection for the next request, if nothing can be left on it."""
         assert self._upstream is not None
-        if not self._body.done and response.keep_alive:
+        never_comes = self.request.expects_continue and not self._upload_bytes  # the body, behind a final answer
+        if not self._body.done and response.keep_alive and not never_comes:
+            self._arm_response()
             return  # the app answered early and still reads: it gets the rest
         declared = response.chunked or bool(response.length_bytes)
         bodiless = response.has_no_body(self.request.method) and declared  # some apps send the body all the same
@@ -415,13 +433,16 @@ class Exchange:
         response.fields.append((b"Upgrade", b"websocket"))
         self.generation.become_tunnel(self._connection)
         self._client.on_ended = None
-        upstream, early = self._upstream, self._connection.take_buffer()
-        await self._to_client(response.serialise(chunked=False, connection=b"Upgrade") + upstream.buffer)
-        if early:
-            await self._to_app(early)
         self._connection.in_tunnel = True
-        if not self._server.stopping:
-            await tunnel(self._client, upstream.wire)
+        upstream, early = self._upstream, self._connection.take_buffer()
+        for wire in (self._client, upstream.wire):
+            wire.clear_interruption()  # it was meant for an exchange
+        with contextlib.suppress(TunnelClosed):
+            await self._to_client(response.serialise(chunked=False, connection=b"Upgrade") + upstream.buffer)
+            if early:
+                await self._to_app(early)
+            if not self._server.stopping:
+                await tunnel(self._client, upstream.wire)
         self.complete = True
         return False
 
@@ -434,8 +455,11 @@ class Exchange:
     # --- what may end it ------------------------------------------------------------------------------------------
 
     def _arm_response(self) -> None:
-        """The app's turn: it has to begin its answer in time, and may take any time from then on."""
-        if self.status:
+        """The app's turn: it has to begin its answer in time, and may take any time from then on.
+
+        Behind an answer that came early it has to go on reading the request.
+        """
+        if self.status and not self.complete:
             self._connection.disarm()
         else:
             self._connection.arm(self._settings.limits.response_timeout, self._on_app_silent)
@@ -444,7 +468,8 @@ class Exchange:
         self.abandon(Refusal(504, "The app did not answer in time."))
 
     def _on_client_silent(self) -> None:
-        self._client.interrupt(Refusal(408, "The body did not arrive in time."))
+        if self._client.is_receiving:
+            self._client.interrupt(Refusal(408, "The body did not arrive in time."))
 
     def _on_client_left(self) -> None:
         self.abandon(ClientGone())

@@ -15,50 +15,53 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS = 5
 _RECONNECT_SECONDS = 0.05
+"""After a refused connect, how long until the next."""
 
 
 class Interruptible(Protocol):
     """What a task waits on, and can be interrupted at."""
 
-    def interrupt(self, exception: BaseException) -> None:
-        """Raise ``exception`` in the task that waits."""
+    def interrupt(self, exception: BaseException) -> bool:
+        """Raise ``exception`` in the task that waits, or in the next; whether one waited."""
 
 
 class Waiting:
-    """One request's wait.
+    """One request's wait, in as many parts as it takes.
 
     Args:
-        limit: how many may wait, and how long.
+        timeout_seconds: how long it may take in all.
+
+    Attributes:
+        refused: what is live refused the connection.
     """
 
     __slots__ = ("_exception", "_scope", "refused")
 
-    def __init__(self, limit: Hold) -> None:
+    def __init__(self, timeout_seconds: float = math.inf) -> None:
         self.refused = False
         self._exception: BaseException | None = None
-        timeout_seconds = math.inf if limit.timeout is None else limit.timeout
         self._scope = trio.CancelScope(deadline=trio.current_time() + timeout_seconds)
 
-    def interrupt(self, exception: BaseException) -> None:
+    def interrupt(self, exception: BaseException) -> bool:
         """Raise ``exception`` instead of waiting on."""
         self._exception = exception
         self._scope.cancel()
+        return True
 
-    async def until(self, changed: trio.Event) -> None:
-        """Wait for a change of the roster; after a refused connect, a moment at the most.
+    async def until(self, changed: trio.Event, seconds: float = math.inf) -> None:
+        """Wait for ``changed``, for ``seconds`` at the most.
 
         Raises:
-            Refusal: the time is over.
+            Refusal: the time is over in which all of the wait has to end.
         """
-        with self._scope:
-            if self.refused:
-                with trio.move_on_after(_RECONNECT_SECONDS):
-                    await changed.wait()
-            else:
-                await changed.wait()
-            self._scope = trio.CancelScope(deadline=self._scope.deadline)
-            return
-        raise self._exception or nothing_live("Nothing answered in time.")
+        scope = self._scope
+        with scope, trio.move_on_after(seconds):
+            await changed.wait()
+        if self._exception is not None:  # also where the change came in the same moment
+            raise self._exception
+        if scope.cancelled_caught:
+            raise nothing_live("Nothing answered in time.")
+        self._scope = trio.CancelScope(deadline=scope.deadline)
 
 
 class Holds:
@@ -91,7 +94,7 @@ class Holds:
         try:
             while True:
                 if waiting.refused:
-                    await waiting.until(self._changed)
+                    await waiting.until(self._changed, _RECONNECT_SECONDS)
                     waiting.refused = False
                 if self.stopping:
                     raise nothing_live("The server is stopping.")

@@ -95,15 +95,13 @@ def _address_of(sock: socket.socket) -> str:
 
 
 def _inherit(fd: int) -> Listener:
-    os.set_inheritable(fd, False)
-    try:
+    with contextlib.suppress(OSError):
+        os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
-        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError:
-        listening = 0
-    if not listening:
-        raise UsageError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket")
-    return Listener(sock)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return Listener(sock)
+        sock.detach()
+    raise UsageError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket")
 
 
 def _remove_stale(path: Path) -> None:

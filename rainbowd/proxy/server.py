@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,11 +17,12 @@ from rainbowd.proxy.connection import Connection, prepare
 from rainbowd.proxy.exchange import ClientGone
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
-from rainbowd.proxy.reply import CLIENT_GONE, reply
+from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
 from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from rainbowd.config import Hold, Limits
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-FRESH_GRACE_SECONDS = 1.0
-"""At a stop: how long a connection that was just accepted may take to send its request."""
-
 _SWEEP_SECONDS = 0.1
 _ACCEPTS_A_TURN = 64
+_TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -75,6 +73,7 @@ class Server:
         self.pool = Pool(self.hub)
         self.holds = Holds(roster)
         self.connections: set[Connection] = set()
+        self._turned_away = 0
         roster.observe(self.pool.close_superseded)
 
     async def serve(
@@ -86,6 +85,16 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most."""
+        with contextlib.closing(self.pool):
+            await self._serve(listeners, stop, stop_seconds, task_status)
+
+    async def _serve(
+        self,
+        listeners: Sequence[Listener],
+        stop: trio.Event,
+        stop_seconds: float,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
         async with trio.open_nursery() as beneath:  # outlives the connections, which wait by it
             beneath.start_soon(self.hub.run)
             beneath.start_soon(self._sweep)
@@ -154,30 +163,35 @@ class Server:
 
     def _accept_queued(self, listener: Listener, connections: trio.Nursery) -> None:
         """Accept all that is in the queue, as closing the listener would reset it."""
-        with contextlib.suppress(OSError):  # the queue is empty
-            while True:
+        while True:
+            try:
                 self._begin(*listener.sock.accept(), connections)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ECONNABORTED:
+                    return
 
     def _begin(self, sock: socket.socket, address: tuple[str, int] | str, connections: trio.Nursery) -> None:
         sock.setblocking(False)
-        limit = self.settings.limits.connections
-        if limit is not None and len(self.connections) >= limit:
-            refusal = nothing_live("Too many connections.")
-            with contextlib.suppress(OSError), sock:
-                sock.send(reply(refusal, keep_alive=False))
-                sock.shutdown(socket.SHUT_WR)
-            return
         try:
             prepare(sock)
             wire = Wire(self.hub, sock)
         except OSError:  # reset already, or no memory to watch it
             sock.close()
             return
-        peer = address[0] if isinstance(address, tuple) else None
-        trusted = peer is None or self._trusts(peer)
-        connection = Connection(self, wire, peer.encode() if peer else None, trusted=trusted)
-        self.connections.add(connection)
-        connections.start_soon(self._run, connection)
+        peer = _client_ip(address) if isinstance(address, tuple) else None
+        trusted = peer is None or any(peer in network for network in self.settings.trust)
+        connection = Connection(self, wire, str(peer).encode() if peer else None, trusted=trusted)
+        limit = self.settings.limits.connections
+        if limit is None or len(self.connections) < limit:
+            self.connections.add(connection)
+            connections.start_soon(self._run, connection)
+        elif self._turned_away < _TURNED_AWAY_MAX:
+            self._turned_away += 1  # now, as many may come before the first task runs
+            connections.start_soon(self._turn_away, connection)
+        else:
+            wire.reset()
 
     async def _run(self, connection: Connection) -> None:
         try:
@@ -187,10 +201,11 @@ class Server:
         finally:
             self.connections.discard(connection)
 
-    def _trusts(self, peer: str) -> bool:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return any((mapped or address) in network for network in self.settings.trust)
+    async def _turn_away(self, connection: Connection) -> None:
+        try:
+            await connection.turn_away(nothing_live("Too many connections."))
+        finally:
+            self._turned_away -= 1
 
     # --- limits and the end ---------------------------------------------------------------------------------------
 
@@ -208,4 +223,11 @@ class Server:
         self.holds.stopping = True
         self.holds.wake()
         for connection in list(self.connections):
-            connection.wind_down(FRESH_GRACE_SECONDS)
+            connection.wind_down()
+
+
+def _client_ip(address: tuple[str, int]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Without a zone; an IPv4 address as such also where the socket is for IPv6."""
+    ip = ipaddress.ip_address(address[0].partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip

@@ -77,15 +77,16 @@ class Pool:
             if isinstance(address, TcpAddress):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             error = sock.connect_ex(sockaddr(address))
-            if error == errno.EAGAIN:
-                sock.close()
-                return None
-            if error not in {0, errno.EINPROGRESS}:
-                raise OSError(error, os.strerror(error))
+            wire = Wire(self._hub, sock) if error in {0, errno.EINPROGRESS} else None
         except OSError:
             sock.close()
             raise
-        return Upstream(generation, Wire(self._hub, sock))
+        if wire is not None:
+            return Upstream(generation, wire)
+        sock.close()
+        if error != errno.EAGAIN:
+            raise OSError(error, os.strerror(error))
+        return None
 
     def give_back(self, upstream: Upstream) -> None:
         """Keep a connection whose response ended; one to a generation that gets no new requests is closed."""
@@ -101,6 +102,12 @@ class Pool:
         for generation in [generation for generation in self._idle if generation.state is not State.LIVE]:
             for upstream in self._idle.pop(generation):
                 upstream.wire.close()
+
+    def close(self) -> None:
+        """Close all that is idle: no more requests come."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().wire.close()
 
     def close_expired(self, now_seconds: float) -> None:
         """Close what has been idle for too long; the longest idle are at the front."""

@@ -164,14 +164,15 @@ class Wire:
         """Whether a task waits to send."""
         return self._writer is not None
 
-    def interrupt(self, exception: BaseException) -> None:
-        """Raise ``exception`` in the tasks that wait here, else in the next that would."""
+    def interrupt(self, exception: BaseException) -> bool:
+        """Raise ``exception`` in the tasks that wait here, else in the next that would; whether one waited."""
         waiting = [task for task in (self._reader, self._writer) if task is not None]
         self._reader = self._writer = None
         for task in waiting:
             trio.lowlevel.reschedule(task, outcome.Error(exception))
         if not waiting:
             self._interruption = exception
+        return bool(waiting)
 
     def clear_interruption(self) -> None:
         """Forget an interruption that nobody waited for."""

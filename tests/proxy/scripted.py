@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.address import Address, TcpAddress, UnixAddress, family, sockaddr
+from rainbowd.address import Address, TcpAddress, family, parse_address, sockaddr
 from rainbowd.config import DEFAULT_TRUST, Hold, Limits
 from rainbowd.http1.body import ChunkedBody
 from rainbowd.proxy import Server, Settings, open_listener
@@ -21,6 +21,8 @@ from rainbowd.roster import Generation, Roster
 if TYPE_CHECKING:
     import ipaddress
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from rainbowd.proxy import Listener
 
 PATIENCE_SECONDS = 10
 """No wait of a test takes longer, if all is well."""
@@ -204,9 +206,10 @@ class App:
         """Answer every request on every connection, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                nursery.start_soon(self._serve_one, await self.accept(), respond)
+                nursery.start_soon(self.go_on, await self.accept(), respond)
 
-    async def _serve_one(self, peer: Peer, respond: Callable[[Message], bytes]) -> None:
+    async def go_on(self, peer: Peer, respond: Callable[[Message], bytes] = lambda _: OK) -> None:
+        """Answer every request on a connection, until its end."""
         with contextlib.suppress(EOFError, OSError):
             while True:
                 await peer.send(respond(await peer.message()))
@@ -233,17 +236,21 @@ class Setting:
 
     Attributes:
         app: what listens where ``generation`` is reached; None where nothing is live.
+        nursery: what the test does beside; cancelled in the end.
         stop: set it to have the server end.
         finished: set when it has.
     """
 
-    def __init__(self, server: Server, address: Address, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, server: Server, listener: Listener, nursery: trio.Nursery, stop: trio.Event, finished: trio.Event
+    ) -> None:
         self.server = server
         self.roster = server.roster
-        self.address = address
+        self.listener = listener
+        self.address = parse_address(listener.address)
         self.nursery = nursery
-        self.stop = trio.Event()
-        self.finished = trio.Event()
+        self.stop = stop
+        self.finished = finished
         self.generations: list[Generation] = []
         self._clients: list[Peer] = []
         self._apps: list[App] = []
@@ -272,7 +279,11 @@ class Setting:
     async def client(self) -> Peer:
         """A connection to the server."""
         sock = trio.socket.socket(family(self.address), socket.SOCK_STREAM)
-        await sock.connect(sockaddr(self.address))
+        try:
+            await sock.connect(sockaddr(self.address))
+        except OSError:
+            sock.close()
+            raise
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._clients.append(Peer(sock))
@@ -286,9 +297,11 @@ class Setting:
         await peer.head()
         return client, peer
 
-    def close_app(self) -> None:
-        """Nothing listens where the newest generation is reached, from now on."""
-        self.app.close()
+    def serve(self, *peers: Peer) -> None:
+        """From now on have the app answer all that comes, also on connections that it accepted before."""
+        self.nursery.start_soon(self.app.serve)
+        for peer in peers:
+            self.nursery.start_soon(self.app.go_on, peer)
 
     def close(self) -> None:
         """Close what the test holds."""
@@ -321,25 +334,30 @@ async def setting(
             access=access,
         )
         listener = open_listener(listen)
-        name = listener.sock.getsockname()
-        address = UnixAddress(Path(name)) if isinstance(name, str) else TcpAddress(name[0], name[1])
-        async with trio.open_nursery() as nursery:
-            here = Setting(Server(Roster(), settings), address, nursery)
+        server = Server(Roster(), settings)
+        async with trio.open_nursery() as serving:
+            stop, finished = trio.Event(), trio.Event()
 
             async def serve(task_status: trio.TaskStatus[None]) -> None:
-                await here.server.serve([listener], here.stop, stop_seconds, task_status=task_status)
-                here.finished.set()
+                await server.serve([listener], stop, stop_seconds, task_status=task_status)
+                finished.set()
 
-            await nursery.start(serve)
+            await serving.start(serve)
             try:
-                if live:
-                    await here.launch(app_address)
-                yield here
+                async with trio.open_nursery() as nursery:
+                    here = Setting(server, listener, nursery, stop, finished)
+                    if live:
+                        await here.launch(app_address)
+                    yield here
+                    nursery.cancel_scope.cancel()
+            except BaseException:
+                listener.close()  # the server is cancelled: what failed is the news
+                server.pool.close()
+                raise
             finally:
                 here.close()
-                here.stop.set()
-            await here.finished.wait()
-            nursery.cancel_scope.cancel()
+                stop.set()
+            await finished.wait()
         nothing_left(here)
 
 
