@@ -91,7 +91,7 @@ class Connection:
             self._exchange.close_tunnel()
         else:
             late = "The app was stopped before it answered."
-            self._exchange.abandon(AppBroke("it took too long") if self._exchange.status else Refusal(504, late))
+            self._exchange.abandon(AppBroke("the time to drain was over") if self._exchange.status else Refusal(504, late))
 
     async def turn_away(self, refusal: Refusal) -> None:
         """Answer without having read a request, and close."""

@@ -133,7 +133,7 @@ class Server:
             "client": connection.peer.decode() if connection.peer else "unix",
         }
         if error is not None and not gone and not isinstance(error, Refusal):
-            log.warning("the app broke an answer off", why=str(error), **fields)
+            log.warning("an answer was broken off", why=str(error), **fields)
         elif self.settings.access:
             log.info("request", **fields)
         else:

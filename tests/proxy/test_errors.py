@@ -331,7 +331,7 @@ async def test_an_answer_that_the_app_broke_off_is_a_warning(lines: list[tuple[s
         peer.close()
         assert (await client.rest()).endswith(b"short")
     ((level, event, fields),) = lines
-    assert (level, event) == ("warning", "the app broke an answer off")
+    assert (level, event) == ("warning", "an answer was broken off")
     assert (fields["status"], fields["bytes"]) == (200, 5)
 
 
