@@ -90,8 +90,9 @@ class Connection:
         if self.in_tunnel:
             self._exchange.close_tunnel()
         else:
-            late = "The app was stopped before it answered."
-            self._exchange.abandon(AppBroke("the time to drain was over") if self._exchange.status else Refusal(504, late))
+            begun = self._exchange.status != 0
+            late = Refusal(504, "The app was stopped before it answered.")
+            self._exchange.abandon(AppBroke("the time to drain was over") if begun else late)
 
     async def turn_away(self, refusal: Refusal) -> None:
         """Answer without having read a request, and close."""
