@@ -199,3 +199,30 @@ def held(agent: Agent) -> tuple[int, int]:
         time.sleep(0.02)
         seen.append(len(list((proc / "fd").iterdir())))
     return min(seen), len([entry for entry in agent.state_dir.iterdir() if entry.name.startswith("generation-")])
+
+
+def test_a_bug_in_any_task_ends_the_agent_with_every_child_reaped(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    agent.add_release("a")
+    agent.flip("a")
+    with_bug = (
+        "import sys, trio\n"
+        "from rainbowd.agent import Agent\n"
+        "from rainbowd.cli import main\n"
+        "async def break_down(self):\n"
+        "    await trio.sleep(1)\n"
+        "    raise ZeroDivisionError('a bug')\n"
+        "Agent._reap = break_down\n"
+        "sys.exit(main(['--config', sys.argv[1]]))\n"
+    )
+    with agent.output_file.open("ab") as output:
+        command = [sys.executable, "-c", with_bug, str(tmp_path / "rainbowd.json")]
+        agent.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        assert agent.process.wait(30) == 1
+        assert "ZeroDivisionError: a bug" in agent.output(100)
+        assert agent.find("deploy.succeeded")
+        assert agent.processes() == []
+        assert [event["event"] for event in agent.events()][-2:] == ["generation.retired", "agent.stopped"]
+    finally:
+        agent.destroy()

@@ -214,6 +214,10 @@ class App:
             while True:
                 await peer.send(respond(await peer.message()))
 
+    def shrink_queue(self) -> None:
+        """From now on connections wait in a queue of one."""
+        self._listener.listen(0)
+
     def nothing_waits(self) -> bool:
         """Whether nobody connected who was not accepted."""
         with socket.socket(fileno=os.dup(self._listener.fileno())) as raw:
@@ -275,6 +279,11 @@ class Setting:
         if promote:
             self.roster.promote(generation, live_at=0.0)
         return generation
+
+    def replace_app(self) -> App:
+        """Another app where the newest generation is reached, for one that was closed."""
+        self._apps.append(App(self.generation.address))
+        return self.app
 
     async def client(self) -> Peer:
         """A connection to the server."""

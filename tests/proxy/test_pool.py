@@ -1,0 +1,211 @@
+"""Connections to the app that are kept, and what is done when one of them turns out dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rainbowd.address import UnixAddress
+from rainbowd.proxy import upstream
+from rainbowd.roster import State
+from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+
+
+async def pooled(here: Setting) -> tuple[Peer, Peer]:
+    """A client, and the app's idle connection that served it."""
+    client = await here.client()
+    await client.send(GET)
+    peer, _ = await here.app.answer()
+    assert (await client.message()).body == b"ok"
+    await eventually(lambda: len(here.server.pool) == 1)
+    return client, peer
+
+
+@pytest.mark.parametrize("request_data", [GET, POST])
+async def test_an_idle_connection_that_the_app_closed_is_not_used(request_data: bytes) -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        for _ in range(20):
+            await peer.fin()
+            await client.send(request_data)
+            peer, _ = await here.app.answer()
+            assert (await client.message()).body == b"ok"
+
+
+async def test_what_an_app_says_unasked_is_nobodys_answer() -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        await peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await client.send(GET)
+        await here.app.answer()
+        assert (await client.message()).status == 200
+        assert await peer.ended()
+
+
+@pytest.mark.parametrize("extra", [b"x", OK, b"\r\n"])
+async def test_bytes_behind_a_response_are_nobodys_answer(extra: bytes) -> None:
+    async with setting() as here:
+        client = await here.client()
+        await client.send(GET)
+        peer, _ = await here.app.answer(OK + extra)
+        assert (await client.message()).body == b"ok"
+        assert await peer.ended()
+        await client.send(GET)
+        await here.app.answer()
+        assert (await client.message()).body == b"ok"
+        assert await_nothing(client)
+
+
+def await_nothing(client: Peer) -> bool:
+    return client.buffer == b""
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_kept_connection_that_dies_on_receipt_is_tried_once_more(reset: bool) -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        await client.send(GET)
+        request = await peer.head()
+        if reset:
+            peer.reset()
+        else:
+            peer.close()
+        _, again = await here.app.answer()
+        assert again.fields == request.fields
+        assert (await client.message()).body == b"ok"
+
+
+async def test_once_more_is_once() -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        await client.send(GET)
+        await peer.head()
+        peer.close()
+        fresh = await here.app.accept()
+        await fresh.head()
+        fresh.close()
+        assert (await client.message()).status == 502
+        assert here.app.nothing_waits()
+
+
+@pytest.mark.parametrize("part", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Early\r\n\r\n"])
+async def test_a_kept_connection_that_began_to_answer_is_not_tried_again(part: bytes) -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        await client.send(GET)
+        await peer.head()
+        await peer.send(part)
+        if part.endswith(b"\r\n\r\n"):
+            assert (await client.head()).status == 103
+        peer.close()
+        assert (await client.message()).status == 502
+        assert here.app.nothing_waits()
+
+
+@pytest.mark.parametrize(
+    "request_data", [POST, POST.replace(b"POST", b"PUT"), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"]
+)
+async def test_what_must_not_be_sent_twice_gets_a_fresh_connection(request_data: bytes) -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        await client.send(request_data)
+        fresh = await here.app.accept()
+        await fresh.message()
+        fresh.close()
+        assert (await client.message()).status == 502
+        assert here.app.nothing_waits()
+        with trio.move_on_after(0.05):
+            await peer.until(b"POST")
+        assert peer.buffer == b""
+
+
+async def test_a_fresh_connection_that_dies_without_a_byte_is_a_502() -> None:
+    async with setting() as here:
+        client, peer = await here.pair()
+        peer.close()
+        assert (await client.message()).status == 502
+
+
+async def test_an_idle_connection_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "IDLE_SECONDS", 0.1)
+    async with setting() as here:
+        _, peer = await pooled(here)
+        assert await peer.ended()
+        assert len(here.server.pool) == 0
+
+
+async def test_nothing_is_kept_of_a_generation_that_gets_no_new_requests() -> None:
+    async with setting() as here:
+        _, idle = await pooled(here)
+        busy_client, busy = await here.pair(POST[:-5])
+        old = here.generation
+        await here.launch()
+        assert old.state is State.DRAINING
+        assert await idle.ended()
+        await busy_client.send(b"hello")
+        await busy.take(5)
+        await busy.send(OK)
+        assert (await busy_client.message()).body == b"ok"
+        assert await busy.ended()
+        assert old.holders == set()
+
+
+async def test_a_second_try_stays_with_its_generation() -> None:
+    async with setting() as here:
+        client, peer = await pooled(here)
+        old_app = here.app
+        await client.send(GET)
+        await peer.head()
+        await here.launch()
+        peer.close()
+        await old_app.answer()
+        assert (await client.message()).body == b"ok"
+
+
+async def test_requests_of_many_clients_share_what_is_kept() -> None:
+    async with setting() as here:
+        here.serve()
+        for _ in range(5):
+            assert (await (await here.client()).ask()).body == b"ok"
+        assert here.app.accepted == 1
+
+
+async def test_a_full_queue_of_a_unix_socket_is_waited_for(tmp_path: Path) -> None:
+    async with setting(app_address=UnixAddress(tmp_path / "app"), limits={"response_timeout": 5}) as here:
+        here.app.shrink_queue()
+        clients = [await here.client() for _ in range(5)]
+        for client in clients:
+            await client.send(GET)
+        await trio.sleep(0.2)
+        here.serve()
+        for client in clients:
+            assert (await client.message()).body == b"ok"
+
+
+async def test_a_queue_that_stays_full_is_a_504(tmp_path: Path) -> None:
+    async with setting(app_address=UnixAddress(tmp_path / "app"), limits={"response_timeout": 0.2}) as here:
+        here.app.shrink_queue()
+        clients = [await here.client() for _ in range(10)]
+        for client in clients:
+            await client.send(GET)
+        for client in clients:
+            assert (await client.message()).status == 504
+
+
+async def test_a_client_that_leaves_while_the_queue_is_full_is_let_go(tmp_path: Path) -> None:
+    async with setting(app_address=UnixAddress(tmp_path / "app"), limits={"response_timeout": None}) as here:
+        here.app.shrink_queue()
+        clients = [await here.client() for _ in range(5)]
+        for client in clients:
+            await client.send(GET)
+        await eventually(lambda: len(here.generation.holders) == 5)
+        for client in clients:
+            client.reset()
+        await eventually(lambda: not here.generation.holders)
