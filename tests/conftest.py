@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from trio.testing import MockClock
+
+from rainbowd import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def log_written() -> Iterator[None]:
+    """Have what a test logs written before the next one begins: it belongs to the output of the test."""
+    yield
+    log.flush(1.0)
 
 
 @pytest.fixture
