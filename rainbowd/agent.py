@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.seam import World
     from rainbowd.proxy import Listener
 
+HEEDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
 _COUNTERS_SECONDS = 1.0
 """How often ``status.json`` is written while only counters move."""
 
@@ -51,11 +53,13 @@ class Agent:
         config: as the file was at the start.
         world: what the supervisor does to the machine.
         listeners: open, with requests perhaps waiting in their queues.
+        early: signals that came before the agent could heed them.
     """
 
-    def __init__(self, config: Config, world: World, listeners: Sequence[Listener]) -> None:
+    def __init__(self, config: Config, world: World, listeners: Sequence[Listener], early: Sequence[int] = ()) -> None:
         self._config = config
         self._listeners = listeners
+        self._early = early
         self._state = "starting"
         self._started_at = world.now()
         self._stop = trio.Event()
@@ -72,7 +76,7 @@ class Agent:
             await reporting.start(self._recorder.run)
             self._recorder.record("agent.started", version=__version__, pid=os.getpid(), listen=self._addresses())
             try:
-                with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+                with trio.open_signal_receiver(*HEEDED) as signals:
                     async with trio.open_nursery() as beside:
                         beside.start_soon(self._obey, signals)
                         await self._live()
@@ -90,7 +94,7 @@ class Agent:
             lives.start_soon(self._watch)
             lives.start_soon(self._tell_counters)
             lives.start_soon(self._reap)
-            self._supervisor.request(Trigger(kind="start", note=None, by=None, request=None))
+            self._supervisor.request(Trigger(kind="start"))
             with self._serving:
                 async with trio.open_nursery() as serving:
                     await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
@@ -108,21 +112,26 @@ class Agent:
                     await trio.sleep(_WATCH_AGAIN_SECONDS)
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
-        """HUP deploys; TERM or INT stops; a second one does not wait for anything but the reaping."""
+        for signum in self._early:
+            self._heed(signum)
         async for signum in signals:
-            if signum == signal.SIGHUP:
-                self._supervisor.request(Trigger(kind="signal", note=None, by=None, request=None))
-            elif self._state != "stopping":
-                log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
-                self._state = "stopping"
-                self._intake.cancel()
-                self._supervisor.stop()
-                self._stop.set()
-                self._publish()
-            else:
-                log.warning("stopping at once", signal=signal.Signals(signum).name)
-                self._supervisor.hurry()
-                self._serving.cancel()
+            self._heed(signum)
+
+    def _heed(self, signum: int) -> None:
+        """HUP deploys; TERM or INT stops; a second one does not wait for anything but the reaping."""
+        if signum == signal.SIGHUP:
+            self._supervisor.request(Trigger(kind="signal"))
+        elif self._state != "stopping":
+            log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
+            self._state = "stopping"
+            self._intake.cancel()
+            self._supervisor.stop()
+            self._stop.set()
+            self._publish()
+        else:
+            log.warning("stopping at once", signal=signal.Signals(signum).name)
+            self._supervisor.hurry()
+            self._serving.cancel()
 
     def _on_switch(self, config: Config) -> None:
         self._server.settings = settings(config)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd import log
-from rainbowd.agent import Agent
+from rainbowd.agent import HEEDED, Agent
 from rainbowd.config import cautions, load, refuse_foreign_writers, with_overrides
 from rainbowd.deploy.process import become_subreaper, reset_signals
 from rainbowd.deploy.world import Machine
@@ -69,11 +70,17 @@ def _serve(file: Path, loaded: Loaded, config: Config, listeners: list[Listener]
         numbers=Numbers(config.state_dir).next,
         app_sink=log.open_app_sink(config.log.app),
     )
+    early: list[int] = []
+    for signum in HEEDED:  # until the agent heeds them, and from its end on
+        signal.signal(signum, lambda signum, _frame: early.append(signum))
     try:
-        trio.run(Agent(config, machine, listeners).run)
+        trio.run(Agent(config, machine, listeners, early).run)
     except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
         log.get_logger().error("bug: the agent ended", exc_info=bug)
         return 1
+    finally:
+        for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
+            signal.signal(signum, signal.SIG_IGN)
     return 0
 
 

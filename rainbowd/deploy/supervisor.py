@@ -295,7 +295,7 @@ class Supervisor:
                 await trio.sleep(_MISSING_SECONDS)
             self._recovery = None
             if self._pending is None and self._current is None:
-                self.request(Trigger(kind="start", note=None, by=None, request=None))
+                self.request(Trigger(kind="start"))
 
     def _end_recovery(self) -> None:
         """Something is live, or nothing is to be any more."""

@@ -77,6 +77,16 @@ def test_a_second_signal_does_not_wait_for_requests_nor_for_an_app_that_ignores_
         connection.close()
 
 
+@pytest.mark.parametrize("pause_seconds", [0.0, 0.03, 0.1, 0.2])
+def test_a_second_signal_at_any_moment_of_the_end_is_no_other_end(tmp_path: Path, pause_seconds: float) -> None:
+    with running(tmp_path) as agent:
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGTERM)
+        time.sleep(pause_seconds)
+        assert agent.stop() == 0
+        assert agent.processes() == []
+
+
 def test_a_stop_while_a_candidate_boots_ends_it_too_and_the_journal_says_interrupted(tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         agent.add_release("slow", boot_seconds=60)
