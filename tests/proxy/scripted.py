@@ -20,7 +20,7 @@ from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:
     import ipaddress
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from rainbowd.proxy import Listener
 
@@ -323,8 +323,8 @@ class Setting:
 @contextlib.asynccontextmanager
 async def setting(
     *,
-    limits: dict[str, float | None] | None = None,
-    hold: dict[str, float] | None = None,
+    limits: Mapping[str, float | None] | None = None,
+    hold: Mapping[str, float] | None = None,
     trust: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = DEFAULT_TRUST,
     managed: bool = True,
     access: bool = False,

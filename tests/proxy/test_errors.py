@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from rainbowd.proxy import server
-from tests.proxy.scripted import GET, OK, Setting, setting
+from tests.proxy.scripted import GET, Setting, setting
+
+if TYPE_CHECKING:
+    from tests.proxy.conftest import Line
 
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Lines:
-    """What would be logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, dict[str, object]]] = []
-
-    def __getattr__(self, level: str) -> object:
-        return lambda event, **fields: self.lines.append((level, event, fields))
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, object]]]:
-    """The level, the event and the fields of each line."""
-    log = Lines()
-    monkeypatch.setattr(server, "log", log)
-    return log.lines
 
 
 async def answer_to(here: Setting, request: bytes) -> int:
@@ -285,7 +270,7 @@ async def test_an_app_may_take_any_time_behind_its_head() -> None:
 # --- what is logged ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_request_is_a_line_where_that_is_wanted(lines: list[tuple[str, str, dict[str, object]]]) -> None:
+async def test_a_request_is_a_line_where_that_is_wanted(lines: list[Line]) -> None:
     async with setting(access=True) as here:
         client = await here.client()
         await client.send(b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n")
@@ -308,7 +293,7 @@ async def test_a_request_is_a_line_where_that_is_wanted(lines: list[tuple[str, s
     assert (refused["status"], refused["client"]) == (400, "127.0.0.1")
 
 
-async def test_a_client_that_went_away_is_no_error(lines: list[tuple[str, str, dict[str, object]]]) -> None:
+async def test_a_client_that_went_away_is_no_error(lines: list[Line]) -> None:
     async with setting() as here:
         client, peer = await here.pair()
         client.reset()
@@ -317,14 +302,14 @@ async def test_a_client_that_went_away_is_no_error(lines: list[tuple[str, str, d
     assert (level, fields["status"]) == ("debug", 499)
 
 
-async def test_nothing_is_said_of_what_is_well(lines: list[tuple[str, str, dict[str, object]]]) -> None:
+async def test_nothing_is_said_of_what_is_well(lines: list[Line]) -> None:
     async with setting() as here:
         here.serve()
         assert (await (await here.client()).ask()).status == 200
     assert lines == []
 
 
-async def test_an_answer_that_the_app_broke_off_is_a_warning(lines: list[tuple[str, str, dict[str, object]]]) -> None:
+async def test_an_answer_that_the_app_broke_off_is_a_warning(lines: list[Line]) -> None:
     async with setting() as here:
         client, peer = await here.pair()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")
@@ -336,7 +321,7 @@ async def test_an_answer_that_the_app_broke_off_is_a_warning(lines: list[tuple[s
 
 
 async def test_a_bug_in_one_request_ends_neither_the_server_nor_another(
-    monkeypatch: pytest.MonkeyPatch, lines: list[tuple[str, str, dict[str, object]]]
+    monkeypatch: pytest.MonkeyPatch, lines: list[Line]
 ) -> None:
     async with setting() as here:
         here.serve()
@@ -348,4 +333,6 @@ async def test_a_bug_in_one_request_ends_neither_the_server_nor_another(
             await client.send(GET)
             assert await client.rest() == b""
         assert (await other.ask()).body == b"ok"
-        assert OK.endswith(b"ok")
+    (line,) = [line for line in lines if line[0] == "error"]
+    assert isinstance(line[2]["exc_info"], ZeroDivisionError)
+    lines.clear()

@@ -10,6 +10,7 @@ import trio.testing
 
 from rainbowd.http1 import Refusal
 from rainbowd.proxy.hold import Waiting
+from rainbowd.proxy.hub import READABLE, WRITABLE
 from rainbowd.roster import State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
 
@@ -235,18 +236,24 @@ async def test_a_cut_ends_an_upload_that_the_app_does_not_read() -> None:
         assert not here.generation.holders
 
 
-async def test_a_cut_in_the_moment_that_the_task_is_woken_is_not_lost() -> None:
+@pytest.mark.parametrize("client_reads", [True, False])
+async def test_a_cut_in_the_moment_that_the_exchange_is_woken_is_not_lost(client_reads: bool) -> None:
     async with setting() as here:
         client, peer = await here.pair()
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")
-        await client.until(b"short")
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nbegin")
+        if client_reads:
+            await client.until(b"begin")
+        else:
+            with trio.move_on_after(0.3):
+                await peer.send(b"x" * (64 << 20))
         (connection,) = here.server.connections
         exchange = connection._exchange
         assert exchange is not None
         assert exchange._upstream is not None
-        exchange._upstream.wire.on_events(1)  # woken, and not yet run
+        for wire in (connection.wire, exchange._upstream.wire):
+            wire.on_events(READABLE | WRITABLE)  # woken, and not yet run
         connection.cut()
-        assert await client.ended()
+        await eventually(lambda: not here.generation.holders)
 
 
 async def test_the_last_lease_to_end_is_told() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 
 import pytest
 import trio
+import trio.testing
 
 from rainbowd.http1 import ChunkedBody
 from tests.proxy.scripted import GET, OK, Peer, setting
@@ -211,6 +213,17 @@ async def test_an_answer_is_received_while_the_client_sends_at_full_speed(reset:
         assert response.status in {413, 502}
         if response.status == 413:
             assert await client.take(2) == b"no"
+
+
+async def test_an_answer_in_the_same_moment_as_more_of_the_upload_is_received() -> None:
+    async with setting() as here:
+        for _ in range(20):
+            client, peer = await here.pair(sized_post(100))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            os.write(peer.sock.fileno(), NO)  # no checkpoint in between: the server hears of both at once
+            os.write(client.sock.fileno(), b"x" * 50)
+            assert (await client.message()).body == b"no"
+            client.close()
 
 
 async def test_an_app_that_answers_early_may_still_read_the_rest() -> None:

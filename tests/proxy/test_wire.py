@@ -113,29 +113,27 @@ async def test_a_sender_waits_for_room() -> None:
 
 
 async def test_a_sender_is_woken_by_a_reset() -> None:
-    async with wired() as (wire, far):
-        async with trio.open_nursery() as nursery:
+    async with wired() as (wire, far), trio.open_nursery() as nursery:
 
-            @nursery.start_soon
-            async def send() -> None:
-                with pytest.raises(OSError, match=r"."):
-                    await wire.send(b"x" * (32 << 20))
+        @nursery.start_soon
+        async def send() -> None:
+            with pytest.raises(OSError, match=r"."):
+                await wire.send(b"x" * (32 << 20))
 
-            await settle()
-            far.close()
+        await settle()
+        far.close()
 
 
 async def test_an_interruption_reaches_whoever_waits() -> None:
-    async with wired() as (wire, _):
-        async with trio.open_nursery() as nursery:
+    async with wired() as (wire, _), trio.open_nursery() as nursery:
 
-            @nursery.start_soon
-            async def receive() -> None:
-                with pytest.raises(ZeroDivisionError):
-                    await wire.recv()
+        @nursery.start_soon
+        async def receive() -> None:
+            with pytest.raises(ZeroDivisionError):
+                await wire.recv()
 
-            await settle()
-            assert wire.interrupt(ZeroDivisionError())
+        await settle()
+        assert wire.interrupt(ZeroDivisionError())
 
 
 async def test_an_interruption_while_nobody_waits_reaches_the_next_that_would() -> None:
