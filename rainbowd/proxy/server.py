@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _SWEEP_SECONDS = 0.1
 _ACCEPTS_A_TURN = 64
 _TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
+_WARNING_SECONDS = 10.0
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = get_logger()
@@ -74,6 +76,7 @@ class Server:
         self.holds = Holds(roster)
         self.connections: set[Connection] = set()
         self._turned_away = 0
+        self._warned_at = -math.inf
         roster.observe(self.pool.close_superseded)
 
     async def serve(
@@ -157,9 +160,15 @@ class Server:
                 pass
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
-                    log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
+                    self._warn_of_exhaustion(error)
                     await trio.sleep(_PAUSE_SECONDS)
                 # anything else is the end of the one connection that was to be accepted: accept(2)
+
+    def _warn_of_exhaustion(self, error: OSError) -> None:
+        """Say it now and then, not at each try."""
+        if time.monotonic() - self._warned_at > _WARNING_SECONDS:
+            self._warned_at = time.monotonic()
+            log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
 
     def _accept_queued(self, listener: Listener, connections: trio.Nursery) -> None:
         """Accept all that is in the queue, as closing the listener would reset it."""

@@ -15,6 +15,8 @@ from tests.proxy.scripted import GET, eventually, setting
 if TYPE_CHECKING:
     import socket
 
+    from tests.proxy.conftest import Line
+
 
 async def test_a_head_that_does_not_arrive_in_time_is_a_408() -> None:
     async with setting(limits={"head_timeout": 0.2}) as here:
@@ -174,7 +176,7 @@ class Exhausted:
         return self.sock.fileno()
 
 
-async def test_running_out_of_descriptors_neither_spins_nor_kills() -> None:
+async def test_running_out_of_descriptors_neither_spins_nor_kills(lines: list[Line]) -> None:
     async with setting() as here:
         here.serve()
         exhausted = Exhausted(here.listener.sock, 3)
@@ -185,6 +187,7 @@ async def test_running_out_of_descriptors_neither_spins_nor_kills() -> None:
         assert (await second.ask()).status == 200
         assert 4 <= exhausted.accepts < 10
         here.listener.sock = exhausted.sock
+    assert [event for _, event, _ in lines] == ["cannot accept connections"]
 
 
 async def test_an_aborted_connection_in_the_queue_is_passed_over() -> None:
