@@ -129,6 +129,7 @@ class FakeWorld:
     config_error: str | None = None
     apps: list[FakeApp] = field(default_factory=list)
     open_launches: int = 0
+    last_number: int = 0
 
     def now(self) -> float:
         return EPOCH + trio.current_time()
@@ -144,8 +145,8 @@ class FakeWorld:
         return Plan(self.link, self.config, {})
 
     def next_number(self) -> int:
-        self._number = getattr(self, "_number", 0) + 1
-        return self._number
+        self.last_number += 1
+        return self.last_number
 
     @contextlib.asynccontextmanager
     async def launch(self, plan: Plan, number: int) -> AsyncIterator[App]:

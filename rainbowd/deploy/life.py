@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.seam import PortTaken
+from rainbowd.deploy.seam import INTERRUPTED, PortTaken
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 from rainbowd.roster import Generation, State
@@ -115,7 +115,7 @@ class Life:
             log.error("bug: a generation's life broke", exc_info=bug)
             self._decide(DeployFailed(f"internal error: {bug!r}"))
         finally:
-            self._decide(DeployFailed("interrupted: the agent stops"))
+            self._decide(DeployFailed(INTERRUPTED))
 
     def end(self, why: End) -> None:
         """It does not go on; what is said first counts."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rainbowd.deploy.process import Ending
 
 
+INTERRUPTED = "interrupted: the agent stops"
+"""Why a deploy or a candidate failed that was undecided at a stop."""
+
+
 class PortTaken(DeployFailed):
     """The candidate could not have its port, which a stranger holds; another port may do."""
 

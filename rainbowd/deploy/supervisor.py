@@ -13,7 +13,7 @@ import trio
 
 from rainbowd.deploy.backoff import BackOff
 from rainbowd.deploy.life import End, Life
-from rainbowd.deploy.seam import PortTaken
+from rainbowd.deploy.seam import INTERRUPTED, PortTaken
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
-INTERRUPTED = "interrupted: the agent stops"
 PORT_TRIES = 5
 _MISSING_SECONDS = 0.5
 
