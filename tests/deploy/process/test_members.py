@@ -80,8 +80,10 @@ def test_nothing_older_than_the_launch_is_ours() -> None:
     assert found(ROOT, old, marked={99}) == {100}
 
 
-def test_we_are_not_ours_and_our_session_is_not() -> None:
-    me = Entry(os.getpid(), 1, os.getsid(0), BORN + 1)
+def test_we_are_not_ours_and_our_session_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A session that was begun outside of the PID namespace, as a container's may be, reads as 0.
+    monkeypatch.setattr(os, "getsid", lambda _pid: 50)
+    me = Entry(os.getpid(), 1, 50, BORN + 1)
     beside = Entry(101, me.pid, me.session, BORN + 1)
     stray = Entry(102, 1, me.session, BORN + 1)
     assert found(ROOT, me, beside, stray, marked={me.pid, stray.pid}) == {100, 102}
