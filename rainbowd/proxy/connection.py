@@ -1,4 +1,4 @@
-"""A client connection's life: read a head, exchange, again."""
+"""A client's connection: parked without a task until a request is whole, then served by a worker."""
 
 from __future__ import annotations
 
@@ -27,28 +27,31 @@ LINGER_BYTES = 64 << 20
 FRESH_GRACE_SECONDS = 1.0
 """At a stop: how long a connection that was just accepted may take to send its request."""
 
+_LOOK_AGAIN_SECONDS = 0.1
+
 log = get_logger()
-
-
-class Expired(Exception):  # noqa: N818 - the usual end of an idle connection
-    """Nothing came in time, or nothing more is wanted: close without an answer."""
 
 
 class Connection:
     """One client.
 
+    Between two requests it is parked: it owns a socket, what came of the next head, and a deadline.  As soon as a head
+    is whole, or there is a reason to refuse what came, a worker of the server runs ``serve``.
+
     Attributes:
         peer: its IP address; None on a Unix socket.
         trusted: its forwarded fields are believed.
         buffer: received and not consumed.
-        deadline: on the monotonic clock; the sweeper calls ``on_deadline`` behind it.
+        deadline: on the monotonic clock; ``expire`` is called behind it.
+        watched_until: which deadline ``Deadlines`` looks at it for.
         in_tunnel: it carries no HTTP any more.
     """
 
     __slots__ = (
+        "_begun",
         "_exchange",
         "_on_deadline",
-        "_reading",
+        "_searched",
         "_served",
         "buffer",
         "deadline",
@@ -56,6 +59,7 @@ class Connection:
         "peer",
         "server",
         "trusted",
+        "watched_until",
         "wire",
     )
 
@@ -65,23 +69,124 @@ class Connection:
         self.peer = peer
         self.trusted = trusted
         self.buffer = b""
-        self.deadline = math.inf
+        self.deadline = self.watched_until = math.inf
         self.in_tunnel = False
         self._on_deadline: Callable[[], None] | None = None
         self._exchange: Exchange | None = None
-        self._reading = False
-        self._served = 0
+        self._begun = False
+        self._searched = 0
+        self._served = False
 
-    async def run(self) -> None:
-        """Serve the client until either side has enough."""
+    def close(self) -> None:
+        """Be gone."""
+        self.disarm()
+        self.wire.close()
+        self.server.forget(self)
+
+    # --- parked ---------------------------------------------------------------------------------------------------
+
+    def park(self) -> None:
+        """Wait for a request, without a task."""
+        limits, stopping = self.server.settings.limits, self.server.stopping
+        self._begun = bool(self.buffer)
+        if self._begun:
+            self.arm(limits.head_timeout, self._expire_head)
+        elif stopping:
+            self.arm(0.0 if self._is_idle else FRESH_GRACE_SECONDS, self._close_idle)
+        else:
+            self.arm(limits.idle_timeout if self._served else limits.head_timeout, self.close)
+        self.wire.on_readable = self._on_readable
+        self._on_readable()
+
+    def _on_readable(self) -> None:
+        """Take what came; a head that is whole by now, or must be refused, ends the parking."""
+        while self.is_parked:
+            try:
+                data = self.wire.receive()
+            except OSError:
+                data = b""
+            if data is None:
+                return
+            if not data:
+                self.close()  # the client left between two requests, or came for none
+            elif self._add(data):
+                head = self._take_head()
+                if head is not None:
+                    self._leave_parking(head)
+
+    def _add(self, data: bytes) -> bool:
+        """Add to the buffer; whether it holds anything to look at."""
+        if not self._begun:
+            self._begun = True
+            self.arm(self.server.settings.limits.head_timeout, self._expire_head)
+        self.buffer = self.buffer + data if self.buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
+        return bool(self.buffer)
+
+    def _take_head(self) -> bytes | Refusal | None:
+        """A whole head out of the buffer, or why what is there will not be one, or None."""
         try:
-            while (request := await self._next_request()) is not None:
-                if not await self._serve(request):
-                    break
-        except (Expired, OSError):
-            pass  # the client left between two requests, or came for none
-        finally:
-            self.wire.close()
+            end = find_request_head(self.buffer, self._searched, self.server.settings.limits.head_bytes)
+        except Refusal as refusal:
+            return refusal
+        if end < 0:
+            self._searched = len(self.buffer)
+            return None
+        self._searched = 0
+        head, self.buffer = self.buffer[:end], self.buffer[end:]
+        return head
+
+    def _leave_parking(self, head: bytes | Refusal) -> None:
+        self.wire.on_readable = None
+        self.disarm()
+        self.server.workers.assign(self, head)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether no worker is at it."""
+        return self.wire.on_readable is not None
+
+    @property
+    def _is_idle(self) -> bool:
+        """Between two requests, as far as can be told."""
+        return self._served and not self.wire.has_input
+
+    def _close_idle(self) -> None:
+        """Close without an answer, as soon as the client has room for what was sent before."""
+        self.wire.flush()
+        if self.wire.is_flushed:
+            self.close()
+        else:
+            self.arm(_LOOK_AGAIN_SECONDS, self._close_idle)
+
+    def _expire_head(self) -> None:
+        self._leave_parking(Refusal(408, "The header did not arrive in time."))
+
+    # --- time limits, and the end ---------------------------------------------------------------------------------
+
+    def arm(self, limit_seconds: float | None, on_deadline: Callable[[], None]) -> None:
+        """Have ``on_deadline`` called when the limit is over; this replaces the limit before."""
+        self._on_deadline = on_deadline
+        if limit_seconds is None:
+            self.deadline = math.inf
+        else:
+            self.deadline = time.monotonic() + limit_seconds
+            if self.deadline < self.watched_until:
+                self.server.deadlines.watch(self)
+
+    def arm_earlier(self, limit_seconds: float, on_deadline: Callable[[], None]) -> None:
+        """The same, unless what is armed comes sooner."""
+        if time.monotonic() + limit_seconds < self.deadline:
+            self.arm(limit_seconds, on_deadline)
+
+    def disarm(self) -> None:
+        """No limit."""
+        self.deadline = math.inf
+
+    def expire(self) -> None:
+        """The limit is over."""
+        self.disarm()
+        if self._on_deadline is not None:
+            self._on_deadline()
 
     def cut(self) -> None:
         """End what is under way, so that the client can tell it from a complete answer."""
@@ -94,133 +199,73 @@ class Connection:
             late = Refusal(504, "The app was stopped before it answered.")
             self._exchange.abandon(AppBroke("the time to drain was over") if begun else late)
 
-    async def turn_away(self, refusal: Refusal) -> None:
-        """Answer without having read a request, and close."""
-        try:
-            await self._refuse(refusal, None)
-        except OSError:
-            pass  # nobody waits for the answer
-        finally:
-            self.wire.close()
-
     def wind_down(self) -> None:
         """The agent stops: an idle connection is closed, any other after its request; a tunnel at once."""
         if self.in_tunnel:
             self.cut()
-        elif self._reading and not self.buffer:
+        elif self.is_parked and not self.buffer:
             if self._is_idle:
-                self.wire.interrupt(Expired())
+                self._close_idle()
             else:  # its request may be on the way
-                self.arm_earlier(FRESH_GRACE_SECONDS, self._expire)
+                self.arm_earlier(FRESH_GRACE_SECONDS, self._close_idle)
 
-    @property
-    def _is_idle(self) -> bool:
-        """Between two requests, as far as can be told."""
-        return self._served > 0 and not self.wire.has_input
-
-    # --- time limits ----------------------------------------------------------------------------------------------
-
-    def arm(self, limit_seconds: float | None, on_deadline: Callable[[], None]) -> None:
-        """Have ``on_deadline`` called when the limit is over; this replaces the limit before."""
-        self.deadline = math.inf if limit_seconds is None else time.monotonic() + limit_seconds
-        self._on_deadline = on_deadline
-
-    def arm_earlier(self, limit_seconds: float, on_deadline: Callable[[], None]) -> None:
-        """The same, unless what is armed comes sooner."""
-        if time.monotonic() + limit_seconds < self.deadline:
-            self.arm(limit_seconds, on_deadline)
-
-    def disarm(self) -> None:
-        """No limit."""
-        self.deadline = math.inf
-
-    def expire(self) -> None:
-        """The limit is over; the sweeper calls this."""
-        self.disarm()
-        if self._on_deadline is not None:
-            self._on_deadline()
-
-    def _expire(self) -> None:
-        self.wire.interrupt(Expired())
-
-    def _expire_head(self) -> None:
-        self.wire.interrupt(Refusal(408, "The header did not arrive in time."))
-
-    # --- requests -------------------------------------------------------------------------------------------------
+    # --- served ---------------------------------------------------------------------------------------------------
 
     def take_buffer(self) -> bytes:
         """What was received and not consumed; the caller consumes it."""
         buffer, self.buffer = self.buffer, b""
         return buffer
 
-    async def _next_request(self) -> RequestHead | None:
-        """Read the next head; None where the connection ends here."""
+    async def serve(self, head: bytes | Refusal | None) -> None:
+        """Answer the request that ``head`` begins, and those that came behind it; then park, or close."""
+        keep_alive = False
         try:
-            head = await self._read_head()
-            if head is None:
-                return None
-            limits = self.server.settings.limits
-            return parse_request(head, trusted=self.trusted, fields_max=limits.headers)
+            while head is not None:
+                if not await self._answer(head):
+                    return
+                self.buffer = self.buffer.lstrip(b"\r\n")
+                head = self._take_head() if self.buffer else None
+            keep_alive = True
+        except OSError:
+            return  # the client left
+        finally:
+            if not keep_alive:
+                self.close()
+        self.park()
+
+    async def _answer(self, head: bytes | Refusal) -> bool:
+        """Answer one request; whether another may follow."""
+        try:
+            if isinstance(head, Refusal):
+                raise head
+            request = parse_request(head, trusted=self.trusted, fields_max=self.server.settings.limits.headers)
         except Refusal as refusal:
             await self._refuse(refusal, None)
-            return None
+            return False
+        return await self._exchange_with(request)
 
-    async def _read_head(self) -> bytes | None:
-        limits = self.server.settings.limits
-        buffer, searched = self.take_buffer().lstrip(b"\r\n"), 0
-        begun = bool(buffer)
-        if begun:
-            self.arm(limits.head_timeout, self._expire_head)
-        else:
-            self.arm(limits.idle_timeout if self._served else limits.head_timeout, self._expire)
-            if self.server.stopping:
-                if self._is_idle:
-                    return None
-                self.arm_earlier(FRESH_GRACE_SECONDS, self._expire)
-        self._reading = True
-        try:
-            while (end := find_request_head(buffer, searched, limits.head_bytes)) < 0:
-                searched = len(buffer)
-                self.buffer = buffer
-                data = await self.wire.recv()
-                if not data:
-                    return None
-                if not begun:
-                    begun = True
-                    self.arm(limits.head_timeout, self._expire_head)
-                buffer = buffer + data if buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
-        finally:
-            self._reading = False
-        self.disarm()
-        self.wire.clear_interruption()  # the limit was over in this very moment: it came in time
-        self.buffer = buffer[end:]
-        return buffer[:end]
-
-    async def _serve(self, request: RequestHead) -> bool:
-        """Answer one request; whether another may follow."""
-        self._served += 1
+    async def _exchange_with(self, request: RequestHead) -> bool:
+        self._served = True
         exchange = self._exchange = Exchange(self, request)
         keep_alive = False
         error: Exception | None = None
         try:
             keep_alive = await exchange.run()
-        except Refusal as refusal:
-            error = refusal
-            if not exchange.status:
-                exchange.status = refusal.status
-                keep_alive = await self._refuse(refusal, exchange)
-        except (ClientGone, AppBroke, BadResponse) as broken:
-            error = broken
+        except (Refusal, ClientGone, AppBroke, BadResponse) as reason:
+            error = reason
         except Exception as bug:
-            error = bug
             log.error("bug: a request failed", exc_info=bug)
+            error = Refusal(500, "The proxy failed; its log says more.")
         finally:
             self._exchange = None
             if exchange.status and not exchange.complete and not exchange.delimited:
                 self.wire.reset()
+        if isinstance(error, Refusal) and not exchange.status:
+            exchange.status = error.status
+            keep_alive = await self._refuse(error, exchange)
         self.server.on_exchange(self, exchange, error)
         if not keep_alive:
-            await self._close(unread=not exchange.request_is_read)
+            await self._say_goodbye(unread=not exchange.request_is_read)
         return keep_alive
 
     async def _refuse(self, refusal: Refusal, exchange: Exchange | None) -> bool:
@@ -239,23 +284,23 @@ class Connection:
             await self.wire.send(reply(refusal, keep_alive=keep_alive, with_body=with_body))
         if exchange is None:
             self.server.on_refusal(self, refusal)
-            await self._close(unread=True)
+            await self._say_goodbye(unread=True)
         elif keep_alive:
             await trio.lowlevel.checkpoint()  # a client that asks on and on waits for nothing else here
         return keep_alive
 
-    async def _close(self, *, unread: bool) -> None:
+    async def _say_goodbye(self, *, unread: bool) -> None:
         """Close so that the client reads all we sent: half-close, read a little, close: RFC 9112 section 9.6."""
         if self.wire.closed:
             return
+        self.wire.clear_interruption()
+        await self.wire.drain()
         if unread or self.buffer or self.wire.has_input:
-            self.wire.clear_interruption()
-            self.wire.shut_down_sending()
             limit_bytes = self.wire.received_bytes + LINGER_BYTES
             with trio.move_on_after(LINGER_SECONDS):
+                await self.wire.shut_down_sending()
                 while self.wire.received_bytes < limit_bytes and await self.wire.recv():
                     await trio.lowlevel.checkpoint()
-        self.wire.close()
 
 
 def prepare(sock: socket.socket) -> None:

@@ -1,8 +1,12 @@
-"""Readiness: trio tasks that wait for sockets in one shared epoll instead of in trio's own.
+"""Readiness: one shared epoll for all sockets of the proxy, and one moment in which they send.
 
 trio's ``wait_readable`` costs an ``epoll_ctl`` or two and a cancel scope each wait.  Here a socket is registered once,
 edge-triggered for both directions (epoll(7)); the epoll's own descriptor is what a single trio task awaits, and it
-reschedules all tasks whose sockets are ready in one batch.  They stay ordinary trio tasks, with cancellation.
+tells all that are ready in one batch.
+
+What tasks send meanwhile is kept back until all that were ready had their turn, and is then sent wire after wire.  A
+send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
+closely find it running.
 
 An edge says that something happened since the last look, so whoever reads takes all there is, or remembers that he did
 not; ``Wire`` keeps that promise and is the only user of this module.
@@ -15,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from rainbowd.log import get_logger
+
 if TYPE_CHECKING:
     import socket
 
@@ -25,22 +31,32 @@ ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
+_KEPT_BACK_MAX = 32
+"""Wires that wait to send: the gain is had by then, and the first of them has waited long enough."""
+
+log = get_logger()
+
 
 class Registered(Protocol):
-    """What the hub tells about its socket's events."""
+    """What the hub drives."""
 
     def on_events(self, events: int) -> None:
-        """Something happened: a mask of ``READABLE``, ``WRITABLE`` and ``ENDED``. Must neither raise nor block."""
+        """Something happened: a mask of ``READABLE``, ``WRITABLE`` and ``ENDED``. Registers nothing, never blocks."""
+
+    def flush(self) -> None:
+        """Send what was kept back. Wakes no task: trio has decided how long to sleep when this is called."""
+
+    def close(self) -> None:
+        """Be gone, without a trace."""
 
 
-class Hub:
+class Hub(trio.abc.Instrument):
     """One epoll for all sockets of the proxy; ``run`` is its one task."""
-
-    __slots__ = ("_epoll", "_registered")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._registered: dict[int, Registered] = {}
+        self._kept_back: list[Registered] = []
 
     def __len__(self) -> int:
         return len(self._registered)
@@ -55,14 +71,41 @@ class Hub:
         """No more events; the caller closes the socket now, which takes it out of the epoll."""
         self._registered.pop(sock.fileno(), None)
 
+    def flush_soon(self, registered: Registered) -> None:
+        """Have ``registered`` flushed once all that are ready had their turn."""
+        self._kept_back.append(registered)
+        if len(self._kept_back) >= _KEPT_BACK_MAX:
+            self._flush()
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
+        """Every task that could run did; trio calls this before it looks for more."""
+        if self._kept_back:
+            self._flush()
+
     async def run(self) -> None:
         """Pass events on until cancelled."""
+        trio.lowlevel.add_instrument(self)
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for fd, events in self._epoll.poll(0):
                     registered = self._registered.get(fd)
                     if registered is not None:
-                        registered.on_events(events)
+                        self._tell(registered, events)
         finally:
+            trio.lowlevel.remove_instrument(self)
+            self._flush()
             self._epoll.close()
+
+    def _tell(self, registered: Registered, events: int) -> None:
+        """A bug in one connection ends that one."""
+        try:
+            registered.on_events(events)
+        except Exception as bug:
+            log.error("bug: a connection failed", exc_info=bug)
+            registered.close()
+
+    def _flush(self) -> None:
+        kept_back, self._kept_back = self._kept_back, []
+        for registered in kept_back:
+            registered.flush()

@@ -15,12 +15,14 @@ import trio
 from rainbowd.http1 import Refusal
 from rainbowd.log import get_logger
 from rainbowd.proxy.connection import Connection, prepare
+from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.exchange import ClientGone
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
 from rainbowd.proxy.wire import Wire
+from rainbowd.proxy.workers import Workers
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_SWEEP_SECONDS = 0.1
+_TRIM_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 1.0
+"""At the end of the time to stop: how long what is cut then may take to be told so."""
 _ACCEPTS_A_TURN = 64
 _TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
@@ -75,7 +79,10 @@ class Server:
         self.pool = Pool(self.hub)
         self.holds = Holds(roster)
         self.connections: set[Connection] = set()
-        self._turned_away = 0
+        self.turned_away: set[Connection] = set()
+        self.deadlines = Deadlines()
+        self.workers: Workers
+        self._all_served = trio.Event()
         self._warned_at = -math.inf
         roster.observe(self.pool.close_superseded)
 
@@ -98,21 +105,30 @@ class Server:
         stop_seconds: float,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        async with trio.open_nursery() as beneath:  # outlives the connections, which wait by it
+        async with trio.open_nursery() as beneath:  # outlives the workers, which wait by it
             beneath.start_soon(self.hub.run)
-            beneath.start_soon(self._sweep)
-            async with trio.open_nursery() as connections:
+            beneath.start_soon(self.deadlines.keep)
+            beneath.start_soon(self._trim_pool)
+            async with trio.open_nursery() as working:
+                self.workers = Workers(working)
                 async with trio.open_nursery() as intake:
                     for listener in listeners:
-                        intake.start_soon(self._accept, listener, connections)
+                        intake.start_soon(self._accept, listener)
                     task_status.started()
                     await stop.wait()
                     intake.cancel_scope.cancel()
                 for listener in listeners:
-                    self._accept_queued(listener, connections)
+                    self._accept_queued(listener)
                     listener.close()
                 self._wind_down()
-                connections.cancel_scope.deadline = trio.current_time() + stop_seconds
+                with trio.move_on_after(stop_seconds):
+                    await self._until_served()
+                self.hurry()
+                with trio.move_on_after(_LAST_WORDS_SECONDS):
+                    await self._until_served()
+                working.cancel_scope.cancel()
+            for connection in list(self.connections | self.turned_away):
+                connection.close()
             beneath.cancel_scope.cancel()
 
     def hurry(self) -> None:
@@ -150,12 +166,12 @@ class Server:
 
     # --- intake ---------------------------------------------------------------------------------------------------
 
-    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener.sock)
             try:
                 for _ in range(_ACCEPTS_A_TURN):
-                    self._begin(*listener.sock.accept(), connections)
+                    self._begin(*listener.sock.accept())
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -170,18 +186,18 @@ class Server:
             self._warned_at = time.monotonic()
             log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
 
-    def _accept_queued(self, listener: Listener, connections: trio.Nursery) -> None:
+    def _accept_queued(self, listener: Listener) -> None:
         """Accept all that is in the queue, as closing the listener would reset it."""
         while True:
             try:
-                self._begin(*listener.sock.accept(), connections)
+                self._begin(*listener.sock.accept())
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno != errno.ECONNABORTED:
                     return
 
-    def _begin(self, sock: socket.socket, address: tuple[str, int] | str, connections: trio.Nursery) -> None:
+    def _begin(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
         sock.setblocking(False)
         try:
             prepare(sock)
@@ -195,37 +211,31 @@ class Server:
         limit = self.settings.limits.connections
         if limit is None or len(self.connections) < limit:
             self.connections.add(connection)
-            connections.start_soon(self._run, connection)
-        elif self._turned_away < _TURNED_AWAY_MAX:
-            self._turned_away += 1  # now, as many may come before the first task runs
-            connections.start_soon(self._turn_away, connection)
+            connection.park()
+        elif len(self.turned_away) < _TURNED_AWAY_MAX:
+            self.turned_away.add(connection)
+            self.workers.assign(connection, nothing_live("Too many connections."))
         else:
             wire.reset()
 
-    async def _run(self, connection: Connection) -> None:
-        try:
-            await connection.run()
-        except Exception as bug:
-            log.error("bug: a connection failed", exc_info=bug)
-        finally:
-            self.connections.discard(connection)
-
-    async def _turn_away(self, connection: Connection) -> None:
-        try:
-            await connection.turn_away(nothing_live("Too many connections."))
-        finally:
-            self._turned_away -= 1
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+        self.deadlines.forget(connection)
+        self.connections.discard(connection)
+        self.turned_away.discard(connection)
+        if self.stopping and not self.connections and not self.turned_away:
+            self._all_served.set()
 
     # --- limits and the end ---------------------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
-        """Keep the time limits, which nobody waits for on his own."""
+    async def _trim_pool(self) -> None:
         while True:
-            await trio.sleep(_SWEEP_SECONDS)
-            now_seconds = time.monotonic()
-            self.pool.close_expired(now_seconds)
-            for connection in [c for c in self.connections if c.deadline <= now_seconds]:
-                connection.expire()
+            await trio.sleep(_TRIM_SECONDS)
+            self.pool.close_expired(time.monotonic())
+
+    async def _until_served(self) -> None:
+        if self.connections or self.turned_away:
+            await self._all_served.wait()
 
     def _wind_down(self) -> None:
         self.stopping = True

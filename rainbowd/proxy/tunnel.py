@@ -40,7 +40,7 @@ async def _move(source: Wire, sink: Wire, scope: trio.CancelScope) -> None:
             if moved_bytes >= _TURN_BYTES:
                 moved_bytes = 0
                 await trio.lowlevel.checkpoint()
-        sink.shut_down_sending()
+        await sink.shut_down_sending()
     except TunnelClosed:
         scope.cancel()
     except OSError:

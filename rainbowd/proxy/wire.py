@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RECV_BYTES = 65536
 
+KEPT_BACK_BYTES = 16384
+"""The most that is kept back until the hub flushes; more is sent at once."""
+
 _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST: socket(7)
 
 
@@ -33,13 +36,16 @@ class Wire:
     Attributes:
         ended: the peer sends no more (there may be bytes left to read).
         gone: the connection is reset, or shut in both directions.
+        on_readable: called where something is to be received, or the end, and no task waits for it.
         on_ended: called at the moment of either, also while nobody waits.
-        received_bytes, sent_bytes: of its life.
+        received_bytes: of its life.
     """
 
     __slots__ = (
+        "_failure",
         "_hub",
         "_interruption",
+        "_kept_back",
         "_maybe_readable",
         "_reader",
         "_writer",
@@ -47,8 +53,8 @@ class Wire:
         "ended",
         "gone",
         "on_ended",
+        "on_readable",
         "received_bytes",
-        "sent_bytes",
         "sock",
     )
 
@@ -57,10 +63,12 @@ class Wire:
         self.closed = False
         self.ended = False
         self.gone = False
+        self.on_readable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
         self.received_bytes = 0
-        self.sent_bytes = 0
         self._hub = hub
+        self._kept_back = b""
+        self._failure: OSError | None = None
         self._maybe_readable = True
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
@@ -69,19 +77,43 @@ class Wire:
 
     def on_events(self, events: int) -> None:
         """Wake whoever waits for what happened; the hub calls this."""
+        if events & ENDED:
+            self.ended = True
+            self.gone |= bool(events & GONE)
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
                 trio.lowlevel.reschedule(self._reader)
                 self._reader = None
-        if events & (WRITABLE | GONE) and self._writer is not None:
-            trio.lowlevel.reschedule(self._writer)
-            self._writer = None
-        if events & ENDED:
-            self.ended = True
-            self.gone |= bool(events & GONE)
-            if self.on_ended is not None:
-                self.on_ended()
+            elif self.on_readable is not None:
+                self.on_readable()
+        if events & (WRITABLE | GONE):
+            if self._kept_back:
+                self.flush()
+            if self._writer is not None:
+                trio.lowlevel.reschedule(self._writer)
+                self._writer = None
+        if events & ENDED and self.on_ended is not None:
+            self.on_ended()
+
+    def receive(self, max_bytes: int = RECV_BYTES) -> bytes | None:
+        """Receive what there is; None where there is nothing, empty at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        if not self._maybe_readable:
+            return None
+        try:
+            data = self.sock.recv(max_bytes)
+        except BlockingIOError:
+            self._maybe_readable = False
+            return None
+        # A short read took all there was, so that the next edge will tell of more: epoll(7), "Questions and answers".
+        # Not so behind a FIN, whose edge may be the one that brought us here.
+        self._maybe_readable = len(data) == max_bytes or self.ended
+        self.received_bytes += len(data)
+        return data
 
     async def recv(self, max_bytes: int = RECV_BYTES) -> bytes:
         """Receive what there is, waiting for the first byte; empty at the end.
@@ -89,42 +121,55 @@ class Wire:
         Raises:
             OSError: the connection broke.
         """
-        while True:
-            if not self._maybe_readable:
-                await self._wait_readable()
-            try:
-                data = self.sock.recv(max_bytes)
-            except BlockingIOError:
-                self._maybe_readable = False
-                continue
-            # A short read took all there was, so that the next edge will tell of more: epoll(7), "Questions and
-            # answers".  Not so behind a FIN, whose edge may be the one that brought us here.
-            self._maybe_readable = len(data) == max_bytes or self.ended
-            self.received_bytes += len(data)
-            return data
+        while (data := self.receive(max_bytes)) is None:
+            await self.wait_readable()
+        return data
 
     async def send(self, data: bytes) -> None:
-        """Send all of ``data``.
+        """Send ``data``: what is small soon, with the hub's next flush; else return when all is handed over.
+
+        Raises:
+            OSError: the connection broke, perhaps at an earlier send.
+        """
+        if self._failure is None and len(self._kept_back) + len(data) <= KEPT_BACK_BYTES:
+            if not self._kept_back:
+                self._hub.flush_soon(self)
+            self._kept_back += data
+            return
+        await self.drain()
+        rest = memoryview(data)
+        while rest:
+            sent = self._try_send(rest)
+            if sent == 0:
+                await self.wait_writable()
+            rest = rest[sent:]
+
+    async def drain(self) -> None:
+        """Wait until what was sent is handed to the kernel.
 
         Raises:
             OSError: the connection broke.
         """
-        sent = self._try_send(data)
-        if sent < len(data):
-            rest = memoryview(data)[sent:]
-            while rest:
-                sent = self._try_send(rest)
-                if sent == 0:
-                    await self._wait_writable()
-                rest = rest[sent:]
+        while self._kept_back:
+            self.flush()
+            if self._kept_back:
+                await self.wait_writable()
+        if self._failure is not None:
+            raise self._failure
+
+    def flush(self) -> None:
+        """Send what was kept back, as far as the kernel takes it; the rest goes when there is room."""
+        if self._kept_back:
+            try:
+                self._kept_back = self._kept_back[self._try_send(self._kept_back) :]
+            except OSError as error:  # the next send says so; the hub tells of the end as an event
+                self._kept_back, self._failure = b"", error
 
     def _try_send(self, data: bytes | memoryview) -> int:
         try:
-            sent = self.sock.send(data)
+            return self.sock.send(data)
         except BlockingIOError:
             return 0
-        self.sent_bytes += sent
-        return sent
 
     async def connected(self) -> None:
         """Wait for the end of a non-blocking connect.
@@ -139,7 +184,7 @@ class Wire:
             try:
                 self.sock.getpeername()
             except OSError:
-                await self._wait_writable()
+                await self.wait_writable()
             else:
                 return
 
@@ -164,6 +209,11 @@ class Wire:
         """Whether a task waits to send."""
         return self._writer is not None
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all that was sent is handed to the kernel."""
+        return not self._kept_back
+
     def interrupt(self, exception: BaseException) -> bool:
         """Raise ``exception`` in the tasks that wait here, else in the next that would; whether one waited."""
         waiting = [task for task in (self._reader, self._writer) if task is not None]
@@ -178,32 +228,38 @@ class Wire:
         """Forget an interruption that nobody waited for."""
         self._interruption = None
 
-    def shut_down_sending(self) -> None:
+    async def shut_down_sending(self) -> None:
         """Tell the peer that nothing more follows (FIN)."""
         with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
+            await self.drain()
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close; may be called again."""
+        """Close; may be called again. What the kernel has no room for is lost, so ``drain`` where that matters."""
         if not self.closed:
+            self.flush()
             self.closed = True
-            self.on_ended = None
+            self._kept_back = b""
+            self.on_readable = self.on_ended = None
             self._hub.forget(self.sock)
             self.sock.close()
 
     def reset(self) -> None:
         """Close so that the peer sees the connection break (RST) rather than end."""
         if not self.closed:
+            self._kept_back = b""
             with contextlib.suppress(OSError):  # it is broken already
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             self.close()
 
-    async def _wait_readable(self) -> None:
+    async def wait_readable(self) -> None:
+        """Wait for the next event that may bring something to receive."""
         self._raise_interruption()
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
 
-    async def _wait_writable(self) -> None:
+    async def wait_writable(self) -> None:
+        """Wait for the next event that may bring room."""
         self._raise_interruption()
         self._writer = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort_writer)

@@ -108,7 +108,6 @@ async def test_a_sender_waits_for_room() -> None:
             left = 32 << 20
             while left:
                 left -= len(await trio.to_thread.run_sync(far.recv, 1 << 20))
-        assert wire.sent_bytes == 32 << 20
         assert not wire.is_sending
 
 
@@ -181,7 +180,7 @@ async def test_a_close_may_come_twice_and_a_reset_behind_it() -> None:
         wire.close()
         wire.close()
         wire.reset()
-        wire.shut_down_sending()
+        await wire.shut_down_sending()
         assert far.recv(1) == b""
 
 
