@@ -10,7 +10,7 @@ say where in its input a message ended.  What is refused here never reaches the 
 - ``body``: where a body ends, by its framing.
 """
 
-from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, chunk, last_chunk
+from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.errors import BadResponse, Refusal
 from rainbowd.http1.request import RequestHead, find_request_head, parse_request
 from rainbowd.http1.response import ResponseHead, find_response_head, parse_response
@@ -25,9 +25,9 @@ __all__ = [
     "RequestHead",
     "ResponseHead",
     "UntilCloseBody",
-    "chunk",
     "find_request_head",
     "find_response_head",
+    "frame",
     "last_chunk",
     "parse_request",
     "parse_response",

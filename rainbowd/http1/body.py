@@ -56,6 +56,9 @@ class EmptyBody:
         """It is always whole."""
 
 
+NO_BODY = EmptyBody()
+
+
 class LengthBody:
     """A body of ``remaining_bytes``, above zero."""
 
@@ -64,6 +67,11 @@ class LengthBody:
     def __init__(self, length_bytes: int) -> None:
         self.remaining_bytes = length_bytes
         self.done = length_bytes == 0
+
+    def skip(self, count: int) -> None:
+        """So many bytes, not more than remain, were moved past us."""
+        self.remaining_bytes -= count
+        self.done = self.remaining_bytes == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Count."""
@@ -215,9 +223,12 @@ def _may_become_chunk_line(data: bytes, at: int) -> bool:
     return _CHUNK_LINE_START.match(data, at) is not None
 
 
-def chunk(payload: bytes) -> bytes:
-    """``payload``, not empty, as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
+def frame(payload: bytes, body: Body, trailers: list[Field], *, chunked: bool) -> bytes:
+    """What ``body.feed`` gave back, as it is sent on: as it is, or as a chunk, with the end behind the last one."""
+    if not chunked:
+        return payload
+    out = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
+    return out + last_chunk(trailers) if body.done else out
 
 
 def last_chunk(trailers: list[Field]) -> bytes:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
+from typing import TYPE_CHECKING
 
 import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Field = tuple[bytes, bytes]
 
@@ -19,7 +24,7 @@ _FORWARDED_PREFIX = b"x-forwarded-"
 _KNOWN_NAMES_MAX = 4096
 
 
-class Rule(enum.Enum):
+class Rule(enum.IntEnum):
     """What to do with a field other than to pass it on."""
 
     DROP = enum.auto()
@@ -100,8 +105,8 @@ class _Collector:
         self.fields: list[Field] = []
         self.complete = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+    def on_header(self, *field: bytes) -> None:
+        self.fields.append(field)  # type: ignore[arg-type]  # always a name and a value
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -127,12 +132,31 @@ def parse_fields(block: bytes) -> list[Field]:
         raise ValueError(str(error)) from None
     if not collector.complete:
         raise ValueError("unfinished header")
+    if b" \r\n" in block or b"\t\r\n" in block:  # llhttp leaves white space behind a value
+        return [(name, value.rstrip(b" \t")) for name, value in collector.fields]
     return collector.fields
 
 
+_VALUES_MAX = 256
 _TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?=[ \t]*(?:,|\Z))")
 
 
-def tokens(value: bytes) -> list[bytes]:
+def join_fields(fields: list[Field]) -> list[bytes]:
+    """Field lines without their ends."""
+    return [b"%b: %b" % field for field in fields]
+
+
+def without(fields: list[Field], nominated: Iterable[bytes]) -> list[Field]:
+    """``fields`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1."""
+    dropped = {name for name in nominated if name not in _OPTIONS and not is_protected(name)}
+    return [field for field in fields if field[0].lower() not in dropped] if dropped else fields
+
+
+_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+"""What ``Connection`` says mostly; no field of these names passes anyway."""
+
+
+@functools.lru_cache(_VALUES_MAX)
+def tokens(value: bytes) -> tuple[bytes, ...]:
     """The members of a comma-separated list of tokens, in lower case: RFC 9110 section 5.6.1."""
-    return _TOKENS.findall(value.lower())
+    return tuple(_TOKENS.findall(value.lower()))

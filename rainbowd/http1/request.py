@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody
+from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody
 from rainbowd.http1.errors import Refusal
-from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, is_protected, parse_fields, tokens
+from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9]\.[0-9])\r\n")
+_MINOR_VERSIONS = {b"1.1": 1, b"1.0": 0}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+_SLASH = 0x2F
 
 BAD_REQUEST, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 431, 501, 505
 
@@ -35,7 +42,7 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
     Raises:
         Refusal: it is too long, or what is there cannot become a request.
     """
-    end = buffer.find(b"\r\n\r\n", max(searched - 3, 0))
+    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
     if limit_bytes is not None and (end if end >= 0 else len(buffer)) > limit_bytes:
         raise Refusal(TOO_LARGE, "The header is too large.")
     if end >= 0:
@@ -47,7 +54,7 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
         if _CONTROL.search(buffer.removesuffix(b"\r"), searched):
             raise Refusal(BAD_REQUEST, "This is not an HTTP request.")
     elif line_end >= searched - 1:  # seen for the first time
-        _match_request_line(bytes(buffer[: line_end + 2]))
+        _read_request_line(bytes(buffer[: line_end + 2]))
     return -1
 
 
@@ -96,7 +103,7 @@ class RequestHead:
         """A reader of the body that follows this head."""
         if self.chunked:
             return ChunkedBody(trailer_bytes)
-        return LengthBody(self.length_bytes) if self.length_bytes else EmptyBody()
+        return LengthBody(self.length_bytes) if self.length_bytes else NO_BODY
 
     def serialise(self, *, peer: bytes | None) -> bytes:
         """The head for the app, in HTTP/1.1, with the forwarded fields: RFC 9110 section 7.6.
@@ -105,16 +112,16 @@ class RequestHead:
             peer: the client's IP address; None on a Unix socket.
         """
         lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)]
-        lines += [name + b": " + value for name, value in self.fields]
+        lines += join_fields(self.fields)
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
             lines.append(b"Content-Length: %d" % self.length_bytes)
         if self.websocket:
             lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
-        hops = [hop for hop in (self.forwarded_for, peer) if hop]
+        hops = b", ".join(filter(None, (self.forwarded_for, peer))) if self.forwarded_for else peer
         if hops:
-            lines.append(b"X-Forwarded-For: " + b", ".join(hops))
+            lines.append(b"X-Forwarded-For: %b" % hops)
         lines.append(
             b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\nX-Request-Start: %b\r\n\r\n"
             % (
@@ -138,32 +145,36 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
     Raises:
         Refusal: two parsers could read it differently, or it is more than is allowed.
     """
-    match = _match_request_line(head)
+    method, target, minor, end = _read_request_line(head)
     try:
-        parsed = parse_fields(head[match.end() :])
+        parsed = parse_fields(head[end:])
     except ValueError as error:
         raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
     if fields_max is not None and len(parsed) > fields_max:
         raise Refusal(TOO_LARGE, "The header has too many fields.")
-    request = RequestHead(match[1], match[2], match[4][0] - 0x30, b"", [])
+    request = RequestHead(method, target, minor, b"", [])
     _Reading(request, trusted=trusted).read(parsed)
-    _settle_target(request)
+    if target[0] != _SLASH:
+        _settle_target(request)
     return request
 
 
-def _match_request_line(head: bytes) -> re.Match[bytes]:
+def _read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
+    """The method, the target, the minor version, and the index behind the line."""
     match = _REQUEST_LINE.match(head)
     if match is None:
         raise Refusal(BAD_REQUEST, "The request line cannot be read.")
-    if match[3] != b"1" or match[4] not in b"01":
+    method, target, version = match.groups()
+    minor = _MINOR_VERSIONS.get(version)
+    if minor is None:
         raise Refusal(BAD_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
-    if match[1] == b"CONNECT":
+    if method == b"CONNECT":
         raise Refusal(NOT_IMPLEMENTED, "CONNECT is not offered here.")
-    return match
+    return method, target, minor, match.end()
 
 
 class _Reading:
-    """One pass over the fields of a request."""
+    """One pass over the fields of a request; ``_APPLY`` says what each rule does."""
 
     __slots__ = ("hosts", "nominated", "request", "trusted", "upgrade")
 
@@ -176,82 +187,111 @@ class _Reading:
 
     def read(self, parsed: list[Field]) -> None:
         passing = self.request.fields
-        rules = RULE_BY_NAME
-        for name, value in parsed:
-            value = value.rstrip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing white space
-            rule = rules[name]
+        rules, apply = RULE_BY_NAME, _APPLY
+        for field in parsed:
+            rule = rules[field[0]]
             if rule is None:
-                passing.append((name, value))
-            else:
-                self._apply(rule, name, value)
+                passing.append(field)
+            elif rule in apply:
+                apply[rule](self, field)
+            elif self.trusted and rule in _FORWARDED:
+                _FORWARDED[rule](self, field)
         self._settle()
 
-    def _apply(self, rule: Rule, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 - a flat table
-        request = self.request
-        if rule is Rule.HOST:
-            self.hosts.append(value)
-        elif rule is Rule.CONNECTION:
-            self.nominated += tokens(value)
-        elif rule is Rule.CONTENT_LENGTH:
-            request.length_bytes = int(value)
-        elif rule is Rule.TRANSFER_ENCODING:
-            self._check_coding(value)
-            request.chunked = True
-        elif rule is Rule.UPGRADE:
-            self.upgrade = value.lower() if not self.upgrade else b"several"
-        elif rule is Rule.EXPECT:
-            if request.minor:
-                request.fields.append((name, value))
-                request.expects_continue |= value.lower() == b"100-continue"
-        elif not self.trusted:
-            pass  # what follows is believed only from a trusted peer
-        elif rule is Rule.FORWARDED_FOR:
-            request.forwarded_for = b", ".join(filter(None, (request.forwarded_for, value)))
-        elif rule is Rule.FORWARDED_PROTO:
-            request.forwarded_proto = request.forwarded_proto or value
-        elif rule is Rule.FORWARDED_HOST:
-            request.forwarded_host = request.forwarded_host or value
-        elif rule is Rule.REQUEST_ID:
-            request.request_id = request.request_id or value
-        elif rule is Rule.REQUEST_START:
-            request.request_start = request.request_start or value
-        elif rule is Rule.FORWARDED_OTHER:
-            request.fields.append((name, value))
+    def host(self, field: Field) -> None:
+        self.hosts.append(field[1])
 
-    def _check_coding(self, value: bytes) -> None:
-        request = self.request
+    def connection(self, field: Field) -> None:
+        self.nominated += tokens(field[1])
+
+    def content_length(self, field: Field) -> None:
+        self.request.length_bytes = int(field[1])
+
+    def transfer_encoding(self, field: Field) -> None:
+        request, value = self.request, field[1].lower()
         if request.chunked or request.minor == 0:
             raise Refusal(BAD_REQUEST, "Transfer-Encoding is repeated, or in HTTP/1.0.")
-        if value.lower() != b"chunked":
-            *inner, last = (coding.strip(b" \t") for coding in value.lower().split(b","))
+        if value != b"chunked":
+            *inner, last = (coding.strip(b" \t") for coding in value.split(b","))
             status = NOT_IMPLEMENTED if last == b"chunked" and _CODINGS.issuperset(inner) else BAD_REQUEST
             raise Refusal(status, "Transfer-Encoding is other than chunked.")
+        request.chunked = True
+
+    def upgrade_to(self, field: Field) -> None:
+        self.upgrade = field[1].lower() if not self.upgrade else b"several"
+
+    def expect(self, field: Field) -> None:
+        if self.request.minor:
+            self.passed(field)
+            self.request.expects_continue |= field[1].lower() == b"100-continue"
+
+    def passed(self, field: Field) -> None:
+        self.request.fields.append(field)
+
+    def forwarded_for(self, field: Field) -> None:
+        hops = self.request.forwarded_for
+        self.request.forwarded_for = b", ".join(filter(None, (hops, field[1])))
+
+    def forwarded_proto(self, field: Field) -> None:
+        self.request.forwarded_proto = self.request.forwarded_proto or field[1]
+
+    def forwarded_host(self, field: Field) -> None:
+        self.request.forwarded_host = self.request.forwarded_host or field[1]
+
+    def request_id(self, field: Field) -> None:
+        self.request.request_id = self.request.request_id or field[1]
+
+    def request_start(self, field: Field) -> None:
+        self.request.request_start = self.request.request_start or field[1]
 
     def _settle(self) -> None:
         """Draw the conclusions that need more than one field."""
         request, nominated = self.request, self.nominated
-        request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
-        request.websocket = (
-            self.upgrade == b"websocket"
-            and b"upgrade" in nominated
-            and request.method == b"GET"
-            and request.minor == 1
-            and not request.has_body
-        )
         if nominated:
-            dropped = {name for name in nominated if not is_protected(name)}
-            request.fields = [field for field in request.fields if field[0].lower() not in dropped]
-        if len(self.hosts) > 1 or (request.minor and not self.hosts):
+            request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
+            request.fields = without(request.fields, nominated)
+        else:
+            request.keep_alive = request.minor == 1
+        if self.upgrade:
+            request.websocket = (
+                self.upgrade == b"websocket"
+                and b"upgrade" in nominated
+                and request.method == b"GET"
+                and request.minor == 1
+                and not request.has_body
+            )
+        if len(self.hosts) != 1 and (self.hosts or request.minor):
             raise Refusal(BAD_REQUEST, "There must be one Host field.")
         request.host = self.hosts[0] if self.hosts else _host_in(request.target)
         if not _HOST.fullmatch(request.host):
             raise Refusal(BAD_REQUEST, "The Host field cannot be read.")
 
 
+_APPLY: dict[Rule, Callable[[_Reading, Field], None]] = {
+    Rule.HOST: _Reading.host,
+    Rule.CONNECTION: _Reading.connection,
+    Rule.CONTENT_LENGTH: _Reading.content_length,
+    Rule.TRANSFER_ENCODING: _Reading.transfer_encoding,
+    Rule.UPGRADE: _Reading.upgrade_to,
+    Rule.EXPECT: _Reading.expect,
+}
+"""What is understood of anybody. Any other field that has a rule is not passed on."""
+
+_FORWARDED: dict[Rule, Callable[[_Reading, Field], None]] = {
+    Rule.FORWARDED_FOR: _Reading.forwarded_for,
+    Rule.FORWARDED_PROTO: _Reading.forwarded_proto,
+    Rule.FORWARDED_HOST: _Reading.forwarded_host,
+    Rule.REQUEST_ID: _Reading.request_id,
+    Rule.REQUEST_START: _Reading.request_start,
+    Rule.FORWARDED_OTHER: _Reading.passed,
+}
+"""What is believed of a trusted peer alone."""
+
+
 def _settle_target(request: RequestHead) -> None:
     """Bring the target into origin form: RFC 9112 section 3.2."""
     target = request.target
-    if target[0] == 0x2F or (target == b"*" and request.method == b"OPTIONS"):  # noqa: PLR2004 - a slash
+    if target == b"*" and request.method == b"OPTIONS":
         return
     match = _ABSOLUTE.fullmatch(target)
     if match is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody
+from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody, UntilCloseBody
 from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, is_protected, parse_fields, tokens
+from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
 
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
@@ -27,7 +27,7 @@ def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
     Raises:
         BadResponse: it is too long, or is not HTTP.
     """
-    end = buffer.find(b"\r\n\r\n", max(searched - 3, 0))
+    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
     if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
         raise BadResponse("its header is too large")
     if end < 0 and buffer:
@@ -35,6 +35,10 @@ def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
         if not line.match(buffer):
             raise BadResponse("it is not HTTP")
     return end + 4 if end >= 0 else -1
+
+
+# An enum's members are slow to look up: these two are looked up for every response.
+_CONTENT_LENGTH, _CONNECTION = Rule.CONTENT_LENGTH, Rule.CONNECTION
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class ResponseHead:
     def body(self, method: bytes) -> Body:
         """A reader of the body that follows this head."""
         if self.has_no_body(method):
-            return EmptyBody()
+            return NO_BODY
         if self.chunked:
             return ChunkedBody()
         if self.length_bytes is None:
@@ -84,7 +88,7 @@ class ResponseHead:
             connection: the value of ``Connection``; empty for none.
         """
         lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason)]
-        lines += [name + b": " + value for name, value in self.fields]
+        lines += join_fields(self.fields)
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
@@ -104,47 +108,44 @@ def parse_response(head: bytes) -> ResponseHead:
     match = _STATUS_LINE.match(head)
     if match is None:
         raise BadResponse("its status line cannot be read")
+    minor, status, reason = match.groups(b"")
     try:
         parsed = parse_fields(head[match.end() :])
     except ValueError as error:
         raise BadResponse(f"its header cannot be read: {error}") from None
-    response = ResponseHead(match[1][0] - 0x30, int(match[2]), match[3] or b"", [])
+    response = ResponseHead(1 if minor == b"1" else 0, int(status), reason, [])
     _read_fields(response, parsed)
     return response
 
 
-def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:
-    passing = response.fields
-    rules = RULE_BY_NAME
-    nominated: list[bytes] = []
+def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: C901, PLR0912 - a flat table
+    passing, rules = response.fields, RULE_BY_NAME
+    nominated: tuple[bytes, ...] = ()
     upgrade = b""
-    for name, value in parsed:
-        value = value.rstrip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing white space
-        rule = rules[name]
-        if rule is Rule.CONTENT_LENGTH:
-            response.length_bytes = int(value)
+    for field in parsed:
+        rule = rules[field[0]]
+        if rule is None:
+            passing.append(field)
+        elif rule is _CONTENT_LENGTH:
+            response.length_bytes = int(field[1])
+        elif rule is _CONNECTION:
+            nominated += tokens(field[1])
         elif rule is Rule.TRANSFER_ENCODING:
-            if response.chunked or value.lower() != b"chunked":
+            if response.chunked or field[1].lower() != b"chunked":
                 raise BadResponse("its Transfer-Encoding is other than chunked")
             response.chunked = True
-        elif rule is Rule.CONNECTION:
-            nominated += tokens(value)
         elif rule is Rule.UPGRADE:
-            upgrade = value.lower()
+            upgrade = field[1].lower()
         elif rule is not Rule.DROP and rule is not Rule.TE:
-            passing.append((name, value))
+            passing.append(field)
     if nominated:
-        dropped = {name for name in nominated if not is_protected(name)}
-        response.fields = [field for field in passing if field[0].lower() not in dropped]
-    _settle(response, nominated, upgrade)
-
-
-def _settle(response: ResponseHead, nominated: list[bytes], upgrade: bytes) -> None:
-    """Draw the conclusions that need more than one field."""
+        response.fields = without(passing, nominated)
     if response.minor:
         response.keep_alive = b"close" not in nominated
     else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1
         response.keep_alive = b"keep-alive" in nominated and not response.chunked
-    response.websocket = response.status == SWITCHING_PROTOCOLS and upgrade == b"websocket"
-    if response.status < OK or response.status == NO_CONTENT:
+    if response.status < OK:
+        response.websocket = response.status == SWITCHING_PROTOCOLS and upgrade == b"websocket"
+        response.length_bytes, response.chunked = None, False
+    elif response.status == NO_CONTENT:
         response.length_bytes, response.chunked = None, False

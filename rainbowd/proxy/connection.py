@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.http1 import BadResponse, Refusal, RequestHead, find_request_head, parse_request
+from rainbowd.http1 import Refusal, find_request_head, parse_request
 from rainbowd.log import get_logger
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
 from rainbowd.proxy.reply import reply
@@ -109,35 +109,32 @@ class Connection:
                 return
             if not data:
                 self.close()  # the client left between two requests, or came for none
-            elif self._add(data):
-                head = self._take_head()
-                if head is not None:
-                    self._leave_parking(head)
-
-    def _add(self, data: bytes) -> bool:
-        """Add to the buffer; whether it holds anything to look at."""
-        if not self._begun:
-            self._begun = True
-            self.arm(self.server.settings.limits.head_timeout, self._expire_head)
-        self.buffer = self.buffer + data if self.buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
-        return bool(self.buffer)
+                return
+            self.buffer = self.buffer + data if self.buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
+            head = self._take_head() if self.buffer else None
+            if head is not None:
+                self._leave_parking(head)
+            elif not self._begun:
+                self._begun = True
+                self.arm(self.server.settings.limits.head_timeout, self._expire_head)
 
     def _take_head(self) -> bytes | Refusal | None:
         """A whole head out of the buffer, or why what is there will not be one, or None."""
+        buffer = self.buffer
         try:
-            end = find_request_head(self.buffer, self._searched, self.server.settings.limits.head_bytes)
+            end = find_request_head(buffer, self._searched, self.server.settings.limits.head_bytes)
         except Refusal as refusal:
             return refusal
         if end < 0:
-            self._searched = len(self.buffer)
+            self._searched = len(buffer)
             return None
         self._searched = 0
-        head, self.buffer = self.buffer[:end], self.buffer[end:]
-        return head
+        self.buffer = buffer[end:]
+        return buffer[:end]
 
     def _leave_parking(self, head: bytes | Refusal) -> None:
         self.wire.on_readable = None
-        self.disarm()
+        self.deadline = math.inf
         self.server.workers.assign(self, head)
 
     @property
@@ -235,6 +232,7 @@ class Connection:
 
     async def _answer(self, head: bytes | Refusal) -> bool:
         """Answer one request; whether another may follow."""
+        self._served = True
         try:
             if isinstance(head, Refusal):
                 raise head
@@ -242,30 +240,32 @@ class Connection:
         except Refusal as refusal:
             await self._refuse(refusal, None)
             return False
-        return await self._exchange_with(request)
-
-    async def _exchange_with(self, request: RequestHead) -> bool:
-        self._served = True
         exchange = self._exchange = Exchange(self, request)
-        keep_alive = False
-        error: Exception | None = None
         try:
             keep_alive = await exchange.run()
-        except (Refusal, ClientGone, AppBroke, BadResponse) as reason:
-            error = reason
+            self.server.on_exchange(self, exchange, None)
+        except (Refusal, ClientGone, AppBroke) as error:
+            keep_alive = await self._fail(exchange, error)
         except Exception as bug:
             log.error("bug: a request failed", exc_info=bug)
-            error = Refusal(500, "The proxy failed; its log says more.")
+            keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log says more."))
         finally:
             self._exchange = None
             if exchange.status and not exchange.complete and not exchange.delimited:
                 self.wire.reset()
-        if isinstance(error, Refusal) and not exchange.status:
-            exchange.status = error.status
-            keep_alive = await self._refuse(error, exchange)
-        self.server.on_exchange(self, exchange, error)
         if not keep_alive:
             await self._say_goodbye(unread=not exchange.request_is_read)
+        return keep_alive
+
+    async def _fail(self, exchange: Exchange, error: Exception) -> bool:
+        """The exchange came to no good end; whether another request may follow."""
+        self._exchange = None
+        keep_alive = False
+        if isinstance(error, Refusal) and not exchange.status:
+            exchange.status = error.status
+            exchange.complete = True
+            keep_alive = await self._refuse(error, exchange)
+        self.server.on_exchange(self, exchange, error)
         return keep_alive
 
     async def _refuse(self, refusal: Refusal, exchange: Exchange | None) -> bool:

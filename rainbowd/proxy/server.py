@@ -19,6 +19,7 @@ from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.exchange import ClientGone
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
+from rainbowd.proxy.pipes import Pipes
 from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
 from rainbowd.proxy.wire import Wire
@@ -77,6 +78,7 @@ class Server:
         self.stopping = False
         self.hub = Hub()
         self.pool = Pool(self.hub)
+        self.pipes = Pipes()
         self.holds = Holds(roster)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
@@ -95,7 +97,7 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most."""
-        with contextlib.closing(self.pool):
+        with contextlib.closing(self.pool), contextlib.closing(self.pipes):
             await self._serve(listeners, stop, stop_seconds, task_status)
 
     async def _serve(

@@ -40,6 +40,11 @@ class Upstream:
         self.buffer = b""
         self.idle_since = 0.0
 
+    def take_buffer(self) -> bytes:
+        """What was received and not consumed; the caller consumes it."""
+        buffer, self.buffer = self.buffer, b""
+        return buffer
+
 
 class Pool:
     """The idle connections of each generation, the last used first."""
@@ -56,7 +61,7 @@ class Pool:
         idle = self._idle.get(generation)
         while idle:
             upstream = idle.pop()
-            if not upstream.wire.ended and not upstream.wire.has_input:
+            if upstream.wire.is_quiet:
                 upstream.reused = True
                 return upstream
             upstream.wire.close()

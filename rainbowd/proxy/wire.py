@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import outcome
 import trio
@@ -23,6 +23,7 @@ RECV_BYTES = 65536
 KEPT_BACK_BYTES = 16384
 """The most that is kept back until the hub flushes; more is sent at once."""
 
+_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST: socket(7)
 
 
@@ -121,9 +122,12 @@ class Wire:
         Raises:
             OSError: the connection broke.
         """
-        while (data := self.receive(max_bytes)) is None:
-            await self.wait_readable()
-        return data
+        while True:
+            if not self._maybe_readable:
+                await self.wait_readable()
+            data = self.receive(max_bytes)
+            if data is not None:
+                return data
 
     async def send(self, data: bytes) -> None:
         """Send ``data``: what is small soon, with the hub's next flush; else return when all is handed over.
@@ -132,9 +136,9 @@ class Wire:
             OSError: the connection broke, perhaps at an earlier send.
         """
         if self._failure is None and len(self._kept_back) + len(data) <= KEPT_BACK_BYTES:
-            if not self._kept_back:
+            first, self._kept_back = not self._kept_back, self._kept_back + data
+            if first:
                 self._hub.flush_soon(self)
-            self._kept_back += data
             return
         await self.drain()
         rest = memoryview(data)
@@ -161,9 +165,44 @@ class Wire:
         """Send what was kept back, as far as the kernel takes it; the rest goes when there is room."""
         if self._kept_back:
             try:
-                self._kept_back = self._kept_back[self._try_send(self._kept_back) :]
+                self._kept_back = self._kept_back[self.sock.send(self._kept_back) :]
+            except BlockingIOError:
+                pass
             except OSError as error:  # the next send says so; the hub tells of the end as an event
                 self._kept_back, self._failure = b"", error
+
+    async def splice_to(self, pipe: int, max_bytes: int) -> int:
+        """Move what there is into an empty pipe, waiting for the first byte: splice(2).
+
+        Returns:
+            How many bytes; 0 at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        while True:
+            if not self._maybe_readable:
+                await self.wait_readable()
+            try:
+                moved = os.splice(self.sock.fileno(), pipe, max_bytes, flags=_SPLICE)
+            except BlockingIOError:
+                self._maybe_readable = False
+            else:
+                self.received_bytes += moved
+                return moved
+
+    async def splice_from(self, pipe: int, count: int) -> None:
+        """Send ``count`` bytes out of a pipe that holds them, behind what was sent before.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        await self.drain()
+        while count:
+            try:
+                count -= os.splice(pipe, self.sock.fileno(), count, flags=_SPLICE)
+            except BlockingIOError:
+                await self.wait_writable()
 
     def _try_send(self, data: bytes | memoryview) -> int:
         try:
@@ -198,6 +237,11 @@ class Wire:
         except OSError:
             return True
         return True
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the peer has done nothing since all was received, as far as events told."""
+        return not self.ended and not (self._maybe_readable and self.has_input)
 
     @property
     def is_receiving(self) -> bool:
@@ -254,20 +298,22 @@ class Wire:
 
     async def wait_readable(self) -> None:
         """Wait for the next event that may bring something to receive."""
-        self._raise_interruption()
+        if self._interruption is not None:
+            self._raise_interruption()
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
 
     async def wait_writable(self) -> None:
         """Wait for the next event that may bring room."""
-        self._raise_interruption()
+        if self._interruption is not None:
+            self._raise_interruption()
         self._writer = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
 
-    def _raise_interruption(self) -> None:
+    def _raise_interruption(self) -> NoReturn:
         exception, self._interruption = self._interruption, None
-        if exception is not None:
-            raise exception
+        assert exception is not None
+        raise exception
 
     def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
         self._reader = None

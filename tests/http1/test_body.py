@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rainbowd.http1 import ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, chunk, last_chunk
+from rainbowd.http1 import ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from tests.http1.feeding import BYTE_BY_BYTE, WHOLE, in_any_pieces, pieces, read_body
 
 NEXT = b"GET / HTTP/1.1\r\n\r\n"
+
+
+def chunk(payload: bytes) -> bytes:
+    return frame(payload, ChunkedBody(), [], chunked=True)
 
 
 def feed_all(body: ChunkedBody, data: bytes, step: int) -> None:

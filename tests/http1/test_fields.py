@@ -92,7 +92,7 @@ def test_lines_without_their_end_are_refused() -> None:
     ],
 )
 def test_a_list_is_split_into_tokens_in_lower_case(value: bytes, members: list[bytes]) -> None:
-    assert tokens(value) == members
+    assert list(tokens(value)) == members
 
 
 @pytest.mark.parametrize(

@@ -249,8 +249,8 @@ async def test_a_cut_in_the_moment_that_the_exchange_is_woken_is_not_lost(client
         (connection,) = here.server.connections
         exchange = connection._exchange
         assert exchange is not None
-        assert exchange._upstream is not None
-        for wire in (connection.wire, exchange._upstream.wire):
+        assert exchange._route.upstream is not None
+        for wire in (connection.wire, exchange._route.upstream.wire):
             wire.on_events(READABLE | WRITABLE)  # woken, and not yet run
         connection.cut()
         await eventually(lambda: not here.generation.holders)

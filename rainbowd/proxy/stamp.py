@@ -1,0 +1,26 @@
+"""What tells one request from all others: its id, and when it came."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rainbowd.http1 import RequestHead
+
+_ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - they tell requests apart and guard nothing
+
+
+def stamp(request: RequestHead) -> None:
+    """Give ``request`` an id and its time, unless a trusted peer did."""
+    if not request.request_id:
+        request.request_id = _uuid()
+    if not request.request_start:
+        request.request_start = b"t=%.3f" % time.time()
+
+
+def _uuid() -> bytes:
+    """A random UUID, version 4: RFC 9562 section 5.4."""
+    digits = b"%032x" % _ids.getrandbits(128)
+    return b"%b-%b-4%b-a%b-%b" % (digits[:8], digits[8:12], digits[13:16], digits[17:20], digits[20:])

@@ -1,0 +1,75 @@
+"""A request's body on its way to the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rainbowd.http1 import LengthBody, Refusal, frame
+
+if TYPE_CHECKING:
+    from rainbowd.http1 import Body, RequestHead
+
+
+class Upload:
+    """The body of one request, as much of it as was taken.
+
+    Args:
+        request: whose it is.
+        limit_bytes: the most it may have; None for no limit.
+
+    Attributes:
+        done: all of it was taken.
+    """
+
+    __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "done")
+
+    def __init__(self, request: RequestHead, limit_bytes: int | None) -> None:
+        self.body: Body = request.body()
+        self.done = self.body.done
+        self.chunked = request.chunked
+        self._limit_bytes = limit_bytes
+        self._taken_bytes = 0
+
+    @property
+    def begun(self) -> bool:
+        """Some of it was taken."""
+        return self._taken_bytes > 0
+
+    @property
+    def plain_bytes(self) -> int:
+        """How many bytes from here on are passed on as they come; 0 where they have to be looked at."""
+        return self.body.remaining_bytes if isinstance(self.body, LengthBody) else 0
+
+    def check(self, length_bytes: int) -> None:
+        """See that a body of ``length_bytes`` is not too long.
+
+        Raises:
+            Refusal: it is.
+        """
+        if self._limit_bytes is not None and length_bytes > self._limit_bytes:
+            raise Refusal(413, "The body is larger than is allowed here.")
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take bytes of the client's connection.
+
+        Returns:
+            What is to be sent to the app, and what follows the body.
+
+        Raises:
+            Refusal: its framing is broken, or it is too long.
+        """
+        try:
+            payload, rest = self.body.feed(data)
+        except ValueError as error:
+            raise Refusal(400, f"The body cannot be read: {error}.") from None
+        self._taken_bytes += len(payload)
+        self.done = self.body.done
+        self.check(self._taken_bytes)
+        return frame(payload, self.body, [], chunked=self.chunked), rest
+
+    def skip(self, count: int) -> None:
+        """So many bytes of a sized body went to the app without a visit here."""
+        assert isinstance(self.body, LengthBody)
+        self._taken_bytes += count
+        self.body.skip(count)
+        self.done = self.body.done
