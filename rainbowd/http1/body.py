@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from rainbowd.http1.fields import Field, parse_fields
+from rainbowd.http1.fields import BARE_LF, Field, parse_fields
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
-EXTENSION_BYTES = 16384
-"""All chunk extensions of one body together."""
+OVERHEAD_BYTES = 16384
+"""By how much the chunk-size lines of one body may exceed what its payload allows them."""
+_LINE_ALLOWANCE_BYTES = 16
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?)\r\n")
 _CHUNK_BYTES_MAX = 2**62
@@ -116,8 +117,8 @@ class ChunkedBody:
     """
 
     __slots__ = (
-        "_extension_bytes",
         "_in_trailers",
+        "_overhead_bytes",
         "_pending",
         "_remaining_bytes",
         "_trailer_bytes",
@@ -131,7 +132,7 @@ class ChunkedBody:
         self._trailer_bytes = trailer_bytes
         self._pending = b""  # an unfinished chunk-size line, chunk end or trailer
         self._remaining_bytes = 0  # of the chunk being read, with the CRLF behind it
-        self._extension_bytes = 0
+        self._overhead_bytes = 0
         self._in_trailers = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -168,9 +169,13 @@ class ChunkedBody:
                 raise ValueError("bad chunk size")
             return -1
         size = int(match[1], 16)
-        self._extension_bytes += len(match[2])
-        if match.end() - at > CHUNK_LINE_BYTES or self._extension_bytes > EXTENSION_BYTES or size > _CHUNK_BYTES_MAX:
+        line_bytes = match.end() - at
+        if line_bytes > CHUNK_LINE_BYTES or size > _CHUNK_BYTES_MAX:
             raise ValueError("bad chunk size")
+        # Extensions are paid for by the payload, as in Go's net/http: a flood of them costs much and brings little.
+        self._overhead_bytes = max(0, self._overhead_bytes + line_bytes - _LINE_ALLOWANCE_BYTES - 2 * size)
+        if self._overhead_bytes > OVERHEAD_BYTES:
+            raise ValueError("too many chunk extensions")
         if size == 0:
             self._in_trailers = True
         else:
@@ -207,6 +212,8 @@ class ChunkedBody:
             if end < 4:  # noqa: PLR2004 - not found
                 if len(data) - at > self._trailer_bytes:
                     raise ValueError("trailers too long")
+                if BARE_LF.search(data, at):
+                    raise ValueError("a line ends without a carriage return")
                 self._pending = data[at:]
                 return b""
             if end - at > self._trailer_bytes:

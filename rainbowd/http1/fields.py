@@ -20,6 +20,8 @@ PROTECTED = frozenset(
 )
 """Names that a ``Connection`` field cannot have removed: the app trusts what rainbowd says in them."""
 
+BARE_LF = re.compile(rb"(?<!\r)\n")
+
 _FORWARDED_PREFIX = b"x-forwarded-"
 _KNOWN_NAMES_MAX = 4096
 
@@ -138,7 +140,7 @@ def parse_fields(block: bytes) -> list[Field]:
 
 
 _VALUES_MAX = 256
-_TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?=[ \t]*(?:,|\Z))")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def join_fields(fields: list[Field]) -> list[bytes]:
@@ -159,4 +161,5 @@ _OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 @functools.lru_cache(_VALUES_MAX)
 def tokens(value: bytes) -> tuple[bytes, ...]:
     """The members of a comma-separated list of tokens, in lower case: RFC 9110 section 5.6.1."""
-    return tuple(_TOKENS.findall(value.lower()))
+    members = (member.strip(b" \t") for member in value.lower().split(b","))
+    return tuple(member for member in members if _TOKEN.fullmatch(member))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody
 from rainbowd.http1.errors import Refusal
-from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
+from rainbowd.http1.fields import BARE_LF, RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,11 @@ _MINOR_VERSIONS = {b"1.1": 1, b"1.0": 0}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 _SLASH = 0x2F
 
-BAD_REQUEST, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 431, 501, 505
+BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 414, 431, 501, 505
 
 
 def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int | None) -> int:
@@ -44,10 +43,12 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
     if limit_bytes is not None and (end if end >= 0 else len(buffer)) > limit_bytes:
+        if b"\r\n" not in buffer[:limit_bytes]:
+            raise Refusal(TARGET_TOO_LONG, "The request target is too long.")
         raise Refusal(TOO_LARGE, "The header is too large.")
     if end >= 0:
         return end + 4
-    if _BARE_LF.search(buffer, searched):
+    if BARE_LF.search(buffer, searched):
         raise Refusal(BAD_REQUEST, "A line ends without a carriage return.")
     line_end = buffer.find(b"\r\n")
     if line_end < 0:

@@ -12,7 +12,9 @@ from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
 
-SWITCHING_PROTOCOLS, OK, NO_CONTENT, NOT_MODIFIED = 101, 200, 204, 304
+SWITCHING_PROTOCOLS, OK, NO_CONTENT, NOT_MODIFIED, UPGRADE_REQUIRED = 101, 200, 204, 304, 426
+
+_UPGRADING = frozenset({SWITCHING_PROTOCOLS, UPGRADE_REQUIRED})
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _STATUS_LINE_START = re.compile(rb"H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [\t\x20-\x7e\x80-\xff]*)?)?)?)?)?)?)?)?\r?\Z")
@@ -49,7 +51,7 @@ class ResponseHead:
         fields: those that pass to the client as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the app keeps its connection open behind this response.
-        websocket: agrees to an upgrade to it.
+        upgrade: what it switches to (101), or has to be switched to first (426); empty on any other.
     """
 
     minor: int
@@ -59,7 +61,7 @@ class ResponseHead:
     length_bytes: int | None = None
     chunked: bool = False
     keep_alive: bool = True
-    websocket: bool = False
+    upgrade: bytes = b""
 
     @property
     def interim(self) -> bool:
@@ -93,8 +95,11 @@ class ResponseHead:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
             lines.append(b"Content-Length: %d" % self.length_bytes)
+        if self.upgrade:
+            lines.append(b"Upgrade: %b" % self.upgrade)
+            connection = b"Upgrade, %b" % connection if connection else b"Upgrade"
         if connection:
-            lines.append(b"Connection: " + connection)
+            lines.append(b"Connection: %b" % connection)
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 
@@ -121,7 +126,6 @@ def parse_response(head: bytes) -> ResponseHead:
 def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: C901, PLR0912 - a flat table
     passing, rules = response.fields, RULE_BY_NAME
     nominated: tuple[bytes, ...] = ()
-    upgrade = b""
     for field in parsed:
         rule = rules[field[0]]
         if rule is None:
@@ -135,7 +139,8 @@ def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: 
                 raise BadResponse("its Transfer-Encoding is other than chunked")
             response.chunked = True
         elif rule is Rule.UPGRADE:
-            upgrade = field[1].lower()
+            if response.status in _UPGRADING:
+                response.upgrade = field[1]
         elif rule is not Rule.DROP and rule is not Rule.TE:
             passing.append(field)
     if nominated:
@@ -144,8 +149,5 @@ def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: 
         response.keep_alive = b"close" not in nominated
     else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1
         response.keep_alive = b"keep-alive" in nominated and not response.chunked
-    if response.status < OK:
-        response.websocket = response.status == SWITCHING_PROTOCOLS and upgrade == b"websocket"
-        response.length_bytes, response.chunked = None, False
-    elif response.status == NO_CONTENT:
+    if response.status < OK or response.status == NO_CONTENT:
         response.length_bytes, response.chunked = None, False

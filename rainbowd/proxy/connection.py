@@ -28,6 +28,7 @@ FRESH_GRACE_SECONDS = 1.0
 """At a stop: how long a connection that was just accepted may take to send its request."""
 
 _LOOK_AGAIN_SECONDS = 0.1
+_BLANK_BYTES_MAX = 4096
 
 log = get_logger()
 
@@ -112,6 +113,8 @@ class Connection:
                 return
             self.buffer = self.buffer + data if self.buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
             head = self._take_head() if self.buffer else None
+            if not self.buffer and head is None and len(data) > _BLANK_BYTES_MAX:
+                head = Refusal(400, "There are too many empty lines before the request.")
             if head is not None:
                 self._leave_parking(head)
             elif not self._begun:
@@ -303,8 +306,16 @@ class Connection:
                     await trio.lowlevel.checkpoint()
 
 
-def prepare(sock: socket.socket) -> None:
-    """Set what a client's socket needs: no delay for small writes, and to notice a peer that vanished."""
+def prepare(sock: socket.socket, stalled_seconds: float | None) -> None:
+    """Set what a client's socket needs: no delay for small writes, and to notice one that vanished or reads no more.
+
+    Args:
+        sock: just accepted.
+        stalled_seconds: how long what is sent may go unread: TCP_USER_TIMEOUT in tcp(7), which since Linux 5.11 covers
+            a closed window too.
+    """
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if stalled_seconds is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_seconds * 1000))

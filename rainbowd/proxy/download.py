@@ -91,5 +91,5 @@ def check_switch(request: RequestHead, response: ResponseHead) -> None:
     Raises:
         BadResponse: it does not.
     """
-    if not (request.websocket and response.websocket):
+    if not (request.websocket and response.upgrade.lower() == b"websocket"):
         raise BadResponse("it switches protocols, which was not asked for")

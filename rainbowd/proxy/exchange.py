@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CLIENT_LEFT_SECONDS = 1.0
 """How long an answer may still begin after the client's FIN."""
 
+CLIENT_DEAF_SECONDS = 10.0
+"""How long an answer may pause behind the client's FIN, which a closed browser tab and a patient reader both send."""
+
 _TURN_BYTES = 1 << 20
 """How much a body may move before others get a turn."""
 
@@ -102,7 +105,7 @@ class Exchange:
             self._client.on_ended = None
             self._client.clear_interruption()
             self._connection.disarm()
-            self._route.end()
+            self._route.end(aborted=not self._upload.done)
 
     @property
     def generation(self) -> Generation | None:
@@ -129,8 +132,10 @@ class Exchange:
         if not self._upload.done:
             data += self._take_body(self._connection.take_buffer())
         self.expect_answer()
-        with contextlib.suppress(OSError):  # it takes no more, but its answer may be there
+        try:  # noqa: SIM105 - for every request, and a context manager costs as much as what is in it
             await upstream.wire.send(data)
+        except OSError:
+            pass  # it takes no more, but its answer may be there
 
     def _take_body(self, data: bytes) -> bytes:
         """What of ``data`` goes to the app; what follows the body goes back to the connection."""
@@ -317,7 +322,6 @@ class Exchange:
         check_switch(self.request, response)
         assert self.generation is not None
         self.status = response.status
-        response.fields.append((b"Upgrade", b"websocket"))
         self.generation.become_tunnel(self._connection)
         self._client.on_ended = None
         self._connection.in_tunnel = True
@@ -325,7 +329,7 @@ class Exchange:
         for wire in (self._client, upstream.wire):
             wire.clear_interruption()  # it was meant for an exchange
         with contextlib.suppress(TunnelClosed):
-            await self._to_client(response.serialise(chunked=False, connection=b"Upgrade") + upstream.take_buffer())
+            await self._to_client(response.serialise(chunked=False, connection=b"") + upstream.take_buffer())
             if early:
                 with contextlib.suppress(OSError):
                     await upstream.wire.send(early)
@@ -339,6 +343,8 @@ class Exchange:
             await self._client.send(data)
         except OSError:
             raise ClientGone from None
+        if self._client.ended:
+            self._on_client_ended()
 
     # --- what may end it ------------------------------------------------------------------------------------------
 
@@ -380,10 +386,12 @@ class Exchange:
             self._on_client_ended()
 
     def _on_client_ended(self) -> None:
-        """A reset ends the exchange at once; behind a FIN an answer may still begin."""
+        """A reset ends the exchange at once; behind a FIN an answer may still begin, and go on."""
         if self._client.gone:
             self.abandon(ClientGone())
-        elif not self.status and self._upload.done:
+        elif self.status:
+            self._connection.arm(CLIENT_DEAF_SECONDS, self._on_client_left)
+        elif self._upload.done:
             self._connection.arm_earlier(CLIENT_LEFT_SECONDS, self._on_client_left)
 
 

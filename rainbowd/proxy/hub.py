@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
-GONE = select.EPOLLHUP | select.EPOLLERR  # both directions are shut, or the peer reset the connection
+BROKEN = select.EPOLLERR  # the peer reset the connection
+GONE = select.EPOLLHUP | BROKEN  # the same, or both directions are shut
 ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def reply(refusal: Refusal, *, keep_alive: bool, with_body: bool = True) -> byte
     body = f"{refusal.status} {HTTPStatus(refusal.status).phrase}: {refusal.text}\n".encode()
     lines = [
         f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        f"Date: {formatdate(usegmt=True)}",
         "Content-Type: text/plain; charset=utf-8",
         f"Content-Length: {len(body)}",
     ]

@@ -111,9 +111,11 @@ class Route:
         if upstream is not None:
             upstream.wire.close()
 
-    def end(self) -> None:
-        """Give everything back."""
+    def end(self, *, aborted: bool) -> None:
+        """Give everything back; of a request that was not sent whole the app hears at once."""
         if self.upstream is not None:
+            if aborted:
+                self.upstream.wire.abort()
             self.disconnect()
         if self._leased:
             self._end_lease()

@@ -202,7 +202,7 @@ class Server:
     def _begin(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
         sock.setblocking(False)
         try:
-            prepare(sock)
+            prepare(sock, self.settings.limits.idle_timeout)
             wire = Wire(self.hub, sock)
         except OSError:  # reset already, or no memory to watch it
             sock.close()

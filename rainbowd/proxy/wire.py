@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import termios
 from typing import TYPE_CHECKING, NoReturn
 
 import outcome
 import trio
 
-from rainbowd.proxy.hub import ENDED, GONE, READABLE, WRITABLE
+from rainbowd.proxy.hub import BROKEN, ENDED, GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,8 @@ class Wire:
 
     Attributes:
         ended: the peer sends no more (there may be bytes left to read).
-        gone: the connection is reset, or shut in both directions.
+        gone: the connection is broken, or shut in both directions.
+        broken: the connection is reset.
         on_readable: called where something is to be received, or the end, and no task waits for it.
         on_ended: called at the moment of either, also while nobody waits.
         received_bytes: of its life.
@@ -50,6 +54,7 @@ class Wire:
         "_maybe_readable",
         "_reader",
         "_writer",
+        "broken",
         "closed",
         "ended",
         "gone",
@@ -64,6 +69,7 @@ class Wire:
         self.closed = False
         self.ended = False
         self.gone = False
+        self.broken = False
         self.on_readable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
         self.received_bytes = 0
@@ -81,6 +87,7 @@ class Wire:
         if events & ENDED:
             self.ended = True
             self.gone |= bool(events & GONE)
+            self.broken |= bool(events & BROKEN)
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
@@ -287,6 +294,19 @@ class Wire:
             self.on_readable = self.on_ended = None
             self._hub.forget(self.sock)
             self.sock.close()
+
+    def abort(self) -> None:
+        """Close so that the peer hears of it at once: a FIN would wait behind what it does not read."""
+        if not self.closed and self._unread_bytes():
+            self.reset()
+        self.close()
+
+    def _unread_bytes(self) -> int:
+        """What the kernel holds that the peer has not taken: SIOCOUTQ in tcp(7) and unix(7)."""
+        count = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self.sock, termios.TIOCOUTQ, count)
+        return count[0]
 
     def reset(self) -> None:
         """Close so that the peer sees the connection break (RST) rather than end."""

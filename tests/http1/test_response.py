@@ -188,12 +188,20 @@ def test_whether_the_app_keeps_its_connection(line: bytes, fields: list[bytes], 
     assert parse(*fields, line=line).keep_alive is keep_alive
 
 
-def test_only_an_upgrade_to_websocket_is_one() -> None:
-    switching = b"HTTP/1.1 101 Switching Protocols"
-    assert parse(b"Upgrade: WebSocket", b"Connection: Upgrade", line=switching).websocket
-    assert not parse(b"Upgrade: h2c", b"Connection: Upgrade", line=switching).websocket
-    assert not parse(line=switching).websocket
-    assert not parse(b"Upgrade: websocket", b"Connection: Upgrade").websocket
+@pytest.mark.parametrize("line", [b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 426 Upgrade Required"])
+def test_what_is_switched_to_is_told(line: bytes) -> None:
+    response = parse(b"Upgrade: WebSocket", b"Connection: Upgrade", line=line)
+    assert response.upgrade == b"WebSocket"
+    assert sent(response, chunked=False, connection=b"close")[-2:] == [
+        b"Upgrade: WebSocket",
+        b"Connection: Upgrade, close",
+    ]
+    assert parse(line=line).upgrade == b""
+
+
+def test_an_upgrade_that_is_merely_offered_is_not_passed_on() -> None:
+    response = parse(b"Upgrade: h2c", b"Connection: Upgrade")
+    assert (response.upgrade, response.fields) == (b"", [])
 
 
 def test_framing_is_written_anew() -> None:
