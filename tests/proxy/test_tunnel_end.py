@@ -1,0 +1,144 @@
+"""How a tunnel ends: by a FIN, by a full close, by a reset, in whatever state it finds the two directions."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rainbowd.proxy import tunnel
+from tests.proxy.scripted import Peer, Setting, eventually, setting
+from tests.proxy.test_tunnel import flows, open_tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def stall(sender: Peer) -> None:
+    """Send until nothing more is taken."""
+    while sender.send_until_full():
+        await trio.sleep(0.1)
+
+
+def sides(client: Peer, peer: Peer, leaver: str) -> tuple[Peer, Peer]:
+    """The one that leaves, and the one that stays."""
+    return (client, peer) if leaver == "client" else (peer, client)
+
+
+def is_gone(peer: Peer) -> bool:
+    """Whether the connection was reset, or is shut in both directions."""
+    poll = select.poll()
+    poll.register(peer.sock.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def over(here: Setting) -> Callable[[], bool]:
+    return lambda: not here.generation.tunnels and not here.server.connections
+
+
+@pytest.mark.xfail(strict=True, reason="nobody waits on the side that is gone, so its reset is not noticed")
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_a_reset_behind_a_fin_reaches_the_other_side(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        await left.fin()
+        assert await stays.rest() == b""
+        left.reset()
+        with trio.fail_after(3):
+            await eventually(lambda: is_gone(stays))
+            await eventually(over(here))
+
+
+@pytest.mark.xfail(strict=True, reason="nobody waits on the side that is gone, so its reset is not noticed")
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_a_reset_reaches_a_side_that_does_not_read(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        await stall(left)
+        left.reset()
+        with trio.fail_after(3):
+            await eventually(over(here))
+        with pytest.raises(ConnectionResetError):
+            while True:
+                await stays.take(1 << 16)
+
+
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_a_reset_of_a_side_that_does_not_read_reaches_the_other(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        await stall(stays)
+        left.reset()
+        await eventually(over(here))
+
+
+@pytest.mark.xfail(strict=True, reason="nobody waits on the side that is gone, so its reset is not noticed")
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_what_is_sent_to_a_side_that_is_gone_ends_the_tunnel(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        left.close()
+        assert await stays.rest() == b""
+        await stays.send(b"anybody there?")  # answered by a reset
+        with trio.fail_after(3):
+            await eventually(lambda: is_gone(stays))
+            await eventually(over(here))
+
+
+@pytest.mark.xfail(strict=True, reason="a half-closed tunnel has no time limit")
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_a_side_that_stays_silent_behind_the_others_end_is_not_kept(
+    leaver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "HALF_CLOSED_SECONDS", 0.2, raising=False)
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        left.close()
+        assert await stays.rest() == b""
+        with trio.fail_after(3):
+            await eventually(over(here))
+
+
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_a_side_that_goes_on_sending_behind_the_others_fin_is_heard_to_its_end(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        await left.send(b"all I had")
+        await left.fin()
+        assert await stays.rest() == b"all I had"
+        size = 4 << 20
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stays.send, b"y" * size)
+            assert await left.take(size) == b"y" * size
+        stays.close()
+        assert await left.rest() == b""
+        left.close()
+        await eventually(over(here))
+
+
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_all_that_was_sent_before_a_close_arrives_at_a_slow_reader(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        size = 2 << 20
+        await left.send(b"z" * size)
+        left.close()
+        received = 0
+        while received < size:
+            received += len(await stays.take(min(1 << 18, size - received)))
+            await trio.sleep(0.01)
+        assert await stays.rest() == b""
+
+
+async def test_the_end_of_one_tunnel_leaves_the_others_alone() -> None:
+    async with setting() as here:
+        tunnels = [await open_tunnel(here) for _ in range(4)]
+        tunnels[0][0].reset()
+        tunnels[1][1].reset()
+        tunnels[2][0].close()
+        assert await tunnels[2][1].rest() == b""
+        tunnels[2][1].close()
+        await eventually(lambda: len(here.generation.tunnels) == 1)
+        await flows(*tunnels[3])
