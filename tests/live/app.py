@@ -28,6 +28,8 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 STREAM_LINE_SECONDS = 0.05
+PATTERN = bytes(range(251)) * 256
+"""Of a length that no buffer has, so that a piece that is lost or doubled is seen."""
 SERVICE_RESTART = 1012
 
 Answer = Callable[["Exchange"], Coroutine[None, None, None]]
@@ -189,6 +191,16 @@ async def echo(exchange: Exchange) -> None:
     await exchange.answer(json.dumps({"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}))
 
 
+async def big(exchange: Exchange) -> None:
+    """``/big?bytes=1000000``: so many bytes of ``PATTERN``."""
+    left = int(exchange.asked("bytes", 1_000_000))
+    exchange.writer.write(exchange.head(200, {"Content-Length": str(left)}))
+    while left:
+        exchange.writer.write(PATTERN[:left])
+        left -= min(left, len(PATTERN))
+        await exchange.writer.drain()
+
+
 async def websocket(exchange: Exchange) -> None:
     """``/ws``: every message comes back; at TERM it is closed with 1012, as uvicorn does."""
     key = exchange.fields["sec-websocket-key"].encode()
@@ -209,6 +221,7 @@ ANSWERS: dict[str, Answer] = {
     "/slow": slow,
     "/stream": stream,
     "/echo": echo,
+    "/big": big,
     "/ws": websocket,
 }
 

@@ -74,14 +74,19 @@ class Client:
             fields.append(f"Content-Length: {len(body)}")
             payload = body
         await self._send_head("GET" if body is None else "POST", target, fields, payload)
-        return await self._read_answer()
+        return await self.read_answer()
+
+    async def send_ahead(self, requests: Iterable[tuple[str, bytes]]) -> None:
+        """Send a POST for each target and body; ``read_answer`` reads one answer after the other."""
+        for target, body in requests:
+            await self._send_head("POST", target, [f"Content-Length: {len(body)}"], body)
 
     async def become_tunnel(self, target: str) -> Answer:
         """Switch to WebSocket."""
         key = base64.b64encode(os.urandom(16)).decode()
         fields = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
         await self._send_head("GET", target, [*fields, f"Sec-WebSocket-Key: {key}"])
-        answer = await self._read_answer()
+        answer = await self.read_answer()
         if answer.status != 101:
             raise BadAnswer(f"{answer.status} to an upgrade: {answer.body[:200]!r}")
         return answer
@@ -100,7 +105,8 @@ class Client:
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
         await self._writer.drain()
 
-    async def _read_answer(self) -> Answer:
+    async def read_answer(self) -> Answer:
+        """Read the whole answer to the oldest request without one."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         line, *rest = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         version, status, *_ = line.split(" ")

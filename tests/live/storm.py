@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.live.agent import Agent, running
+from tests.live.soak_traffic import rough_clients
 from tests.live.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SLACK_SECONDS = 3.0
 """How much later than it should be an end may be seen on a busy machine."""
 CLOCK_SECONDS = 0.005
 """How exact the journal's times are taken to be; they are written in milliseconds."""
+GAP_SECONDS = 0.3
 SHOWN = 40
 """Failures in a report."""
 
@@ -57,12 +59,18 @@ class Storm:
     failures: list[str]
 
 
-def run(directory: Path, deploys: int) -> Storm:
-    """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen."""
+def run(directory: Path, deploys: int, *, full: bool = False) -> Storm:
+    """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen.
+
+    Args:
+        full: nobody pauses, neither clients nor deploys, and there are the rough clients of the soak too.
+    """
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
     with running(directory, drain=drain) as agent:
         traffic = Traffic(agent.host, agent.port)
-        switches = asyncio.run(blow(agent, traffic, deploys))
+        if full:
+            traffic.message_gap_seconds = 0.0
+        switches = asyncio.run(blow(agent, traffic, deploys, full=full))
         failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in agent.zombies())]
         exit_status = agent.stop()
         if exit_status != 0:
@@ -76,21 +84,21 @@ def run(directory: Path, deploys: int) -> Storm:
     return Storm(traffic, switches, failures)
 
 
-async def blow(agent: Agent, traffic: Traffic, deploys: int) -> list[Switch]:
+async def blow(agent: Agent, traffic: Traffic, deploys: int, *, full: bool = False) -> list[Switch]:
     """Deploy while all the clients ask."""
     async with asyncio.TaskGroup() as tasks:
-        for client in traffic.clients():
+        for client in (*traffic.clients(), *(rough_clients(traffic) if full else ())):
             tasks.create_task(client)
         try:
             await asyncio.sleep(0.5)
-            switches = await deploy_again_and_again(agent, traffic, deploys)
+            switches = await deploy_again_and_again(agent, traffic, deploys, gap_seconds=0.0 if full else GAP_SECONDS)
             await asyncio.sleep(0.5)
         finally:
             traffic.over.set()
     return switches
 
 
-async def deploy_again_and_again(agent: Agent, traffic: Traffic, deploys: int) -> list[Switch]:
+async def deploy_again_and_again(agent: Agent, traffic: Traffic, deploys: int, *, gap_seconds: float) -> list[Switch]:
     """Flip and touch in turn, each when the one before is decided."""
     switches = []
     for number in range(deploys):
@@ -108,7 +116,7 @@ async def deploy_again_and_again(agent: Agent, traffic: Traffic, deploys: int) -
             continue
         live = agent.wait_for("generation.live", since, generation=decided["generation"])
         switches.append(Switch(live["generation"], trigger, at(live), at(live) - begun_at))
-        await asyncio.sleep(0.3 * (number % 3))  # some follow each other closely, some do not
+        await asyncio.sleep(gap_seconds * (number % 3))  # some follow each other closely, some do not
     return switches
 
 
@@ -183,9 +191,10 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.storm", description="Deploy under traffic.")
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
+    parser.add_argument("--full", action="store_true", help="load without pauses, and rough clients too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
-        storm = run(Path(directory), options.deploys)
+        storm = run(Path(directory), options.deploys, full=options.full)
     print(report(storm))
     return 1 if storm.failures else 0
 

@@ -46,6 +46,7 @@ class Traffic:
     """What the clients saw.  Times are seconds since the epoch, as the journal's.
 
     Attributes:
+        message_gap_seconds: between two messages of a WebSocket.
         over: set to end the clients, each behind its present answer.
         answers: kind, begin and generation of every good answer.
         boot_seconds: by generation, from the start of its process until it listened, as it says itself.
@@ -53,6 +54,7 @@ class Traffic:
 
     host: str
     port: int
+    message_gap_seconds: float = MESSAGE_GAP_SECONDS
     over: asyncio.Event = field(default_factory=asyncio.Event)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -176,5 +178,5 @@ async def talk(traffic: Traffic, client: Client, opened_at: float) -> bool:
         except (OSError, EOFError):
             return True  # whether it was time for that is judged when the switches are known
         traffic.counts["message"] += 1
-        await asyncio.sleep(MESSAGE_GAP_SECONDS)
+        await asyncio.sleep(traffic.message_gap_seconds)
     return False
