@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import select
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from rainbowd.http1.fields import tokens
 from tests.proxy.scripted import GET, OK, eventually, setting
 from tests.proxy.test_tunnel import UPGRADE
 
@@ -15,6 +17,18 @@ if TYPE_CHECKING:
     from tests.proxy.scripted import Message
 
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def cost(count: int) -> float:
+    """Seconds of CPU to read a field of ``count`` bytes that is no list of tokens."""
+    begun_seconds = time.process_time()
+    tokens(b"a" * count + b" b")
+    return time.process_time() - begun_seconds
+
+
+@pytest.mark.xfail(strict=True, reason="it takes four times as long for twice as much")
+def test_a_long_connection_field_is_read_in_linear_time() -> None:
+    assert cost(4000) < 8 * cost(1000) + 0.05
 
 
 @pytest.mark.xfail(strict=True, reason="the limit on extensions counts over the whole body, however long it is")
