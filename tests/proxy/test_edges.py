@@ -44,6 +44,14 @@ async def test_a_long_upload_may_have_a_small_extension_on_each_chunk() -> None:
         assert (await client.message()).status == 200
 
 
+@pytest.mark.xfail(strict=True, reason="they are passed over without end, and without a turn for anybody else")
+async def test_blank_lines_without_end_are_refused() -> None:
+    async with setting(limits={"head_timeout": 0.5}) as here:
+        client = await here.client()
+        await client.send(b"\r\n" * 100_000)
+        assert (await client.message()).status == 400
+
+
 async def test_a_flood_of_extensions_over_many_chunks_is_refused() -> None:
     async with setting() as here:
         client = await here.client()
