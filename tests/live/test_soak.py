@@ -11,7 +11,7 @@ from tests.live.test_storm import KINDS as PACED_KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 45.0
+SECONDS = 30.0
 
 
 @pytest.mark.live

@@ -46,7 +46,7 @@ async def test_a_reset_behind_a_fin_reaches_the_other_side(leaver: str) -> None:
         await left.fin()
         assert await stays.rest() == b""
         left.reset()
-        with trio.fail_after(3):
+        with trio.fail_after(2):
             await eventually(lambda: is_gone(stays))
             await eventually(over(here))
 
@@ -58,7 +58,7 @@ async def test_a_reset_reaches_a_side_that_does_not_read(leaver: str) -> None:
         left, stays = sides(*await open_tunnel(here), leaver)
         await stall(left)
         left.reset()
-        with trio.fail_after(3):
+        with trio.fail_after(2):
             await eventually(over(here))
         with pytest.raises(ConnectionResetError):
             await stays.rest()
@@ -81,7 +81,7 @@ async def test_what_is_sent_to_a_side_that_is_gone_ends_the_tunnel(leaver: str) 
         left.close()
         assert await stays.rest() == b""
         await stays.send(b"anybody there?")  # answered by a reset
-        with trio.fail_after(3):
+        with trio.fail_after(2):
             await eventually(lambda: is_gone(stays))
             await eventually(over(here))
 
@@ -96,7 +96,7 @@ async def test_a_side_that_stays_silent_behind_the_others_end_is_not_kept(
         left, stays = sides(*await open_tunnel(here), leaver)
         left.close()
         assert await stays.rest() == b""
-        with trio.fail_after(3):
+        with trio.fail_after(2):
             await eventually(over(here))
 
 
