@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import trio
 
 from rainbowd.http1.fields import tokens
 from tests.proxy.scripted import GET, OK, eventually, setting
-from tests.proxy.test_tunnel import UPGRADE
+from tests.proxy.test_tunnel import UPGRADE, open_tunnel
 
 if TYPE_CHECKING:
     from tests.proxy.scripted import Message
@@ -156,6 +157,17 @@ async def test_a_thousand_pipelined_requests_are_answered_in_order() -> None:
         requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % each for each in range(1000))
         here.nursery.start_soon(client.send, requests)
         assert [(await client.message()).body for _ in range(1000)] == [b"/%d" % each for each in range(1000)]
+
+
+async def test_small_messages_of_many_in_one_moment_are_all_passed_on() -> None:
+    async with setting() as here:
+        tunnels = [await open_tunnel(here) for _ in range(100)]
+        for client, peer in tunnels:  # no checkpoint in between: the server hears of all at once
+            os.write(client.sock.fileno(), b"ping")
+            os.write(peer.sock.fileno(), b"pong")
+        for client, peer in tunnels:
+            assert await client.take(4) == b"pong"
+            assert await peer.take(4) == b"ping"
 
 
 async def test_slow_clients_of_every_kind_do_not_hold_up_another() -> None:
