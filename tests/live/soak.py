@@ -34,6 +34,8 @@ WARM_UP_SHARE = 0.25
 PATIENCE_SECONDS = 30.0
 GROWTH_BYTES = 6 << 20
 """How much larger the proxy may be behind the long load than behind the short one, however long it was."""
+KEPT_DESCRIPTORS = 32
+"""Two for each pipe that the proxy keeps for large bodies."""
 KEPT_TASKS = 64
 """Workers that the proxy may keep for the next requests."""
 SETTLE_SECONDS = 2.5
@@ -49,6 +51,10 @@ class Held:
     descriptors: int
     tasks: int
     memory_bytes: int
+
+    def is_settled(self, before: Held) -> bool:
+        """Whether it is no more than before but for what is kept on purpose."""
+        return self.descriptors <= before.descriptors + KEPT_DESCRIPTORS and self.tasks <= before.tasks + KEPT_TASKS
 
 
 @dataclass
@@ -104,7 +110,7 @@ class Proxy:
         """What it holds, once that is as ``like`` or when patience ends."""
         if like is not None:
             with contextlib.suppress(TimeoutError):
-                wait_until(lambda: self.descriptors() <= like.descriptors and self.tasks() <= like.tasks + KEPT_TASKS)
+                wait_until(lambda: self.look().is_settled(like))
         return Held(self.descriptors(), self.tasks(), self.memory_bytes())
 
     def complaints(self) -> list[str]:
@@ -213,7 +219,7 @@ def leaks(before: Held, warm: Held, after: Held) -> list[str]:
     """What is held and should not be."""
     found = []
     for held, when in ((warm, "the warm-up"), (after, "the load")):
-        if held.descriptors > before.descriptors or held.tasks > before.tasks + KEPT_TASKS:
+        if not held.is_settled(before):
             found.append(f"behind {when} {held}, before {before}")
     if after.memory_bytes > warm.memory_bytes + GROWTH_BYTES:
         found.append(f"memory grew from {warm.memory_bytes} to {after.memory_bytes}")
