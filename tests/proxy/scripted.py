@@ -362,6 +362,8 @@ async def setting(
             except BaseException:
                 listener.close()  # the server is cancelled: what failed is the news
                 server.pool.close()
+                for connection in [each for each in server.connections if each.is_parked]:
+                    connection.close()  # no task is there to do it
                 raise
             finally:
                 here.close()
