@@ -27,12 +27,10 @@ def cost(count: int) -> float:
     return time.process_time() - begun_seconds
 
 
-@pytest.mark.xfail(strict=True, reason="it takes four times as long for twice as much")
 def test_a_long_connection_field_is_read_in_linear_time() -> None:
     assert cost(8000) < 64 * min(cost(500) for _ in range(5)) + 0.05
 
 
-@pytest.mark.xfail(strict=True, reason="the limit on extensions counts over the whole body, however long it is")
 async def test_a_long_upload_may_have_a_small_extension_on_each_chunk() -> None:
     async with setting() as here:
         client = await here.client()
@@ -45,7 +43,6 @@ async def test_a_long_upload_may_have_a_small_extension_on_each_chunk() -> None:
         assert (await client.message()).status == 200
 
 
-@pytest.mark.xfail(strict=True, reason="they are passed over without end, and without a turn for anybody else")
 async def test_blank_lines_without_end_are_refused() -> None:
     async with setting(limits={"head_timeout": 0.5}) as here:
         client = await here.client()
@@ -60,7 +57,6 @@ async def test_a_flood_of_extensions_over_many_chunks_is_refused() -> None:
         assert (await client.message()).status == 400
 
 
-@pytest.mark.xfail(strict=True, reason="431 is answered where RFC 9112 section 3 has 414")
 async def test_a_target_beyond_the_limit_is_a_414() -> None:
     async with setting() as here:
         client = await here.client()
@@ -69,7 +65,6 @@ async def test_a_target_beyond_the_limit_is_a_414() -> None:
         assert here.app.nothing_waits()
 
 
-@pytest.mark.xfail(strict=True, reason="Upgrade is removed from all responses but 101; RFC 9110 section 15.5.22")
 async def test_a_426_says_which_upgrade_it_wants() -> None:
     async with setting() as here:
         client, peer = await here.pair(UPGRADE)
@@ -81,7 +76,6 @@ async def test_a_426_says_which_upgrade_it_wants() -> None:
         assert (response.status, response[b"upgrade"], response[b"sec-websocket-version"]) == (426, b"websocket", b"13")
 
 
-@pytest.mark.xfail(strict=True, reason="our own answers have no Date; RFC 9110 section 6.6.1")
 async def test_our_own_answers_have_a_date() -> None:
     async with setting() as here:
         client = await here.client()
@@ -90,7 +84,6 @@ async def test_our_own_answers_have_a_date() -> None:
         assert response[b"date"].endswith(b" GMT")
 
 
-@pytest.mark.xfail(strict=True, reason="the end waits behind what the app does not read")
 async def test_an_upload_that_is_reset_is_told_also_to_an_app_that_does_not_read() -> None:
     async with setting() as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
@@ -104,7 +97,6 @@ async def test_an_upload_that_is_reset_is_told_also_to_an_app_that_does_not_read
             await eventually(lambda: bool(poll.poll(0)))
 
 
-@pytest.mark.xfail(strict=True, reason="a bare LF in trailers is not looked for before their end")
 @pytest.mark.parametrize("trailers", [b"X: a\n\r\n", b"X: a\n\n", b"X: a\nY: b"])
 async def test_a_bare_line_feed_in_trailers_is_refused_at_once(trailers: bytes) -> None:
     async with setting() as here:
