@@ -1,0 +1,96 @@
+"""``python -m bench``: measure, and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import requests
+from bench.machine import BenchError, cores, raise_file_limit
+from bench.plan import Plan
+from bench.proxies import NAMES, Place, install, versions
+from bench.results import Results, from_json, to_json
+from bench.table import table
+
+PARTS = {"requests": requests.run}
+
+
+def main() -> int:
+    """Exit status: 0 all was measured, 1 something failed, 2 it could not begin."""
+    options = _options()
+    try:
+        results = from_json(options.draw.read_text()) if options.draw else _measure(options)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    _tell(results, options)
+    return 1 if results.failures else 0
+
+
+def _tell(results: Results, options: argparse.Namespace) -> None:
+    print(table(results))
+    for failure in results.failures:
+        print(f"failed: {failure}")
+    if options.json:
+        options.json.write_text(to_json(results))
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    proxy_core, load_core = cores()
+    os.sched_setaffinity(0, {load_core})
+    raise_file_limit()
+    install(options.peers, options.cache)
+    with tempfile.TemporaryDirectory(prefix="rainbowd-bench-") as scratch:
+        results = Results(list(options.peers), _facts(options))
+        place = Place(options.cache, Path(scratch), proxy_core, load_core)
+        plan = _plan(options, place, results)
+        for part in options.only:
+            PARTS[part](plan)
+    return results
+
+
+def _plan(options: argparse.Namespace, place: Place, results: Results) -> Plan:
+    if options.quick:
+        return Plan(options.peers, 1, 1, 1, (20, 100), place, results)
+    warm_seconds = max(1.0, options.seconds / 2)
+    return Plan(options.peers, options.rounds, options.seconds, warm_seconds, (1000, 10_000), place, results)
+
+
+def _facts(options: argparse.Namespace) -> dict[str, str]:
+    machine = {"python": platform.python_version(), "kernel": platform.release(), "cores": str(os.cpu_count())}
+    return {**machine, **versions(options.peers, options.cache)}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="rainbowd beside its peers, in one run.")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "rainbowd-bench"
+    parser.add_argument("--peers", type=_Names(NAMES), default=NAMES, help=f"of {','.join(NAMES)}")
+    parser.add_argument("--only", type=_Names(tuple(PARTS)), default=tuple(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of load, a measurement")
+    parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
+    parser.add_argument("--cache", type=Path, default=cache, help=f"for what is installed; default: {cache}")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing; show an earlier run's figures")
+    return parser.parse_args()
+
+
+class _Names:
+    """An option's type: some of the known names, with commas between them."""
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        if unknown := set(chosen) - set(self._known):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+        return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The machine underneath: processes that are pinned to a core and end with us, and what they have used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HOST = "127.0.0.1"
+LISTEN_SECONDS = 20.0
+END_SECONDS = 10.0
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class BenchError(Exception):
+    """Something that has to be there is not, or a measurement cannot be believed; says which."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, of one or more processes, that listens on ``port``."""
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """What all its processes have used so far, in ticks of (mostly) 10 ms."""
+        return sum(_cpu_ticks(pid) for pid in _family(self.pid)) / _TICKS_A_SECOND
+
+    def memory_kib(self) -> float:
+        """The proportional set size of all its processes; what the kernel keeps for its sockets is not in it."""
+        return sum(_pss_kib(pid) for pid in _family(self.pid))
+
+
+def cores() -> tuple[int, int]:
+    """The core of the proxy under test, and the core of everything else."""
+    mine = sorted(os.sched_getaffinity(0))
+    if len(mine) < 2:
+        raise BenchError("there is one core only; the proxy under test and the load need one each")
+    return mine[0], mine[1]
+
+
+def raise_file_limit() -> int:
+    """Let this process, and what it starts, hold as many descriptors as it may; returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def find(program: str) -> str | None:
+    """The path of a program, also where only root's PATH leads."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
+    with socket.create_server((HOST, 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], port: int, *, core: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A server from when it listens; told to end behind, and killed if it does not.
+
+    Args:
+        core: what all its threads and processes are pinned to.
+        log: the file for all it prints.
+        environment: in addition to our own.
+
+    Raises:
+        BenchError: it ended or did not listen in time; with the end of what it printed.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_listening(process, port, log)
+        yield Server(process.pid, port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + LISTEN_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port)):
+            return
+        time.sleep(0.02)
+    said = log.read_text(errors="replace")[-2000:].strip()
+    raise BenchError(f"{log.stem} does not listen; it said: {said or 'nothing'}")
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all its descendants that live."""
+    try:
+        children = [
+            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _read(task / "children").split()
+        ]
+    except FileNotFoundError:
+        return []
+    return [pid, *(each for child in children for each in _family(child))]
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Of user and system, of all threads: proc(5), ``stat``, fields 14 and 15."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _pss_kib(pid: int) -> int:
+    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii", errors="replace")

@@ -1,0 +1,52 @@
+"""What a run is to measure, how long, and where it puts what it finds."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from bench.machine import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.proxies import Place
+    from bench.results import Results
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Attributes:
+        rounds: in each, every peer has its turn at everything.
+        seconds: of load, a measurement.
+        warm_seconds: of load, for each peer before its first measurement.
+        idle: how many connections are held open, in steps.
+    """
+
+    peers: tuple[str, ...]
+    rounds: int
+    seconds: float
+    warm_seconds: float
+    idle: tuple[int, ...]
+    place: Place
+    results: Results
+
+    def order(self, turn: int) -> tuple[str, ...]:
+        """The peers as they have their turns in a round, each time another one first."""
+        first = turn % len(self.peers)
+        return self.peers[first:] + self.peers[:first]
+
+    def attempt(self, peer: str, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | None:
+        """Do something with a peer; one that fails is noted, and does not end the run."""
+        try:
+            return act(*args, **options)
+        except BenchError as error:
+            self.results.failures.append(f"{peer}: {error}")
+            print(f"bench: {peer}: {error}", file=sys.stderr)
+            return None

@@ -1,0 +1,174 @@
+"""The proxies that are compared, and the upstreams behind them: how each is installed and started.
+
+What each is told is in the directory ``peers``: one configuration or small script for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import string
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.machine import BenchError, Server, find, free_port, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).parents[1]
+PEERS = Path(__file__).parent / "peers"
+NAMES = ("rainbowd", "nginx", "haproxy", "http-proxy", "fast-proxy", "undici", "aiohttp")
+FROM_NPM = ("http-proxy", "fast-proxy", "undici")
+TUNNELS = ("rainbowd", "nginx", "haproxy", "http-proxy", "aiohttp")
+"""Those that forward an upgrade; fast-proxy and undici leave that to whoever uses them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and on what everything runs.
+
+    Attributes:
+        cache: what is installed; kept between runs.
+        scratch: configurations, logs and files of this run.
+        proxy_core, load_core: the proxy under test has one for itself, everything else shares the other.
+    """
+
+    cache: Path
+    scratch: Path
+    proxy_core: int
+    load_core: int
+
+
+def install(names: Sequence[str], cache: Path) -> None:
+    """Have ready all that the peers of these names and their load need.
+
+    Raises:
+        BenchError: it is not there and cannot be installed.
+    """
+    needed = ["nginx", "wrk", "taskset", *(name for name in names if name == "haproxy")]
+    needed += ["node", "npm"] if set(names) & set(FROM_NPM) else []
+    missing = [program for program in needed if find(program) is None]
+    if missing:
+        packages = " ".join({"node": "nodejs", "taskset": "util-linux"}.get(each, each) for each in missing)
+        raise BenchError(f"not installed: {', '.join(missing)}; on Debian: apt-get install {packages}")
+    if set(names) & set(FROM_NPM):
+        _install_from_npm(cache)
+    if "aiohttp" in names:
+        _install_aiohttp(cache)
+
+
+def _install_from_npm(cache: Path) -> None:
+    wanted = (PEERS / "package.json").read_bytes()
+    installed = cache / "package.json"
+    if (cache / "node_modules").is_dir() and installed.is_file() and installed.read_bytes() == wanted:
+        return
+    shutil.rmtree(cache / "node_modules", ignore_errors=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    installed.write_bytes(wanted)
+    command = [find("npm") or "npm", "install", "--prefix", str(cache), "--no-audit", "--no-fund", "--ignore-scripts"]
+    _run(command, f"the node proxies cannot be installed into {cache}")
+
+
+def _install_aiohttp(cache: Path) -> None:
+    requirements = PEERS / "requirements.txt"
+    environment = cache / "venv"
+    stamp = environment / "requirements.txt"
+    if stamp.is_file() and stamp.read_bytes() == requirements.read_bytes():
+        return
+    failure = f"aiohttp cannot be installed into {environment}"
+    _run([sys.executable, "-m", "venv", "--clear", str(environment)], failure)
+    _run([str(environment / "bin/pip"), "install", "--quiet", "--requirement", str(requirements)], failure)
+    stamp.write_bytes(requirements.read_bytes())
+
+
+def _run(command: Sequence[str], failure: str) -> None:
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    if outcome.returncode:
+        said = (outcome.stderr or outcome.stdout)[-1000:].strip()
+        raise BenchError(f"{failure} (choose others with --peers): {said}")
+
+
+@contextlib.contextmanager
+def proxy(name: str, upstream_port: int, place: Place) -> Iterator[Server]:
+    """The peer of this name in front of an upstream, alone on its core."""
+    port = free_port()
+    command = _command(name, port, upstream_port, place)
+    environment = {"PYTHONPATH": str(ROOT), "NODE_PATH": str(place.cache / "node_modules"), "NODE_ENV": "production"}
+    log = place.scratch / f"{name}.log"
+    with running(command, port, core=place.proxy_core, log=log, environment=environment) as server:
+        yield server
+
+
+def _command(name: str, port: int, upstream_port: int, place: Place) -> list[str]:
+    if name == "rainbowd":
+        addresses = ["--upstream", f"127.0.0.1:{upstream_port}", "--listen", f"127.0.0.1:{port}"]
+        limits = ["--limit", "connections=null", "--limit", "idle_timeout=600"]
+        return [sys.executable, "-m", "rainbowd", "proxy", *addresses, *limits]
+    if name == "nginx":
+        config = _config("nginx.conf", place, port=port, upstream_port=upstream_port)
+        return [find("nginx") or name, "-c", str(config)]
+    if name == "haproxy":
+        config = _config("haproxy.cfg", place, port=port, upstream_port=upstream_port)
+        return [find("haproxy") or name, "-db", "-f", str(config)]
+    if name == "aiohttp":
+        return [str(place.cache / "venv/bin/python"), str(PEERS / "aiohttp_proxy.py"), str(port), str(upstream_port)]
+    return [find("node") or "node", str(PEERS / f"{name}.js"), str(port), str(upstream_port)]
+
+
+@contextlib.contextmanager
+def app(place: Place) -> Iterator[Server]:
+    """The upstream that answers: nginx."""
+    port = free_port()
+    config = _config("upstream.conf", place, port=port)
+    command = [find("nginx") or "nginx", "-c", str(config)]
+    with running(command, port, core=place.load_core, log=place.scratch / "upstream.log") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def script(module: str, place: Place) -> Iterator[Server]:
+    """An upstream of our own: a module that is given a port."""
+    port = free_port()
+    command = [sys.executable, "-m", module, str(port)]
+    log = place.scratch / f"{module}.log"
+    environment = {"PYTHONPATH": str(ROOT)}
+    with running(command, port, core=place.load_core, log=log, environment=environment) as server:
+        yield server
+
+
+def versions(names: Sequence[str], cache: Path) -> dict[str, str]:
+    """What was measured, for the record."""
+    commands = {
+        "rainbowd": [sys.executable, "-m", "rainbowd", "--version"],
+        "nginx": [find("nginx") or "nginx", "-v"],
+        "haproxy": [find("haproxy") or "haproxy", "-v"],
+        "aiohttp": [str(cache / "venv/bin/python"), "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)"],
+        **{name: [find("node") or "node", "-p", _node_version(cache, name)] for name in FROM_NPM},
+    }
+    return {name: _first_line(commands[name]) for name in names}
+
+
+def _node_version(cache: Path, name: str) -> str:
+    package = cache / "node_modules" / name / "package.json"
+    return f"'{name} ' + require('{package}').version + ', node ' + process.version"
+
+
+def _first_line(command: Sequence[str]) -> str:
+    outcome = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return outcome.stdout.strip().partition("\n")[0]
+
+
+def _config(template: str, place: Place, **values: int) -> Path:
+    """A configuration, filled in; nginx's worker must be able to read the files, so it stays who started it."""
+    user = "user root;" if os.geteuid() == 0 else ""
+    text = string.Template((PEERS / template).read_text())
+    path = place.scratch / f"{values['port']}-{template}"
+    path.write_text(text.substitute(values, directory=place.scratch, user=user))
+    return path
