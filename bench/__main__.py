@@ -9,14 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import requests
+from bench import bodies, idle, requests, websocket
 from bench.machine import BenchError, cores, raise_file_limit
 from bench.plan import Plan
 from bench.proxies import NAMES, Place, install, versions
 from bench.results import Results, from_json, to_json
 from bench.table import table
 
-PARTS = {"requests": requests.run}
+PARTS = {"requests": requests.run, "bodies": bodies.run, "idle": idle.run, "websocket": websocket.run}
 
 
 def main() -> int:

@@ -46,7 +46,7 @@ class Plan:
         """Do something with a peer; one that fails is noted, and does not end the run."""
         try:
             return act(*args, **options)
-        except BenchError as error:
-            self.results.failures.append(f"{peer}: {error}")
-            print(f"bench: {peer}: {error}", file=sys.stderr)
+        except (BenchError, OSError) as error:
+            self.results.failures.append(f"{peer}: {error!s}")
+            print(f"bench: {self.results.failures[-1]}", file=sys.stderr)
             return None
