@@ -9,8 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import bodies, idle, requests, websocket
+from bench import bodies, idle, requests, steady, websocket
+from bench.goals import verdicts
 from bench.machine import BenchError, cores, raise_file_limit
+from bench.picture import picture
 from bench.plan import Plan
 from bench.proxies import NAMES, Place, install, versions
 from bench.results import Results, from_json, to_json
@@ -32,11 +34,14 @@ def main() -> int:
 
 
 def _tell(results: Results, options: argparse.Namespace) -> None:
-    print(table(results))
+    if results.rows:
+        print(table(results), verdicts(results), sep="\n\n")
     for failure in results.failures:
         print(f"failed: {failure}")
     if options.json:
         options.json.write_text(to_json(results))
+    if options.svg:
+        options.svg.write_text(picture(results))
 
 
 def _measure(options: argparse.Namespace) -> Results:
@@ -48,7 +53,9 @@ def _measure(options: argparse.Namespace) -> Results:
         results = Results(list(options.peers), _facts(options))
         place = Place(options.cache, Path(scratch), proxy_core, load_core)
         plan = _plan(options, place, results)
-        for part in options.only:
+        if options.minutes:
+            steady.run(plan, options.minutes)
+        for part in () if options.minutes else options.only:
             PARTS[part](plan)
     return results
 
@@ -73,8 +80,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of load, a measurement")
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
+    parser.add_argument(
+        "--minutes", type=int, metavar="N", help="only see whether a request costs the same for so long"
+    )
     parser.add_argument("--cache", type=Path, default=cache, help=f"for what is installed; default: {cache}")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--svg", type=Path, help="draw some of them into this file")
     parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing; show an earlier run's figures")
     return parser.parse_args()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from bench.results import Row
 from bench.transfer import connect, download
 
 if TYPE_CHECKING:
+    import socket
+
     from bench.plan import Plan
 
 MEMORY = Row("memory", "memory after some load, no connection", "KiB")

@@ -1,0 +1,71 @@
+"""What rainbowd is to reach, held against what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.table import number
+
+if TYPE_CHECKING:
+    from bench.results import Results, Spread
+
+OURS = "rainbowd"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """That a row of ours is at most this.
+
+    Attributes:
+        base_key, base_peer: what the row is a ratio to, in the same round; without, its own units count.
+    """
+
+    key: str
+    most: float
+    base_key: str = ""
+    base_peer: str = ""
+
+    def outcome(self, results: Results) -> Spread | None:
+        """What was measured; None where it, or its base, was not."""
+        if self.base_key:
+            return results.ratio(self.key, OURS, self.base_key, self.base_peer)
+        return results.spread(self.key, OURS)
+
+    def text(self, results: Results) -> str:
+        """What the goal is."""
+        row = results.rows[self.key]
+        if not self.base_key:
+            unit = "" if row.unit == "x" else f" {row.unit}"
+            return f"{row.label} <= {self.most:g}{unit}"
+        if self.base_peer == OURS:
+            return f"{row.label} <= {self.most:g} of {results.rows[self.base_key].label}"
+        return f"{row.label} <= {self.most:g} of {self.base_peer}'s"
+
+
+def _beside(peer: str, limits: dict[str, float]) -> list[Goal]:
+    return [Goal(key, most, key, peer) for key, most in limits.items()]
+
+
+GOALS = [
+    *_beside("nginx", {"cpu.short.32": 3.2, "cpu.browser.32": 3.5, "p50.browser.1": 1.5}),
+    *_beside("http-proxy", {"cpu.browser.32": 0.5}),
+    *_beside("undici", {"cpu.browser.32": 1.1}),
+    Goal("cpu.browser.256", 1.05, "cpu.browser.32", OURS),
+    *_beside("nginx", {f"body.{way}.{size}": 0.6 for way in ("down", "up") for size in (1, 64)}),
+    Goal("idle.10000", 6),
+    Goal("beside.p50", 1.1),
+    Goal("beside.cpu", 1.1),
+]
+"""A median is held against each; a tenth, or a twentieth, is left for noise where the goal is "no worse"."""
+
+
+def verdicts(results: Results) -> str:
+    """A line for each goal that was measured."""
+    lines = []
+    for goal in GOALS:
+        if outcome := goal.outcome(results):
+            word = "met   " if outcome.median <= goal.most else "missed"
+            seen = f"{number(outcome.median)} ({number(outcome.least)}-{number(outcome.most)})"
+            lines.append(f"{word}  {goal.text(results)}: {seen}")
+    return "\n".join(lines)
