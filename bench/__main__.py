@@ -53,11 +53,19 @@ def _measure(options: argparse.Namespace) -> Results:
         results = Results(list(options.peers), _facts(options))
         place = Place(options.cache, Path(scratch), proxy_core, load_core)
         plan = _plan(options, place, results)
-        if options.minutes:
-            steady.run(plan, options.minutes)
-        for part in () if options.minutes else options.only:
-            PARTS[part](plan)
+        try:
+            _run(plan, options)
+        except (BenchError, KeyboardInterrupt) as error:
+            results.failures.append(str(error) or "interrupted")
     return results
+
+
+def _run(plan: Plan, options: argparse.Namespace) -> None:
+    if options.minutes:
+        steady.run(plan, options.minutes)
+        return
+    for part in options.only:
+        PARTS[part](plan)
 
 
 def _plan(options: argparse.Namespace, place: Place, results: Results) -> Plan:

@@ -48,7 +48,7 @@ def _rounds(plan: Plan, servers: dict[str, Server], files: dict[int, Path], way:
     move, check = (_download, check_download) if way == "down" else (_upload, check_upload)
     for name, server in servers.items():
         plan.attempt(name, _cost, server, partial(move, files[1]), 1, plan.warm_seconds)
-    for turn in range(plan.rounds):
+    for turn in plan.turns(f"bodies {way}"):
         for size, file in files.items():
             row = Row(f"body.{way}.{size}", f"CPU a MiB, {size} MiB {way}", "µs")
             for name in plan.order(turn):

@@ -27,7 +27,7 @@ ANSWER_BYTES = len(load.ANSWER)
 def run(plan: Plan) -> None:
     """One peer at a time, from a new start each: what memory a connection takes is seen only once."""
     with app(plan.place) as upstream:
-        for turn in range(plan.rounds):
+        for turn in plan.turns("idle connections"):
             for name in plan.order(turn):
                 with proxy(name, upstream.port, plan.place) as server:
                     plan.attempt(name, partial(_measure, turn=turn), plan, name, server, upstream)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from bench.machine import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bench.proxies import Place
     from bench.results import Results
@@ -36,6 +36,12 @@ class Plan:
     idle: tuple[int, ...]
     place: Place
     results: Results
+
+    def turns(self, what: str) -> Iterator[int]:
+        """The rounds, each announced."""
+        for turn in range(self.rounds):
+            print(f"bench: {what}, round {turn + 1} of {self.rounds}", file=sys.stderr)
+            yield turn
 
     def order(self, turn: int) -> tuple[str, ...]:
         """The peers as they have their turns in a round, each time another one first."""

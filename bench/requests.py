@@ -41,7 +41,7 @@ def run(plan: Plan) -> None:
         servers = {name: stack.enter_context(proxy(name, upstream.port, plan.place)) for name in plan.peers}
         for name, server in servers.items():
             _warm(plan, name, server)
-        for turn in range(plan.rounds):
+        for turn in plan.turns("requests"):
             for name, server in servers.items():
                 plan.attempt(name, load.check, server.port)
             for head, connections in itertools.product(load.HEADS, CONNECTIONS):

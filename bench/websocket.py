@@ -43,7 +43,7 @@ def run(plan: Plan) -> None:
         servers = {name: stack.enter_context(proxy(name, echo.port, plan.place)) for name in names}
         for name, server in servers.items():
             plan.attempt(name, _measure, server, plan.warm_seconds)
-        for turn in range(plan.rounds):
+        for turn in plan.turns("websockets"):
             for name in plan.order(turn):
                 measured = plan.attempt(name, _measure, servers[name], plan.seconds) if name in servers else None
                 if measured:
