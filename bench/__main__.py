@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import bodies, idle, requests, steady, websocket
 from bench.goals import verdicts
-from bench.machine import BenchError, cores, raise_file_limit
+from bench.machine import BenchError, cores, raise_file_limit, taken_share
 from bench.picture import picture
 from bench.plan import Plan
 from bench.proxies import NAMES, Place, install, versions
@@ -19,6 +19,11 @@ from bench.results import Results, from_json, to_json
 from bench.table import table
 
 PARTS = {"requests": requests.run, "bodies": bodies.run, "idle": idle.run, "websocket": websocket.run}
+
+CONNECTIONS = (1, 32, 256)
+IDLE = (1000, 10_000)
+NOISY_SHARE = 0.05
+"""What others may take of the cores without a word from us."""
 
 
 def main() -> int:
@@ -50,7 +55,8 @@ def _measure(options: argparse.Namespace) -> Results:
     raise_file_limit()
     install(options.peers, options.cache)
     with tempfile.TemporaryDirectory(prefix="rainbowd-bench-") as scratch:
-        results = Results(list(options.peers), _facts(options))
+        facts = {**_facts(options), "taken": _taken((proxy_core, load_core))}
+        results = Results(list(options.peers), facts)
         place = Place(options.cache, Path(scratch), proxy_core, load_core)
         plan = _plan(options, place, results)
         try:
@@ -58,6 +64,14 @@ def _measure(options: argparse.Namespace) -> Results:
         except (BenchError, KeyboardInterrupt) as error:
             results.failures.append(str(error) or "interrupted")
     return results
+
+
+def _taken(chosen: tuple[int, int]) -> str:
+    """How much of the cores others take; said at once, since it says what the figures are worth."""
+    share = taken_share(chosen)
+    if share > NOISY_SHARE:
+        print(f"bench: others take {share:.0%} of the two cores; ratios will be rough", file=sys.stderr)
+    return f"{share:.0%}"
 
 
 def _run(plan: Plan, options: argparse.Namespace) -> None:
@@ -70,9 +84,9 @@ def _run(plan: Plan, options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace, place: Place, results: Results) -> Plan:
     if options.quick:
-        return Plan(options.peers, 1, 1, 1, (20, 100), place, results)
+        return Plan(options.peers, 1, 0.1, 0.1, (32,), (20, 100), place, results)
     warm_seconds = max(1.0, options.seconds / 2)
-    return Plan(options.peers, options.rounds, options.seconds, warm_seconds, (1000, 10_000), place, results)
+    return Plan(options.peers, options.rounds, options.seconds, warm_seconds, CONNECTIONS, IDLE, place, results)
 
 
 def _facts(options: argparse.Namespace) -> dict[str, str]:

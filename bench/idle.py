@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 MEMORY = Row("memory", "memory after some load, no connection", "KiB")
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 SETTLE_CONNECTIONS = 32
 ANSWER_BYTES = len(load.ANSWER)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 LISTEN_SECONDS = 20.0
 END_SECONDS = 10.0
+SAMPLE_SECONDS = 2.0
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,6 +49,14 @@ def cores() -> tuple[int, int]:
     if len(mine) < 2:
         raise BenchError("there is one core only; the proxy under test and the load need one each")
     return mine[0], mine[1]
+
+
+def taken_share(chosen: Sequence[int]) -> float:
+    """How much of these cores others take now, 0 to 1, our host's other guests among them: proc(5), ``stat``."""
+    busy, whole = _core_ticks(chosen)
+    time.sleep(SAMPLE_SECONDS)
+    busy_then, whole_then = _core_ticks(chosen)
+    return (busy_then - busy) / max(whole_then - whole, 1)
 
 
 def raise_file_limit() -> int:
@@ -128,6 +137,18 @@ def _cpu_ticks(pid: int) -> int:
     """Of user and system, of all threads: proc(5), ``stat``, fields 14 and 15."""
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def _core_ticks(chosen: Sequence[int]) -> tuple[int, int]:
+    """Of these cores: what was used or stolen, and all, since the start of the machine."""
+    busy = whole = 0
+    names = {f"cpu{core}" for core in chosen}
+    for name, *fields in (line.split() for line in _read(Path("/proc/stat")).splitlines()):
+        if name in names:
+            user, nice, system, idle, wait, *rest = (int(each) for each in fields[:8])
+            busy += user + nice + system + sum(rest)
+            whole += user + nice + system + idle + wait + sum(rest)
+    return busy, whole
 
 
 def _pss_kib(pid: int) -> int:

@@ -24,8 +24,9 @@ class Plan:
 
     Attributes:
         rounds: in each, every peer has its turn at everything.
-        seconds: of load, a measurement.
+        seconds: of load, a measurement; a part has a least that it can do.
         warm_seconds: of load, for each peer before its first measurement.
+        connections: how many ask at a time.
         idle: how many connections are held open, in steps.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     rounds: int
     seconds: float
     warm_seconds: float
+    connections: tuple[int, ...]
     idle: tuple[int, ...]
     place: Place
     results: Results

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bench.machine import Server
     from bench.plan import Plan
 
-CONNECTIONS = (1, 32, 256)
 WARM_CONNECTIONS = 32
 BUSY = 0.9
 """Below this share of the time at work, a proxy could have done more than it was asked for."""
@@ -44,7 +43,7 @@ def run(plan: Plan) -> None:
         for turn in plan.turns("requests"):
             for name, server in servers.items():
                 plan.attempt(name, load.check, server.port)
-            for head, connections in itertools.product(load.HEADS, CONNECTIONS):
+            for head, connections in itertools.product(load.HEADS, plan.connections):
                 for name in plan.order(turn):
                     measure = partial(load.measure, seconds=plan.seconds, seed=turn * 10 + len(head))
                     if cost := plan.attempt(name, measure, servers[name], upstream, head, connections):
