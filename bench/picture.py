@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from bench.goals import OURS
-from bench.table import number
+from bench.table import BASE, number
 
 if TYPE_CHECKING:
     from bench.results import Results, Row
@@ -26,7 +26,7 @@ def picture(results: Results) -> str:
     for key in PANELS:
         medians = _medians(results, key)
         if medians:
-            body += _panel(results.rows[key], medians, top)
+            body += _panel(results, results.rows[key], medians, top)
             top += TITLE + STEP * len(medians) + GAP
     return "\n".join([_opening(max(top, 1)), *body, "</svg>\n"])
 
@@ -44,13 +44,13 @@ def _opening(height: int) -> str:
     )
 
 
-def _panel(row: Row, medians: dict[str, float], top: int) -> list[str]:
+def _panel(results: Results, row: Row, medians: dict[str, float], top: int) -> list[str]:
     scale = (WIDTH - LEFT - RIGHT) / (max(medians.values()) or 1.0)
     title = escape(f"{row.label}, {row.unit} (shorter is better)")
     lines = [f'<text x="0" y="{top + 18}" fill="{INK}" font-size="13" font-weight="600">{title}</text>']
     for place, (peer, median) in enumerate(medians.items()):
-        base = medians.get("nginx", 0.0)
-        beside = f"  ({number(median / base)}x nginx)" if base and peer != "nginx" else ""
+        ratio = results.ratio(row.key, peer, row.key, BASE) if peer != BASE else None
+        beside = f"  ({number(ratio.median)}x {BASE})" if ratio else ""
         lines += _bar(peer, f"{number(median)}{beside}", median * scale, top + TITLE + STEP * place)
     return lines
 

@@ -45,3 +45,11 @@ def test_rows_that_were_not_measured_are_left_out() -> None:
 
 def test_nothing_measured_is_still_a_picture() -> None:
     assert not ET.fromstring(picture(Results(["rainbowd"]))).findall(f"{SVG}rect")
+
+
+def test_ratios_are_the_table_s() -> None:
+    found = results()
+    for turn, (ours, nginx) in enumerate([(30.0, 10.0), (80.0, 20.0), (20.0, 10.0)]):
+        found.values[PANELS[0]]["rainbowd"][turn:] = [ours]
+        found.values[PANELS[0]]["nginx"][turn:] = [nginx]
+    assert "30.0  (3.00x nginx)" in {text.text for text in ET.fromstring(picture(found)).iter(f"{SVG}text")}
