@@ -12,7 +12,7 @@ say where in its input a message ended.  What is refused here never reaches the 
 
 from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.errors import BadResponse, Refusal
-from rainbowd.http1.request import RequestHead, find_request_head, parse_request
+from rainbowd.http1.request import RequestHead, find_request_head, parse_request, skip_empty_lines
 from rainbowd.http1.response import ResponseHead, find_response_head, parse_response
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "last_chunk",
     "parse_request",
     "parse_response",
+    "skip_empty_lines",
 ]

@@ -22,7 +22,11 @@ _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _SLASH = 0x2F
+
+EMPTY_LINES_BYTES = 4096
+"""The most that may come before a request; old clients send one empty line behind a body."""
 
 BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 414, 431, 501, 505
 
@@ -57,6 +61,20 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
     elif line_end >= searched - 1:  # seen for the first time
         _read_request_line(bytes(buffer[: line_end + 2]))
     return -1
+
+
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """What follows the empty lines that ``buffer`` begins with: RFC 9112 section 2.2.
+
+    Raises:
+        Refusal: there are so many that nobody sends them by mistake.
+    """
+    match = _EMPTY_LINES.match(buffer)
+    if match is None:
+        return buffer
+    if match.end() > EMPTY_LINES_BYTES:
+        raise Refusal(BAD_REQUEST, "There are too many empty lines before the request.")
+    return buffer[match.end() :]
 
 
 @dataclass(slots=True)

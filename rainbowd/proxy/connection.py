@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.http1 import Refusal, find_request_head, parse_request
+from rainbowd.http1 import Refusal, find_request_head, parse_request, skip_empty_lines
 from rainbowd.log import get_logger
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
 from rainbowd.proxy.reply import reply
@@ -28,7 +28,6 @@ FRESH_GRACE_SECONDS = 1.0
 """At a stop: how long a connection that was just accepted may take to send its request."""
 
 _LOOK_AGAIN_SECONDS = 0.1
-_BLANK_BYTES_MAX = 4096
 
 log = get_logger()
 
@@ -111,10 +110,8 @@ class Connection:
             if not data:
                 self.close()  # the client left between two requests, or came for none
                 return
-            self.buffer = self.buffer + data if self.buffer else data.lstrip(b"\r\n")  # RFC 9112 section 2.2
-            head = self._take_head() if self.buffer else None
-            if not self.buffer and head is None and len(data) > _BLANK_BYTES_MAX:
-                head = Refusal(400, "There are too many empty lines before the request.")
+            self.buffer += data
+            head = self._take_head()
             if head is not None:
                 self._leave_parking(head)
             elif not self._begun:
@@ -125,6 +122,8 @@ class Connection:
         """A whole head out of the buffer, or why what is there will not be one, or None."""
         buffer = self.buffer
         try:
+            if buffer.startswith(b"\r"):
+                buffer = self.buffer = skip_empty_lines(buffer)
             end = find_request_head(buffer, self._searched, self.server.settings.limits.head_bytes)
         except Refusal as refusal:
             return refusal
@@ -223,7 +222,6 @@ class Connection:
             while head is not None:
                 if not await self._answer(head):
                     return
-                self.buffer = self.buffer.lstrip(b"\r\n")
                 head = self._take_head() if self.buffer else None
             keep_alive = True
         except OSError:

@@ -14,9 +14,10 @@ import trio
 
 from rainbowd.http1 import Refusal
 from rainbowd.log import get_logger
+from rainbowd.log import request as log_request
 from rainbowd.proxy.connection import Connection, prepare
 from rainbowd.proxy.deadlines import Deadlines
-from rainbowd.proxy.exchange import ClientGone
+from rainbowd.proxy.exchange import AppBroke, ClientGone
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.pipes import Pipes
@@ -43,6 +44,7 @@ _ACCEPTS_A_TURN = 64
 _TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
 _WARNING_SECONDS = 10.0
+_APP_FAILED = frozenset({502, 504})
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = get_logger()
@@ -141,7 +143,8 @@ class Server:
     def on_exchange(self, connection: Connection, exchange: Exchange, error: Exception | None) -> None:
         """An exchange ended; say so where that is wanted, or where something is wrong with the app."""
         gone = isinstance(error, ClientGone)
-        if not self.settings.access and (error is None or isinstance(error, Refusal)):
+        app_failed = isinstance(error, AppBroke) or (isinstance(error, Refusal) and error.status in _APP_FAILED)
+        if not (self.settings.access or gone or app_failed):
             return
         fields = {
             "method": exchange.request.method.decode("latin-1"),
@@ -153,18 +156,18 @@ class Server:
             "request_id": exchange.request.request_id.decode("latin-1"),
             "client": connection.peer.decode() if connection.peer else "unix",
         }
-        if error is not None and not gone and not isinstance(error, Refusal):
-            log.warning("an answer was broken off", why=str(error), **fields)
-        elif self.settings.access:
-            log.info("request", **fields)
-        else:
+        if self.settings.access:
+            log_request(fields)
+        if app_failed:
+            log.warning("the app failed a request", why=str(error), **fields)
+        elif gone:
             log.debug("the client went away", **fields)
 
     def on_refusal(self, connection: Connection, refusal: Refusal) -> None:
         """A request was refused before it was understood."""
         if self.settings.access:
             client = connection.peer.decode() if connection.peer else "unix"
-            log.info("request", status=refusal.status, why=refusal.text, client=client)
+            log_request({"status": refusal.status, "why": refusal.text, "client": client})
 
     # --- intake ---------------------------------------------------------------------------------------------------
 

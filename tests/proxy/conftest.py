@@ -29,6 +29,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Line]]:
     """The level, the event and the fields of each line; none that is left may tell of a bug."""
     log = Log()
     monkeypatch.setattr(server, "log", log)
+    monkeypatch.setattr(server, "log_request", lambda fields: log.info("request", **fields))
     monkeypatch.setattr(connection, "log", log)
     yield log.lines
     assert [line for line in log.lines if line[0] == "error"] == []

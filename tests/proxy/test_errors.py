@@ -316,7 +316,7 @@ async def test_an_answer_that_the_app_broke_off_is_a_warning(lines: list[Line]) 
         peer.close()
         assert (await client.rest()).endswith(b"short")
     ((level, event, fields),) = lines
-    assert (level, event) == ("warning", "an answer was broken off")
+    assert (level, event) == ("warning", "the app failed a request")
     assert (fields["status"], fields["bytes"]) == (200, 5)
 
 
