@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 TAG = b"@TAG@"
@@ -369,4 +370,5 @@ def messages(draw: st.DrawFn) -> bytes:
     for where, again, without, odd in draw(_edits):
         at = int(where * len(data))
         data = data[:at] + odd + data[at : at + again] + data[at + without :]
+    assume(data.count(TAG) > 1)
     return data
