@@ -1,14 +1,16 @@
 """Requests: accept, read, lease, pass on.  The sockets' side of ``http1`` and the readers' side of the roster.
 
-- ``hub``: wakes a task when its socket is ready, by one shared epoll.
-- ``wire``: a socket registered there: receive, send, interrupt, close.
-- ``connection``: a client connection's life, one request after the other.
-- ``exchange``: one request and its response.
-- ``tunnel``: what an exchange becomes after ``101 Switching Protocols``.
-- ``upstream``: connections to generations, and the idle ones kept.
-- ``hold``: requests that wait while nothing is live.
-- ``listen``: listening sockets, and accepting.
-- ``server``: all of it together, with the sweeper that keeps the time limits.
+Sockets: ``hub`` has one shared epoll for all, and the moment in which they send; ``wire`` is one of them.
+Clients: ``connection`` is parked without a task until a head is whole; then one of the ``workers`` serves it.
+Requests: ``exchange`` is one request and its response, by a ``route`` to the app (a lease and a connection out of
+``upstream``'s pool), with its ``upload`` and its ``download``, large ones through ``pipes``; ``tunnel`` is what it
+becomes after ``101 Switching Protocols``; ``hold`` has those that wait while nothing is live; ``stamp`` tells one from
+another; ``reply`` answers in the app's place.
+All together: ``listen`` accepts, ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
+
+Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), tasks only for requests
+(``workers``), deadlines without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields
+(``http1``).
 """
 
 from rainbowd.proxy.listen import Listener, inherited, open_listener
