@@ -1,8 +1,8 @@
 """Readiness: one shared epoll for all sockets of the proxy, and one moment in which they send.
 
 trio's ``wait_readable`` costs an ``epoll_ctl`` or two and a cancel scope each wait.  Here a socket is registered once,
-edge-triggered for both directions (epoll(7)); the epoll's own descriptor is what a single trio task awaits, and it
-tells all that are ready in one batch.
+edge-triggered for both directions (epoll(7)), and a single trio task awaits the epoll's own descriptor.  Whenever trio
+comes back from its wait, all sockets that are ready are told in one batch, so that their tasks run in the same turn.
 
 What tasks send meanwhile is kept back until all that were ready had their turn, and is then sent wire after wire.  A
 send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
@@ -83,16 +83,19 @@ class Hub(trio.abc.Instrument):
         if self._kept_back:
             self._flush()
 
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
+        """Pass events on; trio calls this behind its wait, before it runs the tasks that are ready."""
+        for fd, events in self._epoll.poll(0):
+            registered = self._registered.get(fd)
+            if registered is not None:
+                self._tell(registered, events)
+
     async def run(self) -> None:
-        """Pass events on until cancelled."""
+        """Have events passed on until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
-            while True:
+            while True:  # the wait is all: it makes trio's own wait end where a socket is ready
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, events in self._epoll.poll(0):
-                    registered = self._registered.get(fd)
-                    if registered is not None:
-                        self._tell(registered, events)
         finally:
             trio.lowlevel.remove_instrument(self)
             self._flush()
