@@ -1,17 +1,20 @@
 """``rainbowd.json``: what it may say, how it is read, and who may change what it leads to."""
 
-from rainbowd.config.access import Writers, cautions, deployers, refuse_foreign_writers
+from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers
+from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import read_env_file
 from rainbowd.config.loading import Loaded, load, parse_limits, plain, restart_needed, with_overrides
-from rainbowd.config.models import DEFAULT_TRUST, Config, Drain, Health, Hold, Limits, LogSettings, default_trust
+from rainbowd.config.models import DEFAULT_TRUST, Config, Drain, Health, Hold, Hooks, Limits, LogSettings, default_trust
 from rainbowd.config.values import PortRange, StatusRanges
 
 __all__ = [
     "DEFAULT_TRUST",
+    "Account",
     "Config",
     "Drain",
     "Health",
     "Hold",
+    "Hooks",
     "Limits",
     "Loaded",
     "LogSettings",
@@ -21,6 +24,8 @@ __all__ = [
     "cautions",
     "default_trust",
     "deployers",
+    "find_account",
+    "has_acl",
     "load",
     "parse_limits",
     "plain",

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rainbowd.config.account import ROOT, find_account
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
     from rainbowd.config.models import Config
-
-ROOT = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _writers_by_mode(path: Path, status: os.stat_result) -> Writers:
         members=_members(status.st_gid) if group_may else (),
         everybody=bool(may & stat.S_IWOTH),
         # The group's bits are then the most that the list may give: acl(5).
-        has_acl=group_may and _has_acl(path),
+        has_acl=group_may and has_acl(path),
     )
 
 
@@ -116,7 +115,8 @@ def _members(gid: int) -> tuple[str, ...]:
     return tuple(sorted({*named, *first}))
 
 
-def _has_acl(path: Path) -> bool:
+def has_acl(path: Path) -> bool:
+    """Whether more than the mode says who may do what with ``path``: acl(5)."""
     try:
         return bool(os.getxattr(path, "system.posix_acl_access"))
     except OSError:  # none, or a file system without them
@@ -176,11 +176,23 @@ def deployers(config: Config) -> dict[str, Writers]:
 def cautions(config: Config) -> list[str]:
     """What is allowed but seldom meant, a line each; for ``check`` and for the start of an agent."""
     found = [f"everybody may deploy {way}" for way, who in deployers(config).items() if who.everybody]
-    if os.geteuid() == ROOT:
+    account = find_account(config.user, config.group)
+    if os.geteuid() == ROOT and (account is None or account.uid == ROOT):
         found.append("the app runs as root, so whoever may deploy is root")
+    if os.geteuid() == ROOT:
+        found += _shared_state(config.state_dir)
     if Path(os.path.realpath(config.state_dir)).is_relative_to(os.path.realpath(config.release)):
         found.append(
             f"state_dir: {config.state_dir} lies inside the release {config.release}: "
             "an app that serves its own directory would publish it"
         )
     return found
+
+
+def _shared_state(state_dir: Path) -> list[str]:
+    """Whether others than root may move the state directory away and put another in its place."""
+    with suppress(OSError):
+        for entry in (state_dir, *state_dir.parents[:-1]):
+            if entry.parent.exists() and _is_foreign(who := entry_writers(entry)):
+                return [f"state_dir: {entry} may be replaced by {who}, and the agent writes there as root"]
+    return []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from rainbowd.config.account import find_account
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.values import parse_listen
@@ -54,6 +55,7 @@ def load(path: Path) -> Loaded:
         config = Config.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
         problems += [_describe(details) for details in error.errors()]
+    problems += _account_problems(config)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
     return Loaded(config, tuple(f"{path}: {warning}" for warning in warnings))
@@ -65,6 +67,15 @@ def _check_choice(data: dict[str, object]) -> list[str]:
         return []
     found = "both health and warmup" if given else "neither health nor warmup"
     return [f"health: found {found}; expected exactly one of the two"]
+
+
+def _account_problems(config: Config | None) -> list[str]:
+    try:
+        if config is not None:
+            find_account(config.user, config.group)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
 
 
 def _describe(details: ErrorDetails) -> str:

@@ -31,6 +31,8 @@ from rainbowd.locations import (
     absolute_path,
 )
 
+EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
+
 
 def _base(info: ValidationInfo) -> Path:
     """The directory that relative paths are relative to: the config file's."""
@@ -52,6 +54,18 @@ def _app_log(value: object, info: ValidationInfo) -> Literal["stdout"] | Path | 
 
 def _listen(value: object, info: ValidationInfo) -> Address:
     return values.parse_listen(value, _base(info))
+
+
+def _command_or_off(value: object) -> str | tuple[str, ...] | None:
+    return None if value is None else values.parse_run(value)
+
+
+def _name_or_off(value: object) -> str | int | None:
+    """The name of a user or a group, or its number."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or is_number or (isinstance(value, str) and value and "\0" not in value):
+        return value  # type: ignore[return-value]
+    raise ValueError
 
 
 def _several(value: object) -> object:
@@ -113,6 +127,16 @@ SecondsOrOff = Annotated[
 CountOrOff = Annotated[int | None, Field(gt=0, description="a whole number above 0, or null for no limit")]
 FilePath = Annotated[Path, PlainValidator(_path), Field(description=EXPECTED_PATH)]
 FilePathOrOff = Annotated[Path | None, PlainValidator(_path_or_off), Field(description=f"{EXPECTED_PATH}, or null")]
+CommandOrOff = Annotated[
+    str | tuple[str, ...] | None,
+    PlainValidator(_command_or_off),
+    Field(description=f"{EXPECTED_COMMAND}; or null"),
+]
+NameOrOff = Annotated[
+    str | int | None,
+    PlainValidator(_name_or_off),
+    Field(description="a name or a number, or null"),
+]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(values.parse_network)]
 
 
@@ -186,6 +210,15 @@ class Limits(_Model):
     response_timeout: SecondsOrOff = 60
 
 
+class Hooks(_Model):
+    """Commands around a deploy; ``timeout`` in seconds for each of them."""
+
+    before_launch: CommandOrOff = None
+    after_live: CommandOrOff = None
+    after_failure: CommandOrOff = None
+    timeout: SecondsAboveZero = 600
+
+
 class LogSettings(_Model):
     """What is logged and how; ``app`` is where the app's own lines go."""
 
@@ -208,7 +241,7 @@ class Config(_Model):
     run: Annotated[
         str | tuple[str, ...],
         PlainValidator(values.parse_run),
-        Field(description="a command: a string for the shell, or a list of strings; without NUL"),
+        Field(description=EXPECTED_COMMAND),
     ]
     release: FilePath = Field(default=DEFAULT_RELEASE, validate_default=True)
     trigger_file: FilePathOrOff = Field(default=DEFAULT_TRIGGER_FILE, validate_default=True)
@@ -236,10 +269,13 @@ class Config(_Model):
     warmup: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more")] = (
         None
     )
+    user: NameOrOff = None
+    group: NameOrOff = None
     drain: Annotated[Drain, Field(description="an object")] = Drain()
     max_generations: Annotated[int, Field(ge=2, description="a whole number, 2 or more")] = 10
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()
+    hooks: Annotated[Hooks, Field(description="an object")] = Hooks()
     trust: Annotated[
         tuple[Network, ...],
         BeforeValidator(_several),

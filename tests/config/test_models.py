@@ -36,6 +36,8 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
         "ports": "20000-29999",
         "env": {},
         "env_file": None,
+        "user": None,
+        "group": None,
         "health": {
             "path": "/up",
             "host": "localhost",
@@ -60,6 +62,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
             "body_timeout": 60,
             "response_timeout": 60,
         },
+        "hooks": {"before_launch": None, "after_live": None, "after_failure": None, "timeout": 600},
         "trust": ["127.0.0.0/8", "::1/128"],
         "state_dir": str(file.parent / ".rainbowd"),
         "log": {"level": "info", "format": "auto", "access": False, "app": "stdout"},
@@ -258,3 +261,25 @@ def test_a_bad_value_is_named_with_what_was_found_and_what_was_expected(
     (found,) = problems(**keys)
     assert problem in found
     assert found.isprintable()
+
+
+def test_hooks_are_commands_as_run_is(loaded: Load) -> None:
+    hooks = loaded(hooks={"before_launch": ["migrate", "{release}"], "after_live": "echo up", "timeout": 0.5}).hooks
+    assert hooks.before_launch == ("migrate", "{release}")
+    assert (hooks.after_live, hooks.after_failure, hooks.timeout) == ("echo up", None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "expected"),
+    [
+        ({"before_launch": []}, "hooks.before_launch: found []; expected a command: "),
+        ({"after_live": " "}, 'hooks.after_live: found " "; expected a command: '),
+        ({"after_failure": 5}, "hooks.after_failure: found 5; expected a command: "),
+        ({"timeout": 0}, "hooks.timeout: found 0; expected a number of seconds above 0"),
+        ({"before_lunch": "x"}, "hooks.before_lunch: found an unknown key; expected one of before_launch, "),
+        ("migrate", 'hooks: found "migrate"; expected an object'),
+    ],
+)
+def test_hooks_that_are_none_are_refused(problems: Problems, hooks: object, expected: str) -> None:
+    (problem,) = problems(hooks=hooks)
+    assert problem.startswith(expected)

@@ -1,0 +1,92 @@
+"""Whose processes the app and the hooks are to be: ``user`` and ``group``."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rainbowd.errors import ConfigError
+from rainbowd.locations import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = 0
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a process of a user's is.
+
+    Attributes:
+        uid, gid, groups: ``groups`` are the user's others, as initgroups(3) sets them.
+        variables: ``HOME``, ``USER`` and ``LOGNAME``; none of them where only a group was given.
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    variables: Mapping[str, str]
+
+    def may_execute(self, status: os.stat_result) -> bool:
+        """Whether it may run this file or search this directory, as far as the mode tells."""
+        if self.uid == ROOT:
+            return stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
+        if self.uid == status.st_uid:
+            return bool(status.st_mode & stat.S_IXUSR)
+        in_group = status.st_gid in {self.gid, *self.groups}
+        return bool(status.st_mode & (stat.S_IXGRP if in_group else stat.S_IXOTH))
+
+
+def find_account(user: str | int | None, group: str | int | None) -> Account | None:
+    """Look up ``user`` and ``group`` of a config; None where neither is given.
+
+    As in systemd a number is one of this machine's users or groups too, and a group alone changes nothing else.
+
+    Raises:
+        ConfigError: there is no such user or group, or this process may not become it.
+    """
+    if user is None and group is None:
+        return None
+    entry = _find_user(os.geteuid() if user is None else user)
+    gid = entry.pw_gid if group is None else _find_group(group)
+    if os.geteuid() != ROOT:
+        _refuse_others(user, group, entry.pw_uid, gid)
+    named = {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    groups = tuple(os.getgrouplist(entry.pw_name, gid))
+    return Account(entry.pw_uid, gid, groups, {} if user is None else named)
+
+
+def _find_user(user: str | int) -> pwd.struct_passwd:
+    try:
+        number = _number(user)
+        return pwd.getpwnam(str(user)) if number is None else pwd.getpwuid(number)
+    except (KeyError, OverflowError):
+        raise ConfigError(f"user: found {shown(user)}; expected a user of this machine, by name or number") from None
+
+
+def _find_group(group: str | int) -> int:
+    try:
+        number = _number(group)
+        return (grp.getgrnam(str(group)) if number is None else grp.getgrgid(number)).gr_gid
+    except (KeyError, OverflowError):
+        raise ConfigError(f"group: found {shown(group)}; expected a group of this machine, by name or number") from None
+
+
+def _number(name: str | int) -> int | None:
+    """The number that is meant; a name has a character beside digits (systemd, ``User=``)."""
+    if isinstance(name, int):
+        return name
+    return int(name) if name.isascii() and name.isdecimal() else None
+
+
+def _refuse_others(user: str | int | None, group: str | int | None, uid: int, gid: int) -> None:
+    """Only root may become somebody else."""
+    if uid != os.geteuid():
+        raise ConfigError(f"user: found {shown(user)}; expected an agent that runs as root, or null")
+    if gid != os.getegid() and group is not None:
+        raise ConfigError(f"group: found {shown(group)}; expected an agent that runs as root, or null")
