@@ -13,7 +13,7 @@ import trio
 from rainbowd.address import Address, TcpAddress
 from rainbowd.config import Config, Drain
 from rainbowd.deploy.process import Ending
-from rainbowd.deploy.seam import App, Plan, PortTaken
+from rainbowd.deploy.seam import App, HookCall, HookEnding, Plan, PortTaken
 from rainbowd.deploy.supervisor import Supervisor
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
@@ -129,6 +129,10 @@ class FakeWorld:
     config_error: str | None = None
     apps: list[FakeApp] = field(default_factory=list)
     open_launches: int = 0
+    hooks: list[HookCall] = field(default_factory=list)
+    hook_seconds: float = 0.0
+    hook_failure: str | None = None
+    hooks_at_once: int = 0
     last_number: int = 0
 
     def now(self) -> float:
@@ -147,6 +151,17 @@ class FakeWorld:
     def next_number(self) -> int:
         self.last_number += 1
         return self.last_number
+
+    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+        self.hooks.append(call)
+        self.hooks_at_once += 1
+        with trio.move_on_after(self.hook_seconds):
+            await drop.wait()
+            await trio.sleep(0.5)  # it takes its time to end
+            self.hooks_at_once -= 1
+            return HookEnding(-15, ["dropped"], "was dropped")
+        self.hooks_at_once -= 1
+        return HookEnding(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
 
     @contextlib.asynccontextmanager
     async def launch(self, plan: Plan, number: int) -> AsyncIterator[App]:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import SOCKET_PATH_BYTES
-from rainbowd.config import cautions, deployers, load, plain, read_env_file, refuse_foreign_writers
+from rainbowd.config import (
+    cautions,
+    deployers,
+    find_account,
+    load,
+    plain,
+    read_env_file,
+    refuse_foreign_writers,
+    user_name,
+)
+from rainbowd.deploy.commands import find_command, refuse_closed, render
+from rainbowd.deploy.foreign import HOOKS, first_word, refuse_foreign_hooks
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.locations import find_config
 
@@ -22,9 +33,6 @@ if TYPE_CHECKING:
 
 LONGEST_GENERATION = 99_999
 """Numbers only grow; a socket path has to have room for them for years."""
-
-FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=[\w./:+-]*\s+)*(?:exec\s+)?([\w./+][\w./+-]*)(?=[\s;&|]|\Z)")
-"""The program of a shell's command, behind assignments and ``exec``, where it is plain."""
 
 
 def check(config_path: Path | None) -> int:
@@ -56,6 +64,12 @@ def _print_config(config: Config) -> None:
     print("may deploy:")
     for way, who in deployers(config).items():
         print(f"  {way}: {who}")
+    hooks = {hook: command for hook in HOOKS if (command := getattr(config.hooks, hook)) is not None}
+    if hooks:
+        account = find_account(config.user, config.group)
+        print(f"hooks, as {user_name(os.geteuid() if account is None else account.uid)}:")
+    for hook, command in hooks.items():
+        print(f"  {hook}: {command if isinstance(command, str) else shlex.join(command)}")
 
 
 def _problems(config: Config) -> list[str]:
@@ -63,9 +77,11 @@ def _problems(config: Config) -> list[str]:
     found = _judged("env_file", lambda: _app_environment(config))
     found += _release_problems(config.release)
     if not found:
-        found += _judged("run", lambda: _find_command(config))
+        found += _judged("run", lambda: _find_command(config, "run", config.run))
+        for hook in HOOKS:
+            found += _hook_problems(config, hook, getattr(config.hooks, hook))
     if config.uses_socket:
-        return found + _socket_problems(config.state_dir)
+        return found + _socket_problems(config)
     return found + _judged("ports", lambda: _find_port(config))
 
 
@@ -103,30 +119,39 @@ def _release_problems(release: Path) -> list[str]:
     return []
 
 
-def _find_command(config: Config) -> None:
-    """Look for the program that ``run`` names.
+def _hook_problems(config: Config, hook: str, command: str | tuple[str, ...] | None) -> list[str]:
+    if command is None:
+        return []
+    key = f"hooks.{hook}"
+    return _judged(key, lambda: _find_command(config, key, command)) + _judged(
+        key, lambda: refuse_foreign_hooks(config, config.release.resolve(), _app_environment(config), (hook,))
+    )
+
+
+def _find_command(config: Config, key: str, command: str | tuple[str, ...]) -> None:
+    """Look for the program that a command names.
 
     Of a shell's command only a plain first word is judged: the rest is the shell's to know.
     """
-    from rainbowd.deploy.commands import find_command, render
-
     environment, release = _app_environment(config), config.release.resolve()
-    if isinstance(config.run, str):
-        found = FIRST_WORD.match(config.run)
-        if found is None or ("/" not in found[1] and _shell_knows(found[1], environment, release)):
-            return
-        find_command([found[1]], environment, release)
+    account = find_account(config.user, config.group)
+    if isinstance(command, str):
+        word = first_word(command)
+        if word is None or ("/" not in word and _shell_knows(word, environment, release)):
+            find_command(["sh"], environment, release, key=key, account=account)
+        else:
+            find_command([word], environment, release, key=key, account=account)
         return
     directory = config.state_dir / f"generation-{LONGEST_GENERATION}"
     argv = render(
-        config.run,
+        command,
         port=None if config.uses_socket else config.ports.first,
         socket=directory / "sock" if config.uses_socket else None,
         pidfile=directory / "pid",
         release=release,
         generation=LONGEST_GENERATION,
     )
-    find_command(argv, environment, release)
+    find_command(argv, environment, release, key=key, account=account)
 
 
 def _shell_knows(word: str, environment: dict[str, str], release: Path) -> bool:
@@ -148,10 +173,14 @@ def _find_port(config: Config) -> None:
     choose_port(config.ports, ())
 
 
-def _socket_problems(state_dir: Path) -> list[str]:
-    path = state_dir / f"generation-{LONGEST_GENERATION}" / "sock"
+def _socket_problems(config: Config) -> list[str]:
+    """Why the app could not listen in its own directory."""
+    account = find_account(config.user, config.group)
+    closed = f"user may not pass through {config.state_dir}"
+    found = _judged("state_dir", lambda: refuse_closed(config.state_dir.parent, account, closed))
+    path = config.state_dir / f"generation-{LONGEST_GENERATION}" / "sock"
     length_bytes = len(os.fsencode(path))
-    if length_bytes <= SOCKET_PATH_BYTES:
-        return []
-    found = f"a socket path of {length_bytes} bytes, {path}"
-    return [f"state_dir: found {found}; expected at most {SOCKET_PATH_BYTES} bytes"]
+    if length_bytes > SOCKET_PATH_BYTES:
+        is_long = f"a socket path of {length_bytes} bytes, {path}"
+        found.append(f"state_dir: found {is_long}; expected at most {SOCKET_PATH_BYTES} bytes")
+    return found

@@ -12,7 +12,8 @@ import trio
 
 from rainbowd import log
 from rainbowd.agent import HEEDED, Agent
-from rainbowd.config import cautions, load, refuse_foreign_writers, with_overrides
+from rainbowd.config import cautions, load, with_overrides
+from rainbowd.deploy.foreign import refuse_foreign_files
 from rainbowd.deploy.process import become_subreaper, reset_signals
 from rainbowd.deploy.world import Machine
 from rainbowd.locations import find_config
@@ -42,11 +43,10 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     """
     file = find_config(config_path).absolute()
     loaded = load(file)
-    if os.geteuid() == 0:
-        refuse_foreign_writers(file)
+    refuse_foreign_files(file, loaded.config)
     config = with_overrides(loaded.config, listen, log_level)
     with contextlib.ExitStack() as stack:
-        prepare(config.state_dir)
+        prepare(config.state_dir, is_searched=config.user is not None)
         stack.callback(Lock.acquire(config.state_dir).release)
         listeners = inherited(os.environ, os.getpid())
         for address in config.listen if not listeners else ():

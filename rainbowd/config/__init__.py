@@ -1,6 +1,6 @@
 """``rainbowd.json``: what it may say, how it is read, and who may change what it leads to."""
 
-from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers
+from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers, user_name
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import read_env_file
 from rainbowd.config.loading import Loaded, load, parse_limits, plain, restart_needed, with_overrides
@@ -32,5 +32,6 @@ __all__ = [
     "read_env_file",
     "refuse_foreign_writers",
     "restart_needed",
+    "user_name",
     "with_overrides",
 ]

@@ -68,7 +68,7 @@ def entry_writers(entry: Path) -> Writers:
     directory = entry.parent.stat()
     if directory.st_mode & stat.S_ISVTX:
         with suppress(FileNotFoundError):
-            owners = (_user_name(entry.lstat().st_uid), _user_name(directory.st_uid))
+            owners = (user_name(entry.lstat().st_uid), user_name(directory.st_uid))
             return Writers(tuple(dict.fromkeys(owners)))
     return _writers_by_mode(entry.parent, directory)
 
@@ -77,7 +77,7 @@ def _writers_by_mode(path: Path, status: os.stat_result) -> Writers:
     may = _write_bits(status)
     group_may = bool(may & stat.S_IWGRP)
     return Writers(
-        owners=(_user_name(status.st_uid),),
+        owners=(user_name(status.st_uid),),
         group=_group_name(status.st_gid) if group_may else None,
         members=_members(status.st_gid) if group_may else (),
         everybody=bool(may & stat.S_IWOTH),
@@ -92,7 +92,8 @@ def _write_bits(status: os.stat_result) -> int:
     return mode & (mode << 1) if stat.S_ISDIR(mode) else mode
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name of a user; the number where there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -154,7 +155,7 @@ def _is_foreign(who: Writers) -> bool:
     users = {*who.owners, *who.members}
     # A group other than root's may be a service's own, even if no user is known to be in it.
     groups = {who.group} - {None, _group_name(ROOT)}
-    return who.everybody or who.has_acl or bool(groups) or users != {_user_name(ROOT)}
+    return who.everybody or who.has_acl or bool(groups) or users != {user_name(ROOT)}
 
 
 def deployers(config: Config) -> dict[str, Writers]:

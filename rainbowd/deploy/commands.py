@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rainbowd.config import has_acl
+from rainbowd.deploy.process.members import HOOK
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rainbowd.config import Account
+    from rainbowd.deploy.seam import HookCall
 
 _PLACEHOLDER = re.compile(r"\{(port|socket|pidfile|release|generation)\}")
 _SHELL_PLACEHOLDER = re.compile(r"(?<!\$)" + _PLACEHOLDER.pattern)  # ${port} is the shell's own
 
-_SYSTEMD = re.compile(r"NOTIFY_SOCKET|JOURNAL_STREAM|WATCHDOG_.*|LISTEN_.*")
-"""What systemd tells the agent alone: an app that believed it would answer in the agent's name."""
+_AGENTS = re.compile(r"PORT|SOCKET|NOTIFY_SOCKET|JOURNAL_STREAM|WATCHDOG_.*|LISTEN_.*")
+"""What is said of the agent alone: an app that believed systemd's part would answer in the agent's name."""
 
 _SHEBANG_BYTES = 256  # more than execve(2) reads
 
@@ -27,28 +33,27 @@ def render(
     *,
     port: int | None,
     socket: Path | None,
-    pidfile: Path,
+    pidfile: Path | None,
     release: Path,
-    generation: int,
+    generation: int | None,
 ) -> list[str]:
     """The argument vector of ``run``.
 
     Args:
         run: a list, executed as it is; or a string for ``sh -c``, in which placeholders are replaced
-            shell-quoted
-            and which has the port as ``$1`` (empty with a socket) and the pidfile as ``$2``.
+            shell-quoted and which has the port as ``$1`` (empty with a socket) and the pidfile as ``$2``.
         port: for a generation reached over TCP, else None.
         socket: for a generation reached over a Unix socket, else None.
-        pidfile: where a daemon may say which process it is.
+        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
         release: the resolved directory.
-        generation: its number.
+        generation: its number; None for a hook that has none.
     """
     values = {
         "port": "" if port is None else str(port),
         "socket": "" if socket is None else str(socket),
-        "pidfile": str(pidfile),
+        "pidfile": "" if pidfile is None else str(pidfile),
         "release": str(release),
-        "generation": str(generation),
+        "generation": "" if generation is None else str(generation),
     }
     if isinstance(run, str):
         command = _SHELL_PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]), run)
@@ -63,14 +68,15 @@ def environment(
     env_file_env: Mapping[str, str],
     port: int | None,
     socket: Path | None,
-    pidfile: Path,
+    pidfile: Path | None,
     release: Path,
-    generation: int,
+    generation: int | None,
     state_dir: Path,
+    account: Account | None = None,
 ) -> dict[str, str]:
     """The environment of a generation's processes.
 
-    Later wins: the agent's own, the config's, the env file's, ours.
+    Later wins: the agent's own, the account's, the config's, the env file's, ours.
 
     Args:
         base: the agent's environment; its ``PORT`` and ``SOCKET`` are its own, and what systemd told it too.
@@ -78,31 +84,59 @@ def environment(
         env_file_env: the variables of ``env_file``.
         port: for a generation reached over TCP, else None.
         socket: for a generation reached over a Unix socket, else None.
-        pidfile: where a daemon may say which process it is.
+        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
         release: the resolved directory.
-        generation: its number.
+        generation: its number; None for a hook that has none.
         state_dir: absolute; with the generation it marks a process as ours.
+        account: whose processes they are; None for the agent's.
     """
-    inherited = {
-        name: value for name, value in base.items() if name not in {"PORT", "SOCKET"} and not _SYSTEMD.fullmatch(name)
-    }
-    reached = {"PORT": str(port)} if socket is None else {"SOCKET": str(socket)}
+    inherited = {name: value for name, value in base.items() if not _AGENTS.fullmatch(name)}
+    given = {**inherited, **(account.variables if account else {}), **config_env, **env_file_env}
+    given.pop(HOOK, None)
     ours = {
-        "PIDFILE": str(pidfile),
-        "RAINBOWD_GENERATION": str(generation),
-        "RAINBOWD_RELEASE": str(release),
-        "RAINBOWD_STATE_DIR": str(state_dir),
+        "PORT": port,
+        "SOCKET": socket,
+        "PIDFILE": pidfile,
+        "RAINBOWD_GENERATION": "" if generation is None else generation,
+        "RAINBOWD_RELEASE": release,
+        "RAINBOWD_STATE_DIR": state_dir,
     }
-    return {**inherited, **config_env, **env_file_env, **reached, **ours}
+    return given | {name: str(value) for name, value in ours.items() if value is not None}
 
 
-def find_command(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> Path:
+def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
+    """The environment of a hook: the app's, and what there is to know of the deploy; what is not known is empty.
+
+    Args:
+        app: see ``environment``.
+        call: which hook, and of which deploy.
+    """
+    told = {
+        HOOK: call.hook,
+        "RAINBOWD_DEPLOY": call.deploy,
+        "RAINBOWD_RELEASE": call.release,
+        "RAINBOWD_PREVIOUS_RELEASE": call.previous_release,
+        "RAINBOWD_TRIGGER": call.trigger,
+        "RAINBOWD_NOTE": call.note,
+        "RAINBOWD_REASON": call.reason,
+    }
+    return {**app, **{name: "" if value is None else str(value) for name, value in told.items()}}
+
+
+def find_command(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path, *, key: str = "run", account: Account | None = None
+) -> tuple[Path, ...]:
     """Find the program of ``argv`` before anything is started, by the rules of execvp(3).
 
     Args:
         argv: its first element is looked up.
         env: with the ``PATH`` that counts; relative entries start at ``cwd``.
         cwd: the resolved release.
+        key: of the config, for messages.
+        account: who is to run it; None for the agent's own user.
+
+    Returns:
+        What would be executed: the program, and where that is a script its interpreter.
 
     Raises:
         DeployFailed: the directory is gone, or the program is not there, not executable, or a script whose
@@ -110,29 +144,51 @@ def find_command(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> Path
     """
     if not cwd.is_dir():
         raise DeployFailed(f"release: directory gone: {cwd}")
+    refuse_closed(cwd, account, f"release: user may not enter {cwd}")
     name = argv[0]
     directories = [""] if "/" in name else env.get("PATH", os.defpath).split(":")
     files = [file for directory in directories if os.access(file := cwd / directory / name, os.F_OK)]
     for file in files:
         if file.is_file() and os.access(file, os.X_OK):
-            _find_interpreter(file, cwd)
-            return file
+            refuse_closed(file, account, f"{key}: not executable by user: {file}")
+            return (file, *_find_interpreter(file, cwd, key))
     if files:
         what = "a directory" if files[0].is_dir() else f"chmod +x {files[0]}"
-        raise DeployFailed(f"run: not executable: {name} ({what})")
-    raise DeployFailed(f"run: command not found: {name}")
+        raise DeployFailed(f"{key}: not executable: {name} ({what})")
+    raise DeployFailed(f"{key}: command not found: {name}")
 
 
-def _find_interpreter(script: Path, cwd: Path) -> None:
+def refuse_closed(path: Path, account: Account | None, message: str) -> None:
+    """Refuse a file that ``account`` may not run, or a directory that it may not enter, as far as modes tell.
+
+    Args:
+        path: the file or directory; what is not there is not judged.
+        account: None for the agent's own user, who is not judged.
+        message: of the error; where it is for a directory above ``path``, that is added.
+
+    Raises:
+        DeployFailed: a mode is against it.
+    """
+    if account is None:
+        return
+    whole = (path, path.resolve())
+    for part in (one for start in whole for one in (start, *start.parents)):
+        with suppress(FileNotFoundError):
+            if not account.may_execute(part.stat()) and not has_acl(part):
+                raise DeployFailed(message + ("" if part in whole else f", as {part} is closed to it"))
+
+
+def _find_interpreter(script: Path, cwd: Path, key: str) -> tuple[Path, ...]:
     """Refuse a script whose first line names what is not there, as after a virtual environment was moved."""
     try:
         with script.open("rb") as file:
             start = file.read(_SHEBANG_BYTES)
     except OSError:  # executable but not readable: the kernel can tell, we cannot
-        return
+        return ()
     words = start.removeprefix(b"#!").split(b"\n", 1)[0].split()
     if not start.startswith(b"#!") or not words:
-        return
-    interpreter = Path(os.fsdecode(words[0]))
-    if not (cwd / interpreter).exists():
-        raise DeployFailed(f"run: command not found: {interpreter} (the interpreter of {script})")
+        return ()
+    interpreter = cwd / os.fsdecode(words[0])
+    if not interpreter.exists():
+        raise DeployFailed(f"{key}: command not found: {os.fsdecode(words[0])} (the interpreter of {script})")
+    return (interpreter,)

@@ -29,21 +29,22 @@ class Output:
     the agent is gone, nor is what the pipe holds lost.  We hold it open both ways too, so that it never ends.
 
     Args:
-        path: where to make it; what is there is replaced.
+        path: where to make it; what is there is replaced.  None for a pipe without a name, whose writer cannot
+            outlive us.
+        owner: the number of the app's user, who may then open /dev/stdout again; -1 for ours.
 
     Attributes:
         child_fd: for the app's stdout and stderr.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None, owner: int = -1) -> None:
         self._path = path
-        path.unlink(missing_ok=True)
-        os.mkfifo(path, 0o600)
-        self._fd = _open(path, os.O_NONBLOCK)
-        os.fchmod(self._fd, 0o640)  # whatever the umask is
+        self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC) if path is None else _make(path)
+        os.set_blocking(self._fd, False)
+        if owner >= 0:
+            os.fchown(self._fd, owner, -1)
         with suppress(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self.child_fd = _open(path, 0)
         self._sink: Callable[[str], None] = _nowhere
         self._partial = b""
         self._lines: deque[bytes] = deque(maxlen=TAIL_LINES)
@@ -90,7 +91,8 @@ class Output:
     def remove(self) -> None:
         """Close the pipe and remove its file."""
         self.close()
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def _read_once(self) -> bool:
         """Whether there was something to read."""
@@ -112,9 +114,18 @@ class Output:
         self._sink(_decode(line))
 
 
-def _open(path: Path, flags: int) -> int:
+def _make(path: Path) -> tuple[int, int]:
+    """Make the named pipe ``path`` and open it twice, for us and for the app."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path, 0o600)
+    ours = _open(path)
+    os.fchmod(ours, 0o640)  # whatever the umask is
+    return ours, _open(path)
+
+
+def _open(path: Path) -> int:
     """Open the named pipe ``path`` both ways (fifo(7): never blocks), and nothing in its place."""
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags)
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)
         raise FileExistsError(f"{path}: expected a named pipe")

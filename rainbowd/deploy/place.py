@@ -6,9 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from rainbowd.config.account import ROOT
+from rainbowd.report.state_dir import admit
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rainbowd.config import Account
+
+_DIRECTORY_MODE = 0o700
 _RECORD_MODE = 0o640
 
 
@@ -28,9 +34,22 @@ class Place:
         self.output = state_dir / f"generation-{number}.out"
         self._record = state_dir / f"generation-{number}.json"
 
-    def make(self) -> None:
-        """Make the directory, empty."""
-        self.directory.mkdir(mode=0o700, exist_ok=True)
+    def make(self, account: Account | None = None) -> None:
+        """Make the directory, empty, and give it to ``account``.
+
+        Raises:
+            OSError: it cannot be made, or something is there.
+        """
+        self.directory.mkdir(mode=0o700)
+        if account is not None and account.uid != os.geteuid():
+            admit(self.directory.parent)
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if account is not None and os.geteuid() == ROOT:
+                os.fchown(fd, account.uid, account.gid)
+            os.fchmod(fd, _DIRECTORY_MODE)  # whatever the state directory hands down
+        finally:
+            os.close(fd)
 
     def write_record(self, record: str) -> None:
         """Put the record there before the app's first instruction runs."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from rainbowd.errors import DeployFailed
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.process import Ending
 
+
+HookName = Literal["before_launch", "after_live", "after_failure"]
 
 INTERRUPTED = "interrupted: the agent stops"
 """Why a deploy or a candidate failed that was undecided at a stop."""
@@ -43,6 +45,49 @@ class Plan:
     release: Path
     config: Config
     env_file: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class HookCall:
+    """One run of one hook.
+
+    Attributes:
+        hook: its key in the config.
+        plan: with its command; it runs in this release.
+        deploy: the deploy's id.
+        generation: the number of the candidate; None where the deploy failed before it had one.
+        address: where that is reached; None where it is not.
+        release: what was to be deployed; None where the files name nothing.
+        previous_release: what was live before; None for nothing.
+        trigger, note: of the deploy.
+        reason: why it failed.
+    """
+
+    hook: HookName
+    plan: Plan
+    deploy: str
+    generation: int | None
+    address: Address | None
+    release: Path | None
+    previous_release: Path | None
+    trigger: str
+    note: str | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class HookEnding:
+    """How a hook ended.
+
+    Attributes:
+        exit_status: negative for a signal, None if unknown.
+        output: its last lines, oldest first.
+        failure: what went wrong, in words; None where nothing did.
+    """
+
+    exit_status: int | None
+    output: list[str]
+    failure: str | None
 
 
 class App(Protocol):
@@ -108,4 +153,13 @@ class World(Protocol):
 
         Raises:
             DeployFailed: no free port, command not found, directory gone.
+        """
+
+    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+        """Run a hook to its end, which comes at its time limit or once ``drop`` is set; nothing of it is left then.
+
+        Args:
+            call: which, and what it is told.
+            drop: it is not to go on.
+            hurry: no patience with what does not end once it is told to.
         """

@@ -6,14 +6,15 @@ The supervisor decides; a ``Life`` carries a generation through; ``World`` does 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.deploy.backoff import BackOff
+from rainbowd.deploy.hooks import Hooks
 from rainbowd.deploy.life import End, Life
-from rainbowd.deploy.seam import INTERRUPTED, PortTaken
+from rainbowd.deploy.seam import INTERRUPTED, HookCall, Plan, PortTaken
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rainbowd.address import Address
     from rainbowd.config import Config
-    from rainbowd.deploy.seam import Plan, World
+    from rainbowd.deploy.seam import HookName, World
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -42,11 +44,18 @@ class Deploy:
         id: by which the journal is read.
         generation: the number of its candidate; None before there is one.
         turns_only: it was asked for only by turning the link, so that a release which is live already needs no launch.
+        trigger, note: of the last trigger that was merged into it, and the last note.
+        plan: what is launched; None until it is known.
+        previous: what was live when it began.
     """
 
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     turns_only: bool = True
+    trigger: str = "start"
+    note: str | None = None
     generation: int | None = None
+    plan: Plan | None = None
+    previous: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class Supervisor:
         self._config = config
         self._on_switch = on_switch
         self._hurry = trio.Event()
+        self._hooks = Hooks(world, recorder, self._hurry)
         self._pending: Deploy | None = None
         self._asked = trio.Event()
         self._current: Deploy | None = None
@@ -111,6 +121,7 @@ class Supervisor:
         deploy = self._pending = self._pending or Deploy()
         turned = named != before and (trigger.kind == "symlink" or trigger.request is not None)
         deploy.turns_only &= turned
+        deploy.trigger, deploy.note = trigger.kind, trigger.note or deploy.note
         self._record(
             "deploy.requested",
             deploy,
@@ -129,6 +140,7 @@ class Supervisor:
     def stop(self) -> None:
         """Decide nothing more: what is undecided is interrupted, what is live stays so until ``run`` is cancelled."""
         self._stopping = True
+        self._hooks.stop()
         self._deciding.cancel()
         self._end_recovery()
         self._set_launch_due()
@@ -154,6 +166,7 @@ class Supervisor:
     async def _deploy(self, deploy: Deploy, lives: trio.Nursery) -> None:
         """One deploy, from what the files say to its decision."""
         self._current, self._superseded_by = deploy, None
+        deploy.previous = self._live.plan if self._live is not None else None
         self._set_launch_due()
         failure = DeployFailed(INTERRUPTED)
         try:
@@ -174,20 +187,35 @@ class Supervisor:
             self._current = self._current_release = None
             self._set_launch_due()
         self._fail(deploy, failure)
+        self._run_after_failure(deploy, failure, lives)
         if self._live is None and self._recovery is None and not self._stopping:
             self._recovery = trio.CancelScope()
             lives.start_soon(self._try_again, self._recovery)
 
     async def _attempt(self, deploy: Deploy, lives: trio.Nursery) -> None:
         plan = self._world.plan()
-        self._current_release = plan.release
+        deploy.plan, self._current_release = plan, plan.release
         if deploy.turns_only and self._live is not None and self._live.plan.release == plan.release:
             self._succeed(deploy, "rolled_back", self._live)
             return
         await self._slot(deploy, plan.config.max_generations)
+        deploy.generation = self._world.next_number()
+        await self._hooks.before(_call("before_launch", deploy, plan), lives)
+        await self._slot(deploy, plan.config.max_generations)  # a relaunch may have come between
         life = await self._prove(plan, lives, deploy)
         self._switch(life)
         self._succeed(deploy, "succeeded", life)
+        assert life.generation is not None
+        self._hooks.after(_call("after_live", deploy, plan, address=life.generation.address), lives)
+
+    def _run_after_failure(self, deploy: Deploy, failure: DeployFailed, lives: trio.Nursery) -> None:
+        """By the plan that failed; where it never came to one, by what there is."""
+        plan = deploy.plan or deploy.previous
+        if plan is None and self.named is not None:
+            plan = Plan(self.named, self._config, {})
+        if plan is not None:
+            call = _call("after_failure", deploy, plan, reason=failure.reason)
+            self._hooks.after(replace(call, release=deploy.plan.release if deploy.plan else self.named), lives)
 
     async def _slot(self, deploy: Deploy, max_generations: int) -> None:
         """Wait until one more generation may be alive."""
@@ -208,8 +236,10 @@ class Supervisor:
         Raises:
             DeployFailed: it is not healthy; it is being ended.
         """
+        number = deploy.generation if deploy is not None else None
         for _ in range(PORT_TRIES):
-            life = self._begin_life(plan, lives, relaunch=deploy is None)
+            life = self._begin_life(plan, number or self._world.next_number(), lives, relaunch=deploy is None)
+            number = None
             if deploy is not None:
                 deploy.generation = life.number
             try:
@@ -225,10 +255,10 @@ class Supervisor:
             raise DeployFailed("the app ended before the switch")
         return life
 
-    def _begin_life(self, plan: Plan, lives: trio.Nursery, *, relaunch: bool) -> Life:
+    def _begin_life(self, plan: Plan, number: int, lives: trio.Nursery, *, relaunch: bool) -> Life:
         life = Life(
             plan,
-            self._world.next_number(),
+            number,
             roster=self._roster,
             recorder=self._recorder,
             world=self._world,
@@ -335,3 +365,20 @@ class Supervisor:
     def _on_roster_change(self) -> None:
         freed, self._slot_freed = self._slot_freed, trio.Event()
         freed.set()
+
+
+def _call(
+    hook: HookName, deploy: Deploy, plan: Plan, *, address: Address | None = None, reason: str | None = None
+) -> HookCall:
+    return HookCall(
+        hook=hook,
+        plan=plan,
+        deploy=deploy.id,
+        generation=deploy.generation,
+        address=address,
+        release=plan.release,
+        previous_release=deploy.previous.release if deploy.previous is not None else None,
+        trigger=deploy.trigger,
+        note=deploy.note,
+        reason=reason,
+    )

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
-from rainbowd.config import load, read_env_file, refuse_foreign_writers, restart_needed
+from rainbowd.config import find_account, load, read_env_file, refuse_foreign_writers, restart_needed
 from rainbowd.deploy import commands
+from rainbowd.deploy.foreign import refuse_foreign_hooks
 from rainbowd.deploy.health import Prober
+from rainbowd.deploy.hook_run import run_hook
 from rainbowd.deploy.launched import LaunchedApp
 from rainbowd.deploy.output import Output
 from rainbowd.deploy.place import Place
@@ -28,7 +30,8 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rainbowd.config import Config, Loaded
+    from rainbowd.config import Account, Config, Loaded
+    from rainbowd.deploy.seam import HookCall, HookEnding
 
 log = get_logger()
 
@@ -87,7 +90,12 @@ class Machine:
             env_file = read_env_file(config.env_file) if config.env_file is not None else {}
         except ConfigError as error:
             raise DeployFailed("; ".join(error.problems)) from None
-        return Plan(resolve_release(self._started_with.release), config, env_file)
+        release = resolve_release(self._started_with.release)
+        try:
+            refuse_foreign_hooks(config, release, {**os.environ, **config.env, **env_file})
+        except ConfigError as error:
+            raise DeployFailed("; ".join(error.problems)) from None
+        return Plan(release, config, env_file)
 
     def _read_config(self) -> Config:
         config = load(self._file).config
@@ -127,6 +135,10 @@ class Machine:
             if isinstance(address, TcpAddress):
                 self._ports_in_use.discard(address.port)
 
+    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+        """Run a hook to its end; nothing of it is left then."""
+        return await run_hook(call, self._state_dir, nofile_limit=self._soft_limit, drop=drop, hurry=hurry)
+
     def _choose_address(self, config: Config, place: Place) -> Address:
         if config.uses_socket:
             return UnixAddress(place.socket)
@@ -137,6 +149,7 @@ class Machine:
     def _spawn(self, plan: Plan, number: int, place: Place, address: Address) -> LaunchedApp:
         port = address.port if isinstance(address, TcpAddress) else None
         socket = address.path if isinstance(address, UnixAddress) else None
+        account = _account(plan.config)
         argv = commands.render(
             plan.config.run, port=port, socket=socket, pidfile=place.pidfile, release=plan.release, generation=number
         )
@@ -150,11 +163,12 @@ class Machine:
             release=plan.release,
             generation=number,
             state_dir=self._state_dir,
+            account=account,
         )
-        commands.find_command(argv, env, plan.release)
+        commands.find_command(argv, env, plan.release, account=account)
         try:
-            place.make()
-            output = Output(place.output)
+            place.make(account)
+            output = Output(place.output, -1 if account is None else account.uid)
         except OSError as error:
             raise DeployFailed(f"state_dir: cannot write there: {error.strerror} ({error.filename})") from None
         try:
@@ -165,12 +179,20 @@ class Machine:
                 address=address,
                 output_fd=output.child_fd,
                 nofile_limit=self._soft_limit,
+                account=account,
             )
         except DeployFailed:
             output.remove()
             raise
         output.close_child_end()
         return LaunchedApp(plan.config, address, process, output, self._prober)
+
+
+def _account(config: Config) -> Account | None:
+    try:
+        return find_account(config.user, config.group)
+    except ConfigError as error:  # removed since the config was read
+        raise DeployFailed(str(error)) from None
 
 
 async def _put_on_record(app: LaunchedApp, place: Place) -> None:

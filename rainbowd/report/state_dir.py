@@ -24,8 +24,12 @@ PATIENCE_SECONDS = 0.5
 TRY_SECONDS = 0.01
 
 
-def prepare(path: Path) -> None:
+def prepare(path: Path, *, is_searched: bool = False) -> None:
     """Make the state directory unless it is there; one that is there keeps its mode.
+
+    Args:
+        path: of it; those above it are made too.
+        is_searched: the app is another user, who has to pass through it to what is its own.
 
     Raises:
         UsageError: it cannot be made, is something else, or may not be written.
@@ -34,12 +38,25 @@ def prepare(path: Path) -> None:
         if not path.is_dir():
             path.mkdir(mode=0o700, parents=True)
             path.chmod(DIRECTORY_MODE)  # whatever the umask is
+        if is_searched:
+            admit(path)
     except FileExistsError:
         raise UsageError(f"state_dir: {path}: found something else there; expected a directory") from None
     except OSError as error:
         raise UsageError(f"state_dir: {path}: cannot be made: {error.strerror}") from None
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise UsageError(f"state_dir: {path}: not writable; expected a directory of the agent's own")
+
+
+def admit(path: Path) -> None:
+    """Let everybody search the directory ``path``, which shows nobody what is in it.
+
+    Raises:
+        OSError: as chmod(2).
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & stat.S_IXOTH:
+        path.chmod(mode | stat.S_IXOTH)
 
 
 class Lock:

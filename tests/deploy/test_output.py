@@ -215,8 +215,8 @@ def test_the_app_writes_on_while_nobody_reads_and_nothing_is_lost(path: Path) ->
 def test_nothing_but_a_named_pipe_is_opened(path: Path) -> None:
     path.write_text("")
     with pytest.raises(FileExistsError):
-        _open(path, 0)
+        _open(path)
     path.unlink()
     path.symlink_to("/dev/null")
     with pytest.raises(OSError, match="symbolic links"):
-        _open(path, 0)
+        _open(path)

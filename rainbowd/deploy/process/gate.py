@@ -11,10 +11,11 @@ import os
 import resource
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.identity import Identity, boot_id
-from rainbowd.deploy.process.members import read_entry
+from rainbowd.deploy.process.members import HOOK, hook_mark, read_entry
 from rainbowd.deploy.process.process import Process
 from rainbowd.errors import DeployFailed
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.address import Address
+    from rainbowd.config import Account
 
 _SHELL = ("/bin/sh", "-c", 'read -r _ || exit 1; exec "$@" </dev/null', "sh")
 
@@ -41,14 +43,23 @@ except OSError as error:
 """
 
 
+class _Becoming(TypedDict, total=False):
+    """Whom a child becomes."""
+
+    user: int
+    group: int
+    extra_groups: Sequence[int]
+
+
 def spawn(
     argv: Sequence[str],
     *,
     cwd: Path,
     env: Mapping[str, str],
-    address: Address,
+    address: Address | None,
     output_fd: int,
     nofile_limit: int,
+    account: Account | None = None,
 ) -> Process:
     """Start ``argv`` behind its gate, in a session of its own, with the three standard descriptors alone.
 
@@ -58,10 +69,12 @@ def spawn(
     Args:
         argv: see ``commands.render``.
         cwd: the resolved release.
-        env: see ``commands.environment``; its marker and its ``PIDFILE`` become the process's.
-        address: where the app is to be reached.
+        env: see ``commands.environment`` and ``commands.hook_environment``; what marks and names it is taken from
+            there.
+        address: where the app is to be reached; None for a hook.
         output_fd: its stdout and stderr.
         nofile_limit: its soft limit of open files; ours may have been raised.
+        account: whose process it is to be; None for ours.
 
     Raises:
         DeployFailed: the directory is gone, or the system refuses.
@@ -76,17 +89,27 @@ def spawn(
             stdout=output_fd,
             stderr=output_fd,
             start_new_session=True,
+            **_becoming(account),
         )
     except OSError as error:
         os.close(our_end)
         gone = f"release: directory gone: {cwd}"
-        raise DeployFailed(f"run: cannot start: {error.strerror}" if cwd.is_dir() else gone) from None
+        raise DeployFailed(f"{_key(env)}: cannot start: {error.strerror}" if cwd.is_dir() else gone) from None
     finally:
         os.close(gate)
     child.returncode = 0  # Process reaps it, Popen must not
     _, hard_limit = resource.prlimit(child.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (nofile_limit, hard_limit))
-    return Process(_identity(child.pid, cwd, env, address), os.pidfd_open(child.pid), gate=our_end)
+    identity = _identity(child.pid, cwd, env, address)
+    mark = hook_mark(identity.start_time, env) if HOOK in env else None
+    return Process(identity, os.pidfd_open(child.pid), gate=our_end, mark=mark)
+
+
+def _becoming(account: Account | None) -> _Becoming:
+    """What ``Popen`` makes of the child: its groups first, then its group, its user last (setreuid(2))."""
+    if account is None or os.geteuid() != ROOT:  # who is not root can become nobody else, nor needs to
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
 
 
 def _gated(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
@@ -100,7 +123,12 @@ def _gated(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _PYTHON, *argv]
 
 
-def _identity(pid: int, cwd: Path, env: Mapping[str, str], address: Address) -> Identity:
+def _key(env: Mapping[str, str]) -> str:
+    """The config's key for the command."""
+    return f"hooks.{env[HOOK]}" if HOOK in env else "run"
+
+
+def _identity(pid: int, cwd: Path, env: Mapping[str, str], address: Address | None) -> Identity:
     entry = read_entry(pid)
     assert entry is not None, "a child has its entry until it is reaped"
     return Identity(
@@ -109,8 +137,8 @@ def _identity(pid: int, cwd: Path, env: Mapping[str, str], address: Address) -> 
         start_time=entry.start_time,
         boot_id=boot_id(),
         state_dir=env["RAINBOWD_STATE_DIR"],
-        generation=int(env["RAINBOWD_GENERATION"]),
+        generation=int(env["RAINBOWD_GENERATION"] or 0),
         release=str(cwd),
-        address=str(address),
-        pidfile=env["PIDFILE"],
+        address=str(address or ""),
+        pidfile=os.devnull if HOOK in env else env["PIDFILE"],  # a hook's processes are not the generation's
     )

@@ -35,6 +35,8 @@ _STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
 _PIDFILE_BYTES = 32
 _EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
 _ANY_MARKER = b"RAINBOWD_STATE_DIR="
+HOOK = "RAINBOWD_HOOK"
+"""The variable that the processes of a hook have and those of a generation have not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,12 @@ class Mark:
     Attributes:
         born: start time of the first, in clock ticks since boot; none of them is older.
         environment: the variables that no other generation's processes have, as ``NAME=VALUE``.
+        is_of_hook: it is a hook's.
     """
 
     born: int
     environment: frozenset[bytes]
+    is_of_hook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,12 @@ def mark(born: int, state_dir: str, generation: int) -> Mark:
     """The mark of one generation."""
     variables = (f"RAINBOWD_STATE_DIR={state_dir}", f"RAINBOWD_GENERATION={generation}")
     return Mark(born, frozenset(map(os.fsencode, variables)))
+
+
+def hook_mark(born: int, env: Mapping[str, str]) -> Mark:
+    """The mark of one run of a hook, which has the environment ``env``."""
+    names = ("RAINBOWD_STATE_DIR", "RAINBOWD_GENERATION", "RAINBOWD_DEPLOY", HOOK)
+    return Mark(born, frozenset(os.fsencode(f"{name}={env[name]}") for name in names), is_of_hook=True)
 
 
 def look(known: Mapping[int, int], mark: Mark, pidfile: Path, others: Collection[int]) -> Members:
@@ -172,7 +182,8 @@ def is_marked(pid: int, mark: Mark) -> bool:
     for _ in range(_EXEC_TRIES):
         environment = _environment(pid)
         if environment:
-            return mark.environment <= set(environment.split(b"\0"))
+            is_of_hook = re.search(rb"(\A|\0)" + HOOK.encode() + b"=", environment) is not None
+            return is_of_hook == mark.is_of_hook and mark.environment <= set(environment.split(b"\0"))
         time.sleep(_EXEC_SECONDS)
     return False
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process.members import look, mark, tell, until_ended
+from rainbowd.deploy.process.members import look, tell, until_ended
+from rainbowd.deploy.process.members import mark as generation_mark
 from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
 
 if TYPE_CHECKING:
     from rainbowd.deploy.process.identity import Identity
-    from rainbowd.deploy.process.members import Entry, Members
+    from rainbowd.deploy.process.members import Entry, Mark, Members
 
 _LOOK_AGAIN_SECONDS = 0.5  # for what was forked, or written into a pidfile, meanwhile
 _LOOK_SELDOM_SECONDS = 10.0
@@ -56,19 +57,20 @@ class Process:
         pidfd: of the child, which was seen to have the start time of ``identity``; closed once that has
             ended.
         gate: the end of a pipe that the child waits for a line on; -1 where it does not.
+        mark: of its processes; None for that of the generation.
 
     Attributes:
         exit_status: the child's, once it was reaped; negative for a signal, None if unknown.
     """
 
-    def __init__(self, identity: Identity, pidfd: int, *, gate: int = -1) -> None:
+    def __init__(self, identity: Identity, pidfd: int, *, gate: int = -1, mark: Mark | None = None) -> None:
         self.identity = identity
         self.exit_status: int | None = None
         self._pidfd = pidfd
         self._gate = gate
         self._reaped = False
         self._known = {identity.pid: identity.start_time}
-        self._mark = mark(identity.start_time, identity.state_dir, identity.generation)
+        self._mark = mark or generation_mark(identity.start_time, identity.state_dir, identity.generation)
         self._daemon: Entry | None = None
         self._daemon_status: int | None = None
         self._looking = trio.Lock()
