@@ -11,9 +11,13 @@ import trio
 from trio.testing import MockClock
 
 from rainbowd import log
+from tests.accounts import open_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+__all__ = ["open_path"]
 
 
 @pytest.fixture(autouse=True)

@@ -81,7 +81,7 @@ class Hooks:
 
     async def _run(self, call: HookCall, drop: trio.Event) -> HookEnding:
         """One run, told in the journal whatever comes of it."""
-        log.info("hook", hook=call.hook, deploy=call.deploy, release=call.plan.release)
+        log.info("hook begins", hook=call.hook, deploy=call.deploy, release=call.plan.release)
         try:
             ending = await self._world.run_hook(call, drop, self._hurry)
         except Exception as bug:

@@ -26,20 +26,23 @@ if TYPE_CHECKING:
     from rainbowd.address import Address
     from rainbowd.config import Account
 
-_SHELL = ("/bin/sh", "-c", 'read -r _ || exit 1; exec "$@" </dev/null', "sh")
+_SHELL = ("/bin/sh", "-c", 'read -r _ || exit 1; ulimit -S -n "$1"; shift; exec "$@" </dev/null', "sh")
 
 _PYTHON = """\
-import os, signal, sys
+import os, resource, signal, sys
 os.read(0, 1) or sys.exit(1)
+soft, program, *arguments = sys.argv[1:]
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.RLIM_INFINITY if soft == "unlimited" else int(soft), hard))
 os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
 for ignored in signal.SIGPIPE, signal.SIGXFSZ:
     signal.signal(ignored, signal.SIG_DFL)
 with open("/proc/self/environ", "rb") as file:  # os.environ may have an LC_CTYPE more: PEP 538
     env = dict(pair.split(b"=", 1) for pair in file.read().split(b"\\0") if pair)
 try:
-    os.execvpe(sys.argv[1], sys.argv[1:], env)
+    os.execvpe(program, [program, *arguments], env)
 except OSError as error:
-    sys.exit(f"{sys.argv[1]}: {error.strerror}")
+    sys.exit(f"{program}: {error.strerror}")
 """
 
 
@@ -82,7 +85,7 @@ def spawn(
     gate, our_end = os.pipe()
     try:
         child = subprocess.Popen(
-            _gated(argv, env),
+            _gated(argv, env, nofile_limit),
             cwd=cwd,
             env=env,
             stdin=gate,
@@ -94,12 +97,12 @@ def spawn(
     except OSError as error:
         os.close(our_end)
         gone = f"release: directory gone: {cwd}"
-        raise DeployFailed(f"{_key(env)}: cannot start: {error.strerror}" if cwd.is_dir() else gone) from None
+        raise DeployFailed(
+            f"{_key(env)}: cannot start{_whom(error)}: {error.strerror}" if cwd.is_dir() else gone
+        ) from None
     finally:
         os.close(gate)
     child.returncode = 0  # Process reaps it, Popen must not
-    _, hard_limit = resource.prlimit(child.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (nofile_limit, hard_limit))
     identity = _identity(child.pid, cwd, env, address)
     mark = hook_mark(identity.start_time, env) if HOOK in env else None
     return Process(identity, os.pidfd_open(child.pid), gate=our_end, mark=mark)
@@ -112,15 +115,24 @@ def _becoming(account: Account | None) -> _Becoming:
     return {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
 
 
-def _gated(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+def _gated(argv: Sequence[str], env: Mapping[str, str], nofile_limit: int) -> list[str]:
     """The command that becomes ``argv`` once there is a line on its stdin, and then has /dev/null there.
+
+    It sets its limit itself, as a child that is another user's lets nobody do it without CAP_SYS_RESOURCE
+    (prlimit(2)), which root in a container has not.
 
     A shell does it in a millisecond, but some (dash) drop variables whose names are none to them, such as
     ``spring.profiles.active``; where there are any, Python does it.
     """
+    soft = "unlimited" if nofile_limit == resource.RLIM_INFINITY else str(nofile_limit)
     if all(name.isascii() and name.isidentifier() for name in env):
-        return [*_SHELL, *argv]
-    return [sys.executable, "-I", "-S", "-c", _PYTHON, *argv]
+        return [*_SHELL, soft, *argv]
+    return [sys.executable, "-I", "-S", "-c", _PYTHON, soft, *argv]
+
+
+def _whom(error: OSError) -> str:
+    """A gate that the app's user may not run, such as a Python in root's home."""
+    return f" {error.filename} as user" if isinstance(error, PermissionError) else ""
 
 
 def _key(env: Mapping[str, str]) -> str:
