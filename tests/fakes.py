@@ -205,6 +205,7 @@ class Scene:
         self.events = Events()
         self.configs: list[Config] = []
         self.live_seen: list[int | None] = []
+        self.lives: trio.Nursery
         self.supervisor = Supervisor(
             self.roster,
             self.events,  # type: ignore[arg-type]
@@ -248,6 +249,7 @@ async def playing(**world: Any) -> AsyncIterator[Scene]:
     """A scene whose supervisor runs; at the end everything that was launched has ended, once."""
     scene = Scene(**world)
     async with trio.open_nursery() as lives:
+        scene.lives = lives
         lives.start_soon(scene.supervisor.run, lives)
         yield scene
         scene.supervisor.stop()

@@ -23,7 +23,7 @@ log = get_logger()
 
 
 class Hooks:
-    """Runs them; each run is a task of the nursery that it is given, and ends there.
+    """Runs them.
 
     Args:
         hurry: no more patience once this is set.
@@ -34,53 +34,51 @@ class Hooks:
         self._recorder = recorder
         self._hurry = hurry
         self._turn = trio.Lock()
-        self._stopping = trio.Event()
+        self._stopping = False
+        self._drop = trio.Event()
 
-    async def before(self, call: HookCall, lives: trio.Nursery) -> None:
+    async def before(self, call: HookCall) -> None:
         """Run a hook and wait for its end; cancelled, the end comes soon and is waited for too.
 
         Raises:
             DeployFailed: it failed, with its output.
         """
-        if not _is_given(call):
-            return
-        drop, over = trio.Event(), trio.Event()
-        endings: list[HookEnding] = []
-
-        async def run() -> None:
-            try:
-                endings.append(await self._run(call, drop))
-            finally:
-                over.set()
-
-        lives.start_soon(run)
-        try:
-            await over.wait()
-        except trio.Cancelled:
-            drop.set()
-            with trio.CancelScope(shield=True):  # bounded by kill_after: no two of them at once
-                await over.wait()
-            raise
-        for ending in endings:
+        if _is_given(call):
+            ending = await self._run(call, trio.Event())
             if ending.failure is not None:
                 raise DeployFailed(ending.failure, ending.output)
 
     def after(self, call: HookCall, lives: trio.Nursery) -> None:
-        """Run a hook in its turn, without waiting for it."""
-        if _is_given(call) and not self._stopping.is_set():
+        """Run a hook in its turn as a task of ``lives``, without waiting for it."""
+        if _is_given(call) and not self._stopping:
             lives.start_soon(self._run_in_turn, call)
 
     def stop(self) -> None:
         """End what runs behind a decision, and begin nothing more."""
-        self._stopping.set()
+        self._stopping = True
+        self._drop.set()
 
     async def _run_in_turn(self, call: HookCall) -> None:
         async with self._turn:
-            if not self._stopping.is_set():
-                await self._run(call, self._stopping)
+            if not self._stopping:
+                self._drop = trio.Event()
+                await self._run(call, self._drop)
 
     async def _run(self, call: HookCall, drop: trio.Event) -> HookEnding:
-        """One run, told in the journal whatever comes of it."""
+        """One run to its end; cancelled, it is dropped, so that nothing of it is left when this returns."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_set_when_cancelled, drop)
+                with trio.CancelScope(shield=True):  # bounded by the hook's time and kill_after
+                    ending = await self._carry_out(call, drop)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup:  # of nothing but Cancelled, which callers expect alone
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise
+        return ending
+
+    async def _carry_out(self, call: HookCall, drop: trio.Event) -> HookEnding:
+        """Run it, and tell the journal whatever comes of it."""
         log.info("hook begins", hook=call.hook, deploy=call.deploy, release=call.plan.release)
         try:
             ending = await self._world.run_hook(call, drop, self._hurry)
@@ -100,6 +98,13 @@ class Hooks:
             reason=ending.failure,
         )
         return ending
+
+
+async def _set_when_cancelled(event: trio.Event) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        event.set()
 
 
 def _is_given(call: HookCall) -> bool:

@@ -200,7 +200,7 @@ class Supervisor:
             return
         await self._slot(deploy, plan.config.max_generations)
         deploy.generation = self._world.next_number()
-        await self._hooks.before(_call("before_launch", deploy, plan), lives)
+        await self._hooks.before(_call("before_launch", deploy, plan))
         await self._slot(deploy, plan.config.max_generations)  # a relaunch may have come between
         life = await self._prove(plan, lives, deploy)
         self._switch(life)

@@ -222,3 +222,13 @@ async def test_a_stop_ends_what_runs_behind_a_switch_and_begins_nothing_more(aut
         await trio.sleep(1)
         assert scene.world.hooks_at_once == 0
         assert ran(scene) == [("after_live", 1)]
+
+
+async def test_a_deploy_that_is_cancelled_with_all_else_is_told_as_interrupted(autojump: MockClock) -> None:
+    async with playing(config=config(Hooks(before_launch="x")), hook_seconds=math.inf) as scene:
+        scene.ask()
+        await trio.sleep(1)
+        scene.lives.cancel_scope.cancel()
+    assert scene.world.hooks_at_once == 0
+    assert scene.reasons() == ["interrupted: the agent stops"]
+    assert [event["event"] for event in scene.events][-2:] == ["hook.ended", "deploy.failed"]
