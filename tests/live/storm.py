@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import shutil
 import statistics
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.live.agent import Agent, running
+from tests import accounts
+from tests.live.agent import APP, Agent, running
 from tests.live.soak_traffic import rough_clients
 from tests.live.traffic import Traffic
 
@@ -59,14 +61,15 @@ class Storm:
     failures: list[str]
 
 
-def run(directory: Path, deploys: int, *, full: bool = False) -> Storm:
+def run(directory: Path, deploys: int, *, full: bool = False, **config: object) -> Storm:
     """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen.
 
     Args:
         full: nobody pauses, neither clients nor deploys, and there are the rough clients of the soak too.
+        config: keys of ``rainbowd.json``.
     """
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
-    with running(directory, drain=drain) as agent:
+    with running(directory, drain=drain, **config) as agent:
         traffic = Traffic(agent.host, agent.port)
         if full:
             traffic.message_gap_seconds = 0.0
@@ -187,14 +190,25 @@ def report(storm: Storm) -> str:
     return "\n".join(lines)
 
 
+def as_another_user(directory: Path) -> dict[str, object]:
+    """Keys by which the app is another user's, with hooks of every kind that leave something running."""
+    directory.chmod(0o755)
+    app = str(shutil.copy(APP, directory / "app.py"))
+    leave = "(setsid sleep 300 &); sleep 301 & echo $RAINBOWD_HOOK"
+    hooks = dict.fromkeys(("before_launch", "after_live", "after_failure"), leave)
+    return {"run": [accounts.python(), app, "{port}"], "user": accounts.USER, "hooks": hooks}
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.storm", description="Deploy under traffic.")
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
     parser.add_argument("--full", action="store_true", help="load without pauses, and rough clients too")
+    parser.add_argument("--another-user", action="store_true", help=f"with hooks, all as {accounts.USER}; for root")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
-        storm = run(Path(directory), options.deploys, full=options.full)
+        config = as_another_user(Path(directory)) if options.another_user else {}
+        storm = run(Path(directory), options.deploys, full=options.full, **config)
     print(report(storm))
     return 1 if storm.failures else 0
 
