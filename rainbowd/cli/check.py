@@ -176,8 +176,8 @@ def _find_port(config: Config) -> None:
 def _socket_problems(config: Config) -> list[str]:
     """Why the app could not listen in its own directory."""
     account = find_account(config.user, config.group)
-    closed = f"user may not pass through {config.state_dir}"
-    found = _judged("state_dir", lambda: refuse_closed(config.state_dir.parent, account, closed))
+    parent = config.state_dir.parent  # the directory itself is opened at the launch
+    found = _judged("state_dir", lambda: refuse_closed(parent, account, f"user may not enter {parent}"))
     path = config.state_dir / f"generation-{LONGEST_GENERATION}" / "sock"
     length_bytes = len(os.fsencode(path))
     if length_bytes > SOCKET_PATH_BYTES:

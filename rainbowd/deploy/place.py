@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.report.state_dir import admit
+from rainbowd.report.state_dir import admit, open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rainbowd.config import Account
 
 _DIRECTORY_MODE = 0o700
-_RECORD_MODE = 0o640
 
 
 class Place:
@@ -53,10 +52,9 @@ class Place:
 
     def write_record(self, record: str) -> None:
         """Put the record there before the app's first instruction runs."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
             self._record.unlink()
-        with open(os.open(self._record, flags, _RECORD_MODE), "w") as file:  # noqa: PTH123 - of a descriptor
+        with os.fdopen(open_file(self._record, os.O_WRONLY | os.O_EXCL), "w") as file:
             file.write(record + "\n")
 
     def clear(self) -> None:

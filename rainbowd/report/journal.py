@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, BinaryIO
 
 from rainbowd.errors import RainbowdError
-from rainbowd.report.state_dir import open_file, write_all
+from rainbowd.report.state_dir import open_file, open_to_read, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def _open_all(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:
     files: list[BinaryIO] = []
     for name in (_rotated(path, older) for older in range(KEPT + 1)):
         try:
-            file = stack.enter_context(name.open("rb"))
+            file = stack.enter_context(open_to_read(name))
         except FileNotFoundError:
             continue
         except OSError as error:

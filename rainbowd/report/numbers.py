@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.log import get_logger
 from rainbowd.report.journal import read_events
-from rainbowd.report.state_dir import replace_file
+from rainbowd.report.state_dir import open_to_read, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,8 @@ class Numbers:
 def _noted(state_dir: Path) -> int:
     """The last number by its file, or where that is lost by the journal."""
     try:
-        return int((state_dir / NAME).read_bytes())
+        with open_to_read(state_dir / NAME) as file:
+            return int(file.read())
     except (OSError, ValueError):
         return max(_seen_in_journal(state_dir), default=0)
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from rainbowd.errors import UsageError
 
@@ -126,6 +126,15 @@ def open_file(path: Path, flags: int) -> int:
         with contextlib.suppress(PermissionError):  # not ours, but writable: leave it as it is
             os.fchmod(fd, FILE_MODE)  # whatever the umask is
     return fd
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a file of the state directory to read it; never through a symlink, and a named pipe is empty.
+
+    Raises:
+        OSError: as open(2).
+    """
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def write_all(fd: int, data: bytes) -> None:

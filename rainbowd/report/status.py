@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import RainbowdError
-from rainbowd.report.state_dir import replace_file
+from rainbowd.report.state_dir import open_to_read, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,8 @@ def read(state_dir: Path) -> Status | None:
     """
     path = state_dir / NAME
     try:
-        status = json.loads(path.read_bytes())
+        with open_to_read(path) as file:
+            status = json.loads(file.read())
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.cli import main
+from tests.accounts import USER, needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,7 +216,7 @@ def test_a_state_directory_inside_the_release_is_warned_of(checked: Checked) -> 
     assert (status, "lies inside the release" in err) == (0, True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away takes root")
+@needs_root
 def test_for_root_a_config_or_env_file_of_somebody_elses_is_an_error(tmp_path: Path, checked: Checked) -> None:
     env_file = tmp_path / "app.env"
     env_file.touch(mode=0o600)
@@ -231,3 +233,65 @@ def test_for_root_a_config_or_env_file_of_somebody_elses_is_an_error(tmp_path: P
 def test_checking_leaves_no_trace(tmp_path: Path, checked: Checked) -> None:
     checked()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["current", "rainbowd.json", "v1"]
+
+
+def test_hooks_are_shown_with_whose_they_are(checked: Checked) -> None:
+    hooks = {"before_launch": ["true", "a b"], "after_live": "true; echo {release}"}
+    status, out, err = checked(hooks=hooks)
+    assert (status, "hooks." in err) == (0, False)
+    whose = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"hooks, as {whose}:\n  before_launch: true 'a b'\n  after_live: true; echo {{release}}\n" in out
+    assert "hooks, as" not in checked()[1]
+
+
+@pytest.mark.parametrize("hook", ["before_launch", "after_live", "after_failure"])
+@pytest.mark.parametrize("command", [["no-such-command"], "no-such-command --now", ["./plain"]])
+def test_a_hook_that_cannot_be_run_is_an_error(tmp_path: Path, checked: Checked, hook: str, command: object) -> None:
+    program(tmp_path / "v1/plain", mode=0o644)
+    status, _, err = checked(hooks={hook: command})
+    assert status == 2
+    assert f"hooks.{hook}: " in err
+
+
+def test_hooks_are_looked_for_in_the_release_as_they_run_there(tmp_path: Path, checked: Checked) -> None:
+    program(tmp_path / "v1/migrate")
+    hooks = {"before_launch": ["./migrate"], "after_live": ["{release}/migrate"], "after_failure": "./migrate; true"}
+    assert checked(hooks=hooks)[0] == 0
+
+
+@needs_root
+def test_for_root_a_hook_that_others_may_write_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    program(tmp_path / "v1/migrate", mode=0o757)
+    status, _, err = checked(hooks={"after_live": ["./migrate"]})
+    assert status == 2
+    assert f"hooks.after_live: {tmp_path}/v1/migrate: found a file that may be written by everybody" in err
+
+
+@needs_root
+def test_another_user_is_judged_by_what_that_user_may_do(open_path: Path, checked: Checked) -> None:
+    program(open_path / "app", mode=0o700)
+    command = [str(open_path / "app"), "{port}"]
+    keys = {"release": str(open_path), "state_dir": "/run/x", "user": USER, "hooks": {"before_launch": command}}
+    status, out, err = checked(run=command, **keys)
+    assert (status, f"hooks, as {USER}:" in out) == (2, True)
+    assert f": run: not executable by user: {open_path}/app\n" in err
+    assert f": hooks.before_launch: not executable by user: {open_path}/app\n" in err
+    (open_path / "app").chmod(0o755)
+    status, _, err = checked(run=command, **keys)
+    assert (status, "the app runs as root" in err) == (0, False)
+
+
+@needs_root
+def test_a_socket_that_another_user_could_not_make_is_an_error(open_path: Path, checked: Checked) -> None:
+    (open_path / "shut").mkdir(0o700)
+    keys = {"release": str(open_path), "run": ["true", "{socket}"], "user": USER}
+    assert checked(**keys, state_dir=str(open_path / "state"))[0] == 0
+    status, _, err = checked(**keys, state_dir=str(open_path / "shut/state"))
+    assert status == 2
+    assert f": state_dir: user may not enter {open_path}/shut\n" in err
+
+
+def test_an_unknown_user_is_an_error(checked: Checked) -> None:
+    status, out, err = checked(user="no-such-user")
+    assert (status, out) == (2, "")
+    assert 'user: found "no-such-user"; expected a user of this machine' in err

@@ -171,3 +171,22 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none: cannot be looked at (No such file")
     (tmp_path / "loop").symlink_to("loop")
     assert refusal(tmp_path / "loop").startswith(f"{tmp_path}/loop: cannot be looked at (")
+
+
+@needs_root
+def test_root_is_not_told_so_where_the_app_is_another_user(loaded: Load) -> None:
+    for user, expected in ((None, True), ("root", True), (0, True), ("nobody", False)):
+        assert any("whoever may deploy is root" in line for line in cautions(loaded(user=user))) is expected
+
+
+@needs_root
+def test_root_is_told_of_a_state_directory_that_others_may_replace(tmp_path: Path, loaded: Load) -> None:
+    (tmp_path / "shared/state").mkdir(parents=True)
+
+    def cautioned() -> list[str]:
+        return [line for line in cautions(loaded(state_dir="shared/state")) if "may be replaced" in line]
+
+    assert cautioned() == []
+    os.chown(tmp_path / "shared", 1, -1)
+    (line,) = cautioned()
+    assert line.startswith(f"state_dir: {tmp_path}/shared/state may be replaced by daemon")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rainbowd.config import Account
 from rainbowd.deploy.commands import environment, find_command, render
 from rainbowd.errors import DeployFailed
 
@@ -173,3 +174,42 @@ def test_a_script_whose_interpreter_is_missing_is_not_found_and_says_which(tmp_p
 def test_a_file_that_names_no_interpreter_is_left_to_the_kernel(tmp_path: Path, text: str) -> None:
     app = executable(tmp_path / "app", text)
     assert find_command(["./app"], {}, tmp_path)[0] == app
+
+
+def test_what_is_found_is_the_program_and_the_interpreter_of_a_script(tmp_path: Path) -> None:
+    app = executable(tmp_path / "app", "#!/bin/sh -e\n")
+    assert find_command(["./app"], {}, tmp_path) == (app, Path("/bin/sh"))
+
+
+def test_another_key_is_named_where_its_command_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DeployFailed, match=r"^hooks\.after_live: command not found: none$"):
+        find_command(["none"], {"PATH": "/bin"}, tmp_path, key="hooks.after_live")
+
+
+def test_what_another_user_may_not_run_or_enter_is_said(tmp_path: Path) -> None:
+    somebody = Account(12345, 12345, (), {})
+    app = executable(tmp_path / "v1" / "app")
+    tmp_path.chmod(0o700)
+    found = f"release: user may not enter {tmp_path}/v1, as .* is closed to it"
+    with pytest.raises(DeployFailed, match=found):
+        find_command(["./app"], {}, tmp_path / "v1", account=somebody)
+    with pytest.raises(DeployFailed, match=rf"^run: not executable by user: {app}, as "):
+        find_command([str(app)], {}, Path("/"), account=somebody)
+
+
+def test_an_account_gives_its_variables_and_the_config_has_the_last_word() -> None:
+    account = Account(1, 1, (), {"HOME": "/home/app", "USER": "app", "LOGNAME": "app"})
+    env = environment(
+        {"HOME": "/root", "USER": "root"},
+        config_env={"USER": "mine"},
+        env_file_env={},
+        port=None,
+        socket=None,
+        pidfile=None,
+        release=Path("/srv/v1"),
+        generation=None,
+        state_dir=Path("/state"),
+        account=account,
+    )
+    assert (env["HOME"], env["USER"], env["LOGNAME"]) == ("/home/app", "mine", "app")
+    assert (env["RAINBOWD_GENERATION"], "PORT" in env, "PIDFILE" in env) == ("", False, False)

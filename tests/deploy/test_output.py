@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from rainbowd.deploy.output import TAIL_LINE_BYTES, TAIL_LINES, Output, _open
+from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,3 +221,21 @@ def test_nothing_but_a_named_pipe_is_opened(path: Path) -> None:
     path.symlink_to("/dev/null")
     with pytest.raises(OSError, match="symbolic links"):
         _open(path)
+
+
+@needs_root
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_pipe_is_the_apps_users_so_that_it_may_be_opened_again(path: Path, is_named: bool) -> None:
+    output = Output(path if is_named else None, uid())
+    assert os.fstat(output.child_fd).st_uid == uid()
+    output.remove()
+
+
+async def test_a_pipe_without_a_name_is_read_like_one_with_a_name() -> None:
+    output = Output(None)
+    os.write(output.child_fd, b"one\ntwo")
+    with trio.fail_after(20), trio.CancelScope() as scope:
+        await output.drain(lambda _line: scope.cancel())
+    output.finish()
+    assert output.tail == ["one", "two"]
+    output.remove()

@@ -15,7 +15,7 @@ import pytest
 import rainbowd
 from rainbowd.errors import UsageError
 from rainbowd.report import state_dir
-from rainbowd.report.state_dir import Lock, holder, open_file, prepare, replace_file
+from rainbowd.report.state_dir import Lock, holder, open_file, open_to_read, prepare, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,14 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_it_is_made_for_the_agent_and_its_group_whatever_the_umask_is(tmp_path: Path, umask: None) -> None:
     prepare(tmp_path / "deep" / "state")
     assert mode(tmp_path / "deep" / "state") == 0o2750
+
+
+def test_where_the_app_is_another_user_everybody_may_pass_through_it(tmp_path: Path, umask: None) -> None:
+    prepare(tmp_path / "state", is_searched=True)
+    assert mode(tmp_path / "state") == 0o2751
+    (tmp_path / "old").mkdir(0o700)
+    prepare(tmp_path / "old", is_searched=True)
+    assert mode(tmp_path / "old") == 0o701
 
 
 def test_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
@@ -198,3 +206,16 @@ def test_a_link_where_the_new_file_is_written_is_not_followed(tmp_path: Path) ->
     with pytest.raises(OSError, match="symbolic links"):
         replace_file(tmp_path / "file", b"data")
     assert (tmp_path / "other").read_text() == "precious"
+
+
+def test_nothing_is_read_through_a_symlink_and_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("1")
+    (tmp_path / "link").symlink_to("secret")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_to_read(tmp_path / "link")
+    os.mkfifo(tmp_path / "pipe")
+    with open_to_read(tmp_path / "pipe") as file:
+        assert file.read() == b""
+    with open_to_read(tmp_path / "secret") as file:
+        assert file.read() == b"1"
+        assert not os.get_inheritable(file.fileno())

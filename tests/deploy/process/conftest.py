@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from rainbowd.config import Account
+
 
 class Launch:
     """Launches commands as a generation each; all of them print into one pipe.
@@ -37,7 +39,12 @@ class Launch:
         os.set_blocking(self._reader, False)
 
     def __call__(
-        self, *argv: str, env: Mapping[str, str] | None = None, nofile_limit: int = 1024, is_open: bool = True
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,
+        nofile_limit: int = 1024,
+        is_open: bool = True,
+        account: Account | None = None,
     ) -> Process:
         """Launch ``argv``, with more variables ``env``, and open its gate if ``is_open``."""
         generation = len(self.processes) + 1
@@ -59,6 +66,7 @@ class Launch:
             address=TcpAddress("127.0.0.1", 20000),
             output_fd=self._writer,
             nofile_limit=nofile_limit,
+            account=account,
         )
         self.processes.append(process)
         if is_open:

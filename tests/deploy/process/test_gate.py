@@ -6,14 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from rainbowd.config import Account
+from rainbowd.deploy.process import gate
 from rainbowd.deploy.process.members import Entry, read_entry
 from rainbowd.errors import DeployFailed
+from tests.accounts import account, needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +202,46 @@ async def test_a_launch_from_a_run_of_trio_is_reaped_like_any_other(launch: Laun
     processes = [launch("sh", "-c", f"exit {status}") for status in range(5)]
     with trio.fail_after(30):
         assert [await process.wait() for process in processes] == [0, 1, 2, 3, 4]
+
+
+@needs_root
+async def test_another_users_app_can_never_be_root_again(launch: Launch) -> None:
+    user = account()
+    process = launch("grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status", account=user)
+    uids, gids, groups = [set((await launch.line()).split()[1:]) for _ in range(3)]
+    assert (uids, gids) == ({str(user.uid)}, {str(user.gid)})
+    assert groups == {str(gid) for gid in user.groups}
+    assert await process.wait() == 0
+
+
+@needs_root
+async def test_groups_are_those_of_the_user_and_none_of_ours(launch: Launch) -> None:
+    process = launch("id", "-G", account=replace(account(), groups=(1, 2)))
+    assert (await launch.line()).split() == [str(account().gid), "1", "2"]
+    assert await process.wait() == 0
+
+
+@needs_root
+async def test_another_users_app_has_the_limits_that_we_were_started_with(launch: Launch) -> None:
+    process = launch("sh", "-c", "ulimit -Sn; ulimit -Hn", nofile_limit=77, account=account())
+    assert [await launch.line(), await launch.line()] == ["77", str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]
+    assert await process.wait() == 0
+
+
+@needs_root
+def test_a_gate_that_the_user_may_not_run_is_named(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").touch(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(DeployFailed, match=r"^run: cannot start .*/python as user: Permission denied$"):
+        launch("true", env=PYTHON_GATE, account=account())
+
+
+def test_who_is_not_root_becomes_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody = Account(12345, 12345, (12345,), {})
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert gate._becoming(somebody) == {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert gate._becoming(somebody) == {"user": 12345, "group": 12345, "extra_groups": (12345,)}
+    assert gate._becoming(None) == {}
