@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
+from rainbowd.deploy.process.owner import as_owner
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -93,7 +94,8 @@ def _sockets_of(pids: Collection[int]) -> tuple[set[int], bool]:
     hidden = False
     for pid in pids:
         try:
-            inodes.update(_sockets(Path(f"/proc/{pid}/fd")))
+            with as_owner(pid):
+                inodes.update(_sockets(Path(f"/proc/{pid}/fd")))
         except PermissionError:
             hidden = True
         except (FileNotFoundError, ProcessLookupError):  # it has ended

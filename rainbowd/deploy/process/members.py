@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.process.owner import as_owner
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -200,7 +202,8 @@ def _is_unmarked_orphan(entry: Entry, mark: Mark) -> bool:
 
 def _environment(pid: int) -> bytes:
     try:
-        return (_PROC / str(pid) / "environ").read_bytes()
+        with as_owner(pid):
+            return (_PROC / str(pid) / "environ").read_bytes()
     except OSError:  # gone, or not for us to read
         return b""
 
