@@ -60,7 +60,7 @@ async def drained(output: Output, count: int) -> list[str]:
 
 
 def test_it_is_a_named_pipe_for_owner_and_group(path: Path) -> None:
-    before = os.umask(0o777)
+    before = os.umask(0o077)
     try:
         output = Output(path)
     finally:
