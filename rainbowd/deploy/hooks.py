@@ -7,16 +7,22 @@ and where they fail that is said and nothing else.  A stop ends whatever runs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.seam import HookEnding
+from rainbowd.deploy.seam import HookCall, HookEnding, Plan
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from rainbowd.deploy.seam import HookCall, World
+    from pathlib import Path
+
+    from rainbowd.address import Address
+    from rainbowd.config import Config
+    from rainbowd.deploy.seam import HookName, World
+    from rainbowd.deploy.supervisor import Deploy
     from rainbowd.report.recorder import Recorder
 
 log = get_logger()
@@ -48,9 +54,9 @@ class Hooks:
             if ending.failure is not None:
                 raise DeployFailed(ending.failure, ending.output)
 
-    def after(self, call: HookCall, lives: trio.Nursery) -> None:
-        """Run a hook in its turn as a task of ``lives``, without waiting for it."""
-        if _is_given(call) and not self._stopping:
+    def after(self, call: HookCall | None, lives: trio.Nursery) -> None:
+        """Run a hook, if there is one, in its turn as a task of ``lives``, without waiting for it."""
+        if call is not None and _is_given(call) and not self._stopping:
             lives.start_soon(self._run_in_turn, call)
 
     def stop(self) -> None:
@@ -105,6 +111,44 @@ async def _set_when_cancelled(event: trio.Event) -> None:
         await trio.sleep_forever()
     finally:
         event.set()
+
+
+def hook_call(
+    hook: HookName, deploy: Deploy, plan: Plan, *, address: Address | None = None, reason: str | None = None
+) -> HookCall:
+    """A run of ``plan``'s hook for ``deploy``; the rest as in ``HookCall``."""
+    return HookCall(
+        hook=hook,
+        plan=plan,
+        deploy=deploy.id,
+        generation=deploy.generation,
+        address=address,
+        release=plan.release,
+        previous_release=deploy.previous.release if deploy.previous is not None else None,
+        trigger=deploy.trigger,
+        note=deploy.note,
+        reason=reason,
+    )
+
+
+def after_failure(deploy: Deploy, reason: str, named: Path | None, config: Config) -> HookCall | None:
+    """The hook of a deploy that failed; where it never came to a plan, by what was live or is named.
+
+    Args:
+        deploy: what failed.
+        reason: why.
+        named: the release that the files name; None for none.
+        config: the last good one.
+
+    Returns:
+        None where there is no release to run it in.
+    """
+    if deploy.plan is not None:
+        return hook_call("after_failure", deploy, deploy.plan, reason=reason)
+    plan = deploy.previous or (Plan(named, config, {}) if named is not None else None)
+    if plan is None:
+        return None
+    return replace(hook_call("after_failure", deploy, plan, reason=reason), release=named)
 
 
 def _is_given(call: HookCall) -> bool:

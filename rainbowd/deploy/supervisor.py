@@ -6,15 +6,15 @@ The supervisor decides; a ``Life`` carries a generation through; ``World`` does 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.deploy.backoff import BackOff
-from rainbowd.deploy.hooks import Hooks
+from rainbowd.deploy.hooks import Hooks, after_failure, hook_call
 from rainbowd.deploy.life import End, Life
-from rainbowd.deploy.seam import INTERRUPTED, HookCall, Plan, PortTaken
+from rainbowd.deploy.seam import INTERRUPTED, PortTaken
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.address import Address
     from rainbowd.config import Config
-    from rainbowd.deploy.seam import HookName, World
+    from rainbowd.deploy.seam import Plan, World
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -187,7 +186,7 @@ class Supervisor:
             self._current = self._current_release = None
             self._set_launch_due()
         self._fail(deploy, failure)
-        self._run_after_failure(deploy, failure, lives)
+        self._hooks.after(after_failure(deploy, failure.reason, self.named, self._config), lives)
         if self._live is None and self._recovery is None and not self._stopping:
             self._recovery = trio.CancelScope()
             lives.start_soon(self._try_again, self._recovery)
@@ -200,22 +199,13 @@ class Supervisor:
             return
         await self._slot(deploy, plan.config.max_generations)
         deploy.generation = self._world.next_number()
-        await self._hooks.before(_call("before_launch", deploy, plan))
+        await self._hooks.before(hook_call("before_launch", deploy, plan))
         await self._slot(deploy, plan.config.max_generations)  # a relaunch may have come between
         life = await self._prove(plan, lives, deploy)
         self._switch(life)
         self._succeed(deploy, "succeeded", life)
         assert life.generation is not None
-        self._hooks.after(_call("after_live", deploy, plan, address=life.generation.address), lives)
-
-    def _run_after_failure(self, deploy: Deploy, failure: DeployFailed, lives: trio.Nursery) -> None:
-        """By the plan that failed; where it never came to one, by what there is."""
-        plan = deploy.plan or deploy.previous
-        if plan is None and self.named is not None:
-            plan = Plan(self.named, self._config, {})
-        if plan is not None:
-            call = _call("after_failure", deploy, plan, reason=failure.reason)
-            self._hooks.after(replace(call, release=deploy.plan.release if deploy.plan else self.named), lives)
+        self._hooks.after(hook_call("after_live", deploy, plan, address=life.generation.address), lives)
 
     async def _slot(self, deploy: Deploy, max_generations: int) -> None:
         """Wait until one more generation may be alive."""
@@ -365,20 +355,3 @@ class Supervisor:
     def _on_roster_change(self) -> None:
         freed, self._slot_freed = self._slot_freed, trio.Event()
         freed.set()
-
-
-def _call(
-    hook: HookName, deploy: Deploy, plan: Plan, *, address: Address | None = None, reason: str | None = None
-) -> HookCall:
-    return HookCall(
-        hook=hook,
-        plan=plan,
-        deploy=deploy.id,
-        generation=deploy.generation,
-        address=address,
-        release=plan.release,
-        previous_release=deploy.previous.release if deploy.previous is not None else None,
-        trigger=deploy.trigger,
-        note=deploy.note,
-        reason=reason,
-    )
