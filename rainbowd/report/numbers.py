@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "generation"
-_FILE_OF_GENERATION = re.compile(r"generation-(\d{1,18})(?:\.json|\.out)?")
+_FILE_OF_GENERATION = re.compile(r"generation-(\d{1,18})(?:\.json|\.out|\.plan)?")
 
 log = get_logger()
 
@@ -24,20 +24,23 @@ class Numbers:
 
     Args:
         state_dir: one that nobody else gives out numbers for.
+
+    Attributes:
+        last: the highest that was given out; 0 where none was.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / NAME
-        self._last = max(_noted(state_dir), *_seen_in_names(state_dir), 0)
+        self.last = max(_noted(state_dir), *_seen_in_names(state_dir), 0)
 
     def next(self) -> int:
         """A number that was never given before."""
-        self._last += 1
+        self.last += 1
         try:
-            replace_file(self._path, b"%d\n" % self._last)
+            replace_file(self._path, b"%d\n" % self.last)
         except OSError as error:
             log.warning("a generation's number cannot be noted", file=self._path, why=error.strerror)
-        return self._last
+        return self.last
 
 
 def _noted(state_dir: Path) -> int:

@@ -13,6 +13,7 @@ import trio
 from rainbowd.log import get_logger
 from rainbowd.report import journal, status
 from rainbowd.report.journal import Journal
+from rainbowd.report.state_dir import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,7 @@ class Recorder:
         self._lines_bytes = 0
         self._lost = 0
         self._status: Mapping[str, object] | None = None
+        self._kept: dict[str, bytes | None] = {}
         self._failing: set[str] = set()
         self._wake = trio.Event()
         self._is_ending = False
@@ -61,6 +63,17 @@ class Recorder:
             return
         self._lines.append(line)
         self._lines_bytes += len(line)
+        self._wake.set()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Make ``data`` the content of a file, for the next agent to read; of several before one is written, the last.
+
+        Args:
+            name: of a file in the state directory.
+            data: None removes it.
+        """
+        self._kept.pop(name, None)
+        self._kept[name] = data
         self._wake.set()
 
     def publish(self, status: Mapping[str, object]) -> None:
@@ -97,12 +110,15 @@ class Recorder:
                     await self._wake.wait()
 
     async def _write(self) -> None:
-        """One round: a reader who has seen an event finds a status that is not older."""
+        """One round: a reader who has seen an event finds what is kept and a status that are not older."""
         current, self._status = self._status, None
-        lines = tuple(self._lines)
-        is_told, written = await trio.to_thread.run_sync(
-            self._write_files, current, lines, abandon_on_cancel=True, limiter=self._one_thread
+        kept, lines = dict(self._kept), tuple(self._lines)
+        kept_now, is_told, written = await trio.to_thread.run_sync(
+            self._write_files, kept, current, lines, abandon_on_cancel=True, limiter=self._one_thread
         )
+        for name in kept_now:
+            if self._kept[name] is kept[name]:
+                del self._kept[name]
         if not is_told and self._status is None:
             self._status = current
         for _ in range(written):
@@ -113,13 +129,23 @@ class Recorder:
 
     # --- in a worker thread ---------------------------------------------------------------------------------
 
-    def _write_files(self, current: Mapping[str, object] | None, lines: Sequence[bytes]) -> tuple[bool, int]:
-        """Whether the status is written now, and how many lines are."""
+    def _write_files(
+        self, kept: Mapping[str, bytes | None], current: Mapping[str, object] | None, lines: Sequence[bytes]
+    ) -> tuple[list[str], bool, int]:
+        """What is kept now, whether the status is written, and how many lines are."""
+        kept_now = [name for name, data in kept.items() if self._attempt(name, partial(self._keep, name, data))]
         is_told = current is None or self._attempt(status.NAME, partial(status.write, self._state_dir, current))
         for written, line in enumerate(lines):
             if not self._attempt(journal.NAME, partial(self._journal.append, line)):
-                return is_told, written
-        return is_told, len(lines)
+                return kept_now, is_told, written
+        return kept_now, is_told, len(lines)
+
+    def _keep(self, name: str, data: bytes | None) -> None:
+        path = self._state_dir / name
+        if data is None:
+            path.unlink(missing_ok=True)
+        else:
+            replace_file(path, data)
 
     def _attempt(self, name: str, write: Callable[[], None]) -> bool:
         """Whether it went well; what is wrong is said once until it is well again."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DIRECTORY_MODE = 0o2750
 FILE_MODE = 0o640
+SECRET_MODE = 0o600
 LOCK_NAME = "lock"
 
 PATIENCE_SECONDS = 0.5
@@ -112,7 +113,7 @@ def holder(state_dir: Path) -> int | None:
         os.close(fd)
 
 
-def open_file(path: Path, flags: int) -> int:
+def open_file(path: Path, flags: int, *, mode: int = FILE_MODE) -> int:
     """Open a file of the state directory, made where it is missing; never through a symlink.
 
     Returns:
@@ -121,10 +122,10 @@ def open_file(path: Path, flags: int) -> int:
     Raises:
         OSError: as open(2).
     """
-    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-    if stat.S_IMODE(os.fstat(fd).st_mode) != FILE_MODE:
+    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
         with contextlib.suppress(PermissionError):  # not ours, but writable: leave it as it is
-            os.fchmod(fd, FILE_MODE)  # whatever the umask is
+            os.fchmod(fd, mode)  # whatever the umask is
     return fd
 
 
@@ -148,7 +149,7 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """Put ``data`` in the place of a file, so that a reader sees the old content or the new, never a part.
 
     Raises:
@@ -156,7 +157,7 @@ def replace_file(path: Path, data: bytes) -> None:
     """
     beside = path.with_name(f"{path.name}.new")
     try:
-        fd = open_file(beside, os.O_WRONLY | os.O_TRUNC)
+        fd = open_file(beside, os.O_WRONLY | os.O_TRUNC, mode=mode)
         try:
             write_all(fd, data)
         finally:
