@@ -3,8 +3,19 @@
 from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers, user_name
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import read_env_file
-from rainbowd.config.loading import Loaded, load, parse_limits, plain, restart_needed, with_overrides
-from rainbowd.config.models import DEFAULT_TRUST, Config, Drain, Health, Hold, Hooks, Limits, LogSettings, default_trust
+from rainbowd.config.loading import Loaded, interpret, load, parse_limits, plain, restart_needed, with_overrides
+from rainbowd.config.models import (
+    DEFAULT_TRUST,
+    Config,
+    Drain,
+    Health,
+    Hold,
+    Hooks,
+    Limits,
+    Liveness,
+    LogSettings,
+    default_trust,
+)
 from rainbowd.config.values import PortRange, StatusRanges
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "Hold",
     "Hooks",
     "Limits",
+    "Liveness",
     "Loaded",
     "LogSettings",
     "PortRange",
@@ -26,6 +38,7 @@ __all__ = [
     "deployers",
     "find_account",
     "has_acl",
+    "interpret",
     "load",
     "parse_limits",
     "plain",

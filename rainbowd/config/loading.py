@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, get_args
@@ -19,6 +20,8 @@ from rainbowd.errors import ConfigError, UsageError
 from rainbowd.locations import key_path, kind, read_json, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
@@ -33,10 +36,16 @@ SECRETS = (("env",), ("health", "headers"))
 
 @dataclass(frozen=True)
 class Loaded:
-    """A config that can be used, and what its owner should know, a line each."""
+    """A config that can be used.
+
+    Attributes:
+        warnings: what its owner should know, a line each.
+        source: what the file said, as JSON has it; it holds secrets.
+    """
 
     config: Config
     warnings: tuple[str, ...]
+    source: Mapping[str, object] = field(default_factory=dict)
 
 
 def load(path: Path) -> Loaded:
@@ -45,7 +54,20 @@ def load(path: Path) -> Loaded:
     Raises:
         ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
     """
-    data = read_json(path)
+    return interpret(read_json(path), path)
+
+
+def interpret(source: Mapping[str, object], path: Path) -> Loaded:
+    """Validate what a config file says, or said once.
+
+    Args:
+        source: as JSON has it.
+        path: of the file.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    data = deepcopy(dict(source))
     data.pop("$schema", None)  # an editor's business
     problems, warnings = translate(data, path.name)
     if not problems:
@@ -58,7 +80,7 @@ def load(path: Path) -> Loaded:
     problems += _account_problems(config)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
-    return Loaded(config, tuple(f"{path}: {warning}" for warning in warnings))
+    return Loaded(config, tuple(f"{path}: {warning}" for warning in warnings), source)
 
 
 def _check_choice(data: dict[str, object]) -> list[str]:

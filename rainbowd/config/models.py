@@ -154,6 +154,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class Liveness(_Model):
+    """How the live generation is checked on; ``interval`` in seconds, ``failures`` in a row replace it."""
+
+    interval: SecondsAboveZero = 10
+    failures: Annotated[int, Field(ge=1, description="a whole number, 1 or more")] = 3
+
+
 class Health(_Model):
     """How a candidate is checked; times in seconds."""
 
@@ -174,6 +181,7 @@ class Health(_Model):
     timeout: SecondsAboveZero = 5
     passes: Annotated[int, Field(ge=1, description="a whole number, 1 or more")] = 1
     deadline: SecondsAboveZero = 60
+    liveness: Annotated[Liveness | None, Field(description="an object, or null")] = None
 
 
 class Drain(_Model):
@@ -272,6 +280,7 @@ class Config(_Model):
     user: NameOrOff = None
     group: NameOrOff = None
     drain: Annotated[Drain, Field(description="an object")] = Drain()
+    standby: Seconds = 0
     max_generations: Annotated[int, Field(ge=2, description="a whole number, 2 or more")] = 10
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()

@@ -14,6 +14,7 @@ from rainbowd.config import (
     Drain,
     Health,
     Limits,
+    Liveness,
     PortRange,
     StatusRanges,
     load,
@@ -47,9 +48,11 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
             "timeout": 5,
             "passes": 1,
             "deadline": 60,
+            "liveness": None,
         },
         "warmup": None,
         "drain": {"timeout": 60, "tunnels": 30, "stop": 25, "signal": "TERM", "kill_after": 10},
+        "standby": 0,
         "max_generations": 10,
         "hold": {"timeout": 10, "limit": 1000},
         "limits": {
@@ -283,3 +286,9 @@ def test_hooks_are_commands_as_run_is(loaded: Load) -> None:
 def test_hooks_that_are_none_are_refused(problems: Problems, hooks: object, expected: str) -> None:
     (problem,) = problems(hooks=hooks)
     assert problem.startswith(expected)
+
+
+def test_liveness_has_defaults_of_its_own() -> None:
+    config = Config.model_validate({"run": "app", "health": {"path": "/up", "liveness": {}}})
+    assert config.health is not None
+    assert config.health.liveness == Liveness(interval=10, failures=3)
