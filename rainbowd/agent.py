@@ -25,7 +25,6 @@ from rainbowd.deploy.supervisor import Supervisor
 from rainbowd.deploy.watch import Trigger, watch
 from rainbowd.log import get_logger
 from rainbowd.proxy import Server, Settings
-from rainbowd.report.recorder import Recorder
 from rainbowd.roster import Roster
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.seam import World
     from rainbowd.proxy import Listener
+    from rainbowd.report.recorder import Recorder
 
 HEEDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
@@ -52,11 +52,19 @@ class Agent:
     Args:
         config: as the file was at the start.
         world: what the supervisor does to the machine.
+        recorder: to which the world tells things too.
         listeners: open, with requests perhaps waiting in their queues.
         early: signals that came before the agent could heed them.
     """
 
-    def __init__(self, config: Config, world: World, listeners: Sequence[Listener], early: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        recorder: Recorder,
+        listeners: Sequence[Listener],
+        early: Sequence[int] = (),
+    ) -> None:
         self._config = config
         self._listeners = listeners
         self._early = early
@@ -66,7 +74,7 @@ class Agent:
         self._intake = trio.CancelScope()
         self._serving = trio.CancelScope()
         self._roster = Roster()
-        self._recorder = Recorder(config.state_dir)
+        self._recorder = recorder
         self._server = Server(self._roster, settings(config))
         self._supervisor = Supervisor(self._roster, self._recorder, world, config, self._on_switch)
 
@@ -94,7 +102,6 @@ class Agent:
             lives.start_soon(self._watch)
             lives.start_soon(self._tell_counters)
             lives.start_soon(self._reap)
-            self._supervisor.request(Trigger(kind="start"))
             with self._serving:
                 async with trio.open_nursery() as serving:
                     await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
@@ -103,12 +110,17 @@ class Agent:
 
     async def _watch(self) -> None:
         """Watch until told to stop; a bug there is said and got over, as traffic must go on."""
+        supervisor = self._supervisor
         with self._intake:
+            await supervisor.started.wait()
             while True:
                 try:
-                    await watch(self._config.release, self._config.trigger_file, self._supervisor.request)
+                    await watch(
+                        self._config.release, self._config.trigger_file, supervisor.request, seen=supervisor.seen
+                    )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)
+                    supervisor.seen = None
                     await trio.sleep(_WATCH_AGAIN_SECONDS)
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:

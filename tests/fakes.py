@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,19 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.config import Config, Drain
-from rainbowd.deploy.process import Ending
-from rainbowd.deploy.seam import App, HookCall, HookEnding, Plan, PortTaken
+from rainbowd.deploy.left import undecided
+from rainbowd.deploy.process import Ending, Strays
+from rainbowd.deploy.record import Memory
+from rainbowd.deploy.seam import App, HookCall, HookEnding, Left, Plan, PortTaken, Undecided
+from rainbowd.deploy.sight import Sight, Stamp, touched, turned
 from rainbowd.deploy.supervisor import Supervisor
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
-from rainbowd.roster import Roster
+from rainbowd.roster import Roster, State
+from tests.story import problems
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Collection
 
 EPOCH = 1_000_000_000.0
 
@@ -28,9 +32,12 @@ EPOCH = 1_000_000_000.0
 class Events(list[dict[str, Any]]):
     """In the place of the recorder: what was told, in order."""
 
+    is_killed = False
+
     def record(self, event: str, **fields: object) -> None:
         """Keep it."""
-        self.append({"event": event, **fields})
+        if not self.is_killed:
+            self.append({"event": event, **fields})
 
     def named(self, *names: str) -> list[dict[str, Any]]:
         """Those of these names."""
@@ -48,6 +55,7 @@ class Behaviour:
         stops_after: from being told to end to its end.
         port_taken: how many of its launches find their port taken.
         launch_error: why it cannot be launched at all.
+        is_silent: does not answer any more, once it has.
     """
 
     boots_after: float = 1.0
@@ -58,12 +66,14 @@ class Behaviour:
     port_taken: int = 0
     launch_error: str | None = None
     check_error: Exception | None = None
+    is_silent: bool = False
 
 
 class FakeApp:
-    """One launch."""
+    """One generation's processes, which outlive an agent that is killed."""
 
-    def __init__(self, number: int, plan: Plan, behaviour: Behaviour) -> None:
+    def __init__(self, world: FakeWorld, number: int, plan: Plan, behaviour: Behaviour) -> None:
+        self.world = world
         self.number = number
         self.plan = plan
         self.behaviour = behaviour
@@ -71,8 +81,18 @@ class FakeApp:
         self.pid = 1000 + number
         self.opened_at: float | None = None
         self.ended_times = 0
+        self.is_adopted = False
         self._died = trio.Event()
         self._status: int | None = None
+
+    def note(self, state: State, live_at: float | None) -> None:
+        if self.world.is_killed:
+            return
+        if state is State.RETIRED:
+            self.world.records.pop(self.number, None)
+        else:
+            record = self.world.records[self.number]
+            self.world.records[self.number] = replace(record, state=state, live_at=live_at, since=trio.current_time())
 
     def open_gate(self) -> None:
         self.opened_at = trio.current_time()
@@ -82,10 +102,21 @@ class FakeApp:
         self._status = status
         self._died.set()
 
+    @property
+    def has_died(self) -> bool:
+        if self.opened_at is None:  # its gate was never opened
+            return True
+        return self._died.is_set() or trio.current_time() >= self.opened_at + self.behaviour.exits_after
+
     async def check(self) -> None:
         behaviour = self.behaviour
         if behaviour.check_error is not None:
             raise behaviour.check_error
+        if self.is_adopted:
+            await trio.sleep(0.01)
+            if behaviour.is_silent:
+                raise DeployFailed("no answer")
+            return
         await trio.sleep(min(behaviour.boots_after, behaviour.unhealthy_after))
         if behaviour.unhealthy_after < behaviour.boots_after:
             raise DeployFailed("not healthy in time")
@@ -93,12 +124,21 @@ class FakeApp:
             behaviour.port_taken -= 1
             raise PortTaken("a stranger answers")
 
+    async def is_alive(self) -> bool:
+        await trio.sleep(0.01)
+        return not self.has_died
+
+    async def probe(self) -> str | None:
+        await trio.sleep(0.01)
+        return "no answer" if self.behaviour.is_silent else None
+
     async def ended(self) -> int | None:
-        assert self.opened_at is not None
+        if self.opened_at is None:
+            return None
         with trio.move_on_at(self.opened_at + self.behaviour.exits_after):
             await self._died.wait()
-            return self._status
-        return self.behaviour.status
+            return None if self.is_adopted else self._status
+        return None if self.is_adopted else self.behaviour.status
 
     def port_is_taken(self) -> bool:
         return False
@@ -107,26 +147,45 @@ class FakeApp:
         return [f"last words of {self.number}"]
 
     async def end(self, hurry: trio.Event) -> Ending:
-        self.ended_times += 1
+        if self.world.is_killed:
+            return Ending(None, killed=False, left=[])
+        if self.world.before_end is not None:
+            self.world.before_end(self)
         with trio.move_on_after(self.behaviour.stops_after):
             await hurry.wait()
-            return Ending(-9, killed=True, left=[])
-        return Ending(0, killed=False, left=[])
+        if self.world.is_killed:  # the next agent has to do it
+            return Ending(None, killed=False, left=[])
+        self.ended_times += 1
+        status = -9 if hurry.is_set() else 0
+        return Ending(None if self.is_adopted else status, killed=hurry.is_set(), left=[])
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """What is on record of one generation; times are virtual."""
+
+    state: State
+    since: float
+    started_at: float
+    live_at: float | None = None
 
 
 @dataclass
 class FakeWorld:
-    """What the files name, and how what they name behaves.
+    """What the files name, how what they name behaves, and what outlives an agent.
 
     Attributes:
         link: the release that is named; None for none.
         behaviours: by release; a good one where it has none.
+        before_end: called when an app is told to end.
+        is_killed: the agent is gone: nothing that it still does here has any effect.
     """
 
     link: Path | None = Path("/releases/a")
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     config: Config = field(default_factory=lambda: Config(run="app", health=None, warmup=0, drain=Drain()))
     config_error: str | None = None
+    gone: set[str] = field(default_factory=set)
     apps: list[FakeApp] = field(default_factory=list)
     open_launches: int = 0
     hooks: list[HookCall] = field(default_factory=list)
@@ -134,6 +193,14 @@ class FakeWorld:
     hook_failure: str | None = None
     hooks_at_once: int = 0
     last_number: int = 0
+    last_left: int = 0
+    turns: int = 0
+    touches: int = 0
+    records: dict[int, FakeRecord] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+    journal: Events = field(default_factory=Events)
+    before_end: Callable[[FakeApp], None] | None = None
+    is_killed: bool = False
 
     def now(self) -> float:
         return EPOCH + trio.current_time()
@@ -141,12 +208,17 @@ class FakeWorld:
     def named(self) -> Path | None:
         return self.link
 
-    def plan(self) -> Plan:
+    def look(self) -> Sight | None:
+        link, touched = Stamp(1, self.turns, 0), (Stamp(2, self.touches, 0),) if self.touches else ()
+        return Sight(self.link, None, link, None, touched, None)
+
+    def plan(self, release: Path | None = None) -> Plan:
         if self.config_error is not None:
             raise DeployFailed(self.config_error)
-        if self.link is None:
+        release = release or self.link
+        if release is None or release.name in self.gone:
             raise DeployFailed("the release does not exist")
-        return Plan(self.link, self.config, {})
+        return Plan(release, self.config, {})
 
     def next_number(self) -> int:
         self.last_number += 1
@@ -164,18 +236,62 @@ class FakeWorld:
         return HookEnding(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
 
     @contextlib.asynccontextmanager
-    async def launch(self, plan: Plan, number: int) -> AsyncIterator[App]:
+    async def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AsyncIterator[App]:
         behaviour = self.behaviours.get(plan.release.name, Behaviour())
         if behaviour.launch_error is not None:
             raise DeployFailed(behaviour.launch_error)
-        app = FakeApp(number, plan, behaviour)
+        app = FakeApp(self, number, plan, behaviour)
         self.apps.append(app)
+        self.records[number] = FakeRecord(State.STARTING, trio.current_time(), self.now())
+        async with self._holding(app):
+            yield app
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, app: FakeApp) -> AsyncIterator[None]:
         self.open_launches += 1
         try:
             async with trio.open_nursery():
-                yield app
+                yield
         finally:
             self.open_launches -= 1
+            if not self.is_killed:
+                assert app.number not in self.records
+
+    # --- what outlives an agent -------------------------------------------------------------------------------
+
+    def recall(self) -> Memory:
+        return Memory.decode(self.memory.encode())
+
+    def remember(self, memory: Memory) -> None:
+        if not self.is_killed:
+            self.memory = memory
+
+    def left(self) -> list[Left]:
+        self.last_left = self.last_number
+        return [self._left(app) for app in self.apps if app.number in self.records]
+
+    def _left(self, app: FakeApp) -> Left:
+        record = self.records[app.number]
+        for_seconds = trio.current_time() - record.since
+        return Left(app.number, app.plan, record.state, for_seconds, record.started_at, record.live_at)
+
+    @contextlib.asynccontextmanager
+    async def adopt(self, left: Left, hurry: trio.Event) -> AsyncIterator[App]:
+        app = next(app for app in self.apps if app.number == left.number)
+        app.is_adopted = True
+        async with self._holding(app):
+            yield app
+
+    async def undecided(self) -> Undecided:
+        await trio.sleep(0.01)
+        return undecided(self.journal, self.last_left)
+
+    async def find_strays(self, spared: Collection[int]) -> Strays:
+        await trio.sleep(0.01)
+        return Strays({})
+
+    async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
+        await trio.sleep(0.01)
 
 
 class Holding:
@@ -197,15 +313,29 @@ class Holding:
 
 
 class Scene:
-    """A supervisor at work in a fake world."""
+    """A supervisor at work in a fake world, and the next one when that was killed.
+
+    Attributes:
+        lives: the nursery of the generations' lives.
+    """
 
     def __init__(self, **world: Any) -> None:
         self.world = FakeWorld(**world)
-        self.roster = Roster()
-        self.events = Events()
+        self.events = self.world.journal
         self.configs: list[Config] = []
         self.live_seen: list[int | None] = []
+        self.roster: Roster
+        self.supervisor: Supervisor
         self.lives: trio.Nursery
+        self._over: trio.Event | None = None
+
+    # --- agents -----------------------------------------------------------------------------------------------
+
+    async def start(self, agents: trio.Nursery) -> None:
+        """An agent begins."""
+        assert self._over is None
+        self.events.record("agent.started")
+        self.roster = Roster()
         self.supervisor = Supervisor(
             self.roster,
             self.events,  # type: ignore[arg-type]
@@ -214,6 +344,50 @@ class Scene:
             self.configs.append,
         )
         self.roster.observe(self._look)
+        await agents.start(self._run)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        self._over = trio.Event()
+        async with trio.open_nursery() as self.lives:
+            self.lives.start_soon(self.supervisor.run, self.lives)
+            self.lives.start_soon(self._watch, self.supervisor)
+            task_status.started()
+        self._over.set()
+
+    async def _watch(self, supervisor: Supervisor) -> None:
+        """What changed since the last decided deploy counts, as with the real watching."""
+        await supervisor.started.wait()
+        seen, now = supervisor.seen, self.world.look()
+        if seen is not None and now is not None:
+            if turned(seen, now):
+                supervisor.request(Trigger(kind="symlink"))
+            if touched(seen, now):
+                supervisor.request(Trigger(kind="file"))
+
+    async def stop(self) -> None:
+        """The agent is told to stop, and does."""
+        assert self._over is not None
+        self.supervisor.stop()
+        self.lives.cancel_scope.cancel()
+        await self._over.wait()
+        self._over = None
+        self.events.record("agent.stopped")
+
+    async def kill(self) -> None:
+        """The agent is gone between two instants; what it launched lives on."""
+        assert self._over is not None
+        self.world.is_killed = self.events.is_killed = True
+        self.supervisor.hurry()
+        self.lives.cancel_scope.cancel()
+        await self._over.wait()
+        self._over = None
+        self.world.is_killed = self.events.is_killed = False
+
+    @property
+    def has_agent(self) -> bool:
+        return self._over is not None
+
+    # --- what is seen and done --------------------------------------------------------------------------------
 
     def _look(self) -> None:
         live = self.roster.live.id if self.roster.live is not None else None
@@ -226,11 +400,20 @@ class Scene:
     def live(self) -> int | None:
         return self.roster.live.id if self.roster.live is not None else None
 
+    def states(self) -> dict[int, str]:
+        """Of every generation that is not retired."""
+        return {number: generation.state.value for number, generation in self.roster.generations.items()}
+
     def ask(self, kind: str = "file", **fields: Any) -> None:
-        self.supervisor.request(Trigger(kind=kind, **fields))
+        """A trigger; without an agent, it is one once there is."""
+        if kind == "file":
+            self.world.touches += 1
+        if self._over is not None:
+            self.supervisor.request(Trigger(kind=kind, **fields))
 
     def turn(self, release: str) -> None:
         self.world.link = Path("/releases") / release
+        self.world.turns += 1
         self.ask("symlink")
 
     def app(self, number: int) -> FakeApp:
@@ -238,7 +421,8 @@ class Scene:
 
     def story(self) -> list[str]:
         """The names of the events, with the generation where there is one."""
-        return [f"{event['event']} {event.get('generation') or ''}".strip() for event in self.events]
+        named = [event for event in self.events if not event["event"].startswith("agent.")]
+        return [f"{event['event']} {event.get('generation') or ''}".strip() for event in named]
 
     def reasons(self) -> list[str]:
         return [event["reason"] for event in self.events.named("deploy.failed")]
@@ -246,15 +430,24 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def playing(**world: Any) -> AsyncIterator[Scene]:
-    """A scene whose supervisor runs; at the end everything that was launched has ended, once."""
-    scene = Scene(**world)
-    async with trio.open_nursery() as lives:
-        scene.lives = lives
-        lives.start_soon(scene.supervisor.run, lives)
+    """A scene with an agent; at the end everything that was launched has ended, once, and the journal makes sense."""
+    async with acting(**world) as (scene, agents):
+        await scene.start(agents)
         yield scene
-        scene.supervisor.stop()
-        lives.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def acting(**world: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
+    """A scene without an agent yet, and the nursery for them."""
+    scene = Scene(**world)
+    async with trio.open_nursery() as agents:
+        yield scene, agents
+        if not scene.has_agent:
+            await scene.start(agents)
+        await scene.stop()
     assert scene.world.open_launches == 0
     assert [app.number for app in scene.world.apps if app.ended_times != 1] == []
+    assert scene.world.records == {}
     assert scene.roster.generations == {}
     assert scene.roster.live is None
+    assert problems(scene.events) == []

@@ -19,6 +19,7 @@ from rainbowd.deploy.world import Machine
 from rainbowd.locations import find_config
 from rainbowd.proxy import inherited, open_listener
 from rainbowd.report.numbers import Numbers
+from rainbowd.report.recorder import Recorder
 from rainbowd.report.state_dir import Lock, prepare
 
 if TYPE_CHECKING:
@@ -63,18 +64,20 @@ def _serve(file: Path, loaded: Loaded, config: Config, listeners: list[Listener]
     """The part that starts things."""
     reset_signals()
     become_subreaper()
+    recorder = Recorder(config.state_dir)
     machine = Machine(
         file,
         loaded,
+        keep=recorder.keep,
         soft_limit=_raise_descriptor_limit(),
-        numbers=Numbers(config.state_dir).next,
+        numbers=Numbers(config.state_dir),
         app_sink=log.open_app_sink(config.log.app),
     )
     early: list[int] = []
     for signum in HEEDED:  # until the agent heeds them, and from its end on
         signal.signal(signum, lambda signum, _frame: early.append(signum))
     try:
-        trio.run(Agent(config, machine, listeners, early).run)
+        trio.run(Agent(config, machine, recorder, listeners, early).run)
     except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
         log.get_logger().error("bug: the agent ended", exc_info=bug)
         return 1

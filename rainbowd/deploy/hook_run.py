@@ -16,8 +16,8 @@ import trio
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import find_account
 from rainbowd.deploy import commands
+from rainbowd.deploy.exits import describe_exit
 from rainbowd.deploy.foreign import refuse_foreign_hooks
-from rainbowd.deploy.life import describe_exit
 from rainbowd.deploy.output import Output
 from rainbowd.deploy.place import Place
 from rainbowd.deploy.process import spawn

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rainbowd.address import Address
     from rainbowd.config import Config
     from rainbowd.deploy.seam import HookName, World
-    from rainbowd.deploy.supervisor import Deploy
+    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.report.recorder import Recorder
 
 log = get_logger()

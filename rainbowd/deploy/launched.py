@@ -1,7 +1,11 @@
-"""One launch of the app, as the supervisor sees it: its processes, its output and its address."""
+"""One generation's app, as the supervisor sees it: its processes, its output and its address.
+
+Whether this agent launched it or an earlier one did makes no difference here but for the time that it has to answer.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,11 +14,15 @@ from rainbowd.address import Address, TcpAddress
 from rainbowd.deploy.health import Prober, until_healthy
 from rainbowd.deploy.listening import listeners, owns
 from rainbowd.deploy.ports import is_free
+from rainbowd.deploy.record import Record
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
+from rainbowd.roster import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rainbowd.config import Config
     from rainbowd.deploy.output import Output
     from rainbowd.deploy.process import Ending, Process
@@ -22,47 +30,87 @@ if TYPE_CHECKING:
 log = get_logger()
 
 
-class LaunchedApp:
-    """The real ``App`` of the seam.
+class RealApp:
+    """The ``App`` of the seam.
 
     Args:
         config: what it was launched by.
         prober: shared, as it holds nothing of any app.
-
-    Attributes:
-        record: by which a later agent finds its processes again.
+        keep: writes the record anew; None removes it.
+        hurry: no more patience once this is set.
+        started_at: seconds since the epoch.
+        is_adopted: an earlier agent launched it, and saw it healthy.
     """
 
-    def __init__(self, config: Config, address: Address, process: Process, output: Output, prober: Prober) -> None:
+    def __init__(
+        self,
+        config: Config,
+        address: Address,
+        process: Process,
+        output: Output,
+        prober: Prober,
+        *,
+        keep: Callable[[bytes | None], None],
+        hurry: trio.Event,
+        started_at: float,
+        is_adopted: bool = False,
+    ) -> None:
         self.address = address
         self.pid = process.pid
-        self.record = process.identity.to_json()
         self.output = output
         self._config = config
         self._process = process
         self._prober = prober
+        self._keep = keep
+        self._hurry = hurry
+        self._started_at = started_at
+        self._is_adopted = is_adopted
         self._ended = False
 
+    def record(self, state: State, live_at: float | None = None) -> Record:
+        """What a later agent is to know, being in ``state`` as of now."""
+        return Record(
+            self._process.identity, state, time.monotonic(), self._started_at, live_at, known=self._process.known
+        )
+
+    def note(self, state: State, live_at: float | None) -> None:
+        """Put ``state`` on record; one that is retired has none any more."""
+        self._keep(None if state is State.RETIRED else self.record(state, live_at).encode())
+
     def open_gate(self) -> None:
-        """Let it run."""
+        """Let it run, if it does not yet."""
         self._process.open_gate()
 
     async def check(self) -> None:
         """Return once it is healthy on a socket of its own.
+
+        One that was seen healthy before is asked for one good answer, within the time that an answer may take.
 
         Raises:
             DeployFailed: it is not in time; the reason says what was last seen.
             PortTaken: a stranger answers on its port.
         """
         health = self._config.health
+        if health is not None and self._is_adopted:
+            health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
         if health is None:
-            await trio.sleep(self._config.warmup or 0.0)
+            await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
         else:
             try:
                 await until_healthy(self._prober, self.address, health)
             except DeployFailed as failure:
                 raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
         await self._check_owner(seen_healthy=health is not None)
+
+    async def is_alive(self) -> bool:
+        """Whether anything of it runs."""
+        return bool(await self._process.members())
+
+    async def probe(self) -> str | None:
+        """Ask once; without a health check, whether anything of it runs."""
+        if self._config.health is None:
+            return None if await self.is_alive() else "nothing of it runs"
+        return await self._prober.probe(self.address, self._config.health)
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
         pids = await self._process.members()
@@ -107,4 +155,4 @@ class LaunchedApp:
         """Whatever went wrong above, no process is left; bounded by ``drain.kill_after``."""
         if not self._ended:
             with trio.CancelScope(shield=True):
-                await self.end(trio.Event())
+                await self.end(self._hurry)

@@ -1,13 +1,20 @@
-"""A generation's life: launch, check, live until superseded, drain, stop, reap.  One straight coroutine."""
+"""A generation's life: launch, check, live until superseded, drain, stop, reap.  One straight coroutine.
+
+One that an earlier agent launched comes in where it was: to be live again it is checked again, a standby goes on
+being one, a draining one has the rest of its time, and all others are at their end.
+"""
 
 from __future__ import annotations
 
 import enum
-import signal
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.draining import Draining
+from rainbowd.deploy.exits import describe_exit
+from rainbowd.deploy.liveness import listen
 from rainbowd.deploy.seam import INTERRUPTED, PortTaken
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -15,19 +22,12 @@ from rainbowd.roster import Generation, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from rainbowd.config import Drain
-    from rainbowd.deploy.seam import App, Plan, World
+    from rainbowd.deploy.seam import App, Left, Plan, World
     from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Holder, Roster
-
-TUNNELS_CLOSE_SECONDS = 5.0
-"""Over how long tunnels are closed whose time is over, so that their clients do not come back all at once."""
-_TUNNEL_BATCHES = 50
-_CUT_SECONDS = 1.0  # for exchanges that were cut to be gone
-
-_SHELL_STATUSES = {126: " (a command is not executable)", 127: " (a command was not found)"}
-"""What a shell means by its exit status: POSIX.1-2017, XCU 2.8.2."""
+    from rainbowd.roster import Roster
 
 log = get_logger()
 
@@ -35,19 +35,22 @@ log = get_logger()
 class End(enum.Enum):
     """Why a generation does not go on."""
 
-    SUPERSEDED = enum.auto()
+    SUPERSEDED = enum.auto()  # or its time as standby is over
     DROPPED = enum.auto()  # while a candidate
     DIED = enum.auto()
     REFUSING = enum.auto()  # alive, but its address refused connections for a second
 
 
 class Life:
-    """One launch, from its first process to its last.
+    """One generation, from its first process to its last.
 
     Args:
         drain: how to drain, as the config says by then.
         hurry: no more patience once this is set.
         on_death: called the moment that a live generation is known to be dead.
+        on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
+        relaunch: another one died, and this takes its place.
+        left: what is on record of it where an earlier agent launched it.
 
     Attributes:
         generation: None until there is something to launch.
@@ -67,7 +70,9 @@ class Life:
         drain: Callable[[], Drain],
         hurry: trio.Event,
         on_death: Callable[[Life], None],
-        relaunch: bool,
+        on_silence: Callable[[Life], None],
+        relaunch: bool = False,
+        left: Left | None = None,
     ) -> None:
         self.plan = plan
         self.number = number
@@ -80,12 +85,22 @@ class Life:
         self._drain_rules = drain
         self._hurry = hurry
         self._on_death = on_death
+        self._on_silence = on_silence
         self._relaunch = relaunch
+        self._left = left
         self._candidacy = trio.CancelScope()
         self._end: End | None = None
-        self._ending = trio.Event()
-        self._changed = trio.Event()
-        self._launched_at = self._healthy_at = self._switched_at = self._draining_at = 0.0  # monotonic
+        self._nudged = trio.Event()
+        self._warm_until = math.inf
+        self._launched_at: float | None = None  # these by the monotonic clock
+        self._healthy_at: float | None = None
+        self._switched_at: float | None = None
+        self._draining_at: float | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """An earlier agent launched it."""
+        return self._left is not None
 
     @property
     def is_candidate(self) -> bool:
@@ -93,19 +108,22 @@ class Life:
         return self.failure is None and self._end is None and self.ready.is_set()
 
     @property
+    def is_warm(self) -> bool:
+        """It is a standby, and may be switched to."""
+        return self.is_candidate and self.generation is not None and self.generation.state is State.STANDBY
+
+    @property
     def live_for_seconds(self) -> float:
         """How long it has been live, by the monotonic clock; 0 if it never was."""
-        return trio.current_time() - self._switched_at if self._switched_at else 0.0
+        return 0.0 if self._switched_at is None else trio.current_time() - self._switched_at
 
     async def run(self) -> None:
         """All of it. No failure of a generation leaves this coroutine."""
         try:
-            async with self._world.launch(self.plan, self.number) as app:
+            async with self._open() as app:
+                self._enlist(app)
                 try:
-                    await self._prove(app)
-                    if self.failure is None:
-                        await self._serve(app)
-                        await self._drain()
+                    await self._go_through(app)
                 finally:
                     with trio.CancelScope(shield=True):  # bounded by kill_after
                         await self._retire(app)
@@ -121,41 +139,93 @@ class Life:
         """It does not go on; what is said first counts."""
         if self._end is None:
             self._end = why
-            self._ending.set()
+            self._nudge()
             self._candidacy.cancel()
 
     def switched(self) -> None:
         """It is live now; the supervisor calls this behind the switch."""
-        assert self.generation is not None
+        was_warm, self._warm_until = self._warm_until < math.inf, math.inf
         self._switched_at = trio.current_time()
+        if self._left is not None and not was_warm:
+            self._switched_at -= self._left.for_seconds
+            self._record_adopted(State.LIVE)
+            return
         self._record(
             "generation.live",
-            boot_seconds=round(self._healthy_at - self._launched_at, 3),
-            switch_seconds=round(self._switched_at - self._healthy_at, 3),
+            boot_seconds=_seconds(self._launched_at, self._healthy_at),
+            switch_seconds=None if was_warm else _seconds(self._healthy_at, self._switched_at),
         )
+
+    def stay_warm(self, seconds: float) -> None:
+        """It is standby now; the supervisor calls this behind the switch."""
+        self._warm_until = trio.current_time() + seconds
+        self._record("generation.standby", seconds=seconds)
+        self._nudge()
+
+    # --- entering -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> AbstractAsyncContextManager[App]:
+        if self._left is not None:
+            return self._world.adopt(self._left, self._hurry)
+        return self._world.launch(self.plan, self.number, self._hurry)
+
+    def _enlist(self, app: App) -> None:
+        """From here on the roster knows it; what is to be live again is on record as live while it is checked."""
+        left = self._left
+        generation = Generation(
+            self.number,
+            self.plan.release,
+            app.address,
+            started_at=self._world.now() if left is None else left.started_at,
+            pid=app.pid,
+            live_at=None if left is None else left.live_at,
+            state=State.STARTING if left is None or left.state is State.LIVE else left.state,
+        )
+        generation.on_advance = lambda: app.note(generation.state, generation.live_at)
+        generation.on_refusing = lambda: self.end(End.REFUSING)
+        self._draining = Draining(generation)
+        self.generation = generation
+        self._roster.add(generation)
+
+    async def _go_through(self, app: App) -> None:
+        if self._left is None or self._left.state is State.LIVE:
+            await self._prove(app)
+            if self.failure is None:
+                await self._serve(app)
+                await self._drain()
+        elif self._left.state in {State.STANDBY, State.DRAINING} and await app.is_alive():
+            self._record_adopted(self._left.state)
+            await self._go_on(app, self._left)
+
+    async def _go_on(self, app: App, left: Left) -> None:
+        """What an earlier agent kept warm or was draining has the rest of its time."""
+        if left.state is State.STANDBY:
+            self._warm_until = trio.current_time() + left.warm_seconds - left.for_seconds
+            self._decide(None)
+            await self._serve(app)
+            await self._drain()
+        else:
+            self._draining_at = trio.current_time() - left.for_seconds
+            with trio.move_on_at(self._draining_at + self._drain_rules().timeout):
+                await app.ended()
 
     # --- candidate ------------------------------------------------------------------------------------------------
 
     async def _prove(self, app: App) -> None:
         """Run until healthy; ``failure`` says why it is not."""
-        self._launched_at = trio.current_time()
-        self._enlist(app)
-        app.open_gate()
-        self._record("generation.launched", relaunch=self._relaunch, address=str(app.address), pid=app.pid)
+        if self._left is None:
+            self._launched_at = trio.current_time()
+            app.open_gate()
+            self._record("generation.launched", relaunch=self._relaunch, address=str(app.address), pid=app.pid)
         failure = await self._check(app)
-        if failure is None:
+        if failure is not None:
+            failure.output = failure.output or app.last_lines()
+        if failure is None and self._left is None:
             self._healthy_at = trio.current_time()
             self._record("generation.healthy")
-        elif not failure.output:
-            failure.output = app.last_lines()
+        elif failure is not None and self._left is not None:
+            self._record("generation.crashed", exit_status=None, reason=failure.reason, output=failure.output)
         self._decide(failure)
-
-    def _enlist(self, app: App) -> None:
-        generation = Generation(self.number, self.plan.release, app.address, started_at=self._world.now(), pid=app.pid)
-        generation.on_idle = self._wake
-        generation.on_refusing = lambda: self.end(End.REFUSING)
-        self.generation = generation
-        self._roster.add(generation)
 
     async def _check(self, app: App) -> DeployFailed | None:
         """The check against the process's own end and against being dropped, whichever comes first."""
@@ -165,11 +235,7 @@ class Life:
 
                 async def watch_end() -> None:
                     nonlocal failure
-                    status = await app.ended()
-                    said = f"the app {describe_exit(status)} before it was ready"
-                    failure = (
-                        PortTaken(f"{said}; a stranger holds its port") if app.port_is_taken() else DeployFailed(said)
-                    )
+                    failure = self._why_ended(app, await app.ended())
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch_end)
@@ -181,6 +247,12 @@ class Life:
                 nursery.cancel_scope.cancel()
         return failure
 
+    def _why_ended(self, app: App, status: int | None) -> DeployFailed:
+        if self._left is not None:
+            return DeployFailed("the app ended while no agent ran")
+        said = f"the app {describe_exit(status)} before it was ready"
+        return PortTaken(f"{said}; a stranger holds its port") if app.port_is_taken() else DeployFailed(said)
+
     def _decide(self, failure: DeployFailed | None) -> None:
         if not self.ready.is_set():
             self.failure = failure
@@ -189,7 +261,7 @@ class Life:
     # --- live, draining -------------------------------------------------------------------------------------------
 
     async def _serve(self, app: App) -> None:
-        """Until superseded, dropped or dead."""
+        """Live and standby, in turn, until neither any more."""
         assert self.generation is not None
         status: int | None = None
         async with trio.open_nursery() as nursery:
@@ -200,76 +272,64 @@ class Life:
                 self.end(End.DIED)
 
             nursery.start_soon(watch_end)
-            await self._ending.wait()
+            nursery.start_soon(listen, app, self.plan.config.health, self._is_live, lambda: self._on_silence(self))
+            await self._until_over()
             nursery.cancel_scope.cancel()
         if self._end in {End.DIED, End.REFUSING} and self.generation.state is State.LIVE:
             why = describe_exit(status) if self._end is End.DIED else "refuses connections"
             self._record("generation.crashed", exit_status=status, reason=why, output=app.last_lines())
             self._on_death(self)
 
+    async def _until_over(self) -> None:
+        """Until superseded, dropped or dead, or its time as standby is over."""
+        while self._end is None:
+            self._nudged = trio.Event()
+            with trio.move_on_at(self._warm_until):
+                await self._nudged.wait()
+            if trio.current_time() >= self._warm_until:
+                self.end(End.SUPERSEDED)
+
+    def _is_live(self) -> bool:
+        return self.generation is self._roster.live
+
+    def _nudge(self) -> None:
+        self._nudged.set()
+
     async def _drain(self) -> None:
-        """Wait for the last lease, as long as the rules allow; then cut what is left, visibly."""
+        """Superseded, it still finishes what it has."""
         generation = self.generation
         assert generation is not None
-        if generation.state is not State.DRAINING:
-            return
-        self._draining_at = trio.current_time()
-        self._record("generation.draining")
-        rules = self._drain_rules()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._drain_requests, generation, rules.timeout)
-            nursery.start_soon(self._drain_tunnels, generation, rules.tunnels)
-
-    async def _drain_requests(self, generation: Generation, timeout_seconds: float) -> None:
-        with trio.move_on_after(timeout_seconds):
-            await self._until_empty(generation.holders)
-        if generation.holders:
-            log.warning("the time to drain is over", generation=generation.id, requests_cut=len(generation.holders))
-        for holder in list(generation.holders):
-            holder.cut()
-        with trio.move_on_after(_CUT_SECONDS):
-            await self._until_empty(generation.holders)
-
-    async def _drain_tunnels(self, generation: Generation, timeout_seconds: float) -> None:
-        with trio.move_on_after(timeout_seconds):
-            await self._until_empty(generation.tunnels)
-        left = list(generation.tunnels)
-        batch = -(-len(left) // _TUNNEL_BATCHES)
-        for at in range(0, len(left), batch or 1):
-            for holder in left[at : at + batch]:
-                holder.cut()
-            await trio.sleep(TUNNELS_CLOSE_SECONDS * batch / len(left))
-        with trio.move_on_after(_CUT_SECONDS):
-            await self._until_empty(generation.tunnels)
-
-    async def _until_empty(self, holders: set[Holder]) -> None:
-        while holders:
-            await self._changed.wait()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        if generation.state is State.STANDBY and self._end is End.SUPERSEDED:
+            self._roster.advance(generation, State.DRAINING)
+        if generation.state is State.DRAINING:
+            self._draining_at = trio.current_time()
+            self._record("generation.draining")
+            await self._draining.run(self._drain_rules())
 
     # --- the end --------------------------------------------------------------------------------------------------
 
     async def _retire(self, app: App) -> None:
         """End every process of it, and say how it went."""
         generation = self.generation
-        if generation is None:
-            await app.end(self._hurry)
-            return
+        assert generation is not None
         if generation.state is not State.STOPPING:
             self._roster.advance(generation, State.STOPPING)
-        drain_seconds = trio.current_time() - self._draining_at if self._draining_at else 0.0
+        drain_seconds = _seconds(self._draining_at, trio.current_time())
         ending = await app.end(self._hurry)
         self._roster.advance(generation, State.RETIRED)
         self._record(
             "generation.retired",
             exit_status=ending.exit_status,
             killed=ending.killed,
-            drain_seconds=round(drain_seconds, 3),
+            drain_seconds=drain_seconds or 0.0,
             requests=generation.requests,
             left=ending.left,
+        )
+
+    def _record_adopted(self, state: State) -> None:
+        assert self.generation is not None
+        self._record(
+            "generation.adopted", state=state.value, address=str(self.generation.address), pid=self.generation.pid
         )
 
     def _record(self, event: str, **fields: object) -> None:
@@ -278,17 +338,5 @@ class Life:
         self._recorder.record(event, generation=self.generation.id, release=self.plan.release, **fields)
 
 
-def describe_exit(status: int | None) -> str:
-    """An exit status in words."""
-    if status is None:
-        return "ended"
-    if status < 0:
-        return f"was ended by {_signal_name(-status)}"
-    return f"exited with status {status}" + _SHELL_STATUSES.get(status, "")
-
-
-def _signal_name(signum: int) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:  # a real-time signal
-        return f"signal {signum}"
+def _seconds(since: float | None, until: float | None) -> float | None:
+    return None if since is None or until is None else round(until - since, 3)

@@ -29,17 +29,19 @@ class Output:
     the agent is gone, nor is what the pipe holds lost.  We hold it open both ways too, so that it never ends.
 
     Args:
-        path: where to make it; what is there is replaced.  None for a pipe without a name, whose writer cannot
-            outlive us.
+        path: where to make it; what is there is replaced, unless ``is_kept``.  None for a pipe without a name, whose
+            writer cannot outlive us.
         owner: the number of the app's user, who may then open /dev/stdout again; -1 for ours.
+        is_kept: an app has one open already, and in it may be what was written while nobody read.  Where its file is
+            gone, a new one takes its place that stays empty.
 
     Attributes:
         child_fd: for the app's stdout and stderr.
     """
 
-    def __init__(self, path: Path | None, owner: int = -1) -> None:
+    def __init__(self, path: Path | None, owner: int = -1, *, is_kept: bool = False) -> None:
         self._path = path
-        self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC) if path is None else _make(path)
+        self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC) if path is None else _make(path, is_kept=is_kept)
         os.set_blocking(self._fd, False)
         if owner >= 0:
             os.fchown(self._fd, owner, -1)
@@ -114,8 +116,11 @@ class Output:
         self._sink(_decode(line))
 
 
-def _make(path: Path) -> tuple[int, int]:
+def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
     """Make the named pipe ``path`` and open it twice, for us and for the app."""
+    if is_kept:
+        with suppress(OSError):
+            return _open(path), -1
     path.unlink(missing_ok=True)
     os.mkfifo(path, 0o600)
     ours = _open(path)

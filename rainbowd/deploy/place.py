@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.report.state_dir import admit, open_file
+from rainbowd.report.state_dir import SECRET_MODE, admit, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,8 @@ class Place:
         directory: the app's own, 0700.
         pidfile, socket: in it, for the app to make.
         output: the named pipe that the app writes its output to.
+        record: what a later agent knows it by.
+        source: what it was launched from, with secrets, 0600.
     """
 
     def __init__(self, state_dir: Path, number: int) -> None:
@@ -31,7 +33,8 @@ class Place:
         self.pidfile = self.directory / "pid"
         self.socket = self.directory / "sock"
         self.output = state_dir / f"generation-{number}.out"
-        self._record = state_dir / f"generation-{number}.json"
+        self.record = state_dir / f"generation-{number}.json"
+        self.source = state_dir / f"generation-{number}.plan"
 
     def make(self, account: Account | None = None) -> None:
         """Make the directory, empty, and give it to ``account``.
@@ -50,17 +53,19 @@ class Place:
         finally:
             os.close(fd)
 
-    def write_record(self, record: str) -> None:
-        """Put the record there before the app's first instruction runs."""
-        with contextlib.suppress(FileNotFoundError):
-            self._record.unlink()
-        with os.fdopen(open_file(self._record, os.O_WRONLY | os.O_EXCL), "w") as file:
-            file.write(record + "\n")
+    def put_on_record(self, record: bytes, source: bytes) -> None:
+        """Put there what a later agent needs, the record last, before the app's first instruction runs.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        replace_file(self.source, source, mode=SECRET_MODE)
+        replace_file(self.record, record)
 
     def clear(self) -> None:
         """Remove everything; what else the app has put there too."""
-        self._record.unlink(missing_ok=True)
-        self.output.unlink(missing_ok=True)
+        for file in (self.record, self.source, self.output):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             for entry in self.directory.iterdir():
                 with contextlib.suppress(OSError):  # a directory of the app's own: it stays, and ours around it

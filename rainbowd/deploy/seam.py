@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
     from rainbowd.address import Address
     from rainbowd.config import Config
-    from rainbowd.deploy.process import Ending
+    from rainbowd.deploy.process import Ending, Strays
+    from rainbowd.deploy.record import Memory
+    from rainbowd.deploy.sight import Sight
+    from rainbowd.report.journal import Event
+    from rainbowd.roster import State
 
 
 HookName = Literal["before_launch", "after_live", "after_failure"]
 
 INTERRUPTED = "interrupted: the agent stops"
 """Why a deploy or a candidate failed that was undecided at a stop."""
+KILLED = "interrupted: the agent was killed"
+"""The same, told by the next agent."""
 
 
 class PortTaken(DeployFailed):
@@ -40,11 +46,47 @@ class Plan:
         release: the resolved directory.
         config: as the file was when the deploy began.
         env_file: the variables of ``env_file``, as they were then.
+        source: the config as JSON has it, for a later agent.
     """
 
     release: Path
     config: Config
     env_file: Mapping[str, str]
+    source: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A generation that an earlier agent left on record; whether anything of it runs is not known yet.
+
+    Attributes:
+        plan: by which it was launched.
+        state: which it was in last, or is to be treated as.
+        for_seconds: how long it has been in that state.
+        warm_seconds: how long a standby is kept in all.
+        started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
+    """
+
+    number: int
+    plan: Plan
+    state: State
+    for_seconds: float
+    started_at: float
+    live_at: float | None
+    warm_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """What the journal tells the beginning of and not the end, from before this agent.
+
+    Attributes:
+        deploys: id to the last event that names it.
+        generations: number to release.
+    """
+
+    deploys: Mapping[str, Event] = field(default_factory=dict)
+    generations: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +133,7 @@ class HookEnding:
 
 
 class App(Protocol):
-    """The processes of one launch.
+    """The processes of one generation, whoever launched it.
 
     Attributes:
         address: where it is reached.
@@ -101,16 +143,25 @@ class App(Protocol):
     address: Address
     pid: int
 
+    def note(self, state: State, live_at: float | None) -> None:
+        """Put on record for a later agent that it is in ``state`` now; retired, it has no record any more."""
+
     def open_gate(self) -> None:
         """Let it run: until now it is a record and a waiting process."""
 
     async def check(self) -> None:
-        """Return once it is healthy on a socket of its own.
+        """Return once it is healthy on a socket of its own; one that was launched before has less time for that.
 
         Raises:
             DeployFailed: it is not in time; the reason says what was last seen.
             PortTaken: a stranger answers on its port.
         """
+
+    async def is_alive(self) -> bool:
+        """Whether anything of it runs."""
+
+    async def probe(self) -> str | None:
+        """Ask once for its health; None where it is well, else what was seen."""
 
     async def ended(self) -> int | None:
         """Wait until nothing of it serves any more; the exit status, negative for a signal, None if unknown."""
@@ -138,8 +189,14 @@ class World(Protocol):
     def named(self) -> Path | None:
         """The release that the files name, resolved; None where there is none."""
 
-    def plan(self) -> Plan:
+    def look(self) -> Sight | None:
+        """What the files look like now; None where that cannot be told."""
+
+    def plan(self, release: Path | None = None) -> Plan:
         """Read the config and what the files name.
+
+        Args:
+            release: to launch instead of what the files name.
 
         Raises:
             DeployFailed: the config is broken, the release is missing or dangles.
@@ -148,12 +205,38 @@ class World(Protocol):
     def next_number(self) -> int:
         """A generation's number, never given out before."""
 
-    def launch(self, plan: Plan, number: int) -> AbstractAsyncContextManager[App]:
+    def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
         """Prepare one launch of ``plan``, in front of its gate; the context reads its output meanwhile.
+
+        Args:
+            plan: what to launch.
+            number: the generation's.
+            hurry: no more patience once this is set.
 
         Raises:
             DeployFailed: no free port, command not found, directory gone.
         """
+
+    def recall(self) -> Memory:
+        """What the last agent remembered."""
+
+    def remember(self, memory: Memory) -> None:
+        """Keep it for the next agent."""
+
+    def left(self) -> list[Left]:
+        """The generations that an earlier agent left on record; what is no record is as if it were not there."""
+
+    def adopt(self, left: Left, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
+        """Take over what is left of a generation, as ``launch`` does what it launches."""
+
+    async def undecided(self) -> Undecided:
+        """What the journal of the agents before says was begun and not ended."""
+
+    async def find_strays(self, spared: Collection[int]) -> Strays:
+        """The processes that are ours by their mark alone, and of none of the generations ``spared``."""
+
+    async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
+        """End them, and remove the files of generations that have no record."""
 
     async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
         """Run a hook to its end, which comes at its time limit or once ``drop`` is set; nothing of it is left then.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rainbowd.deploy.supervisor import Decision, Supervisor
+    from rainbowd.deploy.record import Decision
+    from rainbowd.deploy.supervisor import Supervisor
     from rainbowd.roster import Generation, Roster
 
 

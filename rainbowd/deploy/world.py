@@ -11,32 +11,39 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.address import Address, TcpAddress, UnixAddress
+from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account, load, read_env_file, refuse_foreign_writers, restart_needed
 from rainbowd.deploy import commands
 from rainbowd.deploy.foreign import refuse_foreign_hooks
 from rainbowd.deploy.health import Prober
 from rainbowd.deploy.hook_run import run_hook
-from rainbowd.deploy.launched import LaunchedApp
+from rainbowd.deploy.launched import RealApp
+from rainbowd.deploy.left import (
+    encode_plan,
+)
 from rainbowd.deploy.output import Output
 from rainbowd.deploy.place import Place
 from rainbowd.deploy.ports import choose_port
-from rainbowd.deploy.process import spawn
-from rainbowd.deploy.seam import Plan
-from rainbowd.deploy.sight import resolve_release
+from rainbowd.deploy.process import Process, spawn
+from rainbowd.deploy.seam import Left, Plan
+from rainbowd.deploy.sight import look, resolve_release
+from rainbowd.deploy.successor import Successor
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
+from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from rainbowd.config import Account, Config, Loaded
     from rainbowd.deploy.seam import HookCall, HookEnding
+    from rainbowd.deploy.sight import Sight
+    from rainbowd.report.numbers import Numbers
 
 log = get_logger()
 
 
-class Machine:
+class Machine(Successor):
     """What the supervisor can do to this machine.
 
     Args:
@@ -45,6 +52,7 @@ class Machine:
         soft_limit: of open files, as the agent was started with; the apps have it again.
         numbers: gives out the generations' numbers.
         app_sink: takes a generation's number and one line of its output; must not block.
+        keep: makes bytes the content of a file in the state directory, None removes it; must not block.
     """
 
     def __init__(
@@ -53,17 +61,15 @@ class Machine:
         loaded: Loaded,
         *,
         soft_limit: int,
-        numbers: Callable[[], int],
+        numbers: Numbers,
         app_sink: Callable[[int, str], None],
+        keep: Callable[[str, bytes | None], None],
     ) -> None:
-        self.next_number = numbers
-        self._file = file
-        self._started_with = loaded.config
-        self._state_dir = Path(os.path.realpath(loaded.config.state_dir))  # one spelling: it marks processes as ours
+        super().__init__(file, loaded, numbers, keep)
+        self.next_number = numbers.next
         self._soft_limit = soft_limit
         self._app_sink = app_sink
         self._prober = Prober()
-        self._ports_in_use: set[int] = set()
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -71,7 +77,7 @@ class Machine:
 
     def named(self) -> Path | None:
         """The release that the files name, resolved; a dangling link's target as written; None where there is none."""
-        release = self._started_with.release
+        release = self._loaded.config.release
         try:
             return Path(os.path.realpath(release, strict=True))
         except OSError:
@@ -79,36 +85,48 @@ class Machine:
                 return Path(os.readlink(release))  # noqa: PTH115 - as written
         return None
 
-    def plan(self) -> Plan:
+    def look(self) -> Sight | None:
+        """What the files look like now; None where that cannot be told."""
+        try:
+            return look(self._loaded.config.release, self._loaded.config.trigger_file)
+        except OSError:
+            return None
+
+    def plan(self, release: Path | None = None) -> Plan:
         """Read the config and what the files name.
+
+        Args:
+            release: to launch instead of what the files name.
 
         Raises:
             DeployFailed: the config is broken, the release is missing or dangles.
         """
         try:
-            config = self._read_config()
+            loaded = self._read_config()
+            config = loaded.config
             env_file = read_env_file(config.env_file) if config.env_file is not None else {}
         except ConfigError as error:
             raise DeployFailed("; ".join(error.problems)) from None
-        release = resolve_release(self._started_with.release)
+        release = resolve_release(release or self._loaded.config.release)
         try:
             refuse_foreign_hooks(config, release, {**os.environ, **config.env, **env_file})
         except ConfigError as error:
             raise DeployFailed("; ".join(error.problems)) from None
-        return Plan(release, config, env_file)
+        return Plan(release, config, env_file, loaded.source)
 
-    def _read_config(self) -> Config:
-        config = load(self._file).config
+    def _read_config(self) -> Loaded:
+        loaded = load(self._file)
+        config = loaded.config
         if os.geteuid() == 0:
             refuse_foreign_writers(self._file)
             if config.env_file is not None:
                 refuse_foreign_writers(config.env_file)
-        for key in restart_needed(self._started_with, config):
+        for key in restart_needed(self._loaded.config, config):
             log.warning("a change in the config is without effect until a restart", key=key)
-        return config
+        return loaded
 
     @contextlib.asynccontextmanager
-    async def launch(self, plan: Plan, number: int) -> AsyncIterator[LaunchedApp]:
+    async def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AsyncIterator[RealApp]:
         """Prepare one launch of ``plan``, in front of its gate; its output is read as long as the context is open.
 
         Raises:
@@ -117,23 +135,57 @@ class Machine:
         place = Place(self._state_dir, number)
         address = self._choose_address(plan.config, place)
         try:
-            app = self._spawn(plan, number, place, address)
-            try:
-                await _put_on_record(app, place)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(app.output.drain, partial(self._app_sink, number))
-                    try:
-                        yield app
-                    finally:
-                        await app.end_if_left()
-                        nursery.cancel_scope.cancel()
-            finally:
-                app.output.finish()
-                app.output.remove()
+            app = self._spawn(plan, number, place, address, hurry)
+            await _put_on_record(app, place, plan)
+            async with self._holding(app, number):
+                yield app
         finally:
-            place.clear()
-            if isinstance(address, TcpAddress):
-                self._ports_in_use.discard(address.port)
+            self._clear(place, address)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, app: RealApp, number: int) -> AsyncIterator[None]:
+        """Read what ``app`` writes; at the end nothing of it is left."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(app.output.drain, partial(self._app_sink, number))
+                try:
+                    yield
+                finally:
+                    await app.end_if_left()
+                    nursery.cancel_scope.cancel()
+        finally:
+            app.output.finish()
+            app.output.remove()
+
+    def _clear(self, place: Place, address: Address) -> None:
+        place.clear()
+        self._keep(place.record.name, None)  # and what was about to be written
+        if isinstance(address, TcpAddress):
+            self._ports_in_use.discard(address.port)
+
+    @contextlib.asynccontextmanager
+    async def adopt(self, left: Left, hurry: trio.Event) -> AsyncIterator[RealApp]:
+        """Take over what is left of a generation; its output is read as long as the context is open."""
+        place, record = Place(self._state_dir, left.number), self._records[left.number]
+        address = parse_address(record.identity.address)
+        try:
+            app = RealApp(
+                left.plan.config,
+                address,
+                Process.found(record.identity, record.known),
+                _open_output(place),
+                self._prober,
+                keep=partial(self._keep, place.record.name),
+                hurry=hurry,
+                started_at=left.started_at,
+                is_adopted=True,
+            )
+            async with self._holding(app, left.number):
+                yield app
+        finally:
+            self._clear(place, address)
+
+    # --- hooks and launches ---------------------------------------------------------------------------------------
 
     async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
         """Run a hook to its end; nothing of it is left then."""
@@ -146,7 +198,7 @@ class Machine:
         self._ports_in_use.add(port)
         return TcpAddress("127.0.0.1", port)
 
-    def _spawn(self, plan: Plan, number: int, place: Place, address: Address) -> LaunchedApp:
+    def _spawn(self, plan: Plan, number: int, place: Place, address: Address, hurry: trio.Event) -> RealApp:
         port = address.port if isinstance(address, TcpAddress) else None
         socket = address.path if isinstance(address, UnixAddress) else None
         account = _account(plan.config)
@@ -185,7 +237,16 @@ class Machine:
             output.remove()
             raise
         output.close_child_end()
-        return LaunchedApp(plan.config, address, process, output, self._prober)
+        return RealApp(
+            plan.config,
+            address,
+            process,
+            output,
+            self._prober,
+            keep=partial(self._keep, place.record.name),
+            hurry=hurry,
+            started_at=self.now(),
+        )
 
 
 def _account(config: Config) -> Account | None:
@@ -195,10 +256,22 @@ def _account(config: Config) -> Account | None:
         raise DeployFailed(str(error)) from None
 
 
-async def _put_on_record(app: LaunchedApp, place: Place) -> None:
+async def _put_on_record(app: RealApp, place: Place, plan: Plan) -> None:
     """Write down what waits in front of the gate; what cannot be written down is not let in."""
     try:
-        place.write_record(app.record)
+        place.put_on_record(app.record(State.STARTING).encode(), encode_plan(dict(plan.source), dict(plan.env_file)))
     except OSError as error:
         await app.end_if_left()
+        app.output.remove()
         raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
+
+
+def _open_output(place: Place) -> Output:
+    """The pipe that the app writes to; where that is gone and cannot be made, one that stays empty."""
+    try:
+        output = Output(place.output, is_kept=True)
+    except OSError as error:
+        log.warning("the app's output is lost", file=error.filename, why=error.strerror)
+        output = Output(None)
+    output.close_child_end()
+    return output

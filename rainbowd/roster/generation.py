@@ -64,6 +64,7 @@ class Generation:
         requests: leases ever given.
         holders: exchanges under way.
         tunnels: connections after ``101 Switching Protocols``.
+        on_advance: called when its state has changed.
         on_idle: called when the last of ``holders`` or the last of ``tunnels`` is gone.
         on_refusing: called when the address has refused connections for a whole second.
     """
@@ -78,6 +79,7 @@ class Generation:
     requests: int = 0
     holders: set[Holder] = field(default_factory=set)
     tunnels: set[Holder] = field(default_factory=set)
+    on_advance: Callable[[], None] | None = None
     on_idle: Callable[[], None] | None = None
     on_refusing: Callable[[], None] | None = None
     _refused_since: float | None = None
@@ -92,6 +94,8 @@ class Generation:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"generation {self.id}: {self.state} -> {state}")
         self.state = state
+        if self.on_advance is not None:
+            self.on_advance()
 
     def lease(self, holder: Holder) -> None:
         """Count ``holder`` as one exchange of this generation until it is released."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.roster.generation import Generation, State
+from rainbowd.roster.generation import Generation, IllegalTransition, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Roster:
         self._observers.append(observer)
 
     def add(self, generation: Generation) -> None:
-        """Take in a candidate."""
+        """Take in a candidate, or what an earlier agent left."""
         self.generations[generation.id] = generation
         self.changed()
 
@@ -44,11 +44,16 @@ class Roster:
         Args:
             generation: a candidate that passed its check, or a standby.
             live_at: seconds since the epoch.
-            previous: what becomes of the generation that was live, ``STANDBY`` or ``DRAINING``.
+            previous: what becomes of the generation that was live: ``STANDBY``, ``DRAINING``, or ``STOPPING`` where
+                it has died.
         """
-        superseded = self.live
-        generation.advance(State.LIVE)
+        superseded, before = self.live, generation.live_at
         generation.live_at = live_at
+        try:
+            generation.advance(State.LIVE)
+        except IllegalTransition:
+            generation.live_at = before
+            raise
         self.live = generation
         if superseded is not None:
             superseded.advance(previous)

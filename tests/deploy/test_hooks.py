@@ -27,7 +27,6 @@ def ran(scene: Scene) -> list[tuple[str, int | None]]:
 
 
 async def started(scene: Scene) -> Scene:
-    scene.ask("start")
     await trio.sleep(1.5)
     assert scene.live is not None
     return scene
@@ -231,4 +230,4 @@ async def test_a_deploy_that_is_cancelled_with_all_else_is_told_as_interrupted(a
         scene.lives.cancel_scope.cancel()
     assert scene.world.hooks_at_once == 0
     assert scene.reasons() == ["interrupted: the agent stops"]
-    assert [event["event"] for event in scene.events][-2:] == ["hook.ended", "deploy.failed"]
+    assert scene.story()[-2:] == ["hook.ended 1", "deploy.failed 1"]

@@ -38,9 +38,10 @@ def mode(path: Path) -> int:
 def test_the_apps_directory_is_its_own_alone_and_the_record_is_for_the_group(state_dir: Path) -> None:
     place = Place(state_dir, 7)
     place.make()
-    place.write_record("{}")
+    place.put_on_record(b"{}", b"secret")
     assert mode(place.directory) == 0o700
     assert mode(state_dir / "generation-7.json") == 0o640
+    assert mode(state_dir / "generation-7.plan") == 0o600
     assert mode(state_dir) == 0o2750
     place.clear()
     assert list(state_dir.iterdir()) == []
@@ -64,9 +65,9 @@ def test_what_is_in_the_way_is_not_taken_for_the_apps_directory(tmp_path: Path, 
 def test_a_record_is_never_written_through_a_link(tmp_path: Path, state_dir: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (state_dir / "generation-7.json").symlink_to(tmp_path / "precious")
-    Place(state_dir, 7).write_record("{}")
+    Place(state_dir, 7).put_on_record(b"{}", b"")
     assert (tmp_path / "precious").read_text() == "precious"
-    assert (state_dir / "generation-7.json").read_text() == "{}\n"
+    assert (state_dir / "generation-7.json").read_text() == "{}"
 
 
 def test_what_the_app_has_left_goes_and_nothing_that_it_points_to(tmp_path: Path, state_dir: Path) -> None:

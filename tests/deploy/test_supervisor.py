@@ -23,7 +23,6 @@ def config(**changes: object) -> Config:
 
 
 async def started(scene: Scene) -> Scene:
-    scene.ask("start")
     await trio.sleep(1.5)
     assert scene.live == 1
     return scene
@@ -323,7 +322,6 @@ async def test_a_stop_at_any_moment_leaves_nothing(autojump: MockClock, seconds:
 
 async def test_nothing_live_and_a_bad_release_is_tried_again_until_it_is_good(autojump: MockClock) -> None:
     async with playing(behaviours={"a": Behaviour(exits_after=0.0)}) as scene:
-        scene.ask("start")
         await trio.sleep(20)
         assert len(scene.reasons()) == 7  # again at once, and after 0.5, 1, 2, 4 and 8 seconds more
         scene.world.behaviours["a"] = Behaviour()
@@ -333,7 +331,6 @@ async def test_nothing_live_and_a_bad_release_is_tried_again_until_it_is_good(au
 
 async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
     async with playing(link=None) as scene:
-        scene.ask("start")
         await trio.sleep(600)
         assert len(scene.reasons()) == 1
         scene.turn("a")

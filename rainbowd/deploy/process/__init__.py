@@ -4,5 +4,17 @@ from rainbowd.deploy.process.gate import spawn
 from rainbowd.deploy.process.identity import Identity
 from rainbowd.deploy.process.process import Ending, Process
 from rainbowd.deploy.process.reaping import become_subreaper, reap_orphans, reset_signals
+from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
 
-__all__ = ["Ending", "Identity", "Process", "become_subreaper", "reap_orphans", "reset_signals", "spawn"]
+__all__ = [
+    "Ending",
+    "Identity",
+    "Process",
+    "Strays",
+    "become_subreaper",
+    "end_strays",
+    "find_strays",
+    "reap_orphans",
+    "reset_signals",
+    "spawn",
+]

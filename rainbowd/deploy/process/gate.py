@@ -17,6 +17,7 @@ from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.identity import Identity, boot_id
 from rainbowd.deploy.process.members import HOOK, hook_mark, read_entry
 from rainbowd.deploy.process.process import Process
+from rainbowd.deploy.process.reaping import registering
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -84,16 +85,21 @@ def spawn(
     """
     gate, our_end = os.pipe()
     try:
-        child = subprocess.Popen(
-            _gated(argv, env, nofile_limit),
-            cwd=cwd,
-            env=env,
-            stdin=gate,
-            stdout=output_fd,
-            stderr=output_fd,
-            start_new_session=True,
-            **_becoming(account),
-        )
+        with registering:
+            child = subprocess.Popen(
+                _gated(argv, env, nofile_limit),
+                cwd=cwd,
+                env=env,
+                stdin=gate,
+                stdout=output_fd,
+                stderr=output_fd,
+                start_new_session=True,
+                **_becoming(account),
+            )
+            child.returncode = 0  # Process reaps it, Popen must not
+            identity = _identity(child.pid, cwd, env, address)
+            mark = hook_mark(identity.start_time, env) if HOOK in env else None
+            return Process(identity, os.pidfd_open(child.pid), gate=our_end, mark=mark)
     except OSError as error:
         os.close(our_end)
         gone = f"release: directory gone: {cwd}"
@@ -102,10 +108,6 @@ def spawn(
         ) from None
     finally:
         os.close(gate)
-    child.returncode = 0  # Process reaps it, Popen must not
-    identity = _identity(child.pid, cwd, env, address)
-    mark = hook_mark(identity.start_time, env) if HOOK in env else None
-    return Process(identity, os.pidfd_open(child.pid), gate=our_end, mark=mark)
 
 
 def _becoming(account: Account | None) -> _Becoming:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of proc(5)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One generation's record.
+    """What one generation's processes are known by; a part of its record.
 
     Attributes:
         pid, pgid: of the child, and its process group.
@@ -31,23 +36,19 @@ class Identity:
     address: str
     pidfile: str
 
-    def to_json(self) -> str:
-        """The record, one line."""
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Identity:
-        """Read a record.
+    def from_fields(cls, fields: Mapping[str, Any]) -> Identity:
+        """Read it, as JSON has it.
 
         Raises:
-            ValueError: it is torn, or another version's.
+            ValueError: it is something else, or its numbers are no process's.
         """
-        fields = json.loads(text)
-        if not isinstance(fields, dict) or {name: type(value).__name__ for name, value in fields.items()} != (
-            cls.__annotations__
-        ):
-            raise ValueError(f"not the record of a generation: {text[:200]}")
-        return cls(**fields)
+        if {name: type(value).__name__ for name, value in fields.items()} != cls.__annotations__:
+            raise ValueError(f"not what processes are known by: {str(fields)[:200]}")
+        identity = cls(**fields)
+        if not (0 < identity.pid < _PID_LIMIT and identity.start_time >= 0):
+            raise ValueError(f"not the number of a process: {identity.pid}")
+        return identity
 
 
 def boot_id() -> str:

@@ -9,6 +9,7 @@ start time, and a session counts only while one of our processes is in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -182,10 +183,10 @@ def is_marked(pid: int, mark: Mark) -> bool:
     A process in the middle of execve(2) shows none for an instant, so none is asked for again.
     """
     for _ in range(_EXEC_TRIES):
-        environment = _environment(pid)
-        if environment:
-            is_of_hook = re.search(rb"(\A|\0)" + HOOK.encode() + b"=", environment) is not None
-            return is_of_hook == mark.is_of_hook and mark.environment <= set(environment.split(b"\0"))
+        variables = environment(pid)
+        if variables:
+            is_of_hook = re.search(rb"(\A|\0)" + HOOK.encode() + b"=", variables) is not None
+            return is_of_hook == mark.is_of_hook and mark.environment <= set(variables.split(b"\0"))
         time.sleep(_EXEC_SECONDS)
     return False
 
@@ -197,15 +198,31 @@ def _is_unmarked_orphan(entry: Entry, mark: Mark) -> bool:
     says.
     """
     young_orphan = entry.parent == os.getpid() and entry.start_time >= mark.born
-    return young_orphan and _ANY_MARKER not in _environment(entry.pid)
+    return young_orphan and _ANY_MARKER not in environment(entry.pid)
 
 
-def _environment(pid: int) -> bytes:
+def environment(pid: int) -> bytes:
+    """What ``pid`` was started with, or has written over that; empty where it cannot be read."""
     try:
         with as_owner(pid):
             return (_PROC / str(pid) / "environ").read_bytes()
     except OSError:  # gone, or not for us to read
         return b""
+
+
+def hold(pid: int, start_time: int) -> int:
+    """A pidfd of the process that has this number and this start time; -1 where there is none any more."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in {errno.ESRCH, errno.EINVAL, errno.ENOENT}:  # the latter two: a thread has got the number
+            return -1
+        raise
+    now = read_entry(pid)
+    if now is not None and now.start_time == start_time:
+        return pidfd
+    os.close(pidfd)
+    return -1
 
 
 @contextmanager
@@ -215,11 +232,10 @@ def held(entry: Entry) -> Iterator[int]:
     Raises:
         ProcessLookupError: it is gone, even if another has its number.
     """
-    pidfd = os.pidfd_open(entry.pid)
+    pidfd = hold(entry.pid, entry.start_time)
+    if pidfd < 0:
+        raise ProcessLookupError(entry.pid)
     try:
-        now = read_entry(entry.pid)
-        if now is None or now.start_time != entry.start_time:
-            raise ProcessLookupError(entry.pid)
         yield pidfd
     finally:
         os.close(pidfd)

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process.members import look, tell, until_ended
+from rainbowd.deploy.process.members import hold, look, tell, until_ended
 from rainbowd.deploy.process.members import mark as generation_mark
 from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rainbowd.deploy.process.identity import Identity
     from rainbowd.deploy.process.members import Entry, Mark, Members
 
@@ -55,26 +57,52 @@ class Process:
     Args:
         identity: of the child.
         pidfd: of the child, which was seen to have the start time of ``identity``; closed once that has
-            ended.
+            ended; -1 where it had ended before anybody could look.
         gate: the end of a pipe that the child waits for a line on; -1 where it does not.
         mark: of its processes; None for that of the generation.
+        known: those seen before, number to start time.
 
     Attributes:
         exit_status: the child's, once it was reaped; negative for a signal, None if unknown.
     """
 
-    def __init__(self, identity: Identity, pidfd: int, *, gate: int = -1, mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        pidfd: int,
+        *,
+        gate: int = -1,
+        mark: Mark | None = None,
+        known: Mapping[int, int] | None = None,
+    ) -> None:
         self.identity = identity
         self.exit_status: int | None = None
         self._pidfd = pidfd
         self._gate = gate
-        self._reaped = False
-        self._known = {identity.pid: identity.start_time}
+        self._reaped = self._may_have_forked = pidfd < 0
+        self._known = {**(known or {}), identity.pid: identity.start_time}
         self._mark = mark or generation_mark(identity.start_time, identity.state_dir, identity.generation)
         self._daemon: Entry | None = None
         self._daemon_status: int | None = None
         self._looking = trio.Lock()
         await_status(identity.pid, identity.start_time)
+
+    @classmethod
+    def found(cls, identity: Identity, known: Mapping[int, int]) -> Process:
+        """The processes of a generation that an earlier agent launched, as far as there still are any.
+
+        Their parent is not us, so that nobody will tell how they end.
+
+        Args:
+            identity: by its record, which is of this boot.
+            known: what else the record knows to be of it, number to start time.
+        """
+        return cls(identity, hold(identity.pid, identity.start_time), known=known)
+
+    @property
+    def known(self) -> dict[int, int]:
+        """Its processes when last looked at, number to start time."""
+        return dict(self._known)
 
     @property
     def pid(self) -> int:
@@ -91,9 +119,10 @@ class Process:
         return not poll.poll(0)
 
     def open_gate(self) -> None:
-        """Let the app run."""
-        with suppress(BrokenPipeError):  # the child has ended, which whoever waits for it is told
-            os.write(self._gate, b"\n")
+        """Let the app run; without a gate it does already."""
+        if self._gate >= 0:
+            with suppress(BrokenPipeError):  # the child has ended, which whoever waits for it is told
+                os.write(self._gate, b"\n")
         self.close_gate()
 
     def close_gate(self) -> None:
@@ -130,9 +159,9 @@ class Process:
     async def ended(self) -> int | None:
         """Wait until the app serves no more; the exit status of its main process.
 
-        The main process is the child; but one that exits with 0 may have made a daemon.
+        The main process is the child; but one that exits with 0, or nobody knows how, may have made a daemon.
         """
-        if await self.wait() != 0:
+        if await self.wait() not in {0, None}:
             return self.exit_status
         patience_seconds = _LOOK_AGAIN_SECONDS
         while (main := self._main(found := await self._look())) is not None:
@@ -210,7 +239,8 @@ class Process:
         """The main process; None where it has ended.
 
         It is whom the pidfile names, else the child.  A child that exits with 0 and leaves others behind has made a
-        daemon: the oldest of them, as long as no pidfile says which.
+        daemon, and so may have one that had ended before we looked: the oldest of them, as long as no pidfile says
+        which.
         """
         live = {entry.pid: entry for entry in found.live}
         named = found.named
@@ -219,7 +249,8 @@ class Process:
         if self._daemon is not None and self._daemon.pid not in live:
             self._follow(None)
         main = self._daemon or live.get(self.pid)
-        if main is None and found.live and self._reaped and self._main_status() == 0:
+        has_forked = self._reaped and (self._may_have_forked or self._main_status() == 0)
+        if main is None and found.live and has_forked:
             main = found.live[0]
             self._follow(main)
         return main

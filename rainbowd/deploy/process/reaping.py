@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 
 from rainbowd.deploy.process.members import read_entry, read_table
 
@@ -12,6 +13,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 _awaited: set[tuple[int, int]] = set()
 """Children, by number and start time, whose exit status somebody still wants to know."""
+
+registering = threading.Lock()
+"""Held from the start of a child until ``await_status`` was told of it: ``reap_orphans`` runs in a thread."""
 
 
 def become_subreaper() -> None:
@@ -78,6 +82,7 @@ def reap_orphans() -> None:
     except ChildProcessError:  # there are no children
         return
     for entry in read_table().values():
-        is_ours = entry.parent == os.getpid() and entry.ended
-        if is_ours and (entry.pid, entry.start_time) not in _awaited:
-            reap(entry.pid, entry.start_time)
+        if entry.parent == os.getpid() and entry.ended:
+            with registering:
+                if (entry.pid, entry.start_time) not in _awaited:
+                    reap(entry.pid, entry.start_time)

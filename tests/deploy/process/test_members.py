@@ -164,7 +164,7 @@ def _status(pid: int) -> bytes:
 
 def test_a_process_in_the_middle_of_execve_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [b"", b"", b"RAINBOWD_GENERATION=3\0RAINBOWD_STATE_DIR=/state\0"]
-    monkeypatch.setattr(members, "_environment", lambda pid: shown.pop(0))
+    monkeypatch.setattr(members, "environment", lambda pid: shown.pop(0))
     assert is_marked(4711, mark(0, "/state", 3))
 
 

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -478,7 +479,7 @@ async def test_a_worker_that_the_pidfile_names_is_told_first(launch: Launch) -> 
 # --- processes of an agent before us --------------------------------------------------------------------------------
 
 
-def adopt(entry: Entry) -> Process:
+def adopt(entry: Entry, known: dict[int, int] | None = None, **changes: Any) -> Process:
     """Hold a process that is not our child."""
     identity = Identity(
         pid=entry.pid,
@@ -491,7 +492,8 @@ def adopt(entry: Entry) -> Process:
         address="127.0.0.1:20000",
         pidfile="/state/generation-1/pid",
     )
-    return Process(Identity.from_json(identity.to_json()), os.pidfd_open(entry.pid))
+    identity = replace(identity, **changes)
+    return Process.found(identity, known or {})
 
 
 async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() -> None:
@@ -512,3 +514,23 @@ async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launch) -> N
     await launch.line()
     await end(app)
     assert awaited() <= before
+
+
+async def test_a_number_that_was_given_out_again_is_not_touched() -> None:
+    with stranger() as other:
+        app = adopt(other, start_time=other.start_time - 1)
+        assert not app.alive
+        assert other.pid not in await app.members()
+        assert await end(app) == Ending(None, killed=False, left=[])
+        assert is_alive(other)
+
+
+async def test_a_daemon_is_known_by_its_record_where_its_mark_is_gone() -> None:
+    with stranger() as daemon:
+        app = adopt(daemon, {daemon.pid: daemon.start_time}, pid=1, pgid=1, start_time=daemon.start_time)
+        assert not app.alive
+        assert await app.members() == [daemon.pid]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.ended)
+            assert await end(app) == Ending(None, killed=False, left=[])
+        assert not is_alive(daemon)

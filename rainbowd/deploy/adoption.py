@@ -1,0 +1,130 @@
+"""At start: what an earlier agent left is taken over, left its time, or ended; what it was deciding is told.
+
+First the roles, which are plain: of those on record as live the one that went live last is to be live, of standbys
+likewise; what was superseded drains; candidates, and what was being ended, are at their end.  Then each is what it was,
+a ``Life``.  No deploy begins before the strays are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.seam import KILLED
+from rainbowd.deploy.sight import touched, turned
+from rainbowd.log import get_logger
+from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.process import Strays
+    from rainbowd.deploy.record import Memory
+    from rainbowd.deploy.seam import Left, Undecided, World
+    from rainbowd.deploy.sight import Sight
+    from rainbowd.deploy.succession import Succession
+    from rainbowd.report.recorder import Recorder
+
+log = get_logger()
+
+
+async def adopt(
+    world: World,
+    succession: Succession,
+    recorder: Recorder,
+    memory: Memory,
+    lives: trio.Nursery,
+    *,
+    own: Callable[[], Collection[str]],
+) -> None:
+    """Take over what an earlier agent left; returns once it is known what is live.
+
+    Args:
+        world: where it was left.
+        succession: gets what is live, and the standby.
+        recorder: is told.
+        memory: of the last agent.
+        lives: the nursery for the lives, and for the ending of strays.
+        own: ids of those asked for since this agent runs.
+    """
+    left = roles(world.left())
+    taken = {one.number: succession.take_in(one, lives) for one in left}
+    try:
+        for one in left:
+            if one.state is State.LIVE:
+                await _take_traffic(succession, taken[one.number])
+        for one in left:
+            if one.state is State.STANDBY and succession.live is None:
+                await _take_traffic(succession, taken[one.number])
+    finally:  # also where a stop comes right now; bounded by the size of /proc and of the journal
+        with trio.CancelScope(shield=True):
+            strays, undecided = await world.find_strays(taken), await world.undecided()
+        _tell_decisions(undecided, recorder, memory, own())
+        generations = {number: release for number, release in undecided.generations.items() if number not in taken}
+        lives.start_soon(_end_strays, world, recorder, strays, generations, succession.hurry)
+
+
+def roles(left: Iterable[Left]) -> list[Left]:
+    """What each is to be: at most one live, at most one standby."""
+    by_age = sorted(left, key=lambda one: (one.live_at or 0.0, one.number), reverse=True)
+    warm_seconds = by_age[0].plan.config.standby if by_age else 0.0  # as what it stands by for was launched
+    found: list[Left] = []
+    for one in by_age:
+        newer = next((other for other in found if other.state is one.state), None)
+        if one.state is State.STARTING:
+            found.append(replace(one, state=State.STOPPING))
+        elif one.state in {State.LIVE, State.STANDBY} and newer is not None:
+            found.append(replace(one, state=State.DRAINING, for_seconds=newer.for_seconds))
+        else:
+            found.append(replace(one, warm_seconds=warm_seconds))
+    return found
+
+
+def is_due(memory: Memory, now: Sight | None, named: Path | None, live_release: Path) -> bool:
+    """Whether what the files name is to be deployed although nobody has touched them since the last decision.
+
+    It is not live: another bridged for it when the agent was killed, or its deploy was cut off.  One that failed is
+    left until somebody asks; so is all that the watching will report by itself.
+    """
+    if named == live_release:
+        return False
+    if memory.sight is None or now is None:
+        return True
+    is_as_it_was = not turned(memory.sight, now) and not touched(memory.sight, now)
+    return is_as_it_was and (memory.decision is None or memory.decision.result != "failed")
+
+
+async def _take_traffic(succession: Succession, life: Life) -> None:
+    await life.ready.wait()
+    if life.is_candidate:
+        succession.switch(life)
+    else:
+        log.warning("cannot be adopted", generation=life.number, why=life.failure.reason if life.failure else "ended")
+
+
+async def _end_strays(
+    world: World, recorder: Recorder, strays: Strays, generations: Mapping[int, str], hurry: trio.Event
+) -> None:
+    """End them, and tell so of the generations that there was no record of."""
+    await world.end_strays(strays, hurry)
+    for number, release in generations.items():
+        recorder.record(
+            "generation.retired", generation=number, release=release, exit_status=None, killed=False, left=[]
+        )
+
+
+def _tell_decisions(undecided: Undecided, recorder: Recorder, memory: Memory, own: Collection[str]) -> None:
+    decision = memory.decision
+    for deploy, event in undecided.deploys.items():
+        if deploy in own:
+            continue
+        if decision is not None and decision.deploy == deploy:  # it was decided, and there was no time to tell
+            result, reason = decision.result, decision.reason
+        else:
+            result, reason = "failed", KILLED
+        output: dict[str, object] = {"reason": reason, "output": []} if result == "failed" else {}
+        recorder.record(f"deploy.{result}", deploy=deploy, generation=None, release=event.get("release"), **output)

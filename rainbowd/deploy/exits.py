@@ -1,0 +1,24 @@
+"""An exit status in words."""
+
+from __future__ import annotations
+
+import signal
+
+_SHELL_STATUSES = {126: " (a command is not executable)", 127: " (a command was not found)"}
+"""What a shell means by its exit status: POSIX.1-2017, XCU 2.8.2."""
+
+
+def describe_exit(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "ended"
+    if status < 0:
+        return f"was ended by {_signal_name(-status)}"
+    return f"exited with status {status}" + _SHELL_STATUSES.get(status, "")
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return f"signal {signum}"

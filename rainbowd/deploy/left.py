@@ -1,0 +1,160 @@
+"""What an earlier agent left on disk, read with suspicion: it was killed, or the disk was full, or this is a copy."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from rainbowd.address import parse_address
+from rainbowd.config import interpret
+from rainbowd.deploy.place import Place
+from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.record import FromNewer, Memory, Record
+from rainbowd.deploy.seam import Undecided
+from rainbowd.errors import ConfigError, RainbowdError
+from rainbowd.log import get_logger
+from rainbowd.report.journal import read_events
+from rainbowd.report.state_dir import open_to_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from pathlib import Path
+    from typing import TypeVar
+
+    from rainbowd.config import Config
+    from rainbowd.report.journal import Event
+
+    T = TypeVar("T")
+
+MEMORY_NAME = "deploys.json"
+PLAN_FORMAT = 1
+
+_OF_GENERATION = re.compile(r"generation-([1-9]\d{0,17})(?:\.json|\.out|\.plan)?(?:\.new)?")
+_LIMIT_BYTES = 1 << 24
+
+log = get_logger()
+
+
+def read_memory(state_dir: Path) -> Memory:
+    """What the last agent remembered; nothing where that cannot be read."""
+    return _read(state_dir / MEMORY_NAME, Memory.decode) or Memory()
+
+
+def read_records(state_dir: Path) -> dict[int, Record]:
+    """Every record that counts, by the generation's number.
+
+    One of another boot says nothing about what runs now, nor does one that was copied here from elsewhere.
+    """
+    records = {}
+    for number in sorted(_numbers(state_dir)):
+        record = _read(Place(state_dir, number).record, Record.decode)
+        if record is None:
+            continue
+        if (record.identity.state_dir, record.identity.generation) != (str(state_dir), number) or not _is_address(
+            record.identity.address
+        ):
+            log.warning("a record of another place does not count", file=Place(state_dir, number).record)
+            continue
+        if record.identity.boot_id == boot_id():
+            records[number] = record
+    return records
+
+
+def encode_plan(source: object, env_file: object) -> bytes:
+    """What a generation is launched from, for a later agent."""
+    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file}).encode() + b"\n"
+
+
+def read_plan(path: Path, config_file: Path) -> tuple[Config, dict[str, object], dict[str, str]] | None:
+    """What a generation was launched from: the config, what the file said, and ``env_file``; None if that is lost."""
+
+    def decode(data: bytes) -> tuple[Config, dict[str, object], dict[str, str]]:
+        fields = json.loads(data)
+        if not isinstance(fields, dict) or fields.get("format") != PLAN_FORMAT:
+            raise ValueError("torn, or of another version")
+        source, env_file = fields["config"], fields["env_file"]
+        try:
+            return interpret(source, config_file).config, source, {str(name): str(env_file[name]) for name in env_file}
+        except (ConfigError, TypeError) as error:
+            raise ValueError(str(error)) from None
+
+    return _read(path, decode)
+
+
+def read_undecided(state_dir: Path, last: int) -> Undecided:
+    """Deploys, and generations up to number ``last``, whose end the journal does not tell.
+
+    Reads all of it, so call it in a thread.
+    """
+    try:
+        return undecided(read_events(state_dir), last)
+    except RainbowdError as error:
+        log.warning("cannot tell what was undecided", why=str(error))
+        return Undecided()
+
+
+def undecided(events: Iterable[Event], last: int) -> Undecided:
+    """Those that were begun and not ended; generations above ``last`` are of this agent."""
+    deploys: dict[object, Event] = {}
+    generations: dict[object, str] = {}
+    for event in events:
+        name, deploy, generation = event["event"], event.get("deploy"), event.get("generation")
+        if name in {"deploy.succeeded", "deploy.failed", "deploy.rolled_back"}:
+            deploys.pop(deploy, None)
+        elif name == "deploy.requested":
+            deploys[deploy] = event
+        elif name == "generation.launched":
+            generations[generation] = str(event.get("release"))
+        elif name == "generation.retired":
+            generations.pop(generation, None)
+    return Undecided(
+        {deploy: event for deploy, event in deploys.items() if isinstance(deploy, str)},
+        {number: release for number, release in generations.items() if isinstance(number, int) and number <= last},
+    )
+
+
+def clear_all_but(state_dir: Path, spared: Collection[int], last: int) -> None:
+    """Remove the files of every generation but these and those above ``last``."""
+    for number in {number for number in _numbers(state_dir) if number <= last and number not in spared}:
+        try:
+            place = Place(state_dir, number)
+            place.clear()
+            for file in (place.record, place.source):
+                file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was cut off
+        except OSError as error:
+            log.warning("cannot remove what an earlier agent left", file=error.filename, why=error.strerror)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(state_dir: Path) -> set[int]:
+    return {int(found[1]) for entry in _entries(state_dir) if (found := _OF_GENERATION.fullmatch(entry.name))}
+
+
+def _entries(state_dir: Path) -> Iterator[Path]:
+    try:
+        yield from state_dir.iterdir()
+    except OSError as error:
+        log.warning("cannot look for what an earlier agent left", why=error.strerror)
+
+
+def _read(path: Path, decode: Callable[[bytes], T]) -> T | None:
+    """What a file says; None where there is none, and with a warning where it says nothing that can be used."""
+    try:
+        with open_to_read(path) as file:
+            return decode(file.read(_LIMIT_BYTES))
+    except FileNotFoundError:
+        return None
+    except FromNewer as error:
+        hint = "start the newer version to have it adopted; this one ends what runs, and launches it anew"
+        log.warning("a file of the state directory is not understood", file=path, why=str(error), hint=hint)
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("a file of the state directory cannot be used", file=path, why=str(error))
+    return None

@@ -1,0 +1,157 @@
+"""What a later agent finds on disk: of each generation a record, and of the deploys what was decided last.
+
+The record is the truth about its generation: what its processes are known by, and in which state it was last.  It is
+there before the app's first instruction runs, follows every change of state, and goes when nothing is left of it.
+The records of two generations cannot change in one instant, so that for one both may say ``live``: then the one that
+went live last is.  The journal and ``status.json``, which tell the world, are never read for any of this; but which
+deploys began and never ended, the journal alone knows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rainbowd.deploy.process import Identity
+from rainbowd.deploy.sight import Sight, Stamp
+from rainbowd.roster import State
+
+FORMAT = 1
+"""Raised when a reader of the one before could misread what is written."""
+
+
+class FromNewer(ValueError):  # noqa: N818 - nothing is wrong with it
+    """Written by a later version of rainbowd."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One generation's.
+
+    Attributes:
+        identity: of its first process.
+        state: which it was in last.
+        since_seconds: when it came into that state, by the clock that counts from boot (CLOCK_MONOTONIC).
+        started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
+        known: its processes when last looked at, number to start time: a daemon's mark may be gone.
+    """
+
+    identity: Identity
+    state: State = State.STARTING
+    since_seconds: float = 0.0
+    started_at: float = 0.0
+    live_at: float | None = None
+    known: dict[int, int] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """One line."""
+        fields = {
+            "format": FORMAT,
+            **asdict(self.identity),
+            "state": self.state.value,
+            "since_seconds": self.since_seconds,
+            "started_at": self.started_at,
+            "live_at": self.live_at,
+            "known": sorted(self.known.items()),
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Record:
+        """Read a record.
+
+        Raises:
+            FromNewer: this version cannot know what it says.
+            ValueError: it is torn, or none.
+        """
+        fields = _fields(data)
+        live_at = fields.pop("live_at")
+        try:
+            return cls(
+                state=State(fields.pop("state")),
+                since_seconds=float(fields.pop("since_seconds")),
+                started_at=float(fields.pop("started_at")),
+                live_at=None if live_at is None else float(live_at),
+                known={int(pid): int(start_time) for pid, start_time in fields.pop("known")},
+                identity=Identity.from_fields(fields),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the record of a generation: {error}") from None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a deploy was decided: ``succeeded``, ``rolled_back`` or ``failed``, and at which second since the epoch."""
+
+    deploy: str
+    result: str
+    reason: str | None
+    at_seconds: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What of the deploys outlives an agent.
+
+    Attributes:
+        decision: the last.
+        sight: what the files looked like to the last decided deploy.
+        live_release: the release that was live last.
+    """
+
+    decision: Decision | None = None
+    sight: Sight | None = None
+    live_release: Path | None = None
+
+    def encode(self) -> bytes:
+        """One line."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, default=str).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Memory:
+        """Read it.
+
+        Raises:
+            FromNewer: this version cannot know what it says.
+            ValueError: it is torn, or none.
+        """
+        fields = _fields(data)
+        try:
+            decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
+            return cls(
+                decision=None if decision is None else Decision(**decision),
+                sight=None if sight is None else _sight(sight),
+                live_release=None if live_release is None else Path(live_release),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not what an agent remembers: {error}") from None
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    """What ``data`` says, without its format.
+
+    Raises:
+        FromNewer, ValueError: it cannot be read.
+    """
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    version = fields.pop("format", None) if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise FromNewer(f"of format {version}, written by a newer rainbowd; this one reads {FORMAT}")
+    if version != FORMAT:
+        raise ValueError("torn, or written by something else")
+    return dict(fields)
+
+
+def _sight(fields: dict[str, Any]) -> Sight:
+    release, link = fields.pop("release"), fields.pop("link")
+    return Sight(
+        release=None if release is None else Path(release),
+        link=None if link is None else Stamp(**link),
+        trigger=tuple(Stamp(**stamp) for stamp in fields.pop("trigger")),
+        **fields,
+    )

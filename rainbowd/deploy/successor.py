@@ -1,0 +1,98 @@
+"""What the real world knows of the agent before: the half of ``World`` that looks back."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.address import TcpAddress, parse_address
+from rainbowd.deploy.left import MEMORY_NAME, clear_all_but, read_memory, read_plan, read_records, read_undecided
+from rainbowd.deploy.place import Place
+from rainbowd.deploy.process import end_strays, find_strays
+from rainbowd.deploy.seam import Left, Plan
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from rainbowd.config import Loaded
+    from rainbowd.deploy.process import Strays
+    from rainbowd.deploy.record import Memory, Record
+    from rainbowd.deploy.seam import Undecided
+    from rainbowd.report.numbers import Numbers
+
+log = get_logger()
+
+
+class Successor:
+    """Finds what an earlier agent left.
+
+    Args:
+        file: the config file.
+        loaded: what it said at the start.
+        numbers: the generations'; those given out by now are of before.
+        keep: makes bytes the content of a file in the state directory, None removes it; must not block.
+    """
+
+    def __init__(self, file: Path, loaded: Loaded, numbers: Numbers, keep: Callable[[str, bytes | None], None]) -> None:
+        self._file = file
+        self._loaded = loaded
+        self._numbers = numbers
+        self._keep = keep
+        self._state_dir = Path(os.path.realpath(loaded.config.state_dir))  # one spelling: it marks processes as ours
+        self._ports_in_use: set[int] = set()
+        self._records: dict[int, Record] = {}
+        self._last_left = 0
+
+    def recall(self) -> Memory:
+        """What the last agent remembered."""
+        return read_memory(self._state_dir)
+
+    def remember(self, memory: Memory) -> None:
+        """Keep it for the next agent."""
+        self._keep(MEMORY_NAME, memory.encode())
+
+    def left(self) -> list[Left]:
+        """The generations that an earlier agent left on record; their ports are taken from now on."""
+        self._records, self._last_left = read_records(self._state_dir), self._numbers.last
+        return [self._left(number, record) for number, record in self._records.items()]
+
+    def _left(self, number: int, record: Record) -> Left:
+        address = parse_address(record.identity.address)
+        if isinstance(address, TcpAddress):
+            self._ports_in_use.add(address.port)
+        found = read_plan(Place(self._state_dir, number).source, self._file)
+        if found is None:
+            log.warning("launched by a config that is lost; the present one counts", generation=number)
+            found = self._loaded.config, dict(self._loaded.source), {}
+        config, source, env_file = found
+        return Left(
+            number=number,
+            plan=Plan(Path(record.identity.release), config, env_file, source),
+            state=record.state,
+            for_seconds=max(0.0, time.monotonic() - record.since_seconds),
+            started_at=record.started_at,
+            live_at=record.live_at,
+        )
+
+    async def undecided(self) -> Undecided:
+        """What the journal of the agents before says was begun and not ended."""
+        return await trio.to_thread.run_sync(read_undecided, self._state_dir, self._last_left)
+
+    async def find_strays(self, spared: Collection[int]) -> Strays:
+        """The processes that are ours by their mark alone, and of none of the generations ``spared``."""
+        return await trio.to_thread.run_sync(find_strays, self._state_dir, spared, self._last_left)
+
+    async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
+        """End them; the files of generations without a record are removed at once."""
+        clear_all_but(self._state_dir, self._records, self._last_left)
+        if strays.known:
+            log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
+            patience_seconds = self._loaded.config.drain.kill_after
+            left = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
+            if left:
+                log.error("could not be ended", pids=left)

@@ -1,0 +1,101 @@
+"""Deploys, and how they were decided: remembered for the next agent first, then told."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from rainbowd.deploy.record import Decision, Memory
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.seam import Plan, World
+    from rainbowd.deploy.sight import Sight
+    from rainbowd.errors import DeployFailed
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.roster import Roster
+
+log = get_logger()
+
+
+@dataclass(eq=False)
+class Deploy:
+    """One deploy, asked for by one trigger or several.
+
+    Attributes:
+        id: by which the journal is read.
+        generation: the number of its candidate; None before there is one.
+        turns_only: it was asked for only by turning the link, so that a release which is live already needs no launch.
+        again: launched anew because it is silent, whatever the files say; None for what they name.
+        sight: what the files looked like to it.
+        trigger, note: of the last trigger that was merged into it, and the last note.
+        plan: what is launched; None until it is known.
+        previous: what was live when it began.
+    """
+
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    turns_only: bool = True
+    again: Plan | None = None
+    sight: Sight | None = None
+    trigger: str = "start"
+    note: str | None = None
+    generation: int | None = None
+    plan: Plan | None = None
+    previous: Plan | None = None
+
+
+class Verdicts:
+    """What was decided.
+
+    Attributes:
+        memory: what outlives this agent, and is left of the one before.
+    """
+
+    def __init__(self, roster: Roster, recorder: Recorder, world: World) -> None:
+        self.memory = Memory()
+        self._roster = roster
+        self._recorder = recorder
+        self._world = world
+
+    def recall(self) -> Memory:
+        """Remember what the last agent did."""
+        self.memory = self._world.recall()
+        return self.memory
+
+    def remember(self, **changes: Any) -> None:
+        """Change what is remembered."""
+        self.memory = replace(self.memory, **changes)
+        self._world.remember(self.memory)
+
+    def succeed(self, deploy: Deploy, result: str, life: Life, *, is_news: bool = True) -> None:
+        """``deploy`` has made ``life`` live, or found it so, which is no news."""
+        decision = Decision(deploy.id, result, None, self._world.now())
+        self._decide(deploy, decision if is_news else self.memory.decision)
+        log.info("deploy decided", deploy=deploy.id, result=result, generation=life.number, release=life.plan.release)
+        self.record(f"deploy.{result}", deploy, generation=life.number, release=life.plan.release)
+        self._roster.changed()
+
+    def fail(self, deploy: Deploy, failure: DeployFailed, release: Path | None) -> None:
+        """``deploy``, of what the files name, has failed."""
+        self._decide(deploy, Decision(deploy.id, "failed", failure.reason, self._world.now()))
+        log.error("deploy failed", deploy=deploy.id, reason=failure.reason, output=failure.output)
+        self.record(
+            "deploy.failed",
+            deploy,
+            generation=deploy.generation,
+            release=release,
+            reason=failure.reason,
+            output=failure.output,
+        )
+        self._roster.changed()
+
+    def record(self, event: str, deploy: Deploy, **fields: object) -> None:
+        """Tell the journal."""
+        self._recorder.record(event, deploy=deploy.id, **fields)
+
+    def _decide(self, deploy: Deploy, decision: Decision | None) -> None:
+        self.remember(decision=decision, **({} if deploy.sight is None else {"sight": deploy.sight}))

@@ -1,0 +1,177 @@
+"""The promise, whatever happens in whatever order: driven at random, on virtual time, in a world without processes."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from rainbowd.config import Config, Drain, Health, Liveness
+from rainbowd.roster import State
+from tests.fakes import Behaviour, Holding, Scene, acting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fakes import FakeApp
+
+    Step = tuple[tuple[str, Any], float]
+
+DRAIN = Drain(timeout=20, tunnels=5)
+ZOO: dict[str, Callable[[], Behaviour]] = {
+    "a": Behaviour,
+    "b": Behaviour,
+    "slow": partial(Behaviour, boots_after=7, stops_after=12),
+    "never": partial(Behaviour, boots_after=math.inf, unhealthy_after=10),
+    "dead": partial(Behaviour, exits_after=0.1),
+    "mortal": partial(Behaviour, exits_after=4),
+    "unlucky": partial(Behaviour, port_taken=3),
+    "absent": partial(Behaviour, launch_error="run: command not found: x"),
+}
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("turn"), st.sampled_from(["a", "b"])),
+    st.tuples(st.just("turn"), st.sampled_from(sorted(ZOO))),
+    st.tuples(st.sampled_from(["touch", "signal"]), st.none()),
+    st.tuples(st.sampled_from(["lease", "tunnel", "release", "refuse"]), st.none()),
+    st.tuples(st.just("crash"), st.integers(0, 2)),
+    st.tuples(st.just("kill"), st.sampled_from([0.0, 1.0, 30.0])),
+    st.tuples(st.sampled_from(["kill", "stop", "start"]), st.none()),
+    st.tuples(st.just("silence"), st.booleans()),
+    st.tuples(st.just("standby"), st.sampled_from([100, 3, 0])),
+    st.tuples(st.just("limit"), st.sampled_from([10, 2, 3])),
+    st.tuples(st.just("broken"), st.booleans()),
+)
+STEPS = st.tuples(ACTIONS, st.sampled_from([2.5, 0.0, 0.005, 0.02, 0.5, 1.01, 1.5, 15.0, 70.0]))
+"""What is done, and for how long nothing else is."""
+
+
+def config(**changes: object) -> Config:
+    health = Health(path="/up", liveness=Liveness(interval=2, failures=2))
+    return Config(run="app", health=health, drain=DRAIN, **changes)  # type: ignore[arg-type]
+
+
+class Play:
+    """What is done to a scene, and who has leases in it."""
+
+    def __init__(self, scene: Scene, agents: trio.Nursery) -> None:
+        self.scene = scene
+        self.agents = agents
+        self.holdings: list[Holding] = []
+        self.is_stopping = False
+        scene.world.before_end = self.told_to_end
+
+    def told_to_end(self, app: FakeApp) -> None:
+        """None that still serves is told to end while it holds a request, unless all ends."""
+        if app.has_died or self.is_stopping:
+            return
+        held = [one for one in self.holdings if one.generation.id == app.number and one in one.generation.holders]
+        refused = self.scene.events.named("generation.crashed")
+        assert not held or any(event["generation"] == app.number for event in refused)
+
+    async def step(self, name: str, value: Any) -> None:
+        scene, world = self.scene, self.scene.world
+        if name in {"kill", "stop", "start"}:
+            await self.agent(name, value)
+        elif name == "turn":
+            scene.turn(value)
+        elif name in {"touch", "signal"}:
+            scene.ask("file" if name == "touch" else "signal")
+        elif name == "crash":
+            running = [app for app in world.apps if not app.has_died and not app.ended_times]
+            for app in running[value : value + 1]:
+                app.die()
+        elif name == "silence":
+            for release in ("a", "b"):
+                world.behaviours[release] = Behaviour(is_silent=value)
+        elif name == "broken":
+            world.config_error = "broken" if value else None
+        elif name in {"standby", "limit"}:
+            world.config = world.config.model_copy(
+                update={"standby" if name == "standby" else "max_generations": value}
+            )
+        else:
+            self.client(name)
+
+    async def agent(self, name: str, start_after: float | None) -> None:
+        """An agent ends or begins; one that is killed may soon be followed by another."""
+        if name == "start":
+            if not self.scene.has_agent:
+                self.is_stopping = False
+                await self.scene.start(self.agents)
+        elif self.scene.has_agent:
+            self.is_stopping = name == "stop"
+            self.holdings.clear()
+            await (self.scene.stop() if name == "stop" else self.scene.kill())
+            if start_after is not None:
+                await trio.sleep(start_after)
+                await self.agent("start", None)
+
+    def client(self, name: str) -> None:
+        """Somebody asks, or has been answered."""
+        scene = self.scene
+        if not scene.has_agent:
+            return
+        if name == "release":
+            for holding in self.holdings[:1]:
+                holding.end()
+            del self.holdings[:1]
+        elif scene.roster.live is not None and name == "refuse":
+            now = trio.current_time()
+            generation = scene.roster.live
+            for tenth in range(11):
+                generation.refused(now + tenth / 10)
+        elif scene.roster.live is not None:
+            holding = Holding(scene)
+            assert holding.generation.state is State.LIVE
+            self.holdings.append(holding)
+            if name == "tunnel":
+                holding.generation.become_tunnel(holding)
+
+
+async def play(steps: list[Step]) -> None:
+    behaviours = {name: make() for name, make in ZOO.items()}
+    async with acting(behaviours=behaviours, config=config(standby=30)) as (scene, agents):
+        done = Play(scene, agents)
+        await scene.start(agents)
+        for (name, value), pause_seconds in steps:
+            await done.step(name, value)
+            await trio.sleep(pause_seconds)
+        await all_is_well(done)
+        done.is_stopping = True
+
+
+async def all_is_well(done: Play) -> None:
+    """Once nothing is wrong any more, what the files name is live, and is alone when all leases have ended."""
+    scene = done.scene
+    await done.step("broken", value=False)
+    await done.step("silence", value=False)
+    for app in scene.world.apps:
+        app.behaviour.is_silent = False
+    await done.step("start", None)
+    while done.holdings:
+        await done.step("release", None)
+    scene.turn("b")
+    scene.ask()
+    await trio.sleep(250)
+    live = scene.roster.live
+    assert live is not None
+    assert live.release.name == "b"
+    assert scene.states() == {live.id: "live"}
+    assert not scene.app(live.id).has_died
+
+
+@pytest.mark.parametrize("length", [8, 40])
+def test_the_promise_holds_in_whatever_order_things_happen(length: int) -> None:
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(STEPS, max_size=length))
+    def check(steps: list[Step]) -> None:
+        trio.run(play, steps, clock=MockClock(autojump_threshold=0))
+
+    check()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rainbowd.deploy.process import Identity
+from rainbowd.deploy.record import FORMAT, Decision, FromNewer, Memory, Record
+from rainbowd.deploy.sight import look
+from rainbowd.roster import State
+
+IDENTITY = Identity(
+    pid=4711,
+    pgid=4711,
+    start_time=123456,
+    boot_id="5d1f1b6c-0000-4000-8000-000000000000",
+    state_dir="/srv/.rainbowd",
+    generation=3,
+    release="/srv/a\nb\udcff",
+    address="127.0.0.1:20000",
+    pidfile="/srv/.rainbowd/generation-3/pid",
+)
+RECORD = Record(IDENTITY, State.STANDBY, 17.25, 1e9, 1e9 + 3, {4711: 123456, 4712: 123460})
+
+WRITTEN = {
+    1: (
+        b'{"format": 1, "pid": 4711, "pgid": 4711, "start_time": 123456, "boot_id": '
+        b'"5d1f1b6c-0000-4000-8000-000000000000", "state_dir": "/srv/.rainbowd", "generation": 3, "release": '
+        b'"/srv/a\\nb\\udcff", "address": "127.0.0.1:20000", "pidfile": "/srv/.rainbowd/generation-3/pid", '
+        b'"state": "standby", "since_seconds": 17.25, "started_at": 1000000000.0, "live_at": 1000000003.0, '
+        b'"known": [[4711, 123456], [4712, 123460]]}\n'
+    ),
+}
+"""The record as each format wrote it: what was released once is read for ever."""
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+def test_every_format_that_was_ever_written_is_read(version: int) -> None:
+    assert Record.decode(WRITTEN[version]) == RECORD
+
+
+def test_a_record_is_one_line_and_what_is_written_now_is_kept_by_this_test() -> None:
+    assert RECORD.encode() == WRITTEN[FORMAT]
+    assert RECORD.encode().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("encoded", [RECORD.encode(), Memory(Decision("d", "failed", "why", 1.5)).encode()])
+def test_every_torn_one_is_refused(encoded: bytes) -> None:
+    decode = Record.decode if encoded == RECORD.encode() else Memory.decode
+    for length in range(len(encoded) - 1):
+        with pytest.raises(ValueError):  # noqa: PT011 - json's own, or ours
+            decode(encoded[:length])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": "4711"},
+        {"pid": 0},
+        {"more": 1},
+        {"state": "happy"},
+        {"known": 7},
+        {"known": [[1]]},
+        {"since_seconds": None},
+        {"format": 0},
+        {"format": "1"},
+        {"format": None},
+    ],
+)
+def test_a_record_with_other_fields_is_refused(change: dict[str, object]) -> None:
+    fields = json.loads(RECORD.encode()) | change
+    with pytest.raises(ValueError, match=r"\w"):
+        Record.decode(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"7", b"null", b"\xff", b"[" * 100_000])
+def test_what_is_neither_is_refused(data: bytes) -> None:
+    for decode in (Record.decode, Memory.decode):
+        with pytest.raises(ValueError):  # noqa: PT011 - json's own, or ours
+            decode(data)
+
+
+def test_what_a_newer_version_wrote_is_known_as_that() -> None:
+    fields = {"format": FORMAT + 1, "anything": "else"}
+    for decode in (Record.decode, Memory.decode):
+        with pytest.raises(FromNewer, match="newer"):
+            decode(json.dumps(fields).encode())
+
+
+def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("gone")
+    (tmp_path / "trigger").touch()
+    sight = look(tmp_path / "current", tmp_path / "trigger")
+    memory = Memory(Decision("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"))
+    assert Memory.decode(memory.encode()) == memory
+    assert Memory.decode(Memory().encode()) == Memory()
+    os.utime(tmp_path / "trigger", ns=(5, 5))
+    assert look(tmp_path / "current", tmp_path / "trigger") != sight
