@@ -27,6 +27,14 @@ LOOK_SECONDS = 0.01
 
 Event = dict[str, Any]
 
+PASS_ON = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes a command that has a socket as its fourth descriptor: sd_listen_fds(3)."""
+
 
 class Agent:
     """A site with its releases, and the agent that runs it.
@@ -38,6 +46,7 @@ class Agent:
     Attributes:
         host, port: where the agent listens.
         process: the agent, once started.
+        inherited: a listener that it is to be given, as systemd does; it outlives agents.
     """
 
     def __init__(self, directory: Path, **config: object) -> None:
@@ -48,6 +57,7 @@ class Agent:
         self.trigger_file = self.directory / "redeploy.trigger"
         self.output_file = self.directory / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.inherited: socket.socket | None = None
         self.configure(**config)
 
     def configure(self, **config: object) -> None:
@@ -86,8 +96,13 @@ class Agent:
         """Start the agent; what it says goes to ``agent.log``."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         with self.output_file.open("ab") as output:
+            given = [] if self.inherited is None else [self.inherited.fileno()]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rainbowd", "--config", str(self.directory / "rainbowd.json")],
+                [
+                    *([sys.executable, "-S", "-c", PASS_ON, str(given[0])] if given else []),
+                    *[sys.executable, "-m", "rainbowd", "--config", str(self.directory / "rainbowd.json")],
+                ],
+                pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -100,6 +115,19 @@ class Agent:
         assert self.process is not None
         self.process.send_signal(signum)
         return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """End the agent as running out of memory would; its apps live on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> int:
+        """Kill the agent and start the next; how many events the journal had before that."""
+        self.kill()
+        since = len(self.events())
+        self.start()
+        return since
 
     def destroy(self) -> None:
         """End what is left of the agent and its apps, whatever state they are in."""
@@ -180,9 +208,10 @@ class Agent:
 
 
 @contextlib.contextmanager
-def running(directory: Path, **config: object) -> Iterator[Agent]:
+def running(directory: Path, listener: socket.socket | None = None, /, **config: object) -> Iterator[Agent]:
     """An agent that serves release ``a``, and has a release ``b``."""
     agent = Agent(directory, **config)
+    agent.inherited = listener
     agent.add_release("a")
     agent.add_release("b")
     agent.flip("a")

@@ -33,6 +33,7 @@ def test_a_signal_stops_the_agent_with_nothing_left(tmp_path: Path, signum: sign
         assert agent.processes() == []
         assert [event["event"] for event in agent.events()][-2:] == ["generation.retired", "agent.stopped"]
         assert sorted(entry.name for entry in agent.state_dir.iterdir()) == [
+            "deploys.json",
             "generation",
             "journal.jsonl",
             "lock",

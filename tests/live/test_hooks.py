@@ -158,7 +158,11 @@ def test_the_app_and_its_hooks_are_another_users_and_the_state_is_ours(agent: Ag
     modes = {
         entry.name: (entry.lstat().st_uid, stat.S_IMODE(entry.lstat().st_mode)) for entry in agent.state_dir.iterdir()
     }
-    own = {"generation-1": (uid(), 0o700), "generation-1.out": (uid(), 0o640)}
+    own = {
+        "generation-1": (uid(), 0o700),
+        "generation-1.out": (uid(), 0o640),
+        "generation-1.plan": (0, 0o600),  # the environment is in it
+    }
     assert {name: mode for name, mode in modes.items() if name in own} == own
     assert {mode for name, mode in modes.items() if name not in own} == {(0, 0o640)}
     assert stat.S_IMODE(agent.state_dir.stat().st_mode) == 0o2751

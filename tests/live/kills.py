@@ -1,0 +1,140 @@
+"""Kill the agent again and again under traffic, behind a listener that stays open: ``python -m tests.live.kills``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.live.agent import Agent, running
+from tests.live.traffic import Traffic
+from tests.story import problems
+
+BETWEEN_SECONDS = 1.5
+SHOWN = 20
+
+
+@dataclass
+class Failure:
+    """A request that was not answered as it should be; times are seconds since the epoch."""
+
+    kind: str
+    begun_at: float
+    ended_at: float
+    what: object
+
+
+@dataclass
+class Watched(Traffic):
+    """Traffic whose failures are judged when the kills are known."""
+
+    seen: list[Failure] = field(default_factory=list)
+
+    def fail(self, kind: str, begun_at: float, what: object) -> None:
+        self.seen.append(Failure(kind, begun_at, time.time(), what))
+
+
+@dataclass
+class Kill:
+    """One kill, which was somewhere between two times, and how long the next agent took to answer a request."""
+
+    after: float
+    before: float
+    answer_seconds: float
+
+
+@dataclass
+class Outcome:
+    """What was seen, and what of it should not have been."""
+
+    traffic: Watched
+    kills: list[Kill]
+    in_flight: list[Failure]
+    wrong: list[str]
+
+
+def run(directory: Path, kills: int) -> Outcome:
+    """Set up a site in ``directory``, kill its agent under traffic, stop it, and judge what was seen."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        agent_port = listener.getsockname()[1]
+        with running(directory, listener, drain={"timeout": 20, "tunnels": 3}) as agent:
+            agent.port = agent_port
+            traffic = Watched(agent.host, agent.port)
+            before = {one["pid"] for one in agent.status()["generations"]}
+            done = asyncio.run(again_and_again(agent, traffic, kills))
+            after = {one["pid"] for one in agent.status()["generations"]}
+            wrong = [] if before == after else [f"the app was {before} and is {after}"]
+            exit_status = agent.stop()
+            wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
+            wrong += [f"process {pid} is left" for pid in agent.processes()] + problems(agent.events())
+            launched = [event for event in agent.events() if event["event"] == "generation.launched"]
+            wrong += [f"launched {len(launched)} times"] if len(launched) != 1 else []
+    in_flight = [
+        one for one in traffic.seen if any(one.begun_at <= kill.before and kill.after <= one.ended_at for kill in done)
+    ]
+    wrong += [f"not in flight at a kill: {one}" for one in traffic.seen if one not in in_flight]
+    return Outcome(traffic, done, in_flight, wrong)
+
+
+async def again_and_again(agent: Agent, traffic: Watched, count: int) -> list[Kill]:
+    """Kill and start while all the clients ask."""
+    async with asyncio.TaskGroup() as tasks:
+        for client in traffic.clients():
+            tasks.create_task(client)
+        try:
+            kills = []
+            for _ in range(count):
+                await asyncio.sleep(BETWEEN_SECONDS)
+                kills.append(await asyncio.to_thread(kill_and_start, agent))
+            await asyncio.sleep(BETWEEN_SECONDS)
+        finally:
+            traffic.over.set()
+    return kills
+
+
+def kill_and_start(agent: Agent) -> Kill:
+    after = time.time()
+    agent.kill()
+    before = time.time()
+    started = time.monotonic()
+    agent.start()
+    connection = http.client.HTTPConnection(agent.host, agent.port, timeout=30)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 200
+    answer_seconds = time.monotonic() - started
+    connection.close()
+    return Kill(after, before, answer_seconds)
+
+
+def report(outcome: Outcome) -> str:
+    """What happened, in lines."""
+    lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
+    seconds = [kill.answer_seconds for kill in outcome.kills]
+    lines.append(f"{len(seconds):8} kills")
+    lines.append(f"start to first answer: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
+    lines.append(f"{len(outcome.in_flight):8} requests were in flight at a kill and failed")
+    lines += [f"FAILED {wrong}" for wrong in outcome.wrong[:SHOWN]]
+    lines.append(f"{len(outcome.wrong)} lines of failure" if outcome.wrong else "no other failure")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.kills", description="Kill the agent under traffic.")
+    parser.add_argument("--kills", type=int, default=10, help="how many; default: %(default)s")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kills-") as directory:
+        outcome = run(Path(directory), options.kills)
+    print(report(outcome))
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
