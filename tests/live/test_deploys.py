@@ -147,6 +147,7 @@ def test_a_link_turned_elsewhere_drops_the_candidate_that_still_boots(agent: Age
     assert str(first["reason"]).startswith("superseded by ")
     succeeded = agent.wait_for("deploy.succeeded", since)
     assert str(succeeded["release"]).endswith("/b")
+    agent.wait_for("generation.retired", since, generation=1)
     nothing_left_of(agent, first)
 
 
