@@ -1,0 +1,75 @@
+"""Limits are kept by looking now and then: none is forgotten, and none comes early."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import trio
+
+from rainbowd.proxy.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from rainbowd.proxy.connection import Connection
+
+
+class Watched:
+    """What ``Deadlines`` needs of a connection."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadline = self.watched_until = math.inf
+        self.expired_at: list[float] = []
+        self._deadlines = deadlines
+
+    def arm(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        if self.deadline < self.watched_until:
+            self._deadlines.watch(cast("Connection", self))
+
+    def expire(self) -> None:
+        self.expired_at.append(time.monotonic())
+        self.deadline = math.inf
+
+
+@pytest.fixture
+def deadlines() -> Deadlines:
+    return Deadlines()
+
+
+async def keep(deadlines: Deadlines, *watched: Watched) -> None:
+    """Look until all have expired."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(deadlines.keep)
+            while not all(one.expired_at for one in watched):  # noqa: ASYNC110 - it has no event for a test
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
+async def test_each_expires_once_and_not_before_its_time(deadlines: Deadlines) -> None:
+    watched = [Watched(deadlines) for _ in range(5)]
+    due = []
+    for number, one in enumerate(watched):
+        one.arm(0.05 * number)
+        due.append(one.deadline)
+    await keep(deadlines, *watched)
+    assert [len(one.expired_at) for one in watched] == [1] * 5
+    assert all(one.expired_at[0] >= at for one, at in zip(watched, due, strict=True))
+
+
+async def test_a_limit_may_be_put_off_brought_forward_or_dropped(deadlines: Deadlines) -> None:
+    later, sooner, dropped, forgotten = (Watched(deadlines) for _ in range(4))
+    for one in (later, dropped, forgotten):
+        one.arm(0.1)
+    sooner.arm(3600)
+    later.arm(0.4)
+    due = later.deadline
+    sooner.arm(0.2)
+    dropped.deadline = math.inf
+    deadlines.forget(cast("Connection", forgotten))
+    await keep(deadlines, later, sooner)
+    assert later.expired_at[0] >= due
+    assert not dropped.expired_at
+    assert not forgotten.expired_at
