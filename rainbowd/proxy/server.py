@@ -79,7 +79,7 @@ class Server:
         self.settings = settings
         self.stopping = False
         self.hub = Hub()
-        self.pool = Pool(self.hub)
+        self.pool = Pool(self.hub, follow_links=not settings.managed)
         self.pipes = Pipes()
         self.holds = Holds(roster)
         self.connections: set[Connection] = set()

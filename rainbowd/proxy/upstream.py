@@ -13,6 +13,8 @@ from rainbowd.proxy.wire import Wire
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rainbowd.proxy.hub import Hub
     from rainbowd.roster import Generation
 
@@ -47,10 +49,17 @@ class Upstream:
 
 
 class Pool:
-    """The idle connections of each generation, the last used first."""
+    """The idle connections of each generation, the last used first.
 
-    def __init__(self, hub: Hub) -> None:
+    Args:
+        hub: for the sockets.
+        follow_links: whether a Unix socket's path may be a link. Not to a generation's: its app, which may be another
+            user's, could have us speak to any socket that we may open.
+    """
+
+    def __init__(self, hub: Hub, *, follow_links: bool) -> None:
         self._hub = hub
+        self._follow_links = follow_links
         self._idle: dict[Generation, list[Upstream]] = {}
 
     def __len__(self) -> int:
@@ -81,7 +90,10 @@ class Pool:
         try:
             if isinstance(address, TcpAddress):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            error = sock.connect_ex(sockaddr(address))
+            if isinstance(address, TcpAddress) or self._follow_links:
+                error = sock.connect_ex(sockaddr(address))
+            else:
+                error = _connect_no_link(sock, address.path)
             wire = Wire(self._hub, sock) if error in {0, errno.EINPROGRESS} else None
         except OSError:
             sock.close()
@@ -119,3 +131,16 @@ class Pool:
         for idle in self._idle.values():
             while idle and now_seconds - idle[0].idle_since > IDLE_SECONDS:
                 idle.pop(0).wire.close()
+
+
+def _connect_no_link(sock: socket.socket, path: Path) -> int:
+    """Begin to connect to a Unix socket, which is refused where ``path`` is a link; the error number, as connect_ex.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+    """
+    there = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return sock.connect_ex(f"/proc/self/fd/{there}")
+    finally:
+        os.close(there)

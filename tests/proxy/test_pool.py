@@ -209,3 +209,15 @@ async def test_a_client_that_leaves_while_the_queue_is_full_is_let_go(tmp_path: 
         for client in clients:
             client.reset()
         await eventually(lambda: not here.generation.holders)
+
+
+@pytest.mark.parametrize("managed", [True, False])
+async def test_a_socket_that_is_a_link_is_not_followed_where_the_app_could_have_put_it_there(
+    managed: bool, tmp_path: Path
+) -> None:
+    async with setting(managed=managed, hold={"timeout": 0.1}, app_address=UnixAddress(tmp_path / "sock")) as here:
+        here.serve()
+        (tmp_path / "sock").rename(tmp_path / "elsewhere")
+        (tmp_path / "sock").symlink_to("elsewhere")
+        response = await (await here.client()).ask()
+        assert response.status == (503 if managed else 200)
