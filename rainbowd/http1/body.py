@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from rainbowd.http1.fields import BARE_LF, Field, parse_fields
+from rainbowd.http1.fields import BARE_LF, LENGTH_BYTES_MAX, Field, parse_fields
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
@@ -14,7 +14,6 @@ OVERHEAD_BYTES = 16384
 _LINE_ALLOWANCE_BYTES = 16
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?)\r\n")
-_CHUNK_BYTES_MAX = 2**62
 
 
 class Body(Protocol):
@@ -170,7 +169,7 @@ class ChunkedBody:
             return -1
         size = int(match[1], 16)
         line_bytes = match.end() - at
-        if line_bytes > CHUNK_LINE_BYTES or size > _CHUNK_BYTES_MAX:
+        if line_bytes > CHUNK_LINE_BYTES or size > LENGTH_BYTES_MAX:
             raise ValueError("bad chunk size")
         # Extensions are paid for by the payload, as in Go's net/http: a flood of them costs much and brings little.
         self._overhead_bytes = max(0, self._overhead_bytes + line_bytes - _LINE_ALLOWANCE_BYTES - 2 * size)

@@ -139,6 +139,22 @@ def parse_fields(block: bytes) -> list[Field]:
     return collector.fields
 
 
+LENGTH_BYTES_MAX = 2**62
+"""The longest body or chunk; what is not much longer overflows the counters of others, and of splice(2)."""
+
+
+def parse_length(value: bytes) -> int:
+    """The value of a ``Content-Length`` that ``parse_fields`` let through.
+
+    Raises:
+        ValueError: nobody can mean that many bytes.
+    """
+    length_bytes = int(value)
+    if length_bytes > LENGTH_BYTES_MAX:
+        raise ValueError("bad Content-Length")
+    return length_bytes
+
+
 _VALUES_MAX = 256
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody
 from rainbowd.http1.errors import Refusal
-from rainbowd.http1.fields import BARE_LF, RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
+from rainbowd.http1.fields import (
+    BARE_LF,
+    RULE_BY_NAME,
+    Field,
+    Rule,
+    join_fields,
+    parse_fields,
+    parse_length,
+    tokens,
+    without,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,7 +234,10 @@ class _Reading:
         self.nominated += tokens(field[1])
 
     def content_length(self, field: Field) -> None:
-        self.request.length_bytes = int(field[1])
+        try:
+            self.request.length_bytes = parse_length(field[1])
+        except ValueError as error:
+            raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
 
     def transfer_encoding(self, field: Field) -> None:
         request, value = self.request, field[1].lower()

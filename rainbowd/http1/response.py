@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody, UntilCloseBody
 from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, tokens, without
+from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, parse_length, tokens, without
 
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
@@ -115,11 +115,10 @@ def parse_response(head: bytes) -> ResponseHead:
         raise BadResponse("its status line cannot be read")
     minor, status, reason = match.groups(b"")
     try:
-        parsed = parse_fields(head[match.end() :])
+        response = ResponseHead(1 if minor == b"1" else 0, int(status), reason, [])
+        _read_fields(response, parse_fields(head[match.end() :]))
     except ValueError as error:
         raise BadResponse(f"its header cannot be read: {error}") from None
-    response = ResponseHead(1 if minor == b"1" else 0, int(status), reason, [])
-    _read_fields(response, parsed)
     return response
 
 
@@ -131,7 +130,7 @@ def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: 
         if rule is None:
             passing.append(field)
         elif rule is _CONTENT_LENGTH:
-            response.length_bytes = int(field[1])
+            response.length_bytes = parse_length(field[1])
         elif rule is _CONNECTION:
             nominated += tokens(field[1])
         elif rule is Rule.TRANSFER_ENCODING:

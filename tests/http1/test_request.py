@@ -114,6 +114,8 @@ TWICE = b"Content-Length: 3\r\nContent-Length: "
         (head(b"Content-Length: 3 3"), 400),
         (head(b"Content-Length:"), 400),
         (head(b"Content-Length: 18446744073709551616"), 400),
+        (head(b"Content-Length: 18446744073709551615"), 400),
+        (head(b"Content-Length: 9223372036854775808"), 400),
         (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\n\n", 400),
