@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "log", "config", "address", "locations"}
+FOR_ALL = {"errors", "log", "config", "address", "locations", "link"}
 """What every part may import."""
 
 ARROWS = {
     "errors": set(),
     "address": set(),
     "locations": {"errors"},
+    "link": {"errors"},
     "log": set(),
     "config": {"errors", "address", "locations"},
     "http1": FOR_ALL,
@@ -46,11 +47,12 @@ LIGHT = {
     "errors.py",
     "address.py",
     "locations.py",
+    "link.py",
     "cli/__init__.py",
     "cli/status.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
-LIGHT_PARTS = {"errors", "address", "locations", "report", "cli"}
+LIGHT_PARTS = {"errors", "address", "locations", "link", "report", "cli"}
 
 PLACES = {
     "httptools": {"http1"},

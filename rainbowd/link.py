@@ -1,0 +1,128 @@
+"""The release link: which directory a deployer's words mean, turning the link there, and turning it back.
+
+For the commands, which start as fast as Python does, and for the agent; the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from rainbowd.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Turned(NamedTuple):
+    """A link that we turned.
+
+    Attributes:
+        link: its path.
+        before: what it said until then; None where there was none.
+        stamp: by which it is known to be ours still.
+    """
+
+    link: Path
+    before: str | None
+    stamp: tuple[int, int]
+
+
+def find_release(words: str, base: Path, present: Path | None) -> Path:
+    """The directory that ``words`` mean, resolved.
+
+    Args:
+        words: a path relative to ``base``, or the bare name of a sibling of the present release.
+        base: a directory.
+        present: the live release; while nothing is live, the one that the link names; None where there is neither.
+
+    Raises:
+        UsageError: there is no such directory.
+    """
+    if not words or "\0" in words:
+        raise UsageError("the release has to be a name or a path")
+    tried = [base / words]
+    if present is not None and "/" not in words and words not in {".", ".."}:
+        tried.insert(0, present.parent / words)
+    for path in tried:
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                return path.resolve(strict=True)
+    raise UsageError(f"no such release: {' and '.join(str(path) for path in tried)}: expected a directory")
+
+
+def need_link(link: Path) -> None:
+    """See that ``link`` can be turned.
+
+    Raises:
+        UsageError: it is no symlink.
+    """
+    if not link.is_symlink():
+        raise UsageError(f"release: {link} is not a symlink, and so cannot be turned to another release")
+
+
+def turn(link: Path, release: Path) -> Turned:
+    """Turn ``link`` to ``release``, atomically; it stays relative where it was.
+
+    Args:
+        link: a symlink, or nothing.
+        release: absolute and resolved.
+
+    Raises:
+        UsageError: there is something else, or it may not be replaced.
+    """
+    before = read(link)
+    if before is None and os.path.lexists(link):
+        need_link(link)
+    is_relative = before is not None and not os.path.isabs(before)  # noqa: PTH117 - as written
+    target = os.path.relpath(release, link.parent.resolve()) if is_relative else str(release)
+    return Turned(link, before, _replace(link, target))
+
+
+def turn_back(turned: Turned) -> bool:
+    """Undo a turn, unless somebody has changed the link since; whether it was undone.
+
+    Raises:
+        UsageError: it may not be replaced any more.
+    """
+    link, before, stamp = turned
+    if before is None or _stamp(link) != stamp:
+        return False
+    _replace(link, before)
+    return True
+
+
+def read(link: Path) -> str | None:
+    """What a symlink says; None where there is none."""
+    try:
+        return os.readlink(link)  # noqa: PTH115 - as written, not as pathlib puts it
+    except OSError:
+        return None
+
+
+def _replace(link: Path, target: str) -> tuple[int, int]:
+    """Put a symlink to ``target`` in the place of ``link``; the stamp that it has there."""
+    beside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    try:
+        beside.symlink_to(target)
+        try:
+            stamp = _stamp(beside)
+            beside.replace(link)
+        except OSError:
+            beside.unlink()
+            raise
+    except OSError as error:
+        raise UsageError(f"release: {link} cannot be turned: {error.strerror}") from None
+    assert stamp is not None
+    return stamp
+
+
+def _stamp(link: Path) -> tuple[int, int] | None:
+    """The link's own inode and mtime: another link in its place has others."""
+    try:
+        status = link.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
