@@ -6,7 +6,8 @@ What is opened first ends last::
     └ signals        a second TERM hurries whatever still goes on
       └ lives        every generation; ends by reaping
         ├ supervise  one deploy at a time
-        ├ intake     watch: the first to end
+        ├ calls      deploys that the API asks for
+        ├ intake     watch, and the API: the first to end
         └ serve      listeners, then connections, for drain.stop at the most
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
+from rainbowd.deploy.calls import Calls
 from rainbowd.deploy.process import reap_orphans
 from rainbowd.deploy.snapshot import snapshot, timestamp
 from rainbowd.deploy.supervisor import Supervisor
@@ -29,8 +31,10 @@ from rainbowd.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from rainbowd.config import Config
+    from rainbowd.control.api import Api
     from rainbowd.deploy.seam import World
     from rainbowd.proxy import Listener
     from rainbowd.report.recorder import Recorder
@@ -55,6 +59,8 @@ class Agent:
         recorder: to which the world tells things too.
         listeners: open, with requests perhaps waiting in their queues.
         early: signals that came before the agent could heed them.
+        base: the config file's directory.
+        api: where it is enabled.
     """
 
     def __init__(
@@ -64,10 +70,14 @@ class Agent:
         recorder: Recorder,
         listeners: Sequence[Listener],
         early: Sequence[int] = (),
+        *,
+        base: Path,
+        api: Api | None = None,
     ) -> None:
         self._config = config
         self._listeners = listeners
         self._early = early
+        self._api = api
         self._state = "starting"
         self._started_at = world.now()
         self._stop = trio.Event()
@@ -77,6 +87,7 @@ class Agent:
         self._recorder = recorder
         self._server = Server(self._roster, settings(config))
         self._supervisor = Supervisor(self._roster, self._recorder, world, config, self._on_switch)
+        self._calls = Calls(self._supervisor, self._roster, config.release, base=base, state_dir=config.state_dir)
 
     async def run(self) -> None:
         """Everything, from the first line of the journal to the last."""
@@ -100,6 +111,9 @@ class Agent:
             self._roster.observe(self._publish)
             lives.start_soon(self._supervisor.run, lives)
             lives.start_soon(self._watch)
+            lives.start_soon(self._calls.run)
+            if self._api is not None:
+                lives.start_soon(self._control, self._api)
             lives.start_soon(self._tell_counters)
             lives.start_soon(self._reap)
             with self._serving:
@@ -116,12 +130,26 @@ class Agent:
             while True:
                 try:
                     await watch(
-                        self._config.release, self._config.trigger_file, supervisor.request, seen=supervisor.seen
+                        self._config.release, self._config.trigger_file, self._calls.report, seen=supervisor.seen
                     )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)
                     supervisor.seen = None
                     await trio.sleep(_WATCH_AGAIN_SECONDS)
+
+    async def _control(self, api: Api) -> None:
+        """Let the API ask for what the files can ask for, until told to stop."""
+        from rainbowd.control.seam import Controls  # noqa: PLC0415 - nothing of it is loaded where it is off
+
+        controls = Controls(
+            state_dir=self._config.state_dir,
+            status=self._status,
+            redeploy=self._calls.redeploy,
+            rollback=self._calls.rollback,
+            journal_written=lambda: self._recorder.written,
+        )
+        await self._supervisor.started.wait()
+        await api.run(controls, self._stop)
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         for signum in self._early:
@@ -176,6 +204,9 @@ class Agent:
         return [listener.address for listener in self._listeners]
 
     def _publish(self) -> None:
+        self._recorder.publish(self._status())
+
+    def _status(self) -> dict[str, object]:
         agent = {
             "pid": os.getpid(),
             "version": __version__,
@@ -183,7 +214,7 @@ class Agent:
             "listen": self._addresses(),
             "state": self._state,
         }
-        self._recorder.publish(snapshot(agent, self._roster, self._supervisor))
+        return snapshot(agent, self._roster, self._supervisor)
 
 
 def settings(config: Config) -> Settings:

@@ -33,6 +33,19 @@ class NotRunning(RainbowdError):  # noqa: N818 - an exit status, not a fault
     exit_status = 3
 
 
+class Declined(RainbowdError):  # noqa: N818 - an answer
+    """What a running agent was asked for cannot be done, and nothing was.
+
+    Args:
+        reason: why.
+        status: of HTTP: RFC 9110, section 15.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class DeployFailed(RainbowdError):  # noqa: N818 - reads as what happened
     """A deploy was decided against the candidate.
 

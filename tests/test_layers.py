@@ -34,8 +34,9 @@ ARROWS = {
     "report": FOR_ALL,
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"roster", "report"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy"},
-    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster"},
+    "control": FOR_ALL | {"roster", "report"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control"},
+    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -55,14 +56,17 @@ LIGHT = {
 LIGHT_PARTS = {"errors", "address", "locations", "link", "report", "cli"}
 
 PLACES = {
+    "h11": {"control"},  # Hypercorn's parser
     "httptools": {"http1"},
+    "hypercorn": {"control"},
     "httpx": {"deploy/health.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "log.py"},
+    "starlette": {"control"},
     "structlog": {"log.py"},
-    "trio": {"proxy", "deploy", "agent.py", "cli", "report/recorder.py"},
+    "trio": {"proxy", "deploy", "control", "agent.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""
@@ -200,7 +204,16 @@ def impure(package: Path) -> list[str]:
     return found
 
 
-RULES = [against_the_arrows, heavy, out_of_place, impure]
+def enabled_by_import(package: Path) -> list[str]:
+    """Imports by which what is opt-in would be loaded where nobody opted in."""
+    return [
+        f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that enables it"
+        for one in imports(package)
+        if one.of_ours == "control" and one.part != "control" and not (one.deferred or one.for_types)
+    ]
+
+
+RULES = [against_the_arrows, heavy, out_of_place, impure, enabled_by_import]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -229,6 +242,7 @@ def test_every_part_has_its_arrows() -> None:
         ("log.py", "import unheard_of", out_of_place, "log.py:1"),
         ("http1/a.py", "import time", impure, "http1/a.py:1"),
         ("roster/a.py", "async def f() -> None: ...", impure, "roster/a.py:1"),
+        ("cli/run.py", "import trio\nfrom rainbowd.control.api import Api", enabled_by_import, "cli/run.py:2"),
     ],
 )
 def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: str, rule: Rule, message: str) -> None:

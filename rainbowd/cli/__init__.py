@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", choices=["debug", "info", "warning", "error"], metavar="LEVEL", help="overrides the file"
     )
+    parser.add_argument(
+        "--enable-api", action="store_true", help="listen for commands too, as api.listen says; overrides the file"
+    )
     parser.set_defaults(run=_run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -84,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from rainbowd.cli.run import run
 
-    return run(options.config, options.listen, options.log_level)
+    return run(options.config, options.listen, options.log_level, enable_api=options.enable_api)
 
 
 def _check(options: argparse.Namespace) -> int:

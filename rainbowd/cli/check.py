@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import SOCKET_PATH_BYTES
+from rainbowd.cli.api import need_api
 from rainbowd.config import (
     cautions,
     deployers,
+    exposures,
     find_account,
     load,
     plain,
@@ -52,7 +54,7 @@ def check(config_path: Path | None) -> int:
     for warning in (*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))):
         print(f"rainbowd: warning: {warning}", file=sys.stderr)
     _print_config(config)
-    problems = _problems(config)
+    problems = _problems(config) + _api_problems(config)
     if problems:
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
     return 0
@@ -83,6 +85,10 @@ def _problems(config: Config) -> list[str]:
     if config.uses_socket:
         return found + _socket_problems(config)
     return found + _judged("ports", lambda: _find_port(config))
+
+
+def _api_problems(config: Config) -> list[str]:
+    return exposures(config) + (_judged("api", need_api) if config.api.enabled else [])
 
 
 def _judged(key: str, attempt: Callable[[], object]) -> list[str]:

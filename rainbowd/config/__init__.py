@@ -3,9 +3,11 @@
 from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers, user_name
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import read_env_file
+from rainbowd.config.exposure import exposures, refuse_open_api
 from rainbowd.config.loading import Loaded, interpret, load, parse_limits, plain, restart_needed, with_overrides
 from rainbowd.config.models import (
     DEFAULT_TRUST,
+    Api,
     Config,
     Drain,
     Health,
@@ -21,6 +23,7 @@ from rainbowd.config.values import PortRange, StatusRanges
 __all__ = [
     "DEFAULT_TRUST",
     "Account",
+    "Api",
     "Config",
     "Drain",
     "Health",
@@ -36,6 +39,7 @@ __all__ = [
     "cautions",
     "default_trust",
     "deployers",
+    "exposures",
     "find_account",
     "has_acl",
     "interpret",
@@ -44,6 +48,7 @@ __all__ = [
     "plain",
     "read_env_file",
     "refuse_foreign_writers",
+    "refuse_open_api",
     "restart_needed",
     "user_name",
     "with_overrides",

@@ -12,13 +12,15 @@ import pwd
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT, find_account
+from rainbowd.config.exposure import is_published
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rainbowd.config.models import Config
 
 
@@ -182,7 +184,7 @@ def cautions(config: Config) -> list[str]:
         found.append("the app runs as root, so whoever may deploy is root")
     if os.geteuid() == ROOT:
         found += _shared_state(config.state_dir)
-    if Path(os.path.realpath(config.state_dir)).is_relative_to(os.path.realpath(config.release)):
+    if is_published(config.state_dir, config):
         found.append(
             f"state_dir: {config.state_dir} lies inside the release {config.release}: "
             "an app that serves its own directory would publish it"

@@ -38,11 +38,13 @@ def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[
         translated, expected = _translate_value(key, value)
         if translated is None:
             problems.append(f"{key}: found {shown(value)}; expected {expected}")
-        elif new_key == "api":
-            warnings.append(f"{key}: has no effect: the API that it is the port of is not enabled")
         else:
+            if new_key == "api":
+                translated = {"listen": translated}
             data[new_key] = translated
             warnings.append(f'{key}: is an old spelling; write "{new_key}": {json.dumps(translated)}')
+            if new_key == "api":
+                warnings[-1] += ", which has no effect until the API is enabled"
     return problems, warnings
 
 

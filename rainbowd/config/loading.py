@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Place = tuple[int | str, ...]
 
-RESTART_KEYS = ("listen", "release", "trigger_file", "log", "state_dir")
+RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "state_dir")
 """What an agent takes from its config only when it starts."""
 
 SECRETS = (("env",), ("health", "headers"))
@@ -139,7 +139,9 @@ def _known_keys(model: type[BaseModel] | None, name: str) -> str:
     return f"one of {', '.join(known)}{hint}"
 
 
-def with_overrides(config: Config, listen: list[str] | None, log_level: str | None) -> Config:
+def with_overrides(
+    config: Config, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False
+) -> Config:
     """``config`` with what the command line says instead; socket paths are relative to the working directory.
 
     Raises:
@@ -148,6 +150,8 @@ def with_overrides(config: Config, listen: list[str] | None, log_level: str | No
     changes: dict[str, object] = {}
     if listen:
         changes["listen"] = tuple(_listen_option(text) for text in listen)
+    if enable_api:
+        changes["api"] = config.api.model_copy(update={"enabled": True})
     if log_level is not None:
         try:
             changes["log"] = LogSettings.model_validate({**config.log.__dict__, "level": log_level})

@@ -140,6 +140,7 @@ NameOrOff = Annotated[
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(values.parse_network)]
 
 
+DEFAULT_API = "127.0.0.1:7001"
 DEFAULT_TRUST = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
@@ -227,6 +228,16 @@ class Hooks(_Model):
     timeout: SecondsAboveZero = 600
 
 
+class Api(_Model):
+    """Control over HTTP; ``token_file`` None: a token that the agent makes, in the state directory."""
+
+    enabled: Annotated[bool, Field(description="true or false")] = False
+    listen: Annotated[Address, PlainValidator(_listen), Field(description="HOST:PORT, [V6]:PORT or unix:PATH")] = Field(
+        default=DEFAULT_API, validate_default=True
+    )
+    token_file: FilePathOrOff = None
+
+
 class LogSettings(_Model):
     """What is logged and how; ``app`` is where the app's own lines go."""
 
@@ -285,6 +296,7 @@ class Config(_Model):
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()
     hooks: Annotated[Hooks, Field(description="an object")] = Hooks()
+    api: Annotated[Api, Field(description="an object")] = Api()
     trust: Annotated[
         tuple[Network, ...],
         BeforeValidator(_several),

@@ -133,12 +133,12 @@ def parse_note(data: bytes) -> Note:
     except (ValueError, RecursionError):
         fields = None
     if fields is None:
-        return Note(note=_escaped(line) or None)
+        return Note(note=escaped(line) or None)
     texts = {name: text for name, text in fields.items() if isinstance(text, str) and text}
     release = texts.get("release")
     return Note(
-        note=_escaped(texts.get("note", "")) or None,
-        request=_escaped(texts.get("request", "")) or None,
+        note=escaped(texts.get("note", "")) or None,
+        request=escaped(texts.get("request", "")) or None,
         release=None if release is None or "\0" in release else release,
     )
 
@@ -254,7 +254,7 @@ def _named(release: Path) -> str:
         return str(release)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """``text`` without anything that a terminal would obey."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text

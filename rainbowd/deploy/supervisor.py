@@ -97,10 +97,14 @@ class Supervisor:
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def request(self, trigger: Trigger) -> None:
-        """Ask for a deploy; while one is under way, all that is asked becomes one more."""
+    def request(self, trigger: Trigger) -> Deploy | None:
+        """Ask for a deploy; while one is under way, all that is asked becomes one more.
+
+        Returns:
+            The deploy that it will be; None at a stop, when there will be none.
+        """
         if self._stopping:
-            return
+            return None
         named, before = self._world.named(), self.named
         self.named = named
         deploy = self._pending = self._pending or Deploy()
@@ -122,6 +126,7 @@ class Supervisor:
             self._deciding.cancel()
         self._set_launch_due()
         self._asked.set()
+        return deploy
 
     def stop(self) -> None:
         """Decide nothing more: what is undecided is interrupted, what is live stays so until ``run`` is cancelled."""

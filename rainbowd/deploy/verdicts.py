@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from rainbowd.deploy.record import Decision, Memory
 from rainbowd.log import get_logger
 
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 log = get_logger()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a deploy was decided, for whoever waits for it.
+
+    Attributes:
+        result: ``succeeded``, ``rolled_back`` or ``failed``.
+        generation, release: what is live by it, or what was to be; None where that is not known.
+        reason, output: of a failure; the app's last lines, oldest first.
+    """
+
+    result: str
+    generation: int | None
+    release: Path | None
+    reason: str | None = None
+    output: list[str] = field(default_factory=list)
+
+
 @dataclass(eq=False)
 class Deploy:
     """One deploy, asked for by one trigger or several.
@@ -35,6 +54,8 @@ class Deploy:
         trigger, note: of the last trigger that was merged into it, and the last note.
         plan: what is launched; None until it is known.
         previous: what was live when it began.
+        outcome: how it was decided; None before.
+        decided: set then.
     """
 
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -46,6 +67,8 @@ class Deploy:
     generation: int | None = None
     plan: Plan | None = None
     previous: Plan | None = None
+    outcome: Outcome | None = None
+    decided: trio.Event = field(default_factory=trio.Event)
 
 
 class Verdicts:
@@ -78,6 +101,7 @@ class Verdicts:
         log.info("deploy decided", deploy=deploy.id, result=result, generation=life.number, release=life.plan.release)
         self.record(f"deploy.{result}", deploy, generation=life.number, release=life.plan.release)
         self._roster.changed()
+        _tell(deploy, Outcome(result, life.number, life.plan.release))
 
     def fail(self, deploy: Deploy, failure: DeployFailed, release: Path | None) -> None:
         """``deploy``, of what the files name, has failed."""
@@ -92,6 +116,7 @@ class Verdicts:
             output=failure.output,
         )
         self._roster.changed()
+        _tell(deploy, Outcome("failed", deploy.generation, release, failure.reason, failure.output))
 
     def record(self, event: str, deploy: Deploy, **fields: object) -> None:
         """Tell the journal."""
@@ -99,3 +124,8 @@ class Verdicts:
 
     def _decide(self, deploy: Deploy, decision: Decision | None) -> None:
         self.remember(decision=decision, **({} if deploy.sight is None else {"sight": deploy.sight}))
+
+
+def _tell(deploy: Deploy, outcome: Outcome) -> None:
+    deploy.outcome = outcome
+    deploy.decided.set()

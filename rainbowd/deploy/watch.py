@@ -41,10 +41,10 @@ class Trigger:
     """What asks for a deploy.
 
     Attributes:
-        kind: ``symlink``, ``file``, ``start`` or ``signal``.
+        kind: ``symlink``, ``file``, ``start``, ``signal`` or ``api``.
         note: the deployer's own words.
         by: the owner of the new link or of the trigger file.
-        request: what ``rainbowd deploy`` knows its own deploy by.
+        request: what the asker knows its own deploy by; such a one has turned the link, or left it as it was.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Trigger:
 async def watch(
     release: Path,
     trigger_file: Path | None,
-    report: Callable[[Trigger], None],
+    report: Callable[[Trigger], object],
     *,
     seen: Sight | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,

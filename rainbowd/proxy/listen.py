@@ -47,8 +47,13 @@ class Listener:
                 self._path.unlink()
 
 
-def open_listener(address: Address) -> Listener:
+def open_listener(address: Address, *, key: str = "listen", socket_mode: int = SOCKET_MODE) -> Listener:
     """Listen on ``address``; a stale Unix socket is removed.
+
+    Args:
+        address: where.
+        key: of the config, for messages.
+        socket_mode: of a Unix socket, from before it can be connected to.
 
     Raises:
         UsageError: it is in use, not ours to use, or does not exist.
@@ -62,14 +67,15 @@ def open_listener(address: Address) -> Listener:
             if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr(address))
+        if isinstance(address, UnixAddress):
+            address.path.chmod(socket_mode)
         sock.listen(BACKLOG)
         if isinstance(address, UnixAddress):
-            address.path.chmod(SOCKET_MODE)
             return Listener(sock, address.path)
         return Listener(sock)
     except OSError as error:
         sock.close()
-        raise UsageError(f"listen: cannot listen on {address}: {_explain(error)}") from None
+        raise UsageError(f"{key}: cannot listen on {address}: {_explain(error)}") from None
 
 
 def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:

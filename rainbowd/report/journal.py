@@ -80,15 +80,21 @@ def read_events(state_dir: Path) -> Iterator[Event]:
         RainbowdError: a file cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        for file in reversed(_open_all(state_dir / NAME, stack)):
+        for file in reversed(open_all(state_dir / NAME, stack)):
             for line in file:
-                event = _event(line)
+                event = event_of(line)
                 if event is not None:
                     yield event
 
 
-def _open_all(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:
-    """Youngest first, the way that files are moved: a rotation meanwhile shows one twice and hides none."""
+def open_all(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:
+    """Open a journal's files, youngest first.
+
+    That is the way that files are moved: a rotation meanwhile shows one twice and hides none.
+
+    Raises:
+        RainbowdError: one cannot be read.
+    """
     files: list[BinaryIO] = []
     for name in (_rotated(path, older) for older in range(KEPT + 1)):
         try:
@@ -112,7 +118,8 @@ def _is_torn(fd: int) -> bool:
     return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
 
 
-def _event(line: bytes) -> Event | None:
+def event_of(line: bytes) -> Event | None:
+    """The event that a line tells; None where it tells none."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

@@ -35,6 +35,9 @@ class Recorder:
 
     Args:
         state_dir: where; it may be full, read-only or gone for a time.
+
+    Attributes:
+        written: set when there is more in the journal; by then another is in its place.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -46,6 +49,7 @@ class Recorder:
         self._status: Mapping[str, object] | None = None
         self._kept: dict[str, bytes | None] = {}
         self._failing: set[str] = set()
+        self.written = trio.Event()
         self._wake = trio.Event()
         self._is_ending = False
         self._one_thread = trio.CapacityLimiter(1)
@@ -123,6 +127,9 @@ class Recorder:
             self._status = current
         for _ in range(written):
             self._lines_bytes -= len(self._lines.popleft())
+        if written:
+            told, self.written = self.written, trio.Event()
+            told.set()
         if self._lost and not self._lines:
             log.warning("events are missing in the journal, which could not be written in time", events=self._lost)
             self._lost = 0

@@ -7,6 +7,7 @@ import pytest
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import (
+    Api,
     Config,
     Health,
     load,
@@ -27,11 +28,13 @@ def test_old_spellings_mean_the_new_ones_and_say_so(file: Path) -> None:
     config, warnings = legacy(file, run="app $1", healthCheckPath="/up", port=8080, controlPort=8081)
     assert config.health == Health(path="/up")
     assert config.listen == (TcpAddress("127.0.0.1", 8080),)
+    spelling = '"api": {"listen": "127.0.0.1:8081"}'
     assert warnings == [
         'healthCheckPath: is an old spelling; write "health": "/up"',
         'port: is an old spelling; write "listen": "127.0.0.1:8080"',
-        "controlPort: has no effect: the API that it is the port of is not enabled",
+        f"controlPort: is an old spelling; write {spelling}, which has no effect until the API is enabled",
     ]
+    assert config.api == Api(listen=TcpAddress("127.0.0.1", 8081))
 
 
 def test_an_old_warm_up_is_in_milliseconds(file: Path) -> None:
@@ -70,10 +73,15 @@ def test_a_list_is_never_completed(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "value", "new"),
-    [("healthCheckPath", "/a", "health"), ("warmupTime", 5, "warmup"), ("port", 80, "listen")],
+    [
+        ("healthCheckPath", "/a", "health"),
+        ("warmupTime", 5, "warmup"),
+        ("port", 80, "listen"),
+        ("controlPort", 80, "api"),
+    ],
 )
 def test_the_old_and_the_new_spelling_together_are_refused(file: Path, old: str, value: object, new: str) -> None:
-    good = {"health": "/up", "warmup": 1, "listen": "localhost:1"}[new]
+    good = {"health": "/up", "warmup": 1, "listen": "localhost:1", "api": {}}[new]
     file.write_text(json.dumps({"run": "a $1", old: value, new: good}))
     with pytest.raises(ConfigError) as caught:
         load(file)

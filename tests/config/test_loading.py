@@ -63,12 +63,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_name(
     assert found.endswith(f'; did you mean "{hint}"?')
 
 
-@pytest.mark.parametrize("key", ["api"])
-def test_a_key_that_does_nothing_yet_is_refused(problems: Problems, key: str) -> None:
-    (found,) = problems(**{key: None})
-    assert found.startswith(f"{key}: found an unknown key; expected one of run, release, ")
-
-
 def test_every_problem_is_told_at_once(problems: Problems) -> None:
     found = problems(health=None, run=5, drain={"stop": -1, "x": 1}, ports=[])
     assert [line.split(":")[0] for line in found] == ["health", "run", "ports", "drain.stop", "drain.x"]
@@ -103,6 +97,8 @@ def test_the_command_line_overrides_the_file(loaded: Load, tmp_path: Path, monke
     changed = with_overrides(config, ["localhost:2", "unix:x.sock"], "debug")
     assert changed.listen == (TcpAddress("localhost", 2), UnixAddress(Path("/x.sock")))
     assert (changed.log.level, changed.log.access) == ("debug", True)
+    assert not changed.api.enabled
+    assert with_overrides(config, None, None, enable_api=True).api.enabled
     assert with_overrides(config, None, None) == config
 
 
@@ -126,4 +122,5 @@ def test_only_what_an_agent_reads_at_its_start_needs_a_restart(loaded: Load) -> 
     old = loaded()
     assert restart_needed(old, loaded(run="other", limits={"headers": 5}, env={"A": "b"})) == []
     new = loaded(listen="localhost:1", release="x", trigger_file=None, log={"level": "debug"}, state_dir="y")
+    assert restart_needed(old, loaded(api={"enabled": True})) == ["api"]
     assert restart_needed(old, new) == ["listen", "release", "trigger_file", "log", "state_dir"]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import (
+    Api,
     Config,
     Drain,
     Health,
@@ -66,6 +67,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
             "response_timeout": 60,
         },
         "hooks": {"before_launch": None, "after_live": None, "after_failure": None, "timeout": 600},
+        "api": {"enabled": False, "listen": "127.0.0.1:7001", "token_file": None},
         "trust": ["127.0.0.0/8", "::1/128"],
         "state_dir": str(file.parent / ".rainbowd"),
         "log": {"level": "info", "format": "auto", "access": False, "app": "stdout"},
@@ -96,6 +98,7 @@ def test_every_value_is_read_into_what_the_rest_works_with(file: Path, loaded: L
         drain={"signal": "SIGQUIT", "timeout": 0, "kill_after": 0.5},
         limits={"head_timeout": None, "connections": None, "body_bytes": 1},
         trust=["10.1.2.3/8", "::1"],
+        api={"enabled": True, "listen": "unix:api.sock", "token_file": "api.token"},
         log={"app": "app.log", "format": "json", "level": "debug", "access": True},
         state_dir="/run/x",
         **{"$schema": "https://example.org/schema.json"},
@@ -122,6 +125,7 @@ def test_every_value_is_read_into_what_the_rest_works_with(file: Path, loaded: L
     assert (config.drain.signal, config.drain.timeout, config.drain.tunnels) == (Signals.SIGQUIT, 0, 30)
     assert config.limits == Limits(head_timeout=None, connections=None, body_bytes=1)
     assert config.trust == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert config.api == Api(enabled=True, listen=UnixAddress(base / "api.sock"), token_file=base / "api.token")
     assert (config.log.app, config.log.access) == (base / "app.log", True)
     assert config.state_dir == Path("/run/x")
 
@@ -192,6 +196,9 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"listen": "::1:1"}, 'listen[0]: found "::1:1"; expected an IPv6 address in brackets'),
         ({"listen": "unix:" + "x" * 108}, "expected a socket path of at most 107 bytes"),
         ({"listen": ["x:1", "x:1"]}, "expected each address once"),
+        ({"api": {"listen": ["x:1"]}}, 'api.listen: found ["x:1"]; expected HOST:PORT, [V6]:PORT or unix:PATH'),
+        ({"api": {"enabled": "yes"}}, 'api.enabled: found "yes"; expected true or false'),
+        ({"api": {"token": "x"}}, "api.token: found an unknown key; expected one of enabled, listen, token_file"),
         ({"ports": 20000}, "ports: found 20000; expected two ports"),
         ({"ports": "0-10"}, 'ports: found "0-10"; expected two ports'),
         ({"ports": "20-10"}, 'ports: found "20-10"; expected two ports'),

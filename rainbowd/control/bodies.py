@@ -1,0 +1,104 @@
+"""What calls say: their JSON, and their query."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rainbowd.errors import Declined
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.requests import Request
+
+NOTE_BYTES = 1024
+BAD_REQUEST, UNSUPPORTED_TYPE = 400, 415
+
+
+async def read_fields(request: Request, known: Collection[str]) -> dict[str, str]:
+    """The fields of a JSON object; those that are null are left out, and no body at all is an empty object.
+
+    Args:
+        request: the call.
+        known: what the object may have.
+
+    Raises:
+        Declined: it is something else.
+    """
+    body = await request.body()
+    if not body:
+        return {}
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Declined(f"Found a body of {media_type or 'no type'}; expected application/json.", UNSUPPORTED_TYPE)
+    try:
+        fields = json.loads(body, object_pairs_hook=_once)
+        json.dumps(fields, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise Declined("Found no JSON, or a key twice; expected a JSON object.", BAD_REQUEST) from None
+    if not isinstance(fields, dict):
+        raise Declined("Found JSON that is no object; expected an object.", BAD_REQUEST)
+    for name, value in fields.items():
+        if name not in known:
+            expected = " or ".join(sorted(known))
+            raise Declined(f"Found a field that is not known here; expected {expected}.", BAD_REQUEST)
+        if value is not None and not isinstance(value, str):
+            raise Declined(f"{name}: expected a string, or null.", BAD_REQUEST)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError
+    return fields
+
+
+def take_note(fields: dict[str, str]) -> str | None:
+    """The deployer's words.
+
+    Raises:
+        Declined: they are too many.
+    """
+    note = fields.get("note")
+    if note is not None and len(note.encode()) > NOTE_BYTES:
+        raise Declined(f"note: expected at most {NOTE_BYTES} bytes.", BAD_REQUEST)
+    return note
+
+
+def read_query(request: Request, known: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters.
+
+    Raises:
+        Declined: there are others than ``known``, or one is there twice.
+    """
+    pairs = request.query_params.multi_items()
+    if len(dict(pairs)) < len(pairs) or not {name for name, _ in pairs} <= set(known):
+        expected = " and ".join(f"?{name}=" for name in known) or "none"
+        raise Declined(f"Found query parameters that are not known here; expected {expected}.", BAD_REQUEST)
+    return dict(pairs)
+
+
+def read_flag(query: dict[str, str], name: str) -> bool:
+    """Whether ``?name=1``.
+
+    Raises:
+        Declined: it is neither 1 nor 0.
+    """
+    value = query.get(name, "0")
+    if value not in {"0", "1"}:
+        raise Declined(f"{name}: expected 1 or 0.", BAD_REQUEST)
+    return value == "1"
+
+
+def read_count(query: dict[str, str], name: str, *, default: int, most: int) -> int:
+    """The number that ``?name=`` gives.
+
+    Raises:
+        Declined: it is none from 1 to ``most``.
+    """
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise Declined(f"{name}: expected a number from 1 to {most}.", BAD_REQUEST)
+    return int(text)

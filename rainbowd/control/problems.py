@@ -1,0 +1,34 @@
+"""Errors as the API tells them: RFC 9457."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, extra: Mapping[str, object] | None = None
+) -> Response:
+    """An answer that says what is wrong.
+
+    Args:
+        status: of HTTP; its phrase is the title.
+        detail: what is wrong, for people.
+        headers: beside those that every answer has.
+        extra: members beside those of every problem.
+    """
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(encode({**body, **(extra or {})}), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def encode(value: object) -> bytes:
+    """JSON in one line, with its end; what JSON has no form for, such as a path, becomes a string."""
+    return json.dumps(value, default=str).encode() + b"\n"

@@ -1,0 +1,254 @@
+"""Deploys that are asked for by a call, not by a file: the release link is turned for them, and back where they fail.
+
+Such a turn is seen by the watching like any other, and is there known as ours: so a deploy by a call is the same deploy
+as one by the files, merged alike, and nothing is deployed twice.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from rainbowd import link
+from rainbowd.deploy.sight import escaped
+from rainbowd.deploy.watch import Trigger
+from rainbowd.errors import Declined, RainbowdError, UsageError
+from rainbowd.log import get_logger
+from rainbowd.report.history import last_live_but
+from rainbowd.report.journal import read_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.deploy.supervisor import Supervisor
+    from rainbowd.deploy.verdicts import Deploy, Outcome
+    from rainbowd.roster import Roster
+
+NOTICE_SECONDS = 3.0
+"""How long a turn may go unnoticed: files are compared twice a second, whatever events are lost."""
+
+BAD_REQUEST, CONFLICT, INTERNAL_ERROR, UNAVAILABLE = 400, 409, 500, 503
+
+T = TypeVar("T")
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A deploy that a call has asked for.
+
+    Attributes:
+        decided: set when it is, and the link is turned back if it is to be.
+    """
+
+    deploy: Deploy
+    decided: trio.Event
+
+    @property
+    def id(self) -> str:
+        """By which the journal is read."""
+        return self.deploy.id
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None before it is decided."""
+        return self.deploy.outcome
+
+
+@dataclass(eq=False)
+class _Turn:
+    """One turn of the link that is asked for.
+
+    Attributes:
+        deploy: which it became; None where it became none.
+        refusal: why it was not made.
+        answered: set when it is one or the other.
+        settled: set when the deploy is decided, and the link is turned back if it is to be.
+    """
+
+    release: Path
+    trigger: Trigger
+    deploy: Deploy | None = None
+    refusal: Declined | None = None
+    answered: trio.Event = field(default_factory=trio.Event)
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
+class Calls:
+    """Takes calls, one turn of the link after the other.
+
+    Args:
+        release: the link, or the plain directory.
+        base: which relative paths of releases are relative to.
+        state_dir: with the journal.
+    """
+
+    def __init__(self, supervisor: Supervisor, roster: Roster, release: Path, *, base: Path, state_dir: Path) -> None:
+        self._supervisor = supervisor
+        self._roster = roster
+        self._release = release
+        self._base = base
+        self._state_dir = state_dir
+        self._expected: _Turn | None = None
+        self._ordered, self._orders = trio.open_memory_channel[_Turn](math.inf)
+
+    # --- what is asked --------------------------------------------------------------------------------------------
+
+    async def redeploy(self, release: str | None, note: str | None) -> Asked:
+        """Deploy what the files name, or turn the link to another release first.
+
+        Args:
+            release: the bare name of a sibling of the present release, or its path relative to ``base``; None for what
+                the files name.
+            note: the deployer's own words.
+
+        Raises:
+            Declined: that cannot be, and nothing was done.
+        """
+        trigger = Trigger(kind="api", note=escaped(note) if note else None)
+        if release is None:
+            deploy = self._ask(trigger)
+            return Asked(deploy, deploy.decided)
+        return await self._order(await self._decide(self._sibling, release), trigger)
+
+    async def rollback(self, note: str | None) -> Asked:
+        """Turn the link back to the live release, or where it names that to the one that was live before.
+
+        Raises:
+            Declined: there is none, or it cannot be.
+        """
+        trigger = Trigger(kind="api", note=escaped(note) if note else None)
+        return await self._order(await self._decide(self._previous), trigger)
+
+    def report(self, trigger: Trigger) -> None:
+        """Take a trigger that the files gave; one that is the turn we made goes on as the call it was made for."""
+        turn = self._expected
+        if turn is None or trigger.kind != "symlink" or self._named() != turn.release:
+            self._supervisor.request(trigger)
+            return
+        self._expected = None
+        turn.deploy = self._supervisor.request(turn.trigger)
+        turn.answered.set()
+
+    async def run(self) -> None:
+        """Turn the link as asked until cancelled; a task for each deploy turns it back should that fail."""
+        async with trio.open_nursery() as nursery:
+            async for turn in self._orders:
+                try:
+                    turned = await self._make(turn)
+                    nursery.start_soon(_follow, turn, turned)
+                except Declined as refusal:
+                    turn.refusal = refusal
+                except Exception as bug:
+                    log.error("bug: a call broke", exc_info=bug)
+                    turn.refusal = Declined("the agent failed; its log says more", INTERNAL_ERROR)
+                finally:
+                    self._expected = None
+                    turn.answered.set()
+
+    # --- what is decided ------------------------------------------------------------------------------------------
+
+    def _present(self) -> Path:
+        """The live release; while nothing is live, the one that the link names, be it there or not."""
+        live = self._roster.live
+        return live.release if live is not None else self._named()
+
+    def _named(self) -> Path:
+        return self._release.resolve()
+
+    def _sibling(self, words: str) -> Path:
+        link.need_link(self._release)
+        present = self._present()
+        try:
+            found = link.find_release(words, self._base, present)
+        except UsageError as error:
+            raise Declined(str(error), BAD_REQUEST) from None
+        if found.parent != present.parent:
+            raise Declined(f"release: found {found}; expected a directory in {present.parent}", BAD_REQUEST)
+        return found
+
+    def _previous(self) -> Path:
+        link.need_link(self._release)
+        live = self._roster.live
+        if live is not None and live.release != self._named():
+            return live.release
+        before = last_live_but(read_events(self._state_dir), str(self._present()))
+        if before is None:
+            raise Declined("no other release was live before", CONFLICT)
+        if not Path(before).is_dir():
+            raise Declined(f"the release that was live before is gone: {before}", CONFLICT)
+        return Path(before)
+
+    async def _decide(self, decide: Callable[..., Path], *args: object) -> Path:
+        """What ``decide`` says, in a thread, as it looks at the disk."""
+        try:
+            return await _on_disk(decide, *args)
+        except Declined:
+            raise
+        except (RainbowdError, OSError, RuntimeError) as error:
+            raise Declined(str(error), CONFLICT) from None
+
+    # --- what is done ---------------------------------------------------------------------------------------------
+
+    def _ask(self, trigger: Trigger) -> Deploy:
+        deploy = self._supervisor.request(trigger)
+        if deploy is None:
+            raise _stopping()
+        return deploy
+
+    async def _order(self, release: Path, trigger: Trigger) -> Asked:
+        """Have the link turned; a caller who goes away meanwhile changes nothing about that."""
+        turn = _Turn(release, replace(trigger, request=secrets.token_hex(6)))
+        self._ordered.send_nowait(turn)
+        await turn.answered.wait()
+        if turn.deploy is None:
+            raise turn.refusal or _stopping()
+        return Asked(turn.deploy, turn.settled)
+
+    async def _make(self, turn: _Turn) -> link.Turned:
+        """Turn the link, and wait until that is noticed.
+
+        Raises:
+            Declined: it cannot be turned, was turned elsewhere in the same moment, or there are no deploys any more.
+        """
+        self._expected = turn
+        try:
+            turned = await _on_disk(link.turn, self._release, turn.release)
+        except UsageError as error:
+            raise Declined(str(error), CONFLICT) from None
+        with trio.move_on_after(NOTICE_SECONDS):
+            await turn.answered.wait()
+        self._expected = None
+        if turn.deploy is None:
+            if await _on_disk(self._named) != turn.release:
+                raise Declined("the link was turned elsewhere in the same moment", CONFLICT)
+            turn.deploy = self._ask(replace(turn.trigger, request=None))  # the turn counted for somebody else
+        return turned
+
+
+async def _follow(turn: _Turn, turned: link.Turned) -> None:
+    """Turn the link back if the deploy fails, unless somebody has changed it since."""
+    deploy = turn.deploy
+    assert deploy is not None
+    try:
+        await deploy.decided.wait()
+        if deploy.outcome is not None and deploy.outcome.result == "failed" and await _on_disk(link.turn_back, turned):
+            log.info("the link is turned back", deploy=deploy.id, link=turned.link, to=turned.before)
+    except (UsageError, OSError) as error:
+        log.warning("the link cannot be turned back", deploy=deploy.id, why=str(error))
+    finally:
+        turn.settled.set()
+
+
+def _stopping() -> Declined:
+    return Declined("the agent is stopping", UNAVAILABLE)
+
+
+async def _on_disk(do: Callable[..., T], *args: object) -> T:
+    return await trio.to_thread.run_sync(do, *args)

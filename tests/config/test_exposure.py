@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.config import Config, exposures, refuse_open_api
+from rainbowd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Load = Callable[..., Config]
+
+ELSEWHERE: dict[str, object] = {"release": "current", "state_dir": "state"}
+
+
+@pytest.fixture(autouse=True)
+def releases(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+
+
+def test_what_is_not_enabled_is_not_judged(loaded: Load) -> None:
+    assert exposures(loaded(release="current", state_dir="current/state", api={"listen": "0.0.0.0:7001"})) == []
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:7001", "127.8.0.1:1", "[::1]:7001", "localhost:7001", "unix:api.sock"])
+def test_an_api_for_this_machine_alone_needs_no_token_file(loaded: Load, listen: str) -> None:
+    refuse_open_api(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:7001", "[::]:7001", "192.0.2.1:7001", "db.example:7001"])
+def test_an_api_for_other_machines_needs_a_token_file(loaded: Load, listen: str) -> None:
+    (problem,) = exposures(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
+    assert problem.startswith(f"api.listen: found {listen}, which other machines may reach; expected ")
+    refuse_open_api(loaded(api={"enabled": True, "listen": listen, "token_file": "token"}, **ELSEWHERE))
+
+
+def test_a_token_that_the_app_may_publish_is_refused(loaded: Load) -> None:
+    inside: dict[str, object] = {"release": "current", "state_dir": "v1/state"}
+    with pytest.raises(ConfigError, match=r"^state_dir: found .* expected another state_dir, or an api.token_file"):
+        refuse_open_api(loaded(api={"enabled": True}, **inside))
+    refuse_open_api(loaded(api={"enabled": True, "token_file": "token"}, **inside))
+    with pytest.raises(ConfigError, match=r"^api.token_file: found .* inside the release"):
+        refuse_open_api(loaded(api={"enabled": True, "token_file": "current/token"}, **ELSEWHERE))
