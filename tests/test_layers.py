@@ -50,7 +50,14 @@ LIGHT = {
     "locations.py",
     "link.py",
     "cli/__init__.py",
+    "cli/deploy.py",
+    "cli/follow.py",
+    "cli/progress.py",
+    "cli/request.py",
+    "cli/site.py",
     "cli/status.py",
+    "cli/story.py",
+    "cli/terminal.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
 LIGHT_PARTS = {"errors", "address", "locations", "link", "report", "cli"}

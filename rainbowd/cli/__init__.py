@@ -13,6 +13,8 @@ from rainbowd.errors import RainbowdError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 EPILOG = "Exit status: 0 done, 1 failed, 2 usage or config, 3 no agent is running for this config, 4 timed out."
 
 
@@ -74,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it")
     status.set_defaults(run=_status)
 
+    _add_deploys(commands, with_config)
+
     proxy = commands.add_parser("proxy", help="the proxy alone, in front of an address that is not managed")
     proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
     proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
@@ -82,6 +86,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     proxy.set_defaults(run=_proxy)
     return parser
+
+
+def _add_deploys(commands: _Commands, with_config: argparse.ArgumentParser) -> None:
+    waiting = argparse.ArgumentParser(add_help=False)
+    waiting.add_argument("--note", metavar="TEXT", help="what to tell of it, in the journal and in history")
+    waiting.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="how long to wait; the deploy goes on (default: no limit)"
+    )
+    waiting.add_argument("--no-wait", action="store_false", dest="is_waiting", help="ask for it, and no more")
+
+    deploy = commands.add_parser(
+        "deploy", parents=[with_config, waiting], help="deploy a release, or the same once more, and tell how it goes"
+    )
+    deploy.add_argument(
+        "release",
+        nargs="?",
+        metavar="RELEASE",
+        help="a path, or the name of a directory beside the present release; default: what is linked",
+    )
+    deploy.set_defaults(run=_deploy)
+
+    rollback = commands.add_parser(
+        "rollback", parents=[with_config, waiting], help="deploy what was live before, in the same way"
+    )
+    rollback.set_defaults(run=_rollback)
+
+
+def _seconds(text: str) -> float:
+    """A duration of the command line."""
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # as argparse names it
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -100,6 +140,18 @@ def _status(options: argparse.Namespace) -> int:
     from rainbowd.cli.status import status
 
     return status(options.config, as_json=options.as_json)
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from rainbowd.cli.deploy import Wait, deploy
+
+    return deploy(options.config, options.release, options.note, Wait(options.is_waiting, options.timeout))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from rainbowd.cli.deploy import Wait, rollback
+
+    return rollback(options.config, options.note, Wait(options.is_waiting, options.timeout))
 
 
 def _proxy(options: argparse.Namespace) -> int:

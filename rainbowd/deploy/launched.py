@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.config import Config
+    from rainbowd.deploy.boot import Boot
     from rainbowd.deploy.output import Output
     from rainbowd.deploy.process import Ending, Process
 
@@ -40,6 +41,9 @@ class RealApp:
         hurry: no more patience once this is set.
         started_at: seconds since the epoch.
         is_adopted: an earlier agent launched it, and saw it healthy.
+
+    Attributes:
+        boot: told what it says, until it is live; None where that is over already.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class RealApp:
         self.address = address
         self.pid = process.pid
         self.output = output
+        self.boot: Boot | None = None
         self._config = config
         self._process = process
         self._prober = prober
@@ -75,6 +80,8 @@ class RealApp:
 
     def note(self, state: State, live_at: float | None) -> None:
         """Put ``state`` on record; one that is retired has none any more."""
+        if self.boot is not None and state is not State.STARTING:
+            self.boot.end()
         self._keep(None if state is State.RETIRED else self.record(state, live_at).encode())
 
     def open_gate(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MEMORY_NAME = "deploys.json"
 PLAN_FORMAT = 1
 
-_OF_GENERATION = re.compile(r"generation-([1-9]\d{0,17})(?:\.json|\.out|\.plan)?(?:\.new)?")
+_OF_GENERATION = re.compile(r"generation-([1-9]\d{0,17})(?:\.json|\.out|\.plan|\.boot)?(?:\.new)?")
 _LIMIT_BYTES = 1 << 24
 
 log = get_logger()
@@ -120,7 +120,7 @@ def clear_all_but(state_dir: Path, spared: Collection[int], last: int) -> None:
         try:
             place = Place(state_dir, number)
             place.clear()
-            for file in (place.record, place.source):
+            for file in (place.record, place.source, place.boot):
                 file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was cut off
         except OSError as error:
             log.warning("cannot remove what an earlier agent left", file=error.filename, why=error.strerror)

@@ -51,6 +51,7 @@ class Life:
         on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
         relaunch: another one died, and this takes its place.
         left: what is on record of it where an earlier agent launched it.
+        deploy: the deploy that it is launched for; None where there is none.
 
     Attributes:
         generation: None until there is something to launch.
@@ -73,6 +74,7 @@ class Life:
         on_silence: Callable[[Life], None],
         relaunch: bool = False,
         left: Left | None = None,
+        deploy: str | None = None,
     ) -> None:
         self.plan = plan
         self.number = number
@@ -88,6 +90,7 @@ class Life:
         self._on_silence = on_silence
         self._relaunch = relaunch
         self._left = left
+        self._deploy = deploy
         self._candidacy = trio.CancelScope()
         self._end: End | None = None
         self._nudged = trio.Event()
@@ -216,7 +219,13 @@ class Life:
         if self._left is None:
             self._launched_at = trio.current_time()
             app.open_gate()
-            self._record("generation.launched", relaunch=self._relaunch, address=str(app.address), pid=app.pid)
+            self._record(
+                "generation.launched",
+                deploy=self._deploy,
+                relaunch=self._relaunch,
+                address=str(app.address),
+                pid=app.pid,
+            )
         failure = await self._check(app)
         if failure is not None:
             failure.output = failure.output or app.last_lines()

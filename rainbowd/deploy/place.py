@@ -26,6 +26,7 @@ class Place:
         output: the named pipe that the app writes its output to.
         record: what a later agent knows it by.
         source: what it was launched from, with secrets, 0600.
+        boot: what it said until it was live.
     """
 
     def __init__(self, state_dir: Path, number: int) -> None:
@@ -35,6 +36,7 @@ class Place:
         self.output = state_dir / f"generation-{number}.out"
         self.record = state_dir / f"generation-{number}.json"
         self.source = state_dir / f"generation-{number}.plan"
+        self.boot = state_dir / f"generation-{number}.boot"
 
     def make(self, account: Account | None = None) -> None:
         """Make the directory, empty, and give it to ``account``.
@@ -64,7 +66,7 @@ class Place:
 
     def clear(self) -> None:
         """Remove everything; what else the app has put there too."""
-        for file in (self.record, self.source, self.output):
+        for file in (self.record, self.source, self.output, self.boot):
             file.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             for entry in self.directory.iterdir():

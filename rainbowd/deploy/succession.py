@@ -103,6 +103,7 @@ class Succession:
         *,
         on_number: Callable[[int], None] | None = None,
         number: int | None = None,
+        deploy: str | None = None,
     ) -> Life:
         """Launch ``plan`` and see it healthy, on another port where a stranger took the one chosen.
 
@@ -111,12 +112,15 @@ class Succession:
             lives: the nursery for its life.
             on_number: told the number of each candidate; without it this is a relaunch.
             number: the first candidate's, if it has one already.
+            deploy: the deploy that it is for, for the journal.
 
         Raises:
             DeployFailed: it is not healthy; it is being ended.
         """
         for _ in range(PORT_TRIES):
-            life = self._begin(plan, number or self._world.next_number(), lives, relaunch=on_number is None)
+            life = self._begin(
+                plan, number or self._world.next_number(), lives, relaunch=on_number is None, deploy=deploy
+            )
             number = None
             if on_number is not None:
                 on_number(life.number)
@@ -141,7 +145,14 @@ class Succession:
         return life
 
     def _begin(
-        self, plan: Plan, number: int, lives: trio.Nursery, *, relaunch: bool = False, left: Left | None = None
+        self,
+        plan: Plan,
+        number: int,
+        lives: trio.Nursery,
+        *,
+        relaunch: bool = False,
+        left: Left | None = None,
+        deploy: str | None = None,
     ) -> Life:
         life = Life(
             plan,
@@ -155,6 +166,7 @@ class Succession:
             on_silence=self._on_silence,
             relaunch=relaunch,
             left=left,
+            deploy=deploy,
         )
         lives.start_soon(life.run)
         return life

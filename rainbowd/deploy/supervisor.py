@@ -236,7 +236,11 @@ class Supervisor:
         await self._hooks.before(hook_call("before_launch", deploy, plan))
         await self._slot(deploy, plan.config.max_generations)  # a relaunch may have come between
         life = await self._succession.launch(
-            plan, lives, number=deploy.generation, on_number=lambda number: setattr(deploy, "generation", number)
+            plan,
+            lives,
+            number=deploy.generation,
+            on_number=lambda number: setattr(deploy, "generation", number),
+            deploy=deploy.id,
         )
         self._succession.switch(life)
         self._verdicts.succeed(deploy, "succeeded", life)
@@ -261,7 +265,7 @@ class Supervisor:
         self._current_release = plan.release
         await self._slot(deploy, plan.config.max_generations)
         life = await self._succession.launch(
-            plan, lives, on_number=lambda number: setattr(deploy, "generation", number)
+            plan, lives, on_number=lambda number: setattr(deploy, "generation", number), deploy=deploy.id
         )
         self._succession.switch(life, keep_previous=False)
         self._verdicts.succeed(deploy, "succeeded", life)

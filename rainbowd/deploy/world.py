@@ -14,6 +14,7 @@ import trio
 from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account, load, read_env_file, refuse_foreign_writers, restart_needed
 from rainbowd.deploy import commands
+from rainbowd.deploy.boot import Boot
 from rainbowd.deploy.foreign import refuse_foreign_hooks
 from rainbowd.deploy.health import Prober
 from rainbowd.deploy.hook_run import run_hook
@@ -137,6 +138,7 @@ class Machine(Successor):
         try:
             app = self._spawn(plan, number, place, address, hurry)
             await _put_on_record(app, place, plan)
+            app.boot = Boot(partial(self._keep, place.boot.name))
             async with self._holding(app, number):
                 yield app
         finally:
@@ -147,7 +149,7 @@ class Machine(Successor):
         """Read what ``app`` writes; at the end nothing of it is left."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(app.output.drain, partial(self._app_sink, number))
+                nursery.start_soon(app.output.drain, self._sink(app, number))
                 try:
                     yield
                 finally:
@@ -157,9 +159,18 @@ class Machine(Successor):
             app.output.finish()
             app.output.remove()
 
+    def _sink(self, app: RealApp, number: int) -> Callable[[str], None]:
+        def tell(line: str) -> None:
+            self._app_sink(number, line)
+            if app.boot is not None:
+                app.boot.tell(line)
+
+        return tell
+
     def _clear(self, place: Place, address: Address) -> None:
         place.clear()
-        self._keep(place.record.name, None)  # and what was about to be written
+        for file in (place.record, place.boot):  # and what was about to be written
+            self._keep(file.name, None)
         if isinstance(address, TcpAddress):
             self._ports_in_use.discard(address.port)
 

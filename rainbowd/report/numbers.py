@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "generation"
-_FILE_OF_GENERATION = re.compile(r"generation-(\d{1,18})(?:\.json|\.out|\.plan)?")
+_FILE_OF_GENERATION = re.compile(r"generation-(\d{1,18})(?:\.json|\.out|\.plan|\.boot)?")
 
 log = get_logger()
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import rainbowd
-import rainbowd.cli.status as cli
+from rainbowd.cli import site as cli
+from rainbowd.cli import status as command
+from rainbowd.cli.terminal import span
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
 from rainbowd.report.state_dir import Lock, prepare
 from rainbowd.report.status import write
@@ -108,7 +110,7 @@ def show(config: Path, agent: None, capsys: pytest.CaptureFixture[str]) -> Show:
     """What a person is shown, line by line."""
 
     def lines() -> list[str]:
-        assert cli.status(config, as_json=False) == 0
+        assert command.status(config, as_json=False) == 0
         return capsys.readouterr().out.splitlines()
 
     return lines
@@ -180,14 +182,14 @@ def test_nothing_live_is_told(tell: Tell, show: Show) -> None:
 )
 def test_a_span_has_two_units(monkeypatch: pytest.MonkeyPatch, seconds: int, shown: str) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000_000 + seconds)
-    assert cli._span("2001-09-09T01:46:40.000Z") == shown
+    assert span("2001-09-09T01:46:40.000Z") == shown
 
 
 def test_json_is_what_the_agent_wrote(
     config: Path, agent: None, tell: Tell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = tell()
-    assert cli.status(config, as_json=True) == 0
+    assert command.status(config, as_json=True) == 0
     assert json.loads(capsys.readouterr().out) == told
 
 
@@ -219,7 +221,7 @@ def test_an_output_that_knows_ascii_alone_is_no_error(tmp_path: Path, config: Pa
 def test_the_status_of_a_dead_agent_is_not_shown(config: Path, tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
     tell()
     with pytest.raises(NotRunning, match="no agent is running"):
-        cli.status(config, as_json=True)
+        command.status(config, as_json=True)
     assert capsys.readouterr().out == ""
 
 
@@ -227,19 +229,19 @@ def test_the_status_of_an_earlier_agent_is_not_shown(config: Path, agent: None, 
     told = tell()
     tell(agent={**told["agent"], "pid": 1})
     with pytest.raises(RainbowdError, match=rf"status\.json: the running agent \(pid {os.getpid()}\) has not"):
-        cli.status(config, as_json=False)
+        command.status(config, as_json=False)
 
 
 def test_an_agent_that_has_just_started_is_given_a_moment(
     config: Path, agent: None, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _seconds: tell())
-    assert cli.status(config, as_json=False) == 0
+    assert command.status(config, as_json=False) == 0
 
 
 def test_a_status_that_is_missing_is_said(config: Path, agent: None, impatient: None) -> None:
     with pytest.raises(RainbowdError, match="has not written it") as caught:
-        cli.status(config, as_json=False)
+        command.status(config, as_json=False)
     assert caught.value.exit_status == 1
 
 
@@ -247,7 +249,7 @@ def test_a_status_that_is_missing_is_said(config: Path, agent: None, impatient: 
 def test_a_status_that_is_damaged_is_said(config: Path, agent: None, state_dir: Path, content: str) -> None:
     (state_dir / "status.json").write_text(content)
     with pytest.raises(RainbowdError, match=r"status\.json: ") as caught:
-        cli.status(config, as_json=False)
+        command.status(config, as_json=False)
     assert caught.value.exit_status == 1
 
 
@@ -264,15 +266,15 @@ def test_a_status_that_is_damaged_is_said(config: Path, agent: None, state_dir: 
 def test_a_status_with_odd_content_is_said(config: Path, agent: None, tell: Tell, changes: dict[str, object]) -> None:
     tell(**changes)
     with pytest.raises(RainbowdError, match="damaged"):
-        cli.status(config, as_json=False)
+        command.status(config, as_json=False)
 
 
 def test_a_config_that_cannot_be_used_is_said(config: Path) -> None:
     with pytest.raises(ConfigError):
-        cli.status(config.with_name("missing"), as_json=False)
+        command.status(config.with_name("missing"), as_json=False)
     config.write_text("{")
     with pytest.raises(RainbowdError, match=r"rainbowd\.json: line 1") as caught:
-        cli.status(config, as_json=False)
+        command.status(config, as_json=False)
     assert caught.value.exit_status == 1
 
 

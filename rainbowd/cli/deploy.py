@@ -1,0 +1,178 @@
+"""``rainbowd deploy`` and ``rainbowd rollback``: ask by files, then tell how it goes until it is decided.
+
+This has to start as fast as Python does: nothing but the standard library, and rich where stdout is a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rainbowd import link
+from rainbowd.cli import request as asking
+from rainbowd.cli.follow import Gone, follow
+from rainbowd.cli.progress import shown
+from rainbowd.cli.request import Request
+from rainbowd.cli.site import linked_release, live_release, locate, need_agent
+from rainbowd.cli.story import FAILED, Story
+from rainbowd.cli.terminal import GREEN, inert, name_of, painter
+from rainbowd.errors import RainbowdError, UsageError
+from rainbowd.report.history import last_live_but
+from rainbowd.report.journal import read_events
+from rainbowd.report.tail import Tail
+
+if TYPE_CHECKING:
+    from rainbowd.cli.story import Outcome
+    from rainbowd.link import Turned
+    from rainbowd.locations import Locations
+
+GOES_ON = "the deploy goes on, and `rainbowd history` will tell how it ended"
+
+
+class Wait(NamedTuple):
+    """How long to wait for the decision.
+
+    Attributes:
+        is_wanted: whether to wait at all.
+        timeout_seconds: None for as long as it takes.
+    """
+
+    is_wanted: bool
+    timeout_seconds: float | None
+
+
+def deploy(config_path: Path | None, release: str | None, note: str | None, wait: Wait) -> int:
+    """Deploy a release, or what the files name once more.
+
+    Args:
+        config_path: of ``--config``; None looks in the working directory.
+        release: a path relative to the working directory, or the bare name of a sibling of the present release.
+        note: the deployer's words.
+        wait: for the decision.
+
+    Returns:
+        The exit status: 0 or 1.
+
+    Raises:
+        UsageError: there is no such release, or the files are not ours to write; nothing is touched.
+        NotRunning: no agent runs for this config; nothing is touched.
+        TimedOut: not decided in time.
+        RainbowdError: the config is broken, or the agent has gone.
+    """
+    where = locate(config_path)
+    wanted = None if release is None else link.find_release(release, Path.cwd(), _present(where))
+    return _ask(where, Request(os.urandom(6).hex(), note or None, wanted), wait)
+
+
+def rollback(config_path: Path | None, note: str | None, wait: Wait) -> int:
+    """Deploy the live release where the link names another, else the one that was live last and is another.
+
+    Args, Returns, Raises: as ``deploy``; also where there is no such release.
+    """
+    where = locate(config_path)
+    link.need_link(where.release)
+    need_agent(where.state_dir)
+    return _ask(where, Request(os.urandom(6).hex(), note or None, _previous(where)), wait)
+
+
+def _present(where: Locations) -> Path | None:
+    with contextlib.suppress(RainbowdError):
+        live = live_release(where.state_dir)
+        if live is not None:
+            return Path(live)
+    return linked_release(where.release)
+
+
+def _previous(where: Locations) -> Path:
+    live, linked = live_release(where.state_dir), linked_release(where.release)
+    if live is not None and live != str(linked):
+        found: str | None = live
+    else:
+        found = last_live_but(read_events(where.state_dir), live or str(linked))
+    if found is None:
+        raise RainbowdError("no other release was live before: there is nothing to go back to")
+    if not Path(found).is_dir():
+        raise UsageError(f"the release that was live before is gone: {found}: expected a directory")
+    return Path(found)
+
+
+def _ask(where: Locations, request: Request, wait: Wait) -> int:
+    """See that it can be done, then do it."""
+    need_agent(where.state_dir)
+    asking.refuse_impossible(where, request)
+    if asking.is_shortened(request):
+        print("rainbowd: warning: the note is cut short: a trigger file has 1 KiB", file=sys.stderr)
+    with contextlib.closing(Tail(where.state_dir, None)) as tail:
+        try:
+            return _carry_out(where, request, wait, tail)
+        except KeyboardInterrupt:
+            print(f"rainbowd: not waiting any more: {GOES_ON}", file=sys.stderr)
+            return 130
+
+
+def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> int:
+    """Write the trigger file, then turn the link, as the agent expects it; wait if that is wanted."""
+    asked_at = time.time()
+    trigger = asking.Trigger(where.trigger_file, request)
+    trigger.write()
+    turned = asking.turn(where, request)
+    if not wait.is_wanted:
+        print(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
+        return 0
+    story = Story(
+        None if where.trigger_file is None else request.id,
+        None if request.release is None else str(request.release),
+        _timestamp(time.time()),
+    )
+    try:
+        with shown(asked_at) as progress:
+            outcome = follow(
+                story, tail, where.state_dir, progress, trigger=trigger, timeout_seconds=wait.timeout_seconds
+            )
+    except Gone:
+        _turn_back(turned)
+        raise
+    return _tell(outcome, turned, time.time() - asked_at)
+
+
+def _tell(outcome: Outcome, turned: Turned | None, seconds: float) -> int:
+    if outcome.result == FAILED:
+        print(f"rainbowd: the deploy failed: {inert(outcome.reason)}", file=sys.stderr)
+        if outcome.output:
+            print("rainbowd: the app's last lines:", file=sys.stderr)
+        for line in outcome.output:
+            print(f"    {inert(line)}", file=sys.stderr)
+        _turn_back(turned)
+        return 1
+    again = ", nothing was launched" if outcome.result == "rolled_back" else ""
+    release = inert(name_of(outcome.release or "it"))
+    print(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}, after {seconds:.2f} s"))
+    return 0
+
+
+def _turn_back(turned: Turned | None) -> None:
+    """What did not become live is not to be what the link names, and so what the next start runs."""
+    if turned is not None and turned.before is not None:
+        try:
+            is_back = link.turn_back(turned)
+        except UsageError as error:
+            print(f"rainbowd: the link could not be turned back: {error}", file=sys.stderr)
+            return
+        how = f"names {inert(turned.before)} again" if is_back else "was changed since by somebody else, and is left"
+        print(f"rainbowd: the link {how}", file=sys.stderr)
+
+
+def _named(where: Locations, request: Request) -> str:
+    return inert(request.release or where.release)
+
+
+def _timestamp(seconds: float) -> str:
+    """As in the journal, rounded up: what has this time there came later."""
+    rounded = datetime.fromtimestamp(math.ceil(seconds * 1000) / 1000, UTC)
+    return rounded.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,142 @@
+"""Waiting for a deploy to be decided, by the journal; what the app says meanwhile, and whether there is an agent."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from rainbowd.errors import RainbowdError
+from rainbowd.report.state_dir import holder, open_to_read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.cli.progress import Progress
+    from rainbowd.cli.request import Trigger
+    from rainbowd.cli.story import Outcome, Story
+    from rainbowd.report.journal import Event
+    from rainbowd.report.tail import Tail
+
+LOOK_SECONDS = 0.03
+GONE_SECONDS = 1.0
+"""How long the lock may be free: one agent may just have followed another."""
+AGAIN_SECONDS = 5.0
+"""How long a request may go unnoticed until it is written again: an agent compares the files twice a second."""
+
+
+class Gone(RainbowdError):  # noqa: N818 - reads as what happened
+    """No agent runs any more, and nothing was decided."""
+
+
+class TimedOut(RainbowdError):  # noqa: N818 - the same
+    """It was not decided in time."""
+
+    exit_status = 4
+
+
+def follow(
+    story: Story,
+    tail: Tail,
+    state_dir: Path,
+    progress: Progress,
+    *,
+    trigger: Trigger,
+    timeout_seconds: float | None,
+) -> Outcome:
+    """Wait until it is decided, and tell each step.
+
+    Args:
+        story: knows which deploy it is.
+        tail: of the journal, from before it was asked for.
+        state_dir: with the journal.
+        progress: is told.
+        trigger: where our request is.
+        timeout_seconds: None for as long as it takes.
+
+    Raises:
+        TimedOut: it goes on.
+        Gone: the agent died, or stopped before it had seen the request.
+        RainbowdError: the journal, or the lock, cannot be read any more.
+    """
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    agent, missed = _Agent(state_dir), _Missed(story, trigger)
+    output = _Output(state_dir, progress)
+    while True:
+        lines = tail.read()
+        events: list[Event] = [json.loads(line.text) for line in lines]
+        for event in story.read(events):
+            output.tell_more()
+            output.note(event)
+            progress.event(event)
+        output.tell_more()
+        if story.outcome is not None:
+            return story.outcome
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimedOut(f"not decided within {timeout_seconds:g} seconds; the deploy goes on")
+        if not lines:
+            agent.need()
+            missed.look()
+            time.sleep(LOOK_SECONDS)
+
+
+class _Agent:
+    """Sees that one runs; another in its place, after a restart or a renewal, is as good."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._missing_since: float | None = None
+
+    def need(self) -> None:
+        now = time.monotonic()
+        if holder(self._state_dir) is not None:
+            self._missing_since = None
+        elif self._missing_since is None:
+            self._missing_since = now
+        elif now - self._missing_since >= GONE_SECONDS:
+            raise Gone("the agent has gone, and the deploy was not decided")
+
+
+class _Missed:
+    """Sees whether our request was replaced before the agent had it; see ``story``."""
+
+    def __init__(self, story: Story, trigger: Trigger) -> None:
+        self._story = story
+        self._trigger = trigger
+        self._asked_at = time.monotonic()
+
+    def look(self) -> None:
+        if self._story.deploy is not None:
+            return
+        self._story.is_passed_over = self._story.is_passed_over or not self._trigger.is_there()
+        if time.monotonic() - self._asked_at >= AGAIN_SECONDS:
+            self._trigger.write()
+            self._asked_at = time.monotonic()
+
+
+class _Output:
+    """What the candidate says until it is live."""
+
+    def __init__(self, state_dir: Path, progress: Progress) -> None:
+        self._state_dir = state_dir
+        self._progress = progress
+        self._generation: int | None = None
+        self._offset = 0
+
+    def note(self, event: Event) -> None:
+        generation = event.get("generation")
+        if event["event"] == "generation.launched" and isinstance(generation, int):
+            self._generation, self._offset = generation, 0
+
+    def tell_more(self) -> None:
+        if self._generation is None:
+            return
+        try:
+            with open_to_read(self._state_dir / f"generation-{self._generation}.boot") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:  # gone with its generation, or not there yet
+            return
+        self._offset += len(data)
+        for line in data.decode(errors="backslashreplace").splitlines():
+            self._progress.output(self._generation, line)

@@ -1,0 +1,125 @@
+"""A deploy as it happens, on stdout: plain lines in a pipe or a CI log, with colours and a clock on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import defaultdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from rainbowd.cli.terminal import DIM, YELLOW, inert, is_coloured, name_of, painter
+from rainbowd.report.history import DECISIONS
+from rainbowd.report.palette import foreground
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.status import Status
+
+    from rainbowd.report.journal import Event
+
+
+class Progress(Protocol):
+    """Is told what happens, in order."""
+
+    def event(self, event: Event) -> None:
+        """The journal tells this about the deploy."""
+
+    def output(self, generation: int, line: str) -> None:
+        """The candidate says this while it boots."""
+
+
+class Lines:
+    """A line for each step, with the time since the deploy was asked for.
+
+    Args:
+        asked_at: seconds since the epoch.
+        status: what to show beneath, on a terminal; None elsewhere.
+    """
+
+    def __init__(self, asked_at: float, status: Status | None = None) -> None:
+        self._asked_at = asked_at
+        self._status = status
+        self._paint = painter()
+
+    def event(self, event: Event) -> None:
+        """Tell a step; a decision is told by the command itself."""
+        if event["event"] in DECISIONS:
+            return
+        words = _words(event)
+        if words:
+            style = YELLOW if event.get("reason") else _style(event)
+            self._print(f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, inert(words))}")
+        if self._status is not None:
+            self._status.update(_NEXT.get(str(event["event"]), "waiting"))
+
+    def output(self, generation: int, line: str) -> None:
+        """Show a line of the app's."""
+        self._print(f"          {self._paint(foreground(generation), f'[{generation}]')} {inert(line)}")
+
+    def _print(self, line: str) -> None:
+        """On a terminal above what is shown beneath, which is rewritten: rich sees to that."""
+        print(line, flush=True)
+
+
+@contextlib.contextmanager
+def shown(asked_at: float) -> Iterator[Progress]:
+    """What is told the deploy that was asked for then."""
+    if not is_coloured():
+        yield Lines(asked_at)
+        return
+    from rich.console import Console
+    from rich.status import Status
+
+    with Status("waiting for the agent", console=Console(file=sys.stdout, highlight=False)) as status:
+        yield Lines(asked_at, status)
+
+
+_NEXT = {
+    "deploy.requested": "waiting for the launch",
+    "deploy.waiting": "waiting for a slot",
+    "generation.launched": "booting",
+    "generation.healthy": "switching",
+    "generation.live": "live",
+    "hook.ended": "launching",
+}
+"""What comes behind each step."""
+
+
+_WORDS = {
+    "deploy.requested": "requested by {by}{note}",
+    "deploy.waiting": "waiting: {reason}",
+    "hook.ended": "{hook} ended{why}",
+    "generation.launched": "launched {name} as generation {generation}, pid {pid}, {address}",
+    "generation.healthy": "healthy",
+    "generation.live": "live: new requests go to it",
+    "generation.crashed": "crashed{why}",
+}
+"""What each step is for people; others need not be told."""
+
+
+def _words(event: Event) -> str:
+    reason, note = event.get("reason"), event.get("note")
+    told = {
+        **event,
+        "by": event.get("by") or event.get("trigger"),
+        "note": f": {note}" if note else "",
+        "why": f": {reason}" if reason else "",
+        "name": name_of(str(event.get("release"))),
+    }
+    return _WORDS.get(str(event["event"]), "").format_map(defaultdict(str, told))
+
+
+def _style(event: Event) -> str:
+    generation = event.get("generation")
+    return foreground(generation) if isinstance(generation, int) else ""
+
+
+def _time(event: Event, asked_at: float) -> str:
+    try:
+        at = datetime.fromisoformat(str(event.get("at"))).timestamp()
+    except ValueError:
+        at = time.time()
+    return f"{max(0.0, at - asked_at):6.2f} s"

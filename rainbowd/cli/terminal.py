@@ -1,0 +1,56 @@
+"""What a terminal is shown: text that it does not obey, and colours where there are any."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Paint = Callable[[str, str], str]
+
+GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def inert(value: object) -> str:
+    """Text that a terminal shows and does not obey, in one line, and that any terminal's encoding has."""
+    text = str(value)
+    encoding = sys.stdout.encoding or "utf-8"
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def is_coloured() -> bool:
+    """Whether stdout is a terminal whose user wants colours; see no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def painter() -> Paint:
+    """What puts text in a style, the parameters of SGR, where there are colours."""
+    if is_coloured():
+        return lambda style, text: f"\x1b[{style}m{text}\x1b[0m" if style else text
+    return lambda _style, text: text
+
+
+def name_of(path: str) -> str:
+    """A release's short name."""
+    return os.path.basename(path) or path  # noqa: PTH119 - pathlib is not needed for this
+
+
+def span(since: str) -> str:
+    """How long ago a time in RFC 3339 was, in its two largest units."""
+    seconds = max(0, int(time.time() - datetime.fromisoformat(since).timestamp()))
+    if seconds >= DAY:
+        return f"{seconds // DAY}d {seconds % DAY // HOUR}h"
+    if seconds >= HOUR:
+        return f"{seconds // HOUR}h {seconds % HOUR // MINUTE}m"
+    if seconds >= MINUTE:
+        return f"{seconds // MINUTE}m {seconds % MINUTE}s"
+    return f"{seconds}s"

@@ -1,0 +1,229 @@
+"""``rainbowd deploy`` and ``rollback`` as a deployer runs them, on a real agent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    with running(tmp_path, health={"path": "/up", "deadline": 20}, drain={"kill_after": 2}) as agent:
+        yield agent
+
+
+def start(agent: Agent, *words: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "rainbowd", words[0], "--config", "rainbowd.json", *words[1:]],
+        cwd=agent.directory,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(command: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = command.communicate(timeout=PATIENCE_SECONDS)
+    return command.returncode, out, err
+
+
+def run(agent: Agent, *words: str) -> tuple[int, str, str]:
+    return end(start(agent, *words))
+
+
+def named(agent: Agent) -> str:
+    return str(agent.link.readlink())
+
+
+def untouched(agent: Agent) -> bool:
+    return named(agent) == "releases/a" and not agent.trigger_file.exists()
+
+
+def test_a_release_is_deployed_by_its_name_and_told_step_by_step(agent: Agent) -> None:
+    agent.add_release("said", output=["a word of the app"])
+    status, out, err = run(agent, "deploy", "said", "--note", "the\nnote")
+    assert (status, err, named(agent)) == (0, "", "releases/said")
+    steps = ["requested by", r"the\nnote", "launched said", "[2] a word of the app", "healthy", "live", "said is live"]
+    places = [out.find(step) for step in steps]
+    assert -1 not in places, out
+    assert places == sorted(places), out
+    requested = [event for event in agent.events() if event["event"] == "deploy.requested"]
+    assert [(event["trigger"], event["note"]) for event in requested] == [("start", None), ("file", r"the\nnote")]
+
+
+def test_the_same_release_is_deployed_once_more(agent: Agent) -> None:
+    status, out, _ = run(agent, "deploy")
+    assert (status, named(agent)) == (0, "releases/a")
+    assert "a is live: generation 2" in out
+
+
+def test_a_bad_release_fails_with_its_last_words_and_the_link_goes_back(agent: Agent) -> None:
+    agent.add_release("bad", output=["about to go wrong"], exit_status=3)
+    status, _, err = run(agent, "deploy", "releases/bad")
+    assert (status, named(agent)) == (1, "releases/a")
+    assert "exited with status 3" in err
+    assert "about to go wrong" in err
+    assert "the link names releases/a again" in err
+    assert agent.wait_for("deploy.rolled_back")["generation"] == 1
+
+
+def test_a_link_that_somebody_changed_meanwhile_is_left(agent: Agent) -> None:
+    agent.add_release("slow", up_status=500)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    agent.flip("b")
+    status, _, err = end(command)
+    assert (status, named(agent)) == (1, "releases/b")
+    assert "superseded by" in err
+
+
+def test_a_rollback_and_another_one_are_there_and_back(agent: Agent) -> None:
+    assert run(agent, "rollback")[0] == 1
+    assert run(agent, "deploy", "b")[0] == 0
+    for expected in ("releases/a", "releases/b"):
+        status, out, err = run(agent, "rollback")
+        assert (status, named(agent)) == (0, expected), out + err
+
+
+def test_a_rollback_ends_a_deploy_that_is_under_way(agent: Agent) -> None:
+    agent.add_release("slow", up_status=500)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    status, out, _ = run(agent, "rollback")
+    assert (status, named(agent)) == (0, "releases/a")
+    assert "nothing was launched" in out
+    status, _, err = end(command)
+    assert status == 1
+    assert "superseded by" in err
+
+
+def test_a_release_that_is_no_directory_is_refused_and_nothing_is_touched(agent: Agent) -> None:
+    for release in ("none", "releases/none", "rainbowd.json", "", "a/../../none"):
+        status, out, err = run(agent, "deploy", release)
+        assert (status, out) == (2, ""), release
+        assert "release" in err
+    assert untouched(agent)
+
+
+def test_without_an_agent_nothing_is_touched(agent: Agent) -> None:
+    assert agent.stop() == 0
+    for words in (["deploy"], ["deploy", "b"], ["rollback"]):
+        status, _, err = run(agent, *words)
+        assert status == 3, err
+        assert "no agent is running" in err
+    assert untouched(agent)
+
+
+def test_a_timeout_leaves_the_deploy_running(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=1)
+    status, _, err = run(agent, "deploy", "slow", "--timeout", "0.1")
+    assert (status, named(agent)) == (4, "releases/slow")
+    assert "goes on" in err
+    agent.wait_for("deploy.succeeded", release=str(agent.directory / "releases" / "slow"))
+
+
+def test_an_interrupt_leaves_the_deploy_running(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=1)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    command.send_signal(signal.SIGINT)
+    status, _, err = end(command)
+    assert (status, named(agent)) == (130, "releases/slow")
+    assert "goes on" in err
+    agent.wait_for("deploy.succeeded", generation=2)
+
+
+def test_not_to_wait_is_to_ask(agent: Agent) -> None:
+    status, out, _ = run(agent, "deploy", "b", "--no-wait")
+    assert status == 0
+    assert "asked for" in out
+    agent.wait_for("deploy.succeeded", generation=2)
+
+
+def test_a_stop_of_the_agent_is_a_failure_and_the_link_goes_back(agent: Agent) -> None:
+    agent.add_release("slow", up_status=500)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    assert agent.stop() == 0
+    status, _, err = end(command)
+    assert (status, named(agent)) == (1, "releases/a")
+    assert "interrupted: the agent stops" in err
+
+
+def test_the_death_of_the_agent_is_a_failure(agent: Agent) -> None:
+    agent.add_release("slow", up_status=500)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    agent.kill()
+    status, _, err = end(command)
+    assert (status, named(agent)) == (1, "releases/a")
+    assert "the agent has gone" in err
+
+
+def test_a_request_that_another_replaced_at_once_is_decided_with_it(agent: Agent) -> None:
+    commands = [start(agent, "deploy") for _ in range(5)]
+    assert [end(command)[0] for command in commands] == [0] * 5
+
+
+def test_of_two_that_want_different_releases_one_is_told_that_it_was_superseded(agent: Agent) -> None:
+    agent.add_release("c")
+    commands = {name: start(agent, "deploy", name) for name in ("b", "c")}
+    ends = {name: end(command) for name, command in commands.items()}
+    live = named(agent).removeprefix("releases/")
+    assert ends[live][0] == 0, ends
+    (other,) = set(ends) - {live}
+    assert ends[other][0] == 0 or "superseded by" in ends[other][2], ends
+
+
+def test_a_request_that_is_taken_away_before_it_is_seen_is_made_again(agent: Agent) -> None:
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGSTOP)  # sees nothing
+    command = start(agent, "deploy")
+    agent.wait_until(lambda: {} if agent.trigger_file.exists() else None, "the trigger file")
+    agent.trigger_file.unlink()
+    agent.process.send_signal(signal.SIGCONT)
+    assert end(command)[0] == 0
+
+
+def test_without_a_trigger_file_the_link_alone_asks(tmp_path: Path) -> None:
+    with running(tmp_path, trigger_file=None) as agent:
+        for words, release in ((["deploy", "b"], "b"), (["deploy"], "b"), (["rollback"], "a")):
+            status, out, err = run(agent, *words)
+            assert status == 0, err
+            assert f"{release} is live" in out
+        assert not agent.trigger_file.exists()
+
+
+def test_a_deploy_is_followed_while_the_journal_is_moved_away(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=1)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    journal = agent.state_dir / "journal.jsonl"
+    journal.rename(journal.with_name("journal.jsonl.1"))
+    status, out, _ = end(command)
+    assert status == 0
+    assert "slow is live: generation 2" in out
+
+
+def test_a_broken_config_is_a_failure_and_nothing_is_touched(agent: Agent) -> None:
+    (agent.directory / "rainbowd.json").write_text('{"run": ')
+    for words in (["deploy"], ["deploy", "b"], ["rollback"]):
+        status, _, err = run(agent, *words)
+        assert status == 1
+        assert "rainbowd.json" in err
+    assert untouched(agent)
