@@ -24,7 +24,7 @@ from rainbowd.roster import Roster, State
 from tests.story import problems
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 EPOCH = 1_000_000_000.0
 
@@ -82,6 +82,7 @@ class FakeApp:
         self.opened_at: float | None = None
         self.ended_times = 0
         self.is_adopted = False
+        self.is_left = False
         self._died = trio.Event()
         self._status: int | None = None
 
@@ -145,6 +146,9 @@ class FakeApp:
 
     def last_lines(self) -> list[str]:
         return [f"last words of {self.number}"]
+
+    def leave(self) -> None:
+        self.is_left = True
 
     async def end(self, hurry: trio.Event) -> Ending:
         if self.world.is_killed:
@@ -254,7 +258,7 @@ class FakeWorld:
                 yield
         finally:
             self.open_launches -= 1
-            if not self.is_killed:
+            if not (self.is_killed or app.is_left):
                 assert app.number not in self.records
 
     # --- what outlives an agent -------------------------------------------------------------------------------
@@ -278,7 +282,7 @@ class FakeWorld:
     @contextlib.asynccontextmanager
     async def adopt(self, left: Left, hurry: trio.Event) -> AsyncIterator[App]:
         app = next(app for app in self.apps if app.number == left.number)
-        app.is_adopted = True
+        app.is_adopted, app.is_left = True, False
         async with self._holding(app):
             yield app
 
@@ -311,6 +315,15 @@ class Holding:
     def end(self) -> None:
         self.generation.release_lease(self)
 
+    def follow(self, roster: Roster) -> None:
+        """Be a holder of the same generation in another agent's roster."""
+        there = roster.generations.get(self.generation.id)
+        if there is not None and there is not self.generation:
+            for theirs, ours in ((there.holders, self.generation.holders), (there.tunnels, self.generation.tunnels)):
+                if self in ours:
+                    theirs.add(self)
+            self.generation = there
+
 
 class Scene:
     """A supervisor at work in a fake world, and the next one when that was killed.
@@ -336,15 +349,48 @@ class Scene:
         assert self._over is None
         self.events.record("agent.started")
         self.roster = Roster()
+        await self._supervise(agents)
+
+    async def _supervise(self, agents: trio.Nursery, *, is_handed_over: bool = False) -> None:
         self.supervisor = Supervisor(
             self.roster,
             self.events,  # type: ignore[arg-type]
             self.world,
             self.world.config,
             self.configs.append,
+            is_handed_over=is_handed_over,
         )
         self.roster.observe(self._look)
         await agents.start(self._run)
+
+    async def leave(self, patience_seconds: float) -> bool:
+        """The agent leaves all to another, as soon as it can; whether it could in time."""
+        assert self._over is not None
+        with trio.move_on_after(patience_seconds) as patience:
+            while not self.supervisor.is_quiet:  # noqa: ASYNC110 - as the agent does
+                await trio.sleep(0.02)
+        if patience.cancelled_caught:
+            return False
+        self.supervisor.leave()
+        self.lives.cancel_scope.cancel()
+        await self._over.wait()
+        self._over = None
+        return True
+
+    async def take_over(self, agents: trio.Nursery, holdings: Sequence[Holding] = ()) -> None:
+        """Another agent goes on where one has left, and knows of those who have leases there."""
+        self.roster = Roster()
+
+        def follow() -> None:
+            for holding in holdings:
+                holding.follow(self.roster)
+
+        self.roster.observe(follow)
+        await self._supervise(agents, is_handed_over=True)
+
+    async def take_back(self, agents: trio.Nursery) -> None:
+        """The agent that has left goes on itself."""
+        await self._supervise(agents, is_handed_over=True)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         self._over = trio.Event()

@@ -97,19 +97,29 @@ class Story:
         now, state = self.generations.get(number), name.partition(".")[2]
         if now is None and self.has_gaps and "left" in BEFORE.get(name, ()):
             now = "left"
+        if name == "generation.adopted":
+            self._adopted(event, now)
+            return
         if name == "generation.launched":
             if now is not None:
                 self._object(event, f"is {now}")
         elif now not in BEFORE[name]:
             self._object(event, f"is {now}")
-        if name == "generation.adopted":
-            state = event["state"]
-            if state == "live" and self.live is not None:
-                self._object(event, f"while {self.live} is live")
         if state == "live":
             self.live = number
         elif self.live == number and state in {"crashed", "retired", "draining", "standby"}:
             self.live = None
+        self.generations[number] = state
+
+    def _adopted(self, event: Event, now: str | None) -> None:
+        """Where an agent is renewed, a generation stays what it is; where one was killed, it is what it was left as."""
+        number, state = event["generation"], event["state"]
+        if now not in BEFORE["generation.adopted"] | {state}:
+            self._object(event, f"is {now}")
+        if state == "live" and self.live not in {None, number}:
+            self._object(event, f"while {self.live} is live")
+        if state == "live":
+            self.live = number
         self.generations[number] = state
 
     def _object(self, event: Event, why: str) -> None:

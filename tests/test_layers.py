@@ -35,8 +35,9 @@ ARROWS = {
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"roster", "report"},
     "control": FOR_ALL | {"roster", "report"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control"},
-    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control"},
+    "renewal": FOR_ALL | {"roster", "deploy"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "renewal"},
+    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -73,7 +74,7 @@ PLACES = {
     "rich": {"cli", "log.py"},
     "starlette": {"control"},
     "structlog": {"log.py"},
-    "trio": {"proxy", "deploy", "control", "agent.py", "cli", "report/recorder.py"},
+    "trio": {"proxy", "deploy", "control", "renewal", "agent.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""

@@ -6,13 +6,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import UsageError
-from rainbowd.proxy import open_listener
+from rainbowd.proxy import open_listener, taken_over
 
 if TYPE_CHECKING:
     import contextlib
 
     from rainbowd.config import Config
     from rainbowd.control.api import Api
+    from rainbowd.proxy import Listener
+    from rainbowd.renewal import Socket
 
 SOCKET_MODE = 0o600
 PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
@@ -35,8 +37,13 @@ def need_api() -> None:
         ) from None
 
 
-def open_api(config: Config, stack: contextlib.ExitStack) -> Api:
+def open_api(config: Config, offered: list[Socket], stack: contextlib.ExitStack) -> tuple[Api, Listener]:
     """The API, with its socket open until ``stack`` ends.
+
+    Args:
+        config: with where it listens.
+        offered: what an agent that is renewed hands over.
+        stack: closes the socket.
 
     Raises:
         UsageError: it is not installed, cannot listen, or has no token that can be used.
@@ -46,6 +53,11 @@ def open_api(config: Config, stack: contextlib.ExitStack) -> Api:
     from rainbowd.control.token import find_token
 
     token = find_token(config.state_dir, config.api.token_file)
-    listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE)
+    asked = str(config.api.listen)
+    sock = next((one.sock for one in offered if (one.part, one.asked) == ("api", asked)), None)
+    if sock is None:
+        listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE)
+    else:
+        listener = taken_over(sock, asked)
     stack.callback(listener.close)
-    return Api(listener.sock, listener.address, token)
+    return Api(listener.sock, listener.address, token), listener

@@ -40,6 +40,7 @@ async def adopt(
     lives: trio.Nursery,
     *,
     own: Callable[[], Collection[str]],
+    is_handed_over: bool,
 ) -> None:
     """Take over what an earlier agent left; returns once it is known what is live.
 
@@ -50,8 +51,9 @@ async def adopt(
         memory: of the last agent.
         lives: the nursery for the lives, and for the ending of strays.
         own: ids of those asked for since this agent runs.
+        is_handed_over: the earlier agent saw to it until now, so that there is nothing to prove, or to clear up.
     """
-    left = roles(world.left())
+    left = [replace(one, is_handed_over=is_handed_over) for one in roles(world.left())]
     taken = {one.number: succession.take_in(one, lives) for one in left}
     try:
         for one in left:
@@ -60,12 +62,9 @@ async def adopt(
         for one in left:
             if one.state is State.STANDBY and succession.live is None:
                 await _take_traffic(succession, taken[one.number])
-    finally:  # also where a stop comes right now; bounded by the size of /proc and of the journal
-        with trio.CancelScope(shield=True):
-            strays, undecided = await world.find_strays(taken), await world.undecided()
-        _tell_decisions(undecided, recorder, memory, own())
-        generations = {number: release for number, release in undecided.generations.items() if number not in taken}
-        lives.start_soon(_end_strays, world, recorder, strays, generations, succession.hurry)
+    finally:
+        if not is_handed_over:
+            await _clear_up(world, recorder, memory, lives, taken=taken, own=own, hurry=succession.hurry)
 
 
 def roles(left: Iterable[Left]) -> list[Left]:
@@ -104,6 +103,24 @@ async def _take_traffic(succession: Succession, life: Life) -> None:
         succession.switch(life)
     else:
         log.warning("cannot be adopted", generation=life.number, why=life.failure.reason if life.failure else "ended")
+
+
+async def _clear_up(
+    world: World,
+    recorder: Recorder,
+    memory: Memory,
+    lives: trio.Nursery,
+    *,
+    taken: Collection[int],
+    own: Callable[[], Collection[str]],
+    hurry: trio.Event,
+) -> None:
+    """Tell what was undecided, and end strays."""
+    with trio.CancelScope(shield=True):  # also where a stop comes right now; bounded by the size of /proc and journal
+        strays, undecided = await world.find_strays(taken), await world.undecided()
+    _tell_decisions(undecided, recorder, memory, own())
+    generations = {number: release for number, release in undecided.generations.items() if number not in taken}
+    lives.start_soon(_end_strays, world, recorder, strays, generations, hurry)
 
 
 async def _end_strays(

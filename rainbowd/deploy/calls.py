@@ -96,7 +96,13 @@ class Calls:
         self._base = base
         self._state_dir = state_dir
         self._expected: _Turn | None = None
+        self._under_way = 0
         self._ordered, self._orders = trio.open_memory_channel[_Turn](math.inf)
+
+    @property
+    def are_quiet(self) -> bool:
+        """No turn of the link is under way, nor may still be turned back."""
+        return self._under_way == 0
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -142,13 +148,15 @@ class Calls:
             async for turn in self._orders:
                 try:
                     turned = await self._make(turn)
-                    nursery.start_soon(_follow, turn, turned)
+                    self._under_way += 1
+                    nursery.start_soon(self._follow, turn, turned)
                 except Declined as refusal:
                     turn.refusal = refusal
                 except Exception as bug:
                     log.error("bug: a call broke", exc_info=bug)
                     turn.refusal = Declined("the agent failed; its log says more", INTERNAL_ERROR)
                 finally:
+                    self._under_way -= 1
                     self._expected = None
                     turn.answered.set()
 
@@ -204,6 +212,9 @@ class Calls:
 
     async def _order(self, release: Path, trigger: Trigger) -> Asked:
         """Have the link turned; a caller who goes away meanwhile changes nothing about that."""
+        if self._supervisor.is_stopping:
+            raise _stopping()
+        self._under_way += 1
         turn = _Turn(release, replace(trigger, request=secrets.token_hex(6)))
         self._ordered.send_nowait(turn)
         await turn.answered.wait()
@@ -231,19 +242,23 @@ class Calls:
             turn.deploy = self._ask(replace(turn.trigger, request=None))  # the turn counted for somebody else
         return turned
 
-
-async def _follow(turn: _Turn, turned: link.Turned) -> None:
-    """Turn the link back if the deploy fails, unless somebody has changed it since."""
-    deploy = turn.deploy
-    assert deploy is not None
-    try:
-        await deploy.decided.wait()
-        if deploy.outcome is not None and deploy.outcome.result == "failed" and await _on_disk(link.turn_back, turned):
-            log.info("the link is turned back", deploy=deploy.id, link=turned.link, to=turned.before)
-    except (UsageError, OSError) as error:
-        log.warning("the link cannot be turned back", deploy=deploy.id, why=str(error))
-    finally:
-        turn.settled.set()
+    async def _follow(self, turn: _Turn, turned: link.Turned) -> None:
+        """Turn the link back if the deploy fails, unless somebody has changed it since."""
+        deploy = turn.deploy
+        assert deploy is not None
+        try:
+            await deploy.decided.wait()
+            if (
+                deploy.outcome is not None
+                and deploy.outcome.result == "failed"
+                and await _on_disk(link.turn_back, turned)
+            ):
+                log.info("the link is turned back", deploy=deploy.id, link=turned.link, to=turned.before)
+        except (UsageError, OSError) as error:
+            log.warning("the link cannot be turned back", deploy=deploy.id, why=str(error))
+        finally:
+            self._under_way -= 1
+            turn.settled.set()
 
 
 def _stopping() -> Declined:

@@ -28,15 +28,20 @@ class Draining:
         self._changed = trio.Event()
         generation.on_idle = self._wake
 
-    async def run(self, rules: Drain) -> None:
-        """Return when there are no leases any more."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._requests, rules.timeout)
-            nursery.start_soon(self._tunnels, rules.tunnels)
+    async def run(self, rules: Drain, since: float) -> None:
+        """Return when there are no leases any more.
 
-    async def _requests(self, timeout_seconds: float) -> None:
+        Args:
+            rules: how long they may last.
+            since: when the draining began, by trio's clock.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._requests, since + rules.timeout)
+            nursery.start_soon(self._tunnels, since + rules.tunnels)
+
+    async def _requests(self, deadline: float) -> None:
         generation = self._generation
-        with trio.move_on_after(timeout_seconds):
+        with trio.move_on_at(deadline):
             await self._until_empty(generation.holders)
         if generation.holders:
             log.warning("the time to drain is over", generation=generation.id, requests_cut=len(generation.holders))
@@ -45,9 +50,9 @@ class Draining:
         with trio.move_on_after(_CUT_SECONDS):
             await self._until_empty(generation.holders)
 
-    async def _tunnels(self, timeout_seconds: float) -> None:
+    async def _tunnels(self, deadline: float) -> None:
         generation = self._generation
-        with trio.move_on_after(timeout_seconds):
+        with trio.move_on_at(deadline):
             await self._until_empty(generation.tunnels)
         left = list(generation.tunnels)
         batch = -(-len(left) // _TUNNEL_BATCHES)

@@ -42,6 +42,12 @@ class Hooks:
         self._turn = trio.Lock()
         self._stopping = False
         self._drop = trio.Event()
+        self._waiting = 0
+
+    @property
+    def are_due(self) -> bool:
+        """Whether one runs behind a decision, or is to."""
+        return self._waiting > 0
 
     async def before(self, call: HookCall) -> None:
         """Run a hook and wait for its end; cancelled, the end comes soon and is waited for too.
@@ -57,6 +63,7 @@ class Hooks:
     def after(self, call: HookCall | None, lives: trio.Nursery) -> None:
         """Run a hook, if there is one, in its turn as a task of ``lives``, without waiting for it."""
         if call is not None and _is_given(call) and not self._stopping:
+            self._waiting += 1
             lives.start_soon(self._run_in_turn, call)
 
     def stop(self) -> None:
@@ -65,10 +72,13 @@ class Hooks:
         self._drop.set()
 
     async def _run_in_turn(self, call: HookCall) -> None:
-        async with self._turn:
-            if not self._stopping:
-                self._drop = trio.Event()
-                await self._run(call, self._drop)
+        try:
+            async with self._turn:
+                if not self._stopping:
+                    self._drop = trio.Event()
+                    await self._run(call, self._drop)
+        finally:
+            self._waiting -= 1
 
     async def _run(self, call: HookCall, drop: trio.Event) -> HookEnding:
         """One run to its end; cancelled, it is dropped, so that nothing of it is left when this returns."""

@@ -44,6 +44,7 @@ class RealApp:
 
     Attributes:
         boot: told what it says, until it is live; None where that is over already.
+        is_handed_over: it is another agent's now, with its files.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class RealApp:
         self._started_at = started_at
         self._is_adopted = is_adopted
         self._ended = False
+        self.is_handed_over = False
 
     def record(self, state: State, live_at: float | None = None) -> Record:
         """What a later agent is to know, being in ``state`` as of now."""
@@ -158,8 +160,13 @@ class RealApp:
         self._ended = True
         return ending
 
-    async def end_if_left(self) -> None:
-        """Whatever went wrong above, no process is left; bounded by ``drain.kill_after``."""
-        if not self._ended:
+    def leave(self) -> None:
+        """Leave it as it is to another agent."""
+        self.is_handed_over = True
+        self._process.leave()
+
+    async def end_if_due(self) -> None:
+        """Whatever went wrong above, no process of ours stays behind; bounded by ``drain.kill_after``."""
+        if not (self._ended or self.is_handed_over):
             with trio.CancelScope(shield=True):
                 await self.end(self._hurry)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from rainbowd.config import Drain
+    from rainbowd.deploy.ownership import Ownership
     from rainbowd.deploy.seam import App, Left, Plan, World
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -47,6 +48,7 @@ class Life:
     Args:
         drain: how to drain, as the config says by then.
         hurry: no more patience once this is set.
+        ownership: of it, and of all others.
         on_death: called the moment that a live generation is known to be dead.
         on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
         relaunch: another one died, and this takes its place.
@@ -70,6 +72,7 @@ class Life:
         world: World,
         drain: Callable[[], Drain],
         hurry: trio.Event,
+        ownership: Ownership,
         on_death: Callable[[Life], None],
         on_silence: Callable[[Life], None],
         relaunch: bool = False,
@@ -86,6 +89,7 @@ class Life:
         self._world = world
         self._drain_rules = drain
         self._hurry = hurry
+        self._ownership = ownership
         self._on_death = on_death
         self._on_silence = on_silence
         self._relaunch = relaunch
@@ -99,6 +103,7 @@ class Life:
         self._healthy_at: float | None = None
         self._switched_at: float | None = None
         self._draining_at: float | None = None
+        self._is_taken_back = False
 
     @property
     def is_left(self) -> bool:
@@ -127,9 +132,14 @@ class Life:
                 self._enlist(app)
                 try:
                     await self._go_through(app)
+                    if self.is_left:
+                        await self._ownership.until_complete()
                 finally:
-                    with trio.CancelScope(shield=True):  # bounded by kill_after
-                        await self._retire(app)
+                    if self._ownership.covers(is_adopted=self.is_left):
+                        with trio.CancelScope(shield=True):  # bounded by kill_after
+                            await self._retire(app)
+                    else:
+                        self._leave(app)
         except DeployFailed as failure:
             self._decide(failure)
         except Exception as bug:
@@ -175,7 +185,9 @@ class Life:
     def _enlist(self, app: App) -> None:
         """From here on the roster knows it; what is to be live again is on record as live while it is checked."""
         left = self._left
-        generation = Generation(
+        known = self._roster.generations.get(self.number)
+        self._is_taken_back = known is not None  # from an agent that failed: nothing has changed for anybody
+        generation = known or Generation(
             self.number,
             self.plan.release,
             app.address,
@@ -209,6 +221,9 @@ class Life:
             await self._drain()
         else:
             self._draining_at = trio.current_time() - left.for_seconds
+            if left.is_handed_over:
+                await self._draining.run(self._drain_rules(), self._draining_at)
+                return
             with trio.move_on_at(self._draining_at + self._drain_rules().timeout):
                 await app.ended()
 
@@ -238,6 +253,8 @@ class Life:
 
     async def _check(self, app: App) -> DeployFailed | None:
         """The check against the process's own end and against being dropped, whichever comes first."""
+        if self._left is not None and self._left.is_handed_over and await app.is_alive():
+            return None
         failure: DeployFailed | None = DeployFailed("dropped before it was ready")
         with self._candidacy:
             async with trio.open_nursery() as nursery:
@@ -313,7 +330,7 @@ class Life:
         if generation.state is State.DRAINING:
             self._draining_at = trio.current_time()
             self._record("generation.draining")
-            await self._draining.run(self._drain_rules())
+            await self._draining.run(self._drain_rules(), self._draining_at)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -335,11 +352,18 @@ class Life:
             left=ending.left,
         )
 
+    def _leave(self, app: App) -> None:
+        """It goes on as it is, under another agent."""
+        generation = self.generation
+        assert generation is not None
+        generation.on_advance = generation.on_idle = generation.on_refusing = None
+        app.leave()
+
     def _record_adopted(self, state: State) -> None:
-        assert self.generation is not None
-        self._record(
-            "generation.adopted", state=state.value, address=str(self.generation.address), pid=self.generation.pid
-        )
+        generation = self.generation
+        assert generation is not None
+        if not self._is_taken_back:
+            self._record("generation.adopted", state=state.value, address=str(generation.address), pid=generation.pid)
 
     def _record(self, event: str, **fields: object) -> None:
         assert self.generation is not None

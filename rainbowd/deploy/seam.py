@@ -65,6 +65,7 @@ class Left:
         for_seconds: how long it has been in that state.
         warm_seconds: how long a standby is kept in all.
         started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
+        is_handed_over: by an agent that looked after it until now, so that it needs no proof.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Left:
     started_at: float
     live_at: float | None
     warm_seconds: float = 0.0
+    is_handed_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,9 @@ class App(Protocol):
 
     def last_lines(self) -> list[str]:
         """The end of its output, oldest line first."""
+
+    def leave(self) -> None:
+        """Leave it, its record and its files as they are to another agent."""
 
     async def end(self, hurry: trio.Event) -> Ending:
         """Stop what is left of it, reap it, look that nothing is left and remove its files.

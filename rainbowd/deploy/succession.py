@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config
+    from rainbowd.deploy.ownership import Ownership
     from rainbowd.deploy.seam import Left, Plan, World
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -54,6 +55,7 @@ class Succession:
         recorder: Recorder,
         world: World,
         config: Config,
+        ownership: Ownership,
         *,
         on_switch: Callable[[Life], None],
         on_change: Callable[[], None],
@@ -67,6 +69,7 @@ class Succession:
         self._roster = roster
         self._recorder = recorder
         self._world = world
+        self._ownership = ownership
         self._on_switch = on_switch
         self._on_change = on_change
         self._on_silence = on_silence
@@ -162,6 +165,7 @@ class Succession:
             world=self._world,
             drain=lambda: self.config.drain,
             hurry=self.hurry,
+            ownership=self._ownership,
             on_death=lambda life: self._on_death(life, lives),
             on_silence=self._on_silence,
             relaunch=relaunch,
@@ -211,7 +215,9 @@ class Succession:
         live_at = generation.live_at if is_adopted else None
         self.live = life
         self.config = life.plan.config
-        self._roster.promote(generation, live_at=self._world.now() if live_at is None else live_at, previous=previous)
+        if generation is not self._roster.live:  # as it is where it is taken back
+            live_at = self._world.now() if live_at is None else live_at
+            self._roster.promote(generation, live_at=live_at, previous=previous)
         life.switched()
         self._on_switch(life)
 

@@ -14,18 +14,20 @@ import trio
 from rainbowd.deploy.adoption import adopt, is_due
 from rainbowd.deploy.backoff import BackOff
 from rainbowd.deploy.hooks import Hooks, after_failure, hook_call
+from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.deploy.succession import Succession
 from rainbowd.deploy.verdicts import Deploy, Verdicts
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
+from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.config import Config
+    from rainbowd.config import Config, Drain
     from rainbowd.deploy.life import Life
     from rainbowd.deploy.record import Decision
     from rainbowd.deploy.seam import Plan, World
@@ -43,8 +45,11 @@ class Supervisor:
 
     Args:
         on_switch: told the config of each generation that becomes live.
+        ownership: of the generations; by default they are ours.
+        is_handed_over: an earlier agent, or an earlier supervisor of this one, saw to the generations until now.
 
     Attributes:
+        ownership: of the generations.
         named: the release that the files named when last looked at.
         started: set once it is known what an earlier agent left.
         seen: what the files looked like to the last decided deploy where that counts: triggers since then do too.
@@ -57,7 +62,12 @@ class Supervisor:
         world: World,
         config: Config,
         on_switch: Callable[[Config], None],
+        *,
+        ownership: Ownership | None = None,
+        is_handed_over: bool = False,
     ) -> None:
+        self.ownership = ownership or Ownership()
+        self._is_handed_over = is_handed_over
         self.named: Path | None = world.named()
         self.started = trio.Event()
         self.seen: Sight | None = None
@@ -71,6 +81,7 @@ class Supervisor:
             recorder,
             world,
             config,
+            self.ownership,
             on_switch=self._switched,
             on_change=self._set_launch_due,
             on_silence=self._replace_silent,
@@ -94,6 +105,11 @@ class Supervisor:
     def last_decision(self) -> Decision | None:
         """How the last deploy was decided, by whichever agent; for ``status.json``."""
         return self._verdicts.memory.decision
+
+    @property
+    def drain(self) -> Drain:
+        """How generations drain, as of now."""
+        return self._succession.config.drain
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -139,6 +155,26 @@ class Supervisor:
             deploy, self._pending = self._pending, None
             self._verdicts.fail(deploy, DeployFailed(INTERRUPTED), self.named)
 
+    def leave(self) -> None:
+        """Leave all of it as it is to another agent; the caller cancels ``run`` and the lives next."""
+        self._stopping = True
+        self.ownership.give_up()
+        self._succession.stop()
+        self._roster.launch_due = True  # what another agent launches is worth waiting for, too
+
+    @property
+    def is_stopping(self) -> bool:
+        """It takes no more requests."""
+        return self._stopping
+
+    @property
+    def is_quiet(self) -> bool:
+        """No deploy, no launch, no hook, nothing that is being ended: all that there is could go on under another."""
+        is_busy = self._current is not None or self._pending is not None or self._succession.relaunch_due
+        passing = {State.STARTING, State.STOPPING}
+        is_moving = any(generation.state in passing for generation in self._roster.generations.values())
+        return self.started.is_set() and not (is_busy or is_moving or self._hooks.are_due)
+
     def hurry(self) -> None:
         """No more patience with any process."""
         self._succession.hurry.set()
@@ -173,7 +209,13 @@ class Supervisor:
         """Adopt what there is; deploy what the files name where that is not live, unless it failed already."""
         try:
             await adopt(
-                self._world, self._succession, self._recorder, self._verdicts.recall(), lives, own=self._own_deploys
+                self._world,
+                self._succession,
+                self._recorder,
+                self._verdicts.recall(),
+                lives,
+                own=self._own_deploys,
+                is_handed_over=self._is_handed_over,
             )
         except Exception as bug:
             log.error("bug: adopting broke", exc_info=bug)

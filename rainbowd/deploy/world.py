@@ -139,25 +139,30 @@ class Machine(Successor):
             app = self._spawn(plan, number, place, address, hurry)
             await _put_on_record(app, place, plan)
             app.boot = Boot(partial(self._keep, place.boot.name))
-            async with self._holding(app, number):
-                yield app
-        finally:
+        except BaseException:
             self._clear(place, address)
+            raise
+        async with self._holding(app, number, place):
+            yield app
 
     @contextlib.asynccontextmanager
-    async def _holding(self, app: RealApp, number: int) -> AsyncIterator[None]:
-        """Read what ``app`` writes; at the end nothing of it is left."""
+    async def _holding(self, app: RealApp, number: int, place: Place) -> AsyncIterator[None]:
+        """Read what ``app`` writes; at the end nothing of it is left, unless it is left to another agent."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(app.output.drain, self._sink(app, number))
                 try:
                     yield
                 finally:
-                    await app.end_if_left()
+                    await app.end_if_due()
                     nursery.cancel_scope.cancel()
         finally:
             app.output.finish()
-            app.output.remove()
+            if app.is_handed_over:
+                app.output.close()
+            else:
+                app.output.remove()
+                self._clear(place, app.address)
 
     def _sink(self, app: RealApp, number: int) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -178,23 +183,19 @@ class Machine(Successor):
     async def adopt(self, left: Left, hurry: trio.Event) -> AsyncIterator[RealApp]:
         """Take over what is left of a generation; its output is read as long as the context is open."""
         place, record = Place(self._state_dir, left.number), self._records[left.number]
-        address = parse_address(record.identity.address)
-        try:
-            app = RealApp(
-                left.plan.config,
-                address,
-                Process.found(record.identity, record.known),
-                _open_output(place),
-                self._prober,
-                keep=partial(self._keep, place.record.name),
-                hurry=hurry,
-                started_at=left.started_at,
-                is_adopted=True,
-            )
-            async with self._holding(app, left.number):
-                yield app
-        finally:
-            self._clear(place, address)
+        app = RealApp(
+            left.plan.config,
+            parse_address(record.identity.address),
+            Process.found(record.identity, record.known),
+            _open_output(place),
+            self._prober,
+            keep=partial(self._keep, place.record.name),
+            hurry=hurry,
+            started_at=left.started_at,
+            is_adopted=True,
+        )
+        async with self._holding(app, left.number, place):
+            yield app
 
     # --- hooks and launches ---------------------------------------------------------------------------------------
 
@@ -272,7 +273,7 @@ async def _put_on_record(app: RealApp, place: Place, plan: Plan) -> None:
     try:
         place.put_on_record(app.record(State.STARTING).encode(), encode_plan(dict(plan.source), dict(plan.env_file)))
     except OSError as error:
-        await app.end_if_left()
+        await app.end_if_due()
         app.output.remove()
         raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ Speed lives in few places, and each trick says why it is there: sends in batches
 (``http1``).
 """
 
-from rainbowd.proxy.listen import Listener, inherited, open_listener
+from rainbowd.proxy.listen import Listener, inherited, open_listener, taken_over
 from rainbowd.proxy.server import Server, Settings
 
-__all__ = ["Listener", "Server", "Settings", "inherited", "open_listener"]
+__all__ = ["Listener", "Server", "Settings", "inherited", "open_listener", "taken_over"]

@@ -199,10 +199,8 @@ class Connection:
             self._exchange.abandon(AppBroke("the time to drain was over") if begun else late)
 
     def wind_down(self) -> None:
-        """The agent stops: an idle connection is closed, any other after its request; a tunnel at once."""
-        if self.in_tunnel:
-            self.cut()
-        elif self.is_parked and not self.buffer:
+        """The agent stops: an idle connection is closed, any other after its request; tunnels are the server's."""
+        if self.is_parked and not self.buffer:
             if self._is_idle:
                 self._close_idle()
             else:  # its request may be on the way
@@ -278,7 +276,7 @@ class Connection:
             and exchange.request_is_read
             and exchange.request.keep_alive
             and not exchange.request.has_body
-            and not self.server.stopping
+            and not self.server.is_last_answer
         )
         with_body = request is None or request.method != b"HEAD"
         with trio.move_on_after(LINGER_SECONDS):

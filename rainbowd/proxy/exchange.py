@@ -259,7 +259,7 @@ class Exchange:
         download = self._download = Download(request, response)
         self.delimited = download.delimited
         keep_alive = (
-            request.keep_alive and self.delimited and self._upload.done and not self._connection.server.stopping
+            request.keep_alive and self.delimited and self._upload.done and not self._connection.server.is_last_answer
         )
         try:
             out = download.take(upstream.take_buffer())

@@ -9,7 +9,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from rainbowd.address import Address, TcpAddress, UnixAddress, family, sockaddr
+from rainbowd.address import Address, TcpAddress, UnixAddress, family, parse_address, sockaddr
 from rainbowd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,23 +26,27 @@ class Listener:
     """A listening socket.
 
     Args:
+        asked: the address by which the config asks for it; None for one that systemd handed over.
         path: of the Unix socket that goes with it at the end; None for any other.
 
     Attributes:
         address: where it listens, as the config would have it.
+        is_shared: another agent listens by it too, so that to close it is not its end.
     """
 
-    def __init__(self, sock: socket.socket, path: Path | None = None) -> None:
+    def __init__(self, sock: socket.socket, asked: str | None = None, path: Path | None = None) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.asked = asked
         self.address = _address_of(sock)
+        self.is_shared = False
         self._path = path
         self._identity = _identity(path) if path is not None else None
 
     def close(self) -> None:
         """Close, and remove the Unix socket if it is still ours."""
         self.sock.close()
-        if self._path is not None and _identity(self._path) == self._identity:
+        if self._path is not None and not self.is_shared and _identity(self._path) == self._identity:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
 
@@ -71,8 +75,8 @@ def open_listener(address: Address, *, key: str = "listen", socket_mode: int = S
             address.path.chmod(socket_mode)
         sock.listen(BACKLOG)
         if isinstance(address, UnixAddress):
-            return Listener(sock, address.path)
-        return Listener(sock)
+            return Listener(sock, str(address), address.path)
+        return Listener(sock, str(address))
     except OSError as error:
         sock.close()
         raise UsageError(f"{key}: cannot listen on {address}: {_explain(error)}") from None
@@ -87,6 +91,19 @@ def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:
     if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdigit():
         return []
     return [_inherit(fd) for fd in range(_FIRST_FD, _FIRST_FD + int(environ["LISTEN_FDS"]))]
+
+
+def taken_over(sock: socket.socket, asked: str | None) -> Listener:
+    """The listener of an agent that hands over, shared until that is done.
+
+    Args:
+        sock: listening.
+        asked: see ``Listener``.
+    """
+    address = None if asked is None else parse_address(asked)
+    listener = Listener(sock, asked, address.path if isinstance(address, UnixAddress) else None)
+    listener.is_shared = True
+    return listener
 
 
 def close_all(listeners: Iterable[Listener]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from rainbowd.config import Hold, Limits
+    from rainbowd.config import Drain, Hold, Limits
     from rainbowd.proxy.exchange import Exchange
     from rainbowd.proxy.listen import Listener
     from rainbowd.roster import Roster
@@ -40,6 +40,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _TRIM_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 1.0
 """At the end of the time to stop: how long what is cut then may take to be told so."""
+TUNNELS_CLOSE_SECONDS = 5.0
 _ACCEPTS_A_TURN = 64
 _TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
@@ -71,12 +72,14 @@ class Server:
 
     Attributes:
         settings: those of requests that begin from now on.
+        is_last_answer: every answer from now on is the last of its connection.
         stopping: no more requests than those that are here.
     """
 
     def __init__(self, roster: Roster, settings: Settings) -> None:
         self.roster = roster
         self.settings = settings
+        self.is_last_answer = False
         self.stopping = False
         self.hub = Hub()
         self.pool = Pool(self.hub, follow_links=not settings.managed)
@@ -87,6 +90,8 @@ class Server:
         self.deadlines = Deadlines()
         self.workers: Workers
         self._all_served = trio.Event()
+        self._hand_over_rules: Drain | None = None
+        self._patience = trio.CancelScope()
         self._warned_at = -math.inf
         roster.observe(self.pool.close_superseded)
 
@@ -98,7 +103,10 @@ class Server:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most."""
+        """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most.
+
+        Where ``hand_over`` was called before, the end comes as that says.
+        """
         with contextlib.closing(self.pool), contextlib.closing(self.pipes):
             await self._serve(listeners, stop, stop_seconds, task_status)
 
@@ -122,11 +130,11 @@ class Server:
                     await stop.wait()
                     intake.cancel_scope.cancel()
                 for listener in listeners:
-                    self._accept_queued(listener)
+                    if not listener.is_shared:
+                        self._accept_queued(listener)
                     listener.close()
-                self._wind_down()
-                with trio.move_on_after(stop_seconds):
-                    await self._until_served()
+                with self._patience:
+                    await self._finish(stop_seconds)
                 self.hurry()
                 with trio.move_on_after(_LAST_WORDS_SECONDS):
                     await self._until_served()
@@ -134,6 +142,52 @@ class Server:
             for connection in list(self.connections | self.turned_away):
                 connection.close()
             beneath.cancel_scope.cancel()
+
+    def hand_over(self, rules: Drain) -> None:
+        """Another agent accepts what comes from now on; the caller sets ``stop`` next.
+
+        What is here has its time: an idle connection gets one more answer, as its client may just be asking; requests
+        and idle connections end after ``rules.timeout``, tunnels after ``rules.tunnels``.
+        """
+        self._hand_over_rules = rules
+
+    def stop(self, seconds: float) -> None:
+        """Finish what is here within ``seconds``; tunnels and idle connections are closed at once."""
+        self._wind_down()
+        self._patience.deadline = min(self._patience.deadline, trio.current_time() + seconds)
+
+    async def _finish(self, stop_seconds: float) -> None:
+        """Wait for what is here."""
+        rules, self.is_last_answer = self._hand_over_rules, True
+        if rules is None:
+            self.stop(stop_seconds)
+            await self._until_served()
+            return
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self._cancel_when_served, beside.cancel_scope)
+            async with trio.open_nursery() as ending:
+                ending.start_soon(self._end_requests, rules.timeout)
+                ending.start_soon(self._end_tunnels, rules.tunnels)
+            beside.cancel_scope.cancel()
+
+    async def _cancel_when_served(self, scope: trio.CancelScope) -> None:
+        await self._until_served()
+        scope.cancel()
+
+    async def _end_requests(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        for connection in list(self.connections):
+            if not connection.in_tunnel:
+                connection.wind_down()
+                connection.cut()
+
+    async def _end_tunnels(self, seconds: float) -> None:
+        """Close them one by one, so that their clients do not come back all at once."""
+        await trio.sleep(seconds)
+        tunnels = [connection for connection in self.connections if connection.in_tunnel]
+        for tunnel in tunnels:
+            tunnel.cut()
+            await trio.sleep(TUNNELS_CLOSE_SECONDS / len(tunnels))
 
     def hurry(self) -> None:
         """End every exchange now."""
@@ -228,7 +282,7 @@ class Server:
         self.deadlines.forget(connection)
         self.connections.discard(connection)
         self.turned_away.discard(connection)
-        if self.stopping and not self.connections and not self.turned_away:
+        if self.is_last_answer and not self.connections and not self.turned_away:
             self._all_served.set()
 
     # --- limits and the end ---------------------------------------------------------------------------------------
@@ -243,11 +297,14 @@ class Server:
             await self._all_served.wait()
 
     def _wind_down(self) -> None:
-        self.stopping = True
+        self.is_last_answer = self.stopping = True
         self.holds.stopping = True
         self.holds.wake()
         for connection in list(self.connections):
-            connection.wind_down()
+            if connection.in_tunnel:
+                connection.cut()
+            else:
+                connection.wind_down()
 
 
 def _client_ip(address: tuple[str, int]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -31,7 +31,13 @@ class Numbers:
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / NAME
-        self.last = max(_noted(state_dir), *_seen_in_names(state_dir), 0)
+        self._state_dir = state_dir
+        self.last = 0
+        self.look()
+
+    def look(self) -> None:
+        """See what was given out by another agent meanwhile."""
+        self.last = max(_noted(self._state_dir), *_seen_in_names(self._state_dir), self.last)
 
     def next(self) -> int:
         """A number that was never given before."""

@@ -37,7 +37,7 @@ class Recorder:
         state_dir: where; it may be full, read-only or gone for a time.
 
     Attributes:
-        written: set when there is more in the journal; by then another is in its place.
+        written: set when there may be more in the files; by then another is in its place.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -52,6 +52,7 @@ class Recorder:
         self.written = trio.Event()
         self._wake = trio.Event()
         self._is_ending = False
+        self._is_writing = False
         self._one_thread = trio.CapacityLimiter(1)
 
     def record(self, event: str, **fields: object) -> None:
@@ -89,6 +90,11 @@ class Recorder:
         self._status = status
         self._wake.set()
 
+    async def until_written(self) -> None:
+        """Wait until all is written that was told so far; forever, where it cannot be."""
+        while self._lines or self._kept or self._status is not None or self._is_writing:
+            await self.written.wait()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled, then what is left, for five seconds at the most."""
         shield = trio.CancelScope(shield=True)
@@ -117,6 +123,7 @@ class Recorder:
         """One round: a reader who has seen an event finds what is kept and a status that are not older."""
         current, self._status = self._status, None
         kept, lines = dict(self._kept), tuple(self._lines)
+        self._is_writing = True
         kept_now, is_told, written = await trio.to_thread.run_sync(
             self._write_files, kept, current, lines, abandon_on_cancel=True, limiter=self._one_thread
         )
@@ -127,9 +134,9 @@ class Recorder:
             self._status = current
         for _ in range(written):
             self._lines_bytes -= len(self._lines.popleft())
-        if written:
-            told, self.written = self.written, trio.Event()
-            told.set()
+        self._is_writing = False
+        told, self.written = self.written, trio.Event()
+        told.set()
         if self._lost and not self._lines:
             log.warning("events are missing in the journal, which could not be written in time", events=self._lost)
             self._lost = 0

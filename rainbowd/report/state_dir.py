@@ -65,6 +65,7 @@ class Lock:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._is_ours = False
 
     @classmethod
     def acquire(cls, state_dir: Path) -> Lock:
@@ -80,15 +81,37 @@ class Lock:
             on_failure.callback(os.close, fd)
             with _naming(path):
                 _lock(fd, state_dir)
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+                os.ftruncate(fd, 0)  # of an agent that was killed
+                lock = cls(fd)
+                lock.claim()
             on_failure.pop_all()
-        return cls(fd)
+        return lock
+
+    def fileno(self) -> int:
+        """The descriptor that holds it; whoever has it from us shares the lock: flock(2)."""
+        return self._fd
+
+    def claim(self) -> None:
+        """Put our pid in its file; a reader sees it, or for an instant none.
+
+        Raises:
+            OSError: as pwrite(2).
+        """
+        self._is_ours = True
+        line = b"%d\n" % os.getpid()
+        os.pwrite(self._fd, line, 0)
+        os.ftruncate(self._fd, len(line))
+
+    def leave(self) -> None:
+        """Leave it to the agent that shares it."""
+        os.close(self._fd)
+        self._fd = -1
 
     def release(self) -> None:
         """Give the lock back; the file stays, as another agent may have it open already."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            if self._is_ours:
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 

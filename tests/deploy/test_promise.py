@@ -43,6 +43,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("crash"), st.integers(0, 2)),
     st.tuples(st.just("kill"), st.sampled_from([0.0, 1.0, 30.0])),
     st.tuples(st.sampled_from(["kill", "stop", "start"]), st.none()),
+    st.tuples(st.just("renew"), st.booleans()),
     st.tuples(st.just("silence"), st.booleans()),
     st.tuples(st.just("standby"), st.sampled_from([100, 3, 0])),
     st.tuples(st.just("limit"), st.sampled_from([10, 2, 3])),
@@ -77,16 +78,16 @@ class Play:
 
     async def step(self, name: str, value: Any) -> None:
         scene, world = self.scene, self.scene.world
-        if name in {"kill", "stop", "start"}:
+        if name == "renew":
+            await self.renew(fails=value)
+        elif name in {"kill", "stop", "start"}:
             await self.agent(name, value)
         elif name == "turn":
             scene.turn(value)
         elif name in {"touch", "signal"}:
             scene.ask("file" if name == "touch" else "signal")
         elif name == "crash":
-            running = [app for app in world.apps if not app.has_died and not app.ended_times]
-            for app in running[value : value + 1]:
-                app.die()
+            self.crash(value)
         elif name == "silence":
             for release in ("a", "b"):
                 world.behaviours[release] = Behaviour(is_silent=value)
@@ -98,6 +99,12 @@ class Play:
             )
         else:
             self.client(name)
+
+    def crash(self, index: int) -> None:
+        """One of those that run dies."""
+        running = [app for app in self.scene.world.apps if not app.has_died and not app.ended_times]
+        for app in running[index : index + 1]:
+            app.die()
 
     async def agent(self, name: str, start_after: float | None) -> None:
         """An agent ends or begins; one that is killed may soon be followed by another."""
@@ -112,6 +119,15 @@ class Play:
             if start_after is not None:
                 await trio.sleep(start_after)
                 await self.agent("start", None)
+
+    async def renew(self, *, fails: bool) -> None:
+        """Another agent takes over where nothing is under way for once, or fails to."""
+        if not self.scene.has_agent or not await self.scene.leave(patience_seconds=100):
+            return
+        if fails:
+            await self.scene.take_back(self.agents)
+        else:
+            await self.scene.take_over(self.agents, self.holdings)
 
     def client(self, name: str) -> None:
         """Somebody asks, or has been answered."""

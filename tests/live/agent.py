@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -36,6 +37,38 @@ os.execv(sys.argv[2], sys.argv[2:])
 """Becomes a command that has a socket as its fourth descriptor: sd_listen_fds(3)."""
 
 
+class Successor:
+    """An agent that another one started, which is nobody's child here: what ``subprocess.Popen`` is to the first.
+
+    Its exit status cannot be known; it is taken to be 0.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """0 once it has ended."""
+        return 0 if self._has_ended(0.0) else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        assert self._has_ended(timeout), f"agent {self.pid} has not ended after {timeout} s"
+        return 0
+
+    def send_signal(self, signum: int) -> None:
+        """Signal it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signum)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        return bool(select.select([self._pidfd], [], [], timeout)[0])
+
+
 class Agent:
     """A site with its releases, and the agent that runs it.
 
@@ -45,7 +78,7 @@ class Agent:
 
     Attributes:
         host, port: where the agent listens.
-        process: the agent, once started.
+        process: the agent, once started; after a renewal the new one.
         inherited: a listener that it is to be given, as systemd does; it outlives agents.
     """
 
@@ -56,7 +89,8 @@ class Agent:
         self.link = self.directory / "current"
         self.trigger_file = self.directory / "redeploy.trigger"
         self.output_file = self.directory / "agent.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Successor | None = None
+        self.renewed: list[subprocess.Popen[bytes] | Successor] = []
         self.inherited: socket.socket | None = None
         self.configure(**config)
 
@@ -94,7 +128,8 @@ class Agent:
 
     def start(self) -> None:
         """Start the agent; what it says goes to ``agent.log``."""
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        installed = self.directory / "installed"  # a test's own version
+        path = os.pathsep.join(filter(None, [str(installed), str(ROOT), os.environ.get("PYTHONPATH", "")]))
         with self.output_file.open("ab") as output:
             given = [] if self.inherited is None else [self.inherited.fileno()]
             self.process = subprocess.Popen(
@@ -103,6 +138,7 @@ class Agent:
                     *[sys.executable, "-m", "rainbowd", "--config", str(self.directory / "rainbowd.json")],
                 ],
                 pass_fds=given,
+                cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -129,11 +165,26 @@ class Agent:
         self.start()
         return since
 
+    def renew(self) -> Event:
+        """Ask for a renewal, and wait for its outcome; where it succeeded, the new one is the agent."""
+        assert self.process is not None
+        since = len(self.events())
+        self.process.send_signal(signal.SIGUSR2)
+        names = "agent.renewed", "agent.renewal_failed"
+        outcome = self.wait_until(
+            lambda: next(filter(None, (self.find(name, since) for name in names)), None), "the end of a renewal"
+        )
+        if outcome["event"] == "agent.renewed":
+            self.renewed.append(self.process)
+            self.process = Successor(outcome["pid"])
+        return outcome
+
     def destroy(self) -> None:
         """End what is left of the agent and its apps, whatever state they are in."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        for process in (*self.renewed, self.process):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -2,8 +2,17 @@
 
 from rainbowd.deploy.process.gate import spawn
 from rainbowd.deploy.process.identity import Identity
+from rainbowd.deploy.process.members import read_entry
 from rainbowd.deploy.process.process import Ending, Process
-from rainbowd.deploy.process.reaping import become_subreaper, reap_orphans, reset_signals
+from rainbowd.deploy.process.reaping import (
+    await_status,
+    become_subreaper,
+    let_go,
+    reap,
+    reap_orphans,
+    registering,
+    reset_signals,
+)
 from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
 
 __all__ = [
@@ -11,10 +20,15 @@ __all__ = [
     "Identity",
     "Process",
     "Strays",
+    "await_status",
     "become_subreaper",
     "end_strays",
     "find_strays",
+    "let_go",
+    "read_entry",
+    "reap",
     "reap_orphans",
+    "registering",
     "reset_signals",
     "spawn",
 ]

@@ -131,6 +131,15 @@ class Process:
             os.close(self._gate)
             self._gate = -1
 
+    def leave(self) -> None:
+        """Have nothing to do with it any more; what of it is our child is reaped with the orphans when it ends."""
+        self.close_gate()
+        self._follow(None)
+        if not self._reaped:
+            self._reaped = True
+            let_go(self.pid, self.identity.start_time)
+            os.close(self._pidfd)
+
     def signal(self, signum: int) -> None:
         """Send ``signum`` to the child, if that has not ended."""
         if self.alive:

@@ -1,0 +1,16 @@
+"""Renewal: a new agent takes the place of the running one, and nobody notices.
+
+The *outgoing* agent starts its program anew and sees it prepared: imported, configured, with the listening sockets and
+the lock in its hands.  Only then it leaves the generations, as they are, and the *incoming* agent adopts them and
+accepts.  Until the incoming one says that it is ready, whatever goes wrong with it leaves the outgoing one the agent
+that it was: it adopts the generations back.
+
+From there on the outgoing agent finishes the requests that it has.  What they lease is told to the incoming one, which
+stops no generation under them; and what is live is told back, as an idle connection may still bring a request.
+"""
+
+from rainbowd.renewal.incoming import Incoming, Offer, Socket, receive_offer
+from rainbowd.renewal.outgoing import Outgoing
+from rainbowd.renewal.program import Program, RenewalFailed, new_program
+
+__all__ = ["Incoming", "Offer", "Outgoing", "Program", "RenewalFailed", "Socket", "new_program", "receive_offer"]

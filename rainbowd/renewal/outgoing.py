@@ -1,0 +1,73 @@
+"""What is left to do for the agent that goes: it finishes what it has, and the new one knows."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.renewal.leases import follow_live, tell_leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.renewal.link import Link, Message
+    from rainbowd.roster import Roster
+
+_TELL_SECONDS = 0.05
+"""Between two looks at which leases there are; what is live is answered at once."""
+
+
+class Outgoing:
+    """What is left to do for an agent that was renewed.
+
+    Args:
+        link: to the new one.
+        on_stop: told that the new one stops, and within how many seconds we are to.
+    """
+
+    def __init__(self, link: Link, roster: Roster, on_stop: Callable[[float], None]) -> None:
+        self._link = link
+        self._roster = roster
+        self._on_stop = on_stop
+        self._heard = 0
+
+    async def run(self) -> None:
+        """Follow what is live there, and tell which leases there are here, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell)
+            with contextlib.suppress(EOFError):  # the new one was killed: the next start finds all there is to find
+                while True:
+                    message, _ = await self._link.receive()
+                    await self._heed(message)
+            nursery.cancel_scope.cancel()
+
+    async def _heed(self, message: Message) -> None:
+        match message["kind"]:
+            case "live":
+                follow_live(self._roster, message)
+                self._heard = message["number"]
+                await self._send()
+            case "cut":
+                self._cut(**{key: value for key, value in message.items() if key != "kind"})
+            case "stop":
+                self._on_stop(message["seconds"])
+
+    def _cut(self, *, generation: int, count: int, tunnels: bool) -> None:
+        known = self._roster.generations.get(generation)
+        if known is not None:
+            for holder in list(known.tunnels if tunnels else known.holders)[:count]:
+                holder.cut()
+
+    async def _tell(self) -> None:
+        told: object = None
+        while True:
+            leases = tell_leases(self._roster)
+            if leases != told:
+                told = leases
+                await self._send()
+            await trio.sleep(_TELL_SECONDS)
+
+    async def _send(self) -> None:
+        await self._link.send("leases", leases=tell_leases(self._roster), heard=self._heard)

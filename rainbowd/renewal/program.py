@@ -1,0 +1,197 @@
+"""The new program that a renewal starts, until it is the agent or has failed to be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import __version__
+from rainbowd.deploy.process import await_status, let_go, read_entry, reap, registering
+from rainbowd.errors import RainbowdError
+from rainbowd.log import get_logger
+from rainbowd.renewal.incoming import FORMAT, VARIABLE
+from rainbowd.renewal.leases import tell_leases
+from rainbowd.renewal.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from rainbowd.renewal.incoming import Socket
+    from rainbowd.renewal.link import Message
+    from rainbowd.roster import Roster
+
+PREPARE_SECONDS = 60.0
+"""For the new program to import all it needs and to read its config."""
+ADOPT_SECONDS = 15.0
+"""For it to adopt what is live, while nobody looks after that."""
+
+_FRAME = " |+-"
+"""What Python draws around the traceback of an exception group."""
+_OUTPUT_LINES = 50
+_OUTPUT_BYTES = 65536
+_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
+"""What systemd told this process alone."""
+
+log = get_logger()
+
+
+class RenewalFailed(RainbowdError):  # noqa: N818 - reads as what happened
+    """The new program did not become the agent; nothing has changed.
+
+    Args:
+        reason: what it came to, in one sentence.
+        output: its last lines on stderr, oldest first.
+    """
+
+    def __init__(self, reason: str, output: list[str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.output = output or []
+
+
+class Program:
+    """The new program, while it is not the agent yet.
+
+    Attributes:
+        pid: its process.
+    """
+
+    def __init__(self, pid: int, start_time: int, stderr_fd: int, link: Link) -> None:
+        self.pid = pid
+        self.link = link
+        self._start_time = start_time
+        self._pidfd = os.pidfd_open(pid)
+        self._stderr_fd = stderr_fd
+        self._output = b""
+        self._is_over = False
+
+    async def prepare(self, lock_fd: int, sockets: Sequence[Socket], *, state_dir: Path, soft_limit: int) -> None:
+        """Offer it what it is to take over; returns when it could.
+
+        Args:
+            lock_fd: of the state directory's lock.
+            sockets: those that listen.
+            state_dir: see ``Offer``.
+            soft_limit: see ``Offer``.
+
+        Raises:
+            RenewalFailed: it ended, or takes too long.
+        """
+        await self.link.send(
+            "offer",
+            [lock_fd, sys.stderr.fileno(), *(one.sock.fileno() for one in sockets)],
+            format=FORMAT,
+            version=__version__,
+            pid=os.getpid(),
+            state_dir=state_dir,
+            soft_limit=soft_limit,
+            sockets=[{"asked": one.asked, "part": one.part} for one in sockets],
+        )
+        await self._expect("prepared", PREPARE_SECONDS)
+
+    async def hand_over(self, roster: Roster) -> Message:
+        """Tell it that all is its own now; returns what it says when it is the agent.
+
+        Raises:
+            RenewalFailed: it ended, or takes too long.
+        """
+        live = None if roster.live is None else roster.live.id
+        await self.link.send("yours", leases=tell_leases(roster), live=live)
+        return await self._expect("ready", ADOPT_SECONDS)
+
+    def release(self) -> None:
+        """It is the agent: who it is, and what it says, is its own business from now on."""
+        if not self._is_over:
+            self._is_over = True
+            let_go(self.pid, self._start_time)
+            os.close(self._pidfd)
+            os.close(self._stderr_fd)
+
+    async def end(self) -> None:
+        """End it and reap it, unless it is released."""
+        if not self._is_over:
+            with trio.CancelScope(shield=True):  # bounded, as it is killed
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                await trio.lowlevel.wait_readable(self._pidfd)
+            reap(self.pid, self._start_time)
+            self.release()
+            self.link.close()
+
+    async def _expect(self, kind: str, seconds: float) -> Message:
+        try:
+            with trio.move_on_after(seconds):
+                message, _ = await self.link.expect(kind)
+                return message
+        except EOFError:
+            raise await self._failure() from None
+        raise RenewalFailed(f"the new program is not {kind} after {seconds:g} s", self._last_lines())
+
+    async def _failure(self) -> RenewalFailed:
+        """Why it hung up: as a rule because it ended."""
+        with trio.move_on_after(1.0):
+            await trio.lowlevel.wait_readable(self._pidfd)
+        status = reap(self.pid, self._start_time)
+        lines = self._last_lines()
+        how = "hung up" if status is None else f"ended with {_describe(status)}"
+        said = [line.strip(_FRAME) for line in lines if line.strip(_FRAME)]
+        return RenewalFailed(f"the new program {how}{': ' + said[-1] if said else ''}", lines)
+
+    def _last_lines(self) -> list[str]:
+        """What it wrote to stderr, as far as it is there by now."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._stderr_fd, _OUTPUT_BYTES):
+                self._output = (self._output + chunk)[-_OUTPUT_BYTES:]
+        return self._output.decode(errors="backslashreplace").splitlines()[-_OUTPUT_LINES:]
+
+
+@contextlib.asynccontextmanager
+async def new_program() -> AsyncIterator[Program]:
+    """Start our own program, as it is installed by now, with our arguments; what is not released in the end is ended.
+
+    Raises:
+        RenewalFailed: it cannot be started.
+    """
+    program = _start()
+    try:
+        yield program
+    finally:
+        await program.end()
+
+
+def _start() -> Program:
+    link, theirs = Link.pair()
+    stderr_fd, its_stderr = os.pipe()
+    os.set_blocking(stderr_fd, False)
+    env = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
+    try:
+        with registering:
+            child = subprocess.Popen(
+                [sys.executable, *sys.orig_argv[1:]],
+                env={**env, VARIABLE: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                stderr=its_stderr,
+            )
+            child.returncode = 0  # it is reaped here, Popen must not
+            entry = read_entry(child.pid)
+            assert entry is not None, "a child has its entry until it is reaped"
+            await_status(child.pid, entry.start_time)
+    except OSError as error:
+        link.close()
+        os.close(stderr_fd)
+        raise RenewalFailed(f"cannot start {sys.executable}: {error.strerror}") from None
+    finally:
+        theirs.close()
+        os.close(its_stderr)
+    return Program(child.pid, entry.start_time, stderr_fd, link)
+
+
+def _describe(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"status {status}"

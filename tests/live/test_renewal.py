@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.report.state_dir import holder
+from tests.live import renewals
+from tests.live.agent import ROOT, Agent, free_port, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.live
+
+BEGIN = "    offer = receive_offer"
+ADOPTED = "        self._lock.claim()\n"
+FAILING = {
+    "cannot be imported": ("agent.py", "import trio", "import no_such_module", "no_such_module"),
+    "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "3 s"),
+    "fails when it has adopted": ("agent.py", ADOPTED, "        raise SystemExit('in vain')\n", "in vain"),
+    "is killed then": ("agent.py", ADOPTED, "        os.kill(os.getpid(), 9)\n", "signal 9"),
+    "is never ready": ("agent.py", ADOPTED, "        await trio.sleep_forever()\n", "2 s"),
+}
+"""Where another version differs, and why its renewal fails."""
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    """One whose program is a copy, so that another can be installed in its place."""
+    shutil.copytree(ROOT / "rainbowd", tmp_path / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
+    shorten = {"PREPARE_SECONDS": 3.0, "ADOPT_SECONDS": 2.0}
+    for name, seconds in shorten.items():
+        edit(tmp_path, "renewal/program.py", f"{name} =", f"{name} = {seconds}  # was")
+    with running(tmp_path, drain={"timeout": 10, "tunnels": 2}) as agent:
+        yield agent
+
+
+def edit(directory: Path, file: str, old: str, new: str) -> None:
+    """Install another version."""
+    path = directory / "installed" / "rainbowd" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
+    with contextlib.closing(http.client.HTTPConnection(agent.host, agent.port, timeout=20)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.getheader("X-Generation")
+
+
+def test_renewals_under_traffic_between_and_during_deploys_lose_nothing(tmp_path: Path) -> None:
+    outcome = renewals.run(tmp_path, 4)
+    print(renewals.report(outcome))
+    assert outcome.wrong == []
+
+
+def test_the_new_agent_goes_on_with_the_app_as_it_is(agent: Agent) -> None:
+    before = agent.status()
+    outcome = agent.renew()
+    assert outcome["predecessor"]["pid"] == before["agent"]["pid"]
+    assert agent.find("generation.adopted", generation=1, state="live")
+    assert get(agent) == (200, "1")
+    assert agent.status()["generations"][0]["pid"] == before["generations"][0]["pid"]
+    since = len(agent.events())
+    agent.flip("b")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    agent.wait_for("generation.retired", since, generation=1)
+    assert agent.stop() == 0
+    assert agent.processes() == []
+    assert not list(agent.state_dir.glob("generation-*"))
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: Path, failing: str) -> None:
+    before = agent.status()
+    answered: list[tuple[int, str | None]] = []
+    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=4000")))
+    slow.start()
+    file, old, new, reason = FAILING[failing]
+    edit(tmp_path, file, old, new)
+    outcome = agent.renew()
+    assert outcome["event"] == "agent.renewal_failed"
+    assert reason in outcome["reason"]
+    assert get(agent) == (200, "1")
+    now = agent.wait_until(lambda: agent.status() if agent.status()["live"] else None, "something live")
+    assert now["agent"]["pid"] == before["agent"]["pid"]
+    assert [one["pid"] for one in now["generations"]] == [one["pid"] for one in before["generations"]]
+    since = len(agent.events())
+    agent.flip("b")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    retired = agent.wait_for("generation.retired", since, generation=1)
+    slow.join()
+    assert answered == [(200, "1")]
+    assert (retired["exit_status"], retired["requests"]) == (0, 2)
+    assert agent.stop() == 0
+    assert agent.processes() == []
+
+
+def test_a_config_that_is_broken_fails_the_renewal_and_says_why(agent: Agent) -> None:
+    (agent.directory / "rainbowd.json").write_text("{")
+    outcome = agent.renew()
+    assert outcome["event"] == "agent.renewal_failed"
+    assert "rainbowd.json" in outcome["reason"]
+    assert get(agent) == (200, "1")
+
+
+def test_an_idle_connection_to_the_old_agent_gets_one_more_answer_from_what_is_live_then(agent: Agent) -> None:
+    connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+    for _ in range(2):
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        response.read()
+        assert response.getheader("Connection") != "close"
+    agent.renew()
+    since = len(agent.events())
+    agent.flip("b")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    agent.wait_for("generation.retired", since, generation=1)
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    response.read()
+    assert (response.status, response.getheader("X-Generation")) == (200, "2")
+    assert response.getheader("Connection") == "close"
+    agent.renewed[0].wait(10)
+
+
+def test_no_generation_is_stopped_while_the_old_agent_has_a_request_on_it(agent: Agent) -> None:
+    answered: list[tuple[int, str | None]] = []
+    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=3000")))
+    slow.start()
+    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    agent.renew()
+    since = len(agent.events())
+    agent.touch()
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    agent.wait_until(lambda: draining(agent) if draining(agent)["in_flight"] == 1 else None, "one request of the old")
+    slow.join()
+    assert answered == [(200, "1")]
+    agent.wait_for("generation.retired", since, generation=1)
+
+
+def draining(agent: Agent) -> dict[str, object]:
+    return next(one for one in agent.status()["generations"] if one["state"] == "draining")
+
+
+def test_a_stop_of_the_new_agent_waits_for_what_the_old_one_has(agent: Agent) -> None:
+    answered: list[tuple[int, str | None]] = []
+    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=3000")))
+    slow.start()
+    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    agent.renew()
+    assert agent.stop() == 0
+    slow.join()
+    assert answered == [(200, "1")]
+    assert agent.processes() == []
+
+
+def test_a_stop_during_a_renewal_ends_everything(agent: Agent, tmp_path: Path) -> None:
+    edit(
+        tmp_path, "cli/run.py", "    offer = receive_offer", "    import time; time.sleep(1)\n    offer = receive_offer"
+    )
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGUSR2)
+    time.sleep(0.3)  # somewhere in it: every moment has to do
+    assert agent.stop() == 0
+    assert agent.processes() == []
+    assert agent.find("agent.stopped")
+
+
+def test_a_stop_while_a_failing_renewal_is_taken_back_ends_everything(agent: Agent, tmp_path: Path) -> None:
+    edit(tmp_path, "agent.py", ADOPTED, "        await trio.sleep_forever()\n")
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGUSR2)
+    agent.wait_for("generation.adopted")
+    assert agent.stop() == 0
+    assert agent.processes() == []
+    assert agent.find("generation.retired", generation=1)
+    assert agent.find("agent.stopped")
+
+
+def test_a_renewal_listens_where_the_config_says_by_then(agent: Agent) -> None:
+    kept, added, unix = agent.port, free_port(), agent.directory / "web"
+    config = json.loads((agent.directory / "rainbowd.json").read_text())
+    both = [f"127.0.0.1:{kept}", f"127.0.0.1:{added}", f"unix:{unix}"]
+    (agent.directory / "rainbowd.json").write_text(json.dumps(config | {"listen": both}))
+    assert agent.renew()["listen"] == both
+    agent.port = added
+    assert get(agent) == (200, "1")
+    (agent.directory / "rainbowd.json").write_text(json.dumps(config | {"listen": both[1:]}))
+    agent.renew()
+    assert get(agent) == (200, "1")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(unix))
+    for process in agent.renewed:
+        process.wait(20)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", kept)).close()
+    assert agent.stop() == 0
+    assert not unix.exists()
+
+
+def test_the_lock_is_never_free(agent: Agent) -> None:
+    seen: set[int | None] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.add(holder(agent.state_dir))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    before = agent.status()["agent"]["pid"]
+    after = agent.renew()["pid"]
+    agent.renewed[0].wait(10)
+    over.set()
+    looking.join()
+    assert seen == {before, after}
+
+
+def test_two_renewals_asked_for_at_once_are_one_or_two_and_lose_nothing(agent: Agent) -> None:
+    assert agent.process is not None
+    pid = agent.status()["generations"][0]["pid"]
+    for _ in range(2):
+        agent.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.01)
+    agent.renew()
+    with contextlib.suppress(AssertionError):
+        agent.renew()
+    assert get(agent) == (200, "1")
+    assert agent.status()["generations"][0]["pid"] == pid
+
+
+def test_what_is_sent_to_the_old_pid_reaches_the_new_agent(agent: Agent) -> None:
+    slow = threading.Thread(target=get, args=(agent, "/slow?ms=3000"))
+    slow.start()
+    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    agent.renew()
+    since = len(agent.events())
+    agent.renewed[0].send_signal(signal.SIGHUP)
+    assert agent.decision(since, trigger="signal")["event"] == "deploy.succeeded"
+    slow.join()
+
+
+def test_the_app_knows_nothing_of_a_renewal(agent: Agent) -> None:
+    agent.renew()
+    since = len(agent.events())
+    agent.touch()
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    live = next(one for one in agent.status()["generations"] if one["state"] == "live")
+    assert b"RAINBOWD_RENEWAL" not in Path(f"/proc/{live['pid']}/environ").read_bytes()
+    assert agent.process is not None
+    assert sockets(live["pid"])
+    assert not sockets(live["pid"]) & sockets(agent.process.pid)
+
+
+def sockets(pid: int) -> set[str]:
+    """Those that a process holds, by their inodes."""
+    held = {str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()}
+    return {name for name in held if name.startswith("socket:")}
