@@ -227,6 +227,8 @@ class Agent:
         log.info("renewed", pid=program.pid)
         if self._state == "stopping":  # told so when it was too late for us
             os.kill(program.pid, signal.SIGTERM)
+        elif self._renewal_asked.is_set():  # once more, meanwhile
+            os.kill(program.pid, signal.SIGUSR2)
         self._server.hand_over(self._deploys.supervisor.drain)
         self._stop.set()
 

@@ -54,6 +54,7 @@ LIGHT = {
     "cli/deploy.py",
     "cli/follow.py",
     "cli/progress.py",
+    "cli/renew.py",
     "cli/request.py",
     "cli/site.py",
     "cli/status.py",

@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_deploys(commands, with_config)
 
+    renew = commands.add_parser(
+        "renew", parents=[with_config], help="replace the running agent by what is now installed; apps go on"
+    )
+    renew.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait (default: no limit)")
+    renew.set_defaults(run=_renew)
+
     proxy = commands.add_parser("proxy", help="the proxy alone, in front of an address that is not managed")
     proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
     proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
@@ -152,6 +158,12 @@ def _rollback(options: argparse.Namespace) -> int:
     from rainbowd.cli.deploy import Wait, rollback
 
     return rollback(options.config, options.note, Wait(options.is_waiting, options.timeout))
+
+
+def _renew(options: argparse.Namespace) -> int:
+    from rainbowd.cli.renew import renew
+
+    return renew(options.config, options.timeout)
 
 
 def _proxy(options: argparse.Namespace) -> int:

@@ -175,9 +175,14 @@ class Agent:
             lambda: next(filter(None, (self.find(name, since) for name in names)), None), "the end of a renewal"
         )
         if outcome["event"] == "agent.renewed":
-            self.renewed.append(self.process)
-            self.process = Successor(outcome["pid"])
+            self.follow(outcome["pid"])
         return outcome
+
+    def follow(self, pid: int) -> None:
+        """The agent is another process from now on."""
+        assert self.process is not None
+        self.renewed.append(self.process)
+        self.process = Successor(pid)
 
     def destroy(self) -> None:
         """End what is left of the agent and its apps, whatever state they are in."""

@@ -6,6 +6,8 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -107,6 +109,30 @@ def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: P
     assert (retired["exit_status"], retired["requests"]) == (0, 2)
     assert agent.stop() == 0
     assert agent.processes() == []
+
+
+def run_renew(agent: Agent) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rainbowd", "renew", "--config", str(agent.directory / "rainbowd.json")]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_command_waits_for_the_outcome_and_exits_with_it(agent: Agent, tmp_path: Path) -> None:
+    before = agent.status()["agent"]["pid"]
+    told = run_renew(agent)
+    assert (told.returncode, told.stderr) == (0, "")
+    renewed = agent.wait_for("agent.renewed")
+    assert told.stdout == f"renewed: rainbowd {renewed['version']}, pid {renewed['pid']}\n"
+    assert renewed["predecessor"]["pid"] == before
+    agent.follow(renewed["pid"])
+    edit(tmp_path, "agent.py", "import trio", "import no_such_module")
+    told = run_renew(agent)
+    assert told.returncode == 1
+    assert "nothing has changed" in told.stderr
+    assert "no_such_module" in told.stderr
+    assert agent.stop() == 0
+    told = run_renew(agent)
+    assert told.returncode == 3
+    assert "no agent is running" in told.stderr
 
 
 def test_a_config_that_is_broken_fails_the_renewal_and_says_why(agent: Agent) -> None:

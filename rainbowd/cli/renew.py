@@ -1,0 +1,83 @@
+"""``rainbowd renew``: have the running agent replaced by what is now installed, and wait for the outcome."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.site import locate, need_agent
+from rainbowd.errors import RainbowdError
+from rainbowd.report.state_dir import holder
+from rainbowd.report.tail import Tail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.report.journal import Event
+
+LOOK_SECONDS = 0.03
+_TIMED_OUT = 4
+
+
+def renew(config_path: Path | None, timeout_seconds: float | None) -> int:
+    """Ask for a renewal, and tell what came of it.
+
+    Args:
+        config_path: of ``--config``; None looks in the working directory.
+        timeout_seconds: None for as long as it takes.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        NotRunning: there is no agent.
+        RainbowdError: it may not be asked, or has gone.
+    """
+    state_dir = locate(config_path).state_dir
+    need_agent(state_dir)
+    tail = Tail(state_dir, None)
+    _ask(need_agent(state_dir))
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        is_gone = holder(state_dir) is None  # asked first: what an agent told before its end is then there
+        outcome = _outcome(tail)
+        if outcome is not None:
+            return _tell(outcome)
+        if deadline is not None and time.monotonic() >= deadline:
+            print(f"rainbowd: not renewed within {timeout_seconds:g} seconds; it may be yet", file=sys.stderr)
+            return _TIMED_OUT
+        if is_gone:
+            raise RainbowdError("the agent has gone, and was not renewed")
+        time.sleep(LOOK_SECONDS)
+
+
+def _ask(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGUSR2)
+    except PermissionError:
+        raise RainbowdError(f"the agent (pid {pid}) is another user's: only that user and root may renew it") from None
+    except ProcessLookupError:
+        raise RainbowdError("the agent has gone") from None
+
+
+def _outcome(tail: Tail) -> Event | None:
+    for line in tail.read():
+        if line.event in {"agent.renewed", "agent.renewal_failed"}:
+            event: Event = json.loads(line.text)
+            return event
+    return None
+
+
+def _tell(outcome: Event) -> int:
+    if outcome["event"] == "agent.renewed":
+        print(f"renewed: rainbowd {outcome.get('version')}, pid {outcome.get('pid')}")
+        return 0
+    print(f"rainbowd: not renewed, nothing has changed: {outcome.get('reason')}", file=sys.stderr)
+    lines = outcome.get("output")
+    for line in lines if isinstance(lines, list) else []:
+        print(f"    {line}", file=sys.stderr)
+    return 1
