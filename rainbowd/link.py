@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.errors import UsageError
@@ -104,7 +103,7 @@ def read(link: Path) -> str | None:
 
 def _replace(link: Path, target: str) -> tuple[int, int]:
     """Put a symlink to ``target`` in the place of ``link``; the stamp that it has there."""
-    beside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    beside = link.with_name(f".{link.name}.{os.urandom(4).hex()}")
     try:
         beside.symlink_to(target)
         try:

@@ -53,6 +53,7 @@ LIGHT = {
     "cli/__init__.py",
     "cli/deploy.py",
     "cli/follow.py",
+    "cli/history.py",
     "cli/progress.py",
     "cli/renew.py",
     "cli/request.py",
@@ -60,6 +61,7 @@ LIGHT = {
     "cli/status.py",
     "cli/story.py",
     "cli/terminal.py",
+    "cli/watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
 LIGHT_PARTS = {"errors", "address", "locations", "link", "report", "cli"}

@@ -74,7 +74,13 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", parents=[with_config], help="show the generations")
     status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it")
+    status.add_argument("--watch", action="store_true", dest="is_watching", help="go on until Ctrl-C")
     status.set_defaults(run=_status)
+
+    history = commands.add_parser("history", parents=[with_config], help="show the deploys, newest first")
+    history.add_argument("--json", action="store_true", dest="as_json", help="as a list of objects")
+    history.add_argument("-n", type=_count, dest="count", metavar="N", help="how many (default: 20, as JSON all)")
+    history.set_defaults(run=_history)
 
     _add_deploys(commands, with_config)
 
@@ -127,7 +133,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-_seconds.__name__ = "number of seconds"  # as argparse names it
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+_seconds.__name__, _count.__name__ = "number of seconds", "number"  # as argparse names them
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -145,7 +158,13 @@ def _check(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from rainbowd.cli.status import status
 
-    return status(options.config, as_json=options.as_json)
+    return status(options.config, as_json=options.as_json, is_watching=options.is_watching)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from rainbowd.cli.history import history
+
+    return history(options.config, as_json=options.as_json, count=options.count)
 
 
 def _deploy(options: argparse.Namespace) -> int:

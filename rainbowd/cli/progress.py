@@ -9,9 +9,8 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from rainbowd.cli.terminal import DIM, YELLOW, inert, is_coloured, name_of, painter
+from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, name_of, painter
 from rainbowd.report.history import DECISIONS
-from rainbowd.report.palette import foreground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +56,7 @@ class Lines:
 
     def output(self, generation: int, line: str) -> None:
         """Show a line of the app's."""
-        self._print(f"          {self._paint(foreground(generation), f'[{generation}]')} {inert(line)}")
+        self._print(f"          {self._paint(hue(generation), f'[{generation}]')} {inert(line)}")
 
     def _print(self, line: str) -> None:
         """On a terminal above what is shown beneath, which is rewritten: rich sees to that."""
@@ -114,7 +113,7 @@ def _words(event: Event) -> str:
 
 def _style(event: Event) -> str:
     generation = event.get("generation")
-    return foreground(generation) if isinstance(generation, int) else ""
+    return hue(generation) if isinstance(generation, int) else ""
 
 
 def _time(event: Event, asked_at: float) -> str:

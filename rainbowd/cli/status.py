@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli.site import locate, read_status
-from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, inert, name_of, painter, span
+from rainbowd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, aligned, hue, inert, name_of, painter, span
 from rainbowd.errors import RainbowdError
 from rainbowd.report.status import NAME
 
@@ -23,12 +23,13 @@ HEADER = ["", "id", "state", "release", "address", "pid", "age", "in flight", "t
 NUMBERS = {"id", "pid", "in flight", "tunnels", "requests"}
 
 
-def status(config_path: Path | None, *, as_json: bool) -> int:
+def status(config_path: Path | None, *, as_json: bool, is_watching: bool = False) -> int:
     """Print the status of the agent that runs for a config.
 
     Args:
         config_path: of ``--config``; None looks in the working directory.
         as_json: as the agent wrote it.
+        is_watching: go on, with what changes.
 
     Returns:
         The exit status, 0.
@@ -39,8 +40,12 @@ def status(config_path: Path | None, *, as_json: bool) -> int:
         RainbowdError: the config is broken, or the agent has left no status that can be read.
     """
     state_dir = locate(config_path).state_dir
+    if is_watching:
+        from rainbowd.cli.watch import watch
+
+        return watch(state_dir, as_json=as_json)
     told = read_status(state_dir)
-    text = json.dumps(told, indent=2) if as_json else _readable(told, state_dir)
+    text = json.dumps(told, indent=2) if as_json else readable(told, state_dir)
     print(text)
     return 0
 
@@ -48,7 +53,16 @@ def status(config_path: Path | None, *, as_json: bool) -> int:
 # --- for people ------------------------------------------------------------------------------------------
 
 
-def _readable(told: dict[str, Any], state_dir: Path) -> str:
+def readable(told: dict[str, Any], state_dir: Path) -> str:
+    """The status for people, without an end of line.
+
+    Args:
+        told: what the agent wrote.
+        state_dir: where.
+
+    Raises:
+        RainbowdError: it is damaged.
+    """
     paint = painter()
     try:
         lines = [
@@ -76,10 +90,12 @@ def _table(told: dict[str, Any], paint: Paint) -> list[str]:
     if not generations:
         return ["no generation is there"]
     rows = [HEADER, *(_row(generation, told["live"]) for generation in generations)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    lines = [_aligned(row, widths) for row in rows]
-    styles = [DIM, *(GREEN if generation["id"] == told["live"] else "" for generation in generations)]
-    return [paint(style, line) for style, line in zip(styles, lines, strict=True)]
+    styles = [DIM, *(_style(generation["id"], told["live"]) for generation in generations)]
+    return [paint(style, line) for style, line in zip(styles, aligned(rows, NUMBERS), strict=True)]
+
+
+def _style(generation: int, live: int | None) -> str:
+    return f"{BOLD};{hue(generation)}" if generation == live else hue(generation)
 
 
 def _row(generation: dict[str, Any], live: int | None) -> list[str]:
@@ -98,12 +114,6 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
         shown,
     ]
     return [inert(cell) for cell in cells]
-
-
-def _aligned(row: list[str], widths: list[int]) -> str:
-    cells = zip(HEADER, row, widths, strict=True)
-    padded = (cell.rjust(width) if name in NUMBERS else cell.ljust(width) for name, cell, width in cells)
-    return "  ".join(padded).rstrip()
 
 
 def _last_deploy(deploy: dict[str, Any] | None, paint: Paint) -> list[str]:

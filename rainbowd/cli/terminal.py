@@ -8,6 +8,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rainbowd.report.palette import foreground
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,6 +39,27 @@ def painter() -> Paint:
     if is_coloured():
         return lambda style, text: f"\x1b[{style}m{text}\x1b[0m" if style else text
     return lambda _style, text: text
+
+
+def hue(generation: int) -> str:
+    """The style of a generation's own colour."""
+    return foreground(generation, is_true_colour=os.environ.get("COLORTERM") in {"truecolor", "24bit"})
+
+
+def aligned(rows: list[list[str]], numbers: set[str]) -> list[str]:
+    """The lines of a table.
+
+    Args:
+        rows: the header first.
+        numbers: the columns that are flush right, by their headers.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(rows[0], row, widths, strict=True)
+        padded = (cell.rjust(width) if name in numbers else cell.ljust(width) for name, cell, width in cells)
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def name_of(path: str) -> str:
