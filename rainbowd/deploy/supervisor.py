@@ -220,7 +220,8 @@ class Supervisor:
         except Exception as bug:
             log.error("bug: adopting broke", exc_info=bug)
         live, memory = self._succession.live, self._verdicts.memory
-        due = live is None or is_due(memory, self._world.look(), self.named, live.plan.release)
+        self.seen = now = self._world.look()  # before the files are read: what changes behind it counts
+        due = live is None or is_due(memory, now, self.named, live.plan.release)
         if live is not None and memory.sight is not None:
             self.seen = memory.sight
             self.named = memory.sight.release or self.named  # so that a turn since then is known as one

@@ -51,6 +51,17 @@ async def test_a_life_is_told_in_order(autojump: MockClock) -> None:
     ]
 
 
+async def test_a_turn_between_the_start_and_the_first_look_of_the_watching_is_not_lost(autojump: MockClock) -> None:
+    scene = Scene()
+    async with trio.open_nursery() as agents:
+        await scene.start(agents)
+        await scene.supervisor.started.wait()
+        scene.turn("b")  # the start has read the files, and the watching has not looked
+        assert scene.supervisor.seen is not None
+        assert scene.supervisor.seen != scene.world.look()
+        agents.cancel_scope.cancel()
+
+
 async def test_the_old_one_serves_until_the_new_one_is_healthy(autojump: MockClock) -> None:
     async with playing(behaviours={"b": Behaviour(boots_after=20)}) as scene:
         await started(scene)
