@@ -227,3 +227,16 @@ def test_a_broken_config_is_a_failure_and_nothing_is_touched(agent: Agent) -> No
         assert status == 1
         assert "rainbowd.json" in err
     assert untouched(agent)
+
+
+def test_a_renewal_meanwhile_makes_no_difference(agent: Agent) -> None:
+    assert agent.process is not None
+    agent.add_release("slow", boot_seconds=1)
+    command = start(agent, "deploy", "slow")
+    agent.wait_for("generation.launched", generation=2)
+    assert agent.renew()["event"] == "agent.renewed"
+    status, out, err = end(command)
+    assert status == 0, err
+    assert "slow is live: generation 2" in out
+    assert run(agent, "rollback")[0] == 0
+    assert named(agent) == "releases/a"
