@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Config
     from rainbowd.control.api import Api
-    from rainbowd.control.seam import Controls
     from rainbowd.deploy.seam import World
     from rainbowd.proxy import Listener
     from rainbowd.renewal import Incoming, Program
@@ -261,19 +260,17 @@ class Agent:
 
     async def _control(self, api: Api) -> None:
         """Let the API ask for what the files can ask for, until told to stop."""
-        await self._deploys.supervisor.started.wait()
-        await api.run(self._controls(), self._stop)
+        from rainbowd.controls import make_controls  # noqa: PLC0415 - nothing of it is loaded where it is off
 
-    def _controls(self) -> Controls:
-        from rainbowd.control.seam import Controls  # noqa: PLC0415 - nothing of it is loaded where it is off
-
-        return Controls(
+        controls = make_controls(
             state_dir=self._config.state_dir,
+            deploys=lambda: self._deploys,
+            recorder=self._recorder,
+            roster=self._roster,
+            server=self._server,
             status=self._status,
-            redeploy=lambda release, note: self._deploys.calls.redeploy(release, note),  # noqa: PLW0108 - of then
-            rollback=lambda note: self._deploys.calls.rollback(note),  # noqa: PLW0108 - of then
-            journal_written=lambda: self._recorder.written,
         )
+        await api.run(controls, self._deploys.supervisor.started, self._stop)
 
     # --- signals --------------------------------------------------------------------------------------------------
 

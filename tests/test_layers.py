@@ -36,7 +36,8 @@ ARROWS = {
     "deploy": FOR_ALL | {"roster", "report"},
     "control": FOR_ALL | {"roster", "report"},
     "renewal": FOR_ALL | {"roster", "deploy"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "renewal"},
+    "controls": FOR_ALL | {"roster", "report", "proxy", "deploy", "control"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal"},
     "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -72,6 +73,7 @@ PLACES = {
     "hypercorn": {"control"},
     "httpx": {"deploy/health.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
+    "prometheus_client": {"control"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli", "log.py"},
@@ -81,6 +83,8 @@ PLACES = {
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""
+
+OPT_IN = {"control", "controls"}
 
 PURE = {"http1", "roster"}
 """Neither waits nor asks the machine anything."""
@@ -220,7 +224,7 @@ def enabled_by_import(package: Path) -> list[str]:
     return [
         f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that enables it"
         for one in imports(package)
-        if one.of_ours == "control" and one.part != "control" and not (one.deferred or one.for_types)
+        if one.of_ours in OPT_IN and one.part not in OPT_IN and not (one.deferred or one.for_types)
     ]
 
 

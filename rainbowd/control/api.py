@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.control.guard import Guard
+from rainbowd.control.metrics import Metrics
 from rainbowd.control.routes import make_app
 from rainbowd.control.serving import serve
 from rainbowd.log import get_logger
@@ -37,13 +38,15 @@ class Api:
         self._address = address
         self._token = token
 
-    async def run(self, controls: Controls, stop: trio.Event) -> None:
-        """Serve until ``stop`` is set; what breaks is said, and served again after a while."""
+    async def run(self, controls: Controls, begin: trio.Event, stop: trio.Event) -> None:
+        """Count from now on, serve from ``begin`` to ``stop``; what breaks is said, and served again after a while."""
+        metrics = Metrics(controls.sources)
+        await begin.wait()
         pause_seconds = AGAIN_SECONDS
         while not stop.is_set():
             try:
                 log.info("the API listens", listen=self._address)
-                await serve(self._sock, Guard(make_app(controls, stop), self._token), stop)
+                await serve(self._sock, Guard(make_app(controls, metrics, stop), self._token), stop)
             except Exception as bug:
                 log.error("bug: the API is down", again_in_seconds=pause_seconds, exc_info=bug)
                 with trio.move_on_after(pause_seconds):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -25,6 +26,7 @@ from rainbowd.report.status import FORMAT
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from rainbowd.control.metrics import Metrics
     from rainbowd.control.seam import Controls, Deploy
 
 OPENAPI = Path(__file__).with_name("openapi.json")
@@ -32,14 +34,15 @@ HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
 OK, ACCEPTED, UNPROCESSABLE, UNAVAILABLE = 200, 202, 422, 503
 
 
-def make_app(controls: Controls, stop: trio.Event) -> Starlette:
+def make_app(controls: Controls, metrics: Metrics, stop: trio.Event) -> Starlette:
     """The API without its guard.
 
     Args:
         controls: the agent's side.
+        metrics: what is collected.
         stop: event streams end when it is set.
     """
-    calls = Calls(controls)
+    calls = Calls(controls, metrics)
     app = Starlette(
         routes=[
             Route("/", calls.page, methods=["GET"]),
@@ -48,6 +51,7 @@ def make_app(controls: Controls, stop: trio.Event) -> Starlette:
             Route("/status", calls.status, methods=["GET"]),
             Route("/history", calls.history, methods=["GET"]),
             Route("/events", Streams(controls, stop), methods=["GET"]),
+            Route("/metrics", calls.metrics, methods=["GET"]),
             Route("/openapi.json", calls.openapi, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_problem, Declined: _declined, RainbowdError: _unavailable},
@@ -59,8 +63,9 @@ def make_app(controls: Controls, stop: trio.Event) -> Starlette:
 class Calls:
     """The endpoints."""
 
-    def __init__(self, controls: Controls) -> None:
+    def __init__(self, controls: Controls, metrics: Metrics) -> None:
         self._controls = controls
+        self._metrics = metrics
         self._page, self._page_fields = read_page()
         description = json.loads(OPENAPI.read_bytes())
         description["info"]["version"] = __version__
@@ -95,6 +100,13 @@ class Calls:
         state_dir = self._controls.state_dir
         found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir)), limiter=self._disk)
         return _json(found[:count])
+
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: in the format that the scraper asks for."""
+        read_query(request)
+        encode_metrics, media_type = choose_encoder(request.headers.get("accept", ""))
+        self._metrics.usage = await trio.to_thread.run_sync(self._controls.sources.usage, limiter=self._disk)
+        return Response(encode_metrics(self._metrics.registry), media_type=media_type)
 
     async def openapi(self, _request: Request) -> Response:
         """``GET /openapi.json``."""

@@ -5,7 +5,7 @@ Clients: ``connection`` is parked without a task until a head is whole; then one
 Requests: ``exchange`` is one request and its response, by a ``route`` to the app (a lease and a connection out of
 ``upstream``'s pool), with its ``upload`` and its ``download``, large ones through ``pipes``; ``tunnel`` is what it
 becomes after ``101 Switching Protocols``; ``hold`` has those that wait while nothing is live; ``stamp`` tells one from
-another; ``reply`` answers in the app's place.
+another; ``reply`` answers in the app's place; ``traffic`` counts, where somebody wants to know.
 All together: ``listen`` accepts, ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
 
 Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), tasks only for requests
@@ -15,5 +15,6 @@ Speed lives in few places, and each trick says why it is there: sends in batches
 
 from rainbowd.proxy.listen import Listener, inherited, open_listener, taken_over
 from rainbowd.proxy.server import Server, Settings
+from rainbowd.proxy.traffic import Traffic
 
-__all__ = ["Listener", "Server", "Settings", "inherited", "open_listener", "taken_over"]
+__all__ = ["Listener", "Server", "Settings", "Traffic", "inherited", "open_listener", "taken_over"]

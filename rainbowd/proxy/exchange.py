@@ -239,6 +239,7 @@ class Exchange:
             if data:
                 buffer += data
             elif not buffer and upstream.reused and self.request.replayable:
+                self._connection.server.retries += 1
                 self._route.disconnect()
                 await self._send_request(pooled=False)
                 upstream = self._open_upstream

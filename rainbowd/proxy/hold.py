@@ -65,12 +65,17 @@ class Waiting:
 
 
 class Holds:
-    """All requests that wait."""
+    """All requests that wait.
+
+    Attributes:
+        held: how many ever had to.
+    """
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
         self._changed = trio.Event()
         self._waiting: set[Waiting] = set()
+        self.held = 0
         self.stopping = False
         roster.observe(self.wake)
 
@@ -91,6 +96,7 @@ class Holds:
         if len(self._waiting) >= limit.limit:
             raise nothing_live("Too many requests wait for the app already.")
         self._waiting.add(waiting)
+        self.held += 1
         try:
             while True:
                 if waiting.refused:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Drain, Hold, Limits
     from rainbowd.proxy.exchange import Exchange
     from rainbowd.proxy.listen import Listener
+    from rainbowd.proxy.traffic import Traffic
     from rainbowd.roster import Roster
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -74,6 +75,8 @@ class Server:
         settings: those of requests that begin from now on.
         is_last_answer: every answer from now on is the last of its connection.
         stopping: no more requests than those that are here.
+        traffic: told of every exchange, where that is wanted.
+        retries: pooled connections that turned out to be dead when they were used.
     """
 
     def __init__(self, roster: Roster, settings: Settings) -> None:
@@ -81,6 +84,8 @@ class Server:
         self.settings = settings
         self.is_last_answer = False
         self.stopping = False
+        self.traffic: Traffic | None = None
+        self.retries = 0
         self.hub = Hub()
         self.pool = Pool(self.hub, follow_links=not settings.managed)
         self.pipes = Pipes()
@@ -197,6 +202,13 @@ class Server:
     def on_exchange(self, connection: Connection, exchange: Exchange, error: Exception | None) -> None:
         """An exchange ended; say so where that is wanted, or where something is wrong with the app."""
         gone = isinstance(error, ClientGone)
+        if self.traffic is not None:
+            if error is None:
+                self.traffic.served(exchange)
+            elif isinstance(error, Refusal) and exchange.complete:
+                self.traffic.refused(exchange.status)
+            else:
+                self.traffic.cut(exchange, by_client=gone)
         app_failed = isinstance(error, AppBroke) or (isinstance(error, Refusal) and error.status in _APP_FAILED)
         if not (self.settings.access or gone or app_failed):
             return
@@ -219,6 +231,8 @@ class Server:
 
     def on_refusal(self, connection: Connection, refusal: Refusal) -> None:
         """A request was refused before it was understood."""
+        if self.traffic is not None:
+            self.traffic.refused(refusal.status)
         if self.settings.access:
             client = connection.peer.decode() if connection.peer else "unix"
             log_request({"status": refusal.status, "why": refusal.text, "client": client})

@@ -55,9 +55,13 @@ class Pool:
         hub: for the sockets.
         follow_links: whether a Unix socket's path may be a link. Not to a generation's: its app, which may be another
             user's, could have us speak to any socket that we may open.
+
+    Attributes:
+        opened: connections begun.
     """
 
     def __init__(self, hub: Hub, *, follow_links: bool) -> None:
+        self.opened = 0
         self._hub = hub
         self._follow_links = follow_links
         self._idle: dict[Generation, list[Upstream]] = {}
@@ -85,6 +89,7 @@ class Pool:
         Raises:
             OSError: it failed at once.
         """
+        self.opened += 1
         address = generation.address
         sock = socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:

@@ -50,10 +50,15 @@ class Recorder:
         self._kept: dict[str, bytes | None] = {}
         self._failing: set[str] = set()
         self.written = trio.Event()
+        self._observers: list[Callable[[str, Mapping[str, object]], None]] = []
         self._wake = trio.Event()
         self._is_ending = False
         self._is_writing = False
         self._one_thread = trio.CapacityLimiter(1)
+
+    def observe(self, observer: Callable[[str, Mapping[str, object]], None]) -> None:
+        """Tell ``observer`` the name and the fields of each event, when it happens; it must neither wait nor raise."""
+        self._observers.append(observer)
 
     def record(self, event: str, **fields: object) -> None:
         """Put an event in the journal.
@@ -62,6 +67,8 @@ class Recorder:
             event: its name.
             fields: ``generation`` and ``release`` come first; paths become strings.
         """
+        for observer in self._observers:
+            observer(event, fields)
         line = journal.encode(event, datetime.now(UTC), **fields)
         if len(self._lines) >= LINES_MAX or self._lines_bytes + len(line) > BYTES_MAX:
             self._lost += 1

@@ -12,12 +12,17 @@ import pytest
 import trio
 
 from rainbowd.control.guard import Guard
+from rainbowd.control.metrics import Metrics
 from rainbowd.control.routes import make_app
-from rainbowd.control.seam import Controls
+from rainbowd.control.seam import Controls, Proxy, Sources
 from rainbowd.control.token import Token
+from rainbowd.proxy import Traffic
+from rainbowd.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from rainbowd.deploy.process import Usage
 
 TOKEN = "correct-horse-battery"
 ADMITTED = {"Authorization": f"Bearer {TOKEN}"}
@@ -53,6 +58,13 @@ class FakeAgent:
         self.refusal: Exception | None = None
         self.written = trio.Event()
         self.stop = trio.Event()
+        self.roster = Roster()
+        self.traffic = Traffic()
+        self.proxy = Proxy(0, None, 0, 0, 0, 0, 0)
+        self.usage: dict[int, Usage] = {}
+        self.observers: list[Callable[[str, Mapping[str, object]], None]] = []
+        self.last_result: str | None = None
+        self.metrics = Metrics(self.controls().sources)
         self.status: dict[str, Any] = {
             "agent": {
                 "pid": 5,
@@ -85,11 +97,19 @@ class FakeAgent:
             status=lambda: self.status,
             redeploy=self.redeploy,
             rollback=self.rollback,
+            sources=Sources(
+                self.roster,
+                self.traffic,
+                lambda: self.proxy,
+                lambda: self.usage,
+                self.observers.append,
+                lambda: self.last_result,
+            ),
             journal_written=lambda: self.written,
         )
 
     def app(self) -> Guard:
-        return Guard(make_app(self.controls(), self.stop), Token(TOKEN.encode()))
+        return Guard(make_app(self.controls(), self.metrics, self.stop), Token(TOKEN.encode()))
 
     @contextlib.asynccontextmanager
     async def client(self, headers: dict[str, str] | None = None) -> AsyncIterator[httpx.AsyncClient]:

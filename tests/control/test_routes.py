@@ -57,7 +57,9 @@ async def test_the_description_is_served_with_the_version(agent: FakeAgent) -> N
 
 
 async def test_every_call_is_described_and_no_other(agent: FakeAgent) -> None:
-    routes = [route for route in make_app(agent.controls(), agent.stop).routes if isinstance(route, Route)]
+    routes = [
+        route for route in make_app(agent.controls(), agent.metrics, agent.stop).routes if isinstance(route, Route)
+    ]
     served = {(route.path, method.lower()) for route in routes for method in route.methods or () if method != "HEAD"}
     assert served == {(path, method) for path, calls in DESCRIPTION["paths"].items() for method in calls}
 

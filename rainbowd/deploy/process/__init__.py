@@ -14,18 +14,21 @@ from rainbowd.deploy.process.reaping import (
     reset_signals,
 )
 from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
+from rainbowd.deploy.process.usage import Usage, read_usage
 
 __all__ = [
     "Ending",
     "Identity",
     "Process",
     "Strays",
+    "Usage",
     "await_status",
     "become_subreaper",
     "end_strays",
     "find_strays",
     "let_go",
     "read_entry",
+    "read_usage",
     "reap",
     "reap_orphans",
     "registering",

@@ -1,0 +1,70 @@
+"""What the agent hands to its API: made where that is enabled, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.control.seam import Controls, Proxy, Sources
+from rainbowd.deploy.process import Usage, read_usage
+from rainbowd.proxy import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rainbowd.deploy.deploys import Deploys
+    from rainbowd.proxy import Server
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.roster import Roster
+
+
+def make_controls(
+    *,
+    state_dir: Path,
+    deploys: Callable[[], Deploys],
+    recorder: Recorder,
+    roster: Roster,
+    server: Server,
+    status: Callable[[], Mapping[str, object]],
+) -> Controls:
+    """Let the API ask and see; from now on the proxy counts what it serves.
+
+    Args:
+        state_dir: with the journal.
+        deploys: what deploys now: after a renewal that failed, that is another.
+        recorder: of the journal.
+        roster: with the generations.
+        server: the proxy.
+        status: as ``status.json`` has it, at this moment.
+    """
+    resolved = Path(os.path.realpath(state_dir))
+    server.traffic = Traffic()
+
+    def proxy() -> Proxy:
+        return Proxy(
+            connections=len(server.connections),
+            connections_max=server.settings.limits.connections,
+            waiting=len(server.holds),
+            held=server.holds.held,
+            idle=len(server.pool),
+            opened=server.pool.opened,
+            retries=server.retries,
+        )
+
+    def usage() -> Mapping[int, Usage]:
+        alive = list(roster.generations.values())
+        return read_usage({one.id: one.pid for one in alive if one.pid is not None}, resolved)
+
+    def last_result() -> str | None:
+        decision = deploys().supervisor.last_decision
+        return decision.result if decision is not None else None
+
+    return Controls(
+        state_dir=state_dir,
+        status=status,
+        redeploy=lambda release, note: deploys().calls.redeploy(release, note),  # noqa: PLW0108 - of then
+        rollback=lambda note: deploys().calls.rollback(note),  # noqa: PLW0108 - of then
+        sources=Sources(roster, server.traffic, proxy, usage, recorder.observe, last_result),
+        journal_written=lambda: recorder.written,
+    )

@@ -1,0 +1,75 @@
+"""What generations take of the machine, as /proc shows it (proc(5))."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.deploy.process.members import family, is_marked, mark, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rainbowd.deploy.process.members import Entry
+
+_PROC = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # of what follows the name in /proc/PID/stat
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one generation takes.
+
+    Attributes:
+        processes: how many there are.
+        memory_bytes: resident; what they share is counted for each of them.
+        cpu_seconds: so far, with what ended among them.
+    """
+
+    processes: int = 0
+    memory_bytes: int = 0
+    cpu_seconds: float = 0.0
+
+
+def read_usage(pids: Mapping[int, int], state_dir: Path) -> dict[int, Usage]:
+    """What generations take now; reads all of /proc, so call it in a thread.
+
+    Args:
+        pids: a generation's number to its child's.
+        state_dir: resolved; with the number it marks a process as a generation's.
+    """
+    table = read_table()
+    return {number: _sum(_processes(table, number, pid, state_dir)) for number, pid in pids.items()}
+
+
+def _processes(table: Mapping[int, Entry], number: int, pid: int, state_dir: Path) -> Iterable[Entry]:
+    """The child, with what descends from it and what is in their sessions; of a daemon, what has its mark."""
+    child = table.get(pid)
+    if child is not None and not child.ended:
+        return family(table, {pid: child.start_time}, child.start_time, lambda _: False).values()
+    daemons = mark(0, str(state_dir), number)
+    return family(table, {}, daemons.born, lambda pid: is_marked(pid, daemons)).values()
+
+
+def _sum(processes: Iterable[Entry]) -> Usage:
+    taken = [usage for entry in processes if (usage := _read(entry)) is not None]
+    return Usage(
+        processes=len(taken),
+        memory_bytes=sum(usage.memory_bytes for usage in taken),
+        cpu_seconds=sum(usage.cpu_seconds for usage in taken),
+    )
+
+
+def _read(entry: Entry) -> Usage | None:
+    """One process's part; None where it is gone."""
+    try:
+        line = (_PROC / str(entry.pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    fields = line[line.rindex(b")") + 1 :].split()
+    ticks = sum(map(int, fields[_USER : _ENDED_SYSTEM + 1]))
+    return Usage(1, int(fields[_RESIDENT]) * _PAGE_BYTES, ticks / _TICKS)

@@ -1,0 +1,65 @@
+"""What was served, as plain numbers: kept only where somebody reads them, and read without being asked."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rainbowd.proxy.exchange import Exchange
+
+BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""The upper bounds of the buckets for durations; one more is for what took longer."""
+
+GONE = 0
+"""In the place of a status class: the client went away before its answer was whole."""
+
+_SWITCHING = 1  # 101: how long a tunnel lasts says nothing about the app
+_CLASSES = 10  # an app may answer 999
+
+
+class Traffic:
+    """Counters since the agent began.
+
+    Attributes:
+        by_class: exchanges by the first digit of their status, or ``GONE``; those refused unread are among them.
+        by_duration: those that were answered by the app, by the bucket of their duration.
+        seconds: the sum of these durations.
+        sent_bytes: of bodies, to clients.
+        broken: answers that the app broke off.
+        own: answers that were ours, by status.
+    """
+
+    __slots__ = ("broken", "by_class", "by_duration", "own", "seconds", "sent_bytes")
+
+    bounds_seconds = BOUNDS_SECONDS
+
+    def __init__(self) -> None:
+        self.by_class = [0] * _CLASSES
+        self.by_duration = [0] * (len(BOUNDS_SECONDS) + 1)
+        self.seconds = 0.0
+        self.sent_bytes = 0
+        self.broken = 0
+        self.own: dict[int, int] = {}
+
+    def served(self, exchange: Exchange) -> None:
+        """The app's answer to a request was passed on to its end."""
+        status_class = exchange.status // 100
+        self.by_class[status_class] += 1
+        self.sent_bytes += exchange.sent_bytes
+        if status_class != _SWITCHING:
+            seconds = monotonic() - exchange.started_at
+            self.by_duration[bisect_left(BOUNDS_SECONDS, seconds)] += 1
+            self.seconds += seconds
+
+    def refused(self, status: int) -> None:
+        """A request was answered by us."""
+        self.by_class[status // 100] += 1
+        self.own[status] = self.own.get(status, 0) + 1
+
+    def cut(self, exchange: Exchange, *, by_client: bool) -> None:
+        """An answer came to no end."""
+        self.by_class[GONE if by_client else exchange.status // 100] += 1
+        self.sent_bytes += exchange.sent_bytes
+        self.broken += not by_client
