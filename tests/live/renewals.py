@@ -11,11 +11,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.live import storm
 from tests.live.agent import Agent, running
 from tests.live.traffic import Traffic
 from tests.story import problems
+
+if TYPE_CHECKING:
+    from tests.live.agent import Event
 
 BETWEEN_SECONDS = 0.3
 TUNNELS_SECONDS = 3.0
@@ -44,8 +48,21 @@ def run(directory: Path, renewals: int) -> Outcome:
         wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
         lives = [(storm.at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
         wrong += [*traffic.failures, *storm.stale_answers(traffic, lives), *problems(events)]
-        wrong += storm.leftovers(agent, events)
+        wrong += storm.leftovers(agent, events) + closed_early(traffic, events)
     return Outcome(traffic, seconds, wrong)
+
+
+def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
+    """WebSockets that were closed although neither a switch nor a renewal was as long ago as ``drain.tunnels``."""
+    turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.renewed"}]
+    return [
+        f"websocket to generation {tunnel.generation}: closed after {tunnel.ended_at - tunnel.opened_at:.3f} s"
+        for tunnel in traffic.tunnels
+        if tunnel.closed
+        and not any(
+            tunnel.opened_at <= turn <= tunnel.ended_at - TUNNELS_SECONDS + storm.CLOCK_SECONDS for turn in turns
+        )
+    ]
 
 
 async def again_and_again(agent: Agent, traffic: Traffic, count: int) -> tuple[list[float], list[str]]:
