@@ -90,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     renew.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait (default: no limit)")
     renew.set_defaults(run=_renew)
 
+    completion = commands.add_parser("completion", help="print what makes a shell complete rainbowd's words")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish", "words"], metavar="bash|zsh|fish")
+    completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    completion.set_defaults(run=_completion)
+
     proxy = commands.add_parser("proxy", help="the proxy alone, in front of an address that is not managed")
     proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
     proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
@@ -183,6 +188,12 @@ def _renew(options: argparse.Namespace) -> int:
     from rainbowd.cli.renew import renew
 
     return renew(options.config, options.timeout)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from rainbowd.cli.completion import completion
+
+    return completion(_parser(), options.shell, options.words)
 
 
 def _proxy(options: argparse.Namespace) -> int:

@@ -1,0 +1,145 @@
+"""Completion for bash, zsh and fish: each asks ``rainbowd completion words``, so that all know the same."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rainbowd.cli.site import linked_release
+from rainbowd.errors import RainbowdError
+from rainbowd.locations import find_config, read_locations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BASH = r"""# rainbowd's completion for bash: eval "$(rainbowd completion bash)", for instance in ~/.bashrc
+_rainbowd() {
+    local word
+    COMPREPLY=()
+    while IFS=$'\t' read -r word _; do
+        COMPREPLY+=("$(printf %q "$word")")
+    done < <("${COMP_WORDS[0]}" completion words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _rainbowd rainbowd
+"""
+
+ZSH = r"""#compdef rainbowd
+# rainbowd's completion for zsh: eval "$(rainbowd completion zsh)" behind compinit in ~/.zshrc,
+# or this as the file _rainbowd in a directory of $fpath.
+_rainbowd() {
+    local word help
+    local -a found
+    while IFS=$'\t' read -r word help; do
+        found+=("${word//:/\\:}:$help")
+    done < <("${words[1]}" completion words "${(@)words[2,CURRENT]}" 2>/dev/null)
+    if (( $#found )); then _describe rainbowd found; else _files; fi
+}
+if [[ $funcstack[1] == _rainbowd ]]; then _rainbowd "$@"; else compdef _rainbowd rainbowd; fi
+"""
+
+FISH = r"""# rainbowd's completion for fish: rainbowd completion fish >~/.config/fish/completions/rainbowd.fish
+function __rainbowd_words
+    set -l words (commandline -opc)
+    $words[1] completion words $words[2..-1] (commandline -ct) 2>/dev/null
+    or __fish_complete_path (commandline -ct)
+end
+complete -c rainbowd -f -a '(__rainbowd_words)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+class Candidate(NamedTuple):
+    """What may come next, and what it is."""
+
+    word: str
+    help: str = ""
+
+
+def completion(parser: argparse.ArgumentParser, shell: str, words: Sequence[str]) -> int:
+    """Print a shell's script, or for ``words`` what may come, a line each with a tab before its help.
+
+    Args:
+        parser: of the whole command line.
+        shell: one of ``SCRIPTS``, or ``words``.
+        words: behind the program's name, up to the one that is being typed, which may be empty.
+
+    Returns:
+        The exit status; 1 where nothing is known, as for a file.
+    """
+    if shell in SCRIPTS:
+        print(SCRIPTS[shell], end="")
+        return 0
+    found = list(candidates(parser, words))
+    for one in found:
+        print(f"{one.word}\t{one.help}")
+    return 0 if found else 1
+
+
+def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[Candidate]:
+    """What may come in the place of the last word."""
+    *before, typed = words or [""]
+    pending: argparse.Action | None = None
+    places, config = _places(parser), None
+    for word in before:
+        if pending is not None:
+            config = word if pending.dest == "config" else config
+            pending = None
+        elif word.startswith("-"):
+            option = _option(parser, word)
+            pending = option if option is not None and option.nargs != 0 and "=" not in word else None
+        elif places:
+            place = places.pop(0)
+            if isinstance(place.choices, dict):
+                parser = place.choices[word] if word in place.choices else argparse.ArgumentParser(add_help=False)
+                places = _places(parser)
+    if pending is not None:
+        found = _values(pending, config)
+    elif typed.startswith("-"):
+        found = (_candidate(action) for action in _actions(parser) if action.option_strings)
+    else:
+        found = _values(places[0], config) if places else iter(())
+    return (one for one in found if one.word.startswith(typed) and one.help != argparse.SUPPRESS)
+
+
+def _candidate(option: argparse.Action) -> Candidate:
+    said = option.help or ""
+    return Candidate(option.option_strings[-1], said.replace("%(default)s", str(option.default)))
+
+
+def _values(action: argparse.Action, config: str | None) -> Iterator[Candidate]:
+    if isinstance(action, argparse._SubParsersAction):
+        for choice in action._choices_actions:
+            yield Candidate(choice.dest, choice.help or "")
+    elif action.choices is not None:
+        yield from (Candidate(str(choice)) for choice in action.choices if choice != "words")
+    elif action.dest == "release":
+        yield from _releases(config)
+
+
+def _releases(config: str | None) -> Iterator[Candidate]:
+    """The directories beside the one that the link names."""
+    with contextlib.suppress(RainbowdError, OSError, RuntimeError):
+        where = read_locations(find_config(None if config is None else Path(config)))
+        linked = linked_release(where.release)
+        if linked is not None and where.release.is_symlink():
+            beside = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
+            for entry in beside:
+                if entry.name.isprintable() and not entry.name.startswith("."):
+                    yield Candidate(entry.name, "the present release" if entry == linked else "a release")
+
+
+def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
+    name = word.partition("=")[0]
+    return next((action for action in _actions(parser) if name in action.option_strings), None)
+
+
+def _places(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What stands by its place, in order."""
+    return [action for action in _actions(parser) if not action.option_strings]
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return parser._actions
