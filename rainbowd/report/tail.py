@@ -92,6 +92,8 @@ class Tail:
         lines: list[Line] = []
         if self._file is None:
             return lines
+        if os.fstat(self._file.fileno()).st_size < self._offset:  # emptied in its place, as by copytruncate
+            self._offset = 0
         self._file.seek(self._offset)
         while len(lines) < LINES_MAX:
             raw = self._file.readline()

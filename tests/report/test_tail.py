@@ -152,6 +152,15 @@ def test_a_torn_line_is_passed_over(tmp_path: Path, writer: Writer) -> None:
         assert names(opened) == ["e2"]
 
 
+def test_a_journal_that_is_emptied_in_its_place_is_read_from_its_beginning(tmp_path: Path, writer: Writer) -> None:
+    writer.write(2)
+    with tail(tmp_path) as opened:
+        (tmp_path / NAME).write_bytes(b"")
+        assert opened.read() == []
+        writer.write()
+        assert names(opened) == ["e3"]
+
+
 def test_a_reading_is_bounded(tmp_path: Path) -> None:
     journal = Journal(tmp_path / NAME)
     journal.append(b"".join(encode("e", START) for _ in range(LINES_MAX + 1)))
