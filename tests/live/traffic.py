@@ -47,6 +47,7 @@ class Traffic:
 
     Attributes:
         message_gap_seconds: between two messages of a WebSocket.
+        gap_seconds: between two requests of any other client.
         over: set to end the clients, each behind its present answer.
         answers: kind, begin and generation of every good answer.
         boot_seconds: by generation, from the start of its process until it listened, as it says itself.
@@ -55,6 +56,7 @@ class Traffic:
     host: str
     port: int
     message_gap_seconds: float = MESSAGE_GAP_SECONDS
+    gap_seconds: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -99,6 +101,7 @@ async def ask_again_and_again(
                 answer = await ask(client)
             traffic.accept(kind, begun_at, answer)
             last = answer.last
+            await asyncio.sleep(traffic.gap_seconds)
         except ERRORS as error:
             traffic.fail(kind, begun_at, error)
             await asyncio.sleep(RECOVERY_SECONDS)
