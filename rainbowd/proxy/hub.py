@@ -1,8 +1,8 @@
 """Readiness: one shared epoll for all sockets of the proxy, and one moment in which they send.
 
 trio's ``wait_readable`` costs an ``epoll_ctl`` or two and a cancel scope each wait.  Here a socket is registered once,
-edge-triggered for both directions (epoll(7)), and a single trio task awaits the epoll's own descriptor.  Whenever trio
-comes back from its wait, all sockets that are ready are told in one batch, so that their tasks run in the same turn.
+edge-triggered for both directions (epoll(7)), in an epoll whose own descriptor ends trio's wait.  Whenever trio comes
+back from that, all sockets that are ready are told in one batch, so that their tasks run in the same turn.
 
 What tasks send meanwhile is kept back until all that were ready had their turn, and is then sent wire after wire.  A
 send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
@@ -14,6 +14,7 @@ not; ``Wire`` keeps that promise and is the only user of this module.
 
 from __future__ import annotations
 
+import contextlib
 import select
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -36,6 +38,28 @@ _KEPT_BACK_MAX = 32
 """Wires that wait to send: the gain is had by then, and the first of them has waited long enough."""
 
 log = get_logger()
+
+
+@contextlib.contextmanager
+def _ending_waits(ours: select.epoll) -> Iterator[bool]:
+    """Have trio's own wait end wherever ``ours`` has something to tell; whether that could be arranged.
+
+    Awaiting the descriptor does the same, for an ``epoll_ctl``, a cancel scope and a step of a task each time, which is
+    half of what a turn of trio's loop costs.  So it is put into trio's epoll once, level-triggered, where trio finds no
+    task that waits for it and goes on.  That epoll is no part of trio's public face: where it is not found, we await.
+    """
+    try:
+        from trio._core._run import GLOBAL_RUN_CONTEXT  # noqa: PLC0415 - may not be there
+
+        theirs = GLOBAL_RUN_CONTEXT.runner.io_manager._epoll
+        theirs.register(ours.fileno(), select.EPOLLIN)
+    except (ImportError, AttributeError, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        theirs.unregister(ours.fileno())
 
 
 class Registered(Protocol):
@@ -94,8 +118,10 @@ class Hub(trio.abc.Instrument):
         """Have events passed on until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
-            while True:  # the wait is all: it makes trio's own wait end where a socket is ready
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
+            with _ending_waits(self._epoll) as is_enough:
+                while not is_enough:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                await trio.sleep_forever()
         finally:
             trio.lowlevel.remove_instrument(self)
             self._flush()

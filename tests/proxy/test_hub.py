@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rainbowd.proxy import hub as module
+from rainbowd.proxy.hub import READABLE, Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Ear:
+    """Hears of a socket's events, and takes what came."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.heard = b""
+        self.came = trio.Event()
+
+    def on_events(self, events: int) -> None:
+        if events & READABLE:
+            with contextlib.suppress(BlockingIOError):
+                self.heard += self.sock.recv(100)
+            self.came.set()
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def awaiting(_: select.epoll) -> Iterator[bool]:
+    yield False
+
+
+@pytest.mark.parametrize("is_public", [False, True], ids=["trio's own epoll", "awaiting"])
+async def test_whoever_is_registered_hears_while_all_tasks_sleep(
+    monkeypatch: pytest.MonkeyPatch, *, is_public: bool
+) -> None:
+    if is_public:
+        monkeypatch.setattr(module, "_ending_waits", awaiting)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        hub, ear = Hub(), Ear(ours)
+        hub.register(ours, ear)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.run)
+            for word in (b"one", b"two"):
+                ear.came = trio.Event()
+                theirs.send(word)
+                with trio.fail_after(5):
+                    await ear.came.wait()
+            nursery.cancel_scope.cancel()
+        assert ear.heard == b"onetwo"
+
+
+async def test_this_trio_ends_its_waits_for_us_without_a_task() -> None:
+    """Where it does not any more, all works still, but a request costs more: find another way."""
+    with select.epoll() as ours:
+        with module._ending_waits(ours) as is_enough:
+            assert is_enough
+        with module._ending_waits(ours) as is_enough:  # it was taken out again
+            assert is_enough
