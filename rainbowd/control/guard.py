@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 64 << 10
 BODY_SECONDS = 10.0
-PACE_SECONDS = 0.02
-"""From one stranger's answer to the next one's, of all together: at most fifty a second."""
+PACE_SECONDS = 0.05
+"""From one stranger's answer to the next one's, of all together: at most twenty a second."""
 
 COMMON_FIELDS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 LAST = {"connection": "close"}

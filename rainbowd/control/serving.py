@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -26,7 +27,6 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     import socket
 
-    import h11
     from starlette.types import ASGIApp
 
 CONNECTIONS_MAX = 100
@@ -38,8 +38,8 @@ HEAD_SECONDS = 5.0
 SEND_SECONDS = 20.0
 """How long a client may read nothing of what it is sent."""
 LINGER_SECONDS = 1.0
-LINGER_BYTES = 4 << 20
-"""How long, and for how much, a client that still sends is listened to: so that it gets to read our answer."""
+LINGER_PAUSE_SECONDS = 0.05
+"""How long, and how seldom, a client that still sends is listened to: so that it gets to read our answer."""
 STOP_SECONDS = 3.0
 """At the end, for answers that are under way."""
 _PAUSE_SECONDS = 0.5
@@ -69,8 +69,9 @@ async def serve(
         begun = trio.current_time()
         own = Stream(stream)
         try:
-            await Conversation(ASGIWrapper(app), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
-            await own.linger()
+            with own.scope:
+                await Conversation(ASGIWrapper(app), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
+                await own.linger()
         except Exception as bug:
             log.error("bug: a connection to the API broke", exc_info=bug)
         finally:
@@ -136,10 +137,17 @@ class Log(Logger):
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1 alone: a client that asks for HTTP/2 gets its answer without."""
+    """HTTP/1.1 alone: whoever asks for HTTP/2 or a WebSocket gets a plain answer, as RFC 9110, section 7.8 has it."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
         pass
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        fields = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        plain = h11.Request(
+            method=request.method, target=request.target, headers=fields, http_version=request.http_version
+        )
+        await super()._create_stream(plain)
 
 
 class Conversation(TCPServer):
@@ -163,6 +171,7 @@ class Conversation(TCPServer):
                 )
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
+                await self.idle_task.stop()  # nothing more comes: the place is free for another
         except OSError:
             pass
         finally:
@@ -173,9 +182,13 @@ class Stream:
     """A client's stream as Hypercorn uses it, in which every wait has an end.
 
     To close it is to say that nothing more is read or sent; the socket itself is closed by ``close``.
+
+    Attributes:
+        scope: of all that is done for the client; cancelled when he takes nothing any more.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
+        self.scope = trio.CancelScope()
         self._stream = stream
         self._is_ended = False
         self._receiving = trio.CancelScope()
@@ -199,10 +212,16 @@ class Stream:
         """
         if self._is_ended:
             raise trio.ClosedResourceError
-        with trio.move_on_after(SEND_SECONDS) as waiting:
-            await self._stream.send_all(data)
-        if waiting.cancelled_caught:
-            self.close()
+        is_sent = False
+        try:
+            with trio.move_on_after(SEND_SECONDS):
+                await self._stream.send_all(data)
+                is_sent = True
+        finally:
+            if not is_sent:  # requests that he sent behind it are not worth an answer
+                self._is_ended = True
+                self.scope.cancel()
+        if not is_sent:
             raise trio.BrokenResourceError
 
     async def send_eof(self) -> None:
@@ -219,10 +238,9 @@ class Stream:
 
     async def linger(self) -> None:
         """Listen a little to a client that still sends: RFC 9112, section 9.6."""
-        left_bytes = LINGER_BYTES
         with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while left_bytes > 0 and (data := await self._stream.receive_some(1 << 16)):
-                left_bytes -= len(data)
+            while await self._stream.receive_some(1 << 16):  # noqa: ASYNC110 - no event: it is a pace
+                await trio.sleep(LINGER_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Be gone."""
