@@ -55,6 +55,12 @@ class Caller:
         finally:
             connection.close()
 
+    def until_it_listens(self) -> None:
+        """Wait for the API: the first deploy may be decided before."""
+        process = self.agent.process
+        assert process is not None
+        self.agent.wait_until(lambda: {} if str(self.port) in listening(process.pid) else None, "the API")
+
     def deploy(self, told: object = None, *, path: str = "/redeploy") -> Answer:
         """Ask for a deploy, and wait for its end."""
         return self.call("POST", f"{path}?wait=1", told)

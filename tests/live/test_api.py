@@ -28,7 +28,7 @@ def api(tmp_path: Path) -> Iterator[Caller]:
     port = free_port()
     with running(tmp_path, **SHORT, **enabled(port)) as agent:
         caller = Caller(agent, port)
-        agent.wait_until(lambda: {} if str(port) in listening(pid(agent)) else None, "the API")
+        caller.until_it_listens()
         yield caller
 
 
