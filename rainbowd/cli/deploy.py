@@ -21,7 +21,7 @@ from rainbowd.cli.progress import shown
 from rainbowd.cli.request import Request
 from rainbowd.cli.site import linked_release, live_release, locate, need_agent
 from rainbowd.cli.story import FAILED, Story
-from rainbowd.cli.terminal import GREEN, inert, name_of, painter
+from rainbowd.cli.terminal import GREEN, inert, name_of, painter, say
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import last_live_but
 from rainbowd.report.journal import read_events
@@ -123,7 +123,7 @@ def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> in
     trigger.write()
     turned = asking.turn(where, request)
     if not wait.is_wanted:
-        print(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
+        say(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
         return 0
     story = Story(
         None if where.trigger_file is None else request.id,
@@ -152,7 +152,7 @@ def _tell(outcome: Outcome, turned: Turned | None, seconds: float) -> int:
         return 1
     again = ", nothing was launched" if outcome.result == "rolled_back" else ""
     release = inert(name_of(outcome.release or "it"))
-    print(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}, after {seconds:.2f} s"))
+    say(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}, after {seconds:.2f} s"))
     return 0
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, name_of, painter
+from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, name_of, painter, say
 from rainbowd.report.history import DECISIONS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Lines:
 
     def _print(self, line: str) -> None:
         """On a terminal above what is shown beneath, which is rewritten: rich sees to that."""
-        print(line, flush=True)
+        say(line)
 
 
 @contextlib.contextmanager

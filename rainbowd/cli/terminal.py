@@ -30,8 +30,16 @@ def inert(value: object) -> str:
 
 
 def is_coloured() -> bool:
-    """Whether stdout is a terminal whose user wants colours; see no-color.org."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Whether stdout is a terminal that has colours, and whose user wants them; see no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def say(line: str) -> None:
+    """Print a line while more matters than who reads it: a reader who has gone misses the rest."""
+    try:
+        print(line, flush=True)
+    except OSError:  # EPIPE of a pipe, EIO of a terminal that was hung up
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
 
 
 def painter() -> Paint:
