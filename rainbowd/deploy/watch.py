@@ -96,6 +96,7 @@ class _Watcher:
     release: Path
     trigger_file: Path | None
     is_blind: bool = False
+    answered: str | None = None  # the request that was reported last
 
     async def compare(self, seen: Sight | None) -> tuple[Sight | None, list[Trigger]]:
         """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
@@ -113,9 +114,14 @@ class _Watcher:
         if not (turned(seen, now) or touched(seen, now)):
             return remembered(seen, now), []
         now, note = await self._settled(seen, now)
+        if note.request is not None and note.request == self.answered:
+            note = Note()  # of a deploy that was: this is a touch of the file that it left
         if touched(seen, now) and note.release is not None:
             now = await self._with_its_turn(seen, now, self.release.parent / note.release)
-        return remembered(seen, now), await _on_disk(_triggers, seen, now, note)
+        triggers = await _on_disk(_triggers, seen, now, note)
+        if touched(seen, now):
+            self.answered = note.request or self.answered
+        return remembered(seen, now), triggers
 
     async def _settled(self, seen: Sight, now: Sight) -> tuple[Sight, Note]:
         """Look until two looks agree and a passing state has lasted, though no longer than twice that.

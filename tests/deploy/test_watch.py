@@ -392,6 +392,21 @@ async def test_a_note_and_the_turn_that_it_names_are_one_trigger(
         assert await it.touch_again() == ["file"]
 
 
+async def test_a_touch_of_the_file_that_a_deploy_left_is_no_second_deploy_of_its_note(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "TURN_SECONDS", FOR_EVER)
+    async with watched(site) as it:
+        write_note(site, "r1", "releases/v2")
+        await it.sh("ln -sfn releases/v2 current")
+        assert (await it.next()).request == "r1"
+        await it.sh("touch trigger")
+        assert await it.next() == Trigger("file", note=None, by=ME, request=None)
+        write_note(site, "r2", "releases/v1")
+        await it.sh("ln -sfn releases/v1 current")
+        assert (await it.next()).request == "r2"
+
+
 async def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
