@@ -127,6 +127,8 @@ def holder(state_dir: Path) -> int | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise UsageError(f"{path}: permission denied; expected you to be its owner, or in its group") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     try:
