@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.03
 GONE_SECONDS = 1.0
 """How long the lock may be free: one agent may just have followed another."""
-AGAIN_SECONDS = 5.0
+AGAIN_SECONDS = 3.0
 """How long a request may go unnoticed until it is written again: an agent compares the files twice a second."""
 
 

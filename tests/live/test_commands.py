@@ -66,12 +66,6 @@ def test_a_release_is_deployed_by_its_name_and_told_step_by_step(agent: Agent) -
     assert [(event["trigger"], event["note"]) for event in requested] == [("start", None), ("file", r"the\nnote")]
 
 
-def test_the_same_release_is_deployed_once_more(agent: Agent) -> None:
-    status, out, _ = run(agent, "deploy")
-    assert (status, named(agent)) == (0, "releases/a")
-    assert "a is live: generation 2" in out
-
-
 def test_a_bad_release_fails_with_its_last_words_and_the_link_goes_back(agent: Agent) -> None:
     agent.add_release("bad", output=["about to go wrong"], exit_status=3)
     status, _, err = run(agent, "deploy", "releases/bad")
@@ -110,49 +104,6 @@ def test_a_rollback_ends_a_deploy_that_is_under_way(agent: Agent) -> None:
     status, _, err = end(command)
     assert status == 1
     assert "superseded by" in err
-
-
-def test_a_release_that_is_no_directory_is_refused_and_nothing_is_touched(agent: Agent) -> None:
-    for release in ("none", "releases/none", "rainbowd.json", "", "a/../../none"):
-        status, out, err = run(agent, "deploy", release)
-        assert (status, out) == (2, ""), release
-        assert "release" in err
-    assert untouched(agent)
-
-
-def test_without_an_agent_nothing_is_touched(agent: Agent) -> None:
-    assert agent.stop() == 0
-    for words in (["deploy"], ["deploy", "b"], ["rollback"]):
-        status, _, err = run(agent, *words)
-        assert status == 3, err
-        assert "no agent is running" in err
-    assert untouched(agent)
-
-
-def test_a_timeout_leaves_the_deploy_running(agent: Agent) -> None:
-    agent.add_release("slow", boot_seconds=1)
-    status, _, err = run(agent, "deploy", "slow", "--timeout", "0.1")
-    assert (status, named(agent)) == (4, "releases/slow")
-    assert "goes on" in err
-    agent.wait_for("deploy.succeeded", release=str(agent.directory / "releases" / "slow"))
-
-
-def test_an_interrupt_leaves_the_deploy_running(agent: Agent) -> None:
-    agent.add_release("slow", boot_seconds=1)
-    command = start(agent, "deploy", "slow")
-    agent.wait_for("generation.launched", generation=2)
-    command.send_signal(signal.SIGINT)
-    status, _, err = end(command)
-    assert (status, named(agent)) == (130, "releases/slow")
-    assert "goes on" in err
-    agent.wait_for("deploy.succeeded", generation=2)
-
-
-def test_not_to_wait_is_to_ask(agent: Agent) -> None:
-    status, out, _ = run(agent, "deploy", "b", "--no-wait")
-    assert status == 0
-    assert "asked for" in out
-    agent.wait_for("deploy.succeeded", generation=2)
 
 
 def test_a_stop_of_the_agent_is_a_failure_and_the_link_goes_back(agent: Agent) -> None:
@@ -209,26 +160,6 @@ def test_without_a_trigger_file_the_link_alone_asks(tmp_path: Path) -> None:
         assert not agent.trigger_file.exists()
 
 
-def test_a_deploy_is_followed_while_the_journal_is_moved_away(agent: Agent) -> None:
-    agent.add_release("slow", boot_seconds=1)
-    command = start(agent, "deploy", "slow")
-    agent.wait_for("generation.launched", generation=2)
-    journal = agent.state_dir / "journal.jsonl"
-    journal.rename(journal.with_name("journal.jsonl.1"))
-    status, out, _ = end(command)
-    assert status == 0
-    assert "slow is live: generation 2" in out
-
-
-def test_a_broken_config_is_a_failure_and_nothing_is_touched(agent: Agent) -> None:
-    (agent.directory / "rainbowd.json").write_text('{"run": ')
-    for words in (["deploy"], ["deploy", "b"], ["rollback"]):
-        status, _, err = run(agent, *words)
-        assert status == 1
-        assert "rainbowd.json" in err
-    assert untouched(agent)
-
-
 def test_a_renewal_meanwhile_makes_no_difference(agent: Agent) -> None:
     assert agent.process is not None
     agent.add_release("slow", boot_seconds=1)
@@ -240,3 +171,53 @@ def test_a_renewal_meanwhile_makes_no_difference(agent: Agent) -> None:
     assert "slow is live: generation 2" in out
     assert run(agent, "rollback")[0] == 0
     assert named(agent) == "releases/a"
+
+
+def test_the_same_release_is_deployed_once_more(agent: Agent) -> None:
+    status, out, _ = run(agent, "deploy")
+    assert (status, named(agent)) == (0, "releases/a")
+    assert "a is live: generation 2" in out
+    status, out, _ = run(agent, "deploy", "--no-wait")
+    assert status == 0
+    assert "asked for" in out
+    agent.wait_for("deploy.succeeded", generation=3)
+
+
+def test_where_it_cannot_be_done_nothing_is_touched(agent: Agent) -> None:
+    for release in ("none", "releases/none", "rainbowd.json", "", "a/../../none"):
+        status, out, err = run(agent, "deploy", release)
+        assert (status, out) == (2, ""), release
+        assert "release" in err
+    every = ["deploy"], ["deploy", "b"], ["rollback"]
+    config = agent.directory / "rainbowd.json"
+    good = config.read_text()
+    config.write_text('{"run": ')
+    for words in every:
+        status, _, err = run(agent, *words)
+        assert (status, "rainbowd.json" in err) == (1, True), err
+    config.write_text(good)
+    assert agent.stop() == 0
+    for words in every:
+        status, _, err = run(agent, *words)
+        assert (status, "no agent is running" in err) == (3, True), err
+    assert untouched(agent)
+
+
+def test_whoever_does_not_wait_to_the_end_leaves_the_deploy_running(agent: Agent) -> None:
+    agent.add_release("slow", boot_seconds=1)
+    status, _, err = run(agent, "deploy", "slow", "--timeout", "0.1")
+    assert (status, named(agent)) == (4, "releases/slow")
+    assert "goes on" in err
+    command = start(agent, "deploy")  # and journals may be rotated meanwhile
+    agent.wait_for("generation.launched", generation=3)
+    journal = agent.state_dir / "journal.jsonl"
+    journal.rename(journal.with_name("journal.jsonl.1"))
+    impatient = start(agent, "deploy")
+    agent.wait_for("deploy.requested")
+    impatient.send_signal(signal.SIGINT)
+    status, _, err = end(impatient)
+    assert (status, "goes on" in err) == (130, True), err
+    status, out, _ = end(command)
+    assert status == 0
+    assert "slow is live: generation 3" in out
+    agent.wait_for("deploy.succeeded", generation=4)
