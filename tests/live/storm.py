@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import accounts
-from tests.live.agent import APP, Agent, running
+from tests.live.agent import APP, Agent, free_port, running
+from tests.live.api import Caller, enabled
 from tests.live.soak_traffic import rough_clients
 from tests.live.traffic import Traffic
 
@@ -35,6 +36,7 @@ SLACK_SECONDS = 3.0
 CLOCK_SECONDS = 0.005
 """How exact the journal's times are taken to be; they are written in milliseconds."""
 GAP_SECONDS = 0.3
+SCRAPE_SECONDS = 0.5
 SHOWN = 40
 """Failures in a report."""
 
@@ -61,19 +63,22 @@ class Storm:
     failures: list[str]
 
 
-def run(directory: Path, deploys: int, *, full: bool = False, **config: object) -> Storm:
+def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = False, **config: object) -> Storm:
     """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen.
 
     Args:
         full: nobody pauses, neither clients nor deploys, and there are the rough clients of the soak too.
+        by_api: ask for the deploys by calls, and scrape the metrics all the time.
         config: keys of ``rainbowd.json``.
     """
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
-    with running(directory, drain=drain, **config) as agent:
+    api_port = free_port()
+    with running(directory, drain=drain, **(enabled(api_port) if by_api else {}), **config) as agent:
+        api = Caller(agent, api_port) if by_api else None
         traffic = Traffic(agent.host, agent.port)
         if full:
             traffic.message_gap_seconds = 0.0
-        switches = asyncio.run(blow(agent, traffic, deploys, full=full))
+        switches = asyncio.run(blow(agent, traffic, deploys, full=full, api=api))
         failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in agent.zombies())]
         exit_status = agent.stop()
         if exit_status != 0:
@@ -87,29 +92,53 @@ def run(directory: Path, deploys: int, *, full: bool = False, **config: object) 
     return Storm(traffic, switches, failures)
 
 
-async def blow(agent: Agent, traffic: Traffic, deploys: int, *, full: bool = False) -> list[Switch]:
+async def blow(
+    agent: Agent, traffic: Traffic, deploys: int, *, full: bool = False, api: Caller | None = None
+) -> list[Switch]:
     """Deploy while all the clients ask."""
+    gap_seconds = 0.0 if full else GAP_SECONDS
     async with asyncio.TaskGroup() as tasks:
+        if api is not None:
+            tasks.create_task(scrape(api, traffic))
         for client in (*traffic.clients(), *(rough_clients(traffic) if full else ())):
             tasks.create_task(client)
         try:
             await asyncio.sleep(0.5)
-            switches = await deploy_again_and_again(agent, traffic, deploys, gap_seconds=0.0 if full else GAP_SECONDS)
+            switches = await deploy_again_and_again(agent, traffic, deploys, gap_seconds=gap_seconds, api=api)
             await asyncio.sleep(0.5)
         finally:
             traffic.over.set()
     return switches
 
 
-async def deploy_again_and_again(agent: Agent, traffic: Traffic, deploys: int, *, gap_seconds: float) -> list[Switch]:
-    """Flip and touch in turn, each when the one before is decided."""
+async def scrape(api: Caller, traffic: Traffic) -> None:
+    """Read the metrics again and again."""
+    while not traffic.over.is_set():
+        begun_at = time.time()
+        answer = await asyncio.to_thread(api.call, "GET", "/metrics")
+        if answer.status != 200:
+            traffic.fail("metrics", begun_at, answer)
+        traffic.counts["metrics"] += 1
+        await asyncio.sleep(SCRAPE_SECONDS)
+
+
+async def deploy_again_and_again(
+    agent: Agent, traffic: Traffic, deploys: int, *, gap_seconds: float, api: Caller | None = None
+) -> list[Switch]:
+    """Flip and touch in turn, or ask by calls for the same, each when the one before is decided."""
     switches = []
     for number in range(deploys):
         since = len(agent.events())
         trigger = "file" if number % 2 else "symlink"
         release = "ba"[number // 2 % 2]
         begun_at = time.time()
-        if trigger == "file":
+        if api is not None:
+            told = {"release": release} if trigger == "symlink" else None
+            trigger = "api"
+            asked = await asyncio.to_thread(api.call, "POST", "/redeploy", told)
+            if asked.status != 202:
+                traffic.fail(f"call for {release}", begun_at, asked)
+        elif trigger == "file":
             agent.touch()
         else:
             agent.flip(release)
@@ -175,7 +204,7 @@ def report(storm: Storm) -> str:
     lines = [f"{count:8} {kind}" for kind, count in sorted(storm.traffic.counts.items())]
     lines.append(f"{survivors(storm):8} of {len(storm.traffic.tunnels)} websockets alive across a switch")
     lines.append(f"{len(storm.switches):8} deploys")
-    for trigger in ("symlink", "file"):
+    for trigger in ("symlink", "file", "api"):
         boot_seconds = storm.traffic.boot_seconds
         beyond_boot_ms = [
             (switch.seconds - boot_seconds[switch.generation]) * 1000
@@ -205,10 +234,11 @@ def main() -> int:
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
     parser.add_argument("--full", action="store_true", help="load without pauses, and rough clients too")
     parser.add_argument("--another-user", action="store_true", help=f"with hooks, all as {accounts.USER}; for root")
+    parser.add_argument("--api", action="store_true", help="ask for the deploys by calls of the API")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
         config = as_another_user(Path(directory)) if options.another_user else {}
-        storm = run(Path(directory), options.deploys, full=options.full, **config)
+        storm = run(Path(directory), options.deploys, full=options.full, by_api=options.api, **config)
     print(report(storm))
     return 1 if storm.failures else 0
 
