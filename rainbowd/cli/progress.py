@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import defaultdict
 from datetime import datetime
@@ -13,9 +12,7 @@ from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, name_of,
 from rainbowd.report.history import DECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.status import Status
+    from collections.abc import Callable, Iterator
 
     from rainbowd.report.journal import Event
 
@@ -35,12 +32,12 @@ class Lines:
 
     Args:
         asked_at: seconds since the epoch.
-        status: what to show beneath, on a terminal; None elsewhere.
+        beneath: shows what is waited for, on a terminal; None elsewhere.
     """
 
-    def __init__(self, asked_at: float, status: Status | None = None) -> None:
+    def __init__(self, asked_at: float, beneath: Callable[[str], None] | None = None) -> None:
         self._asked_at = asked_at
-        self._status = status
+        self._beneath = beneath
         self._paint = painter()
 
     def event(self, event: Event) -> None:
@@ -51,8 +48,8 @@ class Lines:
         if words:
             style = YELLOW if event.get("reason") else _style(event)
             self._print(f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, inert(words))}")
-        if self._status is not None:
-            self._status.update(_NEXT.get(str(event["event"]), "waiting"))
+        if self._beneath is not None:
+            self._beneath(_NEXT.get(str(event["event"]), "waiting"))
 
     def output(self, generation: int, line: str) -> None:
         """Show a line of the app's."""
@@ -70,10 +67,13 @@ def shown(asked_at: float) -> Iterator[Progress]:
         yield Lines(asked_at)
         return
     from rich.console import Console
-    from rich.status import Status
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with Status("waiting for the agent", console=Console(file=sys.stdout, highlight=False)) as status:
-        yield Lines(asked_at, status)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Bar(*columns, console=Console(highlight=False), transient=True) as bar:
+        task = bar.add_task("waiting for the agent", total=None)
+        yield Lines(asked_at, lambda words: bar.update(task, description=words))
 
 
 _NEXT = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -25,13 +27,13 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def start(agent: Agent, *words: str) -> subprocess.Popen[str]:
+def start(agent: Agent, *words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
         [sys.executable, "-m", "rainbowd", words[0], "--config", "rainbowd.json", *words[1:]],
         cwd=agent.directory,
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path, "NO_COLOR": "", "TERM": "xterm-256color"},
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -181,6 +183,21 @@ def test_the_same_release_is_deployed_once_more(agent: Agent) -> None:
     assert status == 0
     assert "asked for" in out
     agent.wait_for("deploy.succeeded", generation=3)
+
+
+def test_a_terminal_shows_the_same_in_colours_and_is_left_as_it_was(agent: Agent) -> None:
+    ours, theirs = pty.openpty()
+    with start(agent, "deploy", "b", stdout=theirs) as command:
+        os.close(theirs)
+        text = ""
+        with contextlib.suppress(OSError):  # EIO: nobody writes any more
+            while True:
+                text += os.read(ours, 65536).decode()
+        os.close(ours)
+        assert command.wait() == 0
+    for shown in ("launched b as generation 2", "healthy", "\x1b[32mb is live: generation 2", "\x1b[?25l"):
+        assert shown in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
 
 
 def test_where_it_cannot_be_done_nothing_is_touched(agent: Agent) -> None:
