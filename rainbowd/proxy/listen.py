@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BACKLOG = 4096
 SOCKET_MODE = 0o666
 
+_FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 _FIRST_FD = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)
 
 
@@ -83,12 +84,12 @@ def open_listener(address: Address, *, key: str = "listen", socket_mode: int = S
 
 
 def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:
-    """The sockets that systemd handed over, none where it did not: sd_listen_fds(3).
+    """The sockets that systemd handed over, none where it did not: sd_listen_fds(3).  Their names do not matter.
 
     Raises:
         UsageError: what was handed over is not a listening stream socket.
     """
-    if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdigit():
+    if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdecimal():
         return []
     return [_inherit(fd) for fd in range(_FIRST_FD, _FIRST_FD + int(environ["LISTEN_FDS"]))]
 
@@ -114,17 +115,22 @@ def close_all(listeners: Iterable[Listener]) -> None:
 
 def _address_of(sock: socket.socket) -> str:
     name = sock.getsockname()
-    return f"unix:{name}" if sock.family == socket.AF_UNIX else str(TcpAddress(name[0], name[1]))
+    if sock.family != socket.AF_UNIX:
+        return str(TcpAddress(name[0], name[1]))
+    return f"unix:@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else f"unix:{name}"
 
 
 def _inherit(fd: int) -> Listener:
     with contextlib.suppress(OSError):
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        is_stream = sock.family in _FAMILIES and sock.type == socket.SOCK_STREAM
+        if is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return Listener(sock)
         sock.detach()
-    raise UsageError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket")
+    raise UsageError(
+        f"LISTEN_FDS: descriptor {fd} is not a listening stream socket (a socket unit needs ListenStream, Accept=no)"
+    )
 
 
 def _remove_stale(path: Path) -> None:

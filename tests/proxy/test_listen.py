@@ -144,6 +144,40 @@ def test_a_listening_socket_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> No
     close_all([listener])
 
 
+@pytest.mark.parametrize("name", ["file", "abstract"])
+def test_a_unix_socket_is_taken_over_and_left_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "sock"
+    given = f"\0{path}" if name == "abstract" else str(path)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(given)
+    sock.listen()
+    (listener,) = inherited(hand_over(monkeypatch, sock.detach()) | {"LISTEN_FDNAMES": "web:of:any:name"}, os.getpid())
+    assert listener.address == f"unix:{'@' if name == 'abstract' else ''}{path}"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(given)
+    close_all([listener])
+    assert path.exists() == (name == "file")  # it is the socket unit's
+
+
+def test_several_are_taken_over_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    fds = [socket.create_server(("127.0.0.1", 0)).detach() for _ in range(2)]
+    assert fds[1] == fds[0] + 1
+    environ = hand_over(monkeypatch, fds[0]) | {"LISTEN_FDS": "2"}
+    listeners = inherited(environ, os.getpid())
+    assert [listener.sock.fileno() for listener in listeners] == fds
+    close_all(listeners)
+
+
+def test_what_listens_for_packets_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "sock"))
+        sock.listen()
+        with pytest.raises(UsageError, match="is not a listening"):
+            inherited(hand_over(monkeypatch, sock.fileno()), os.getpid())
+
+
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_what_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as sock, pytest.raises(UsageError, match="is not a listening"):
@@ -162,7 +196,7 @@ def test_what_is_no_socket_or_not_open_is_refused(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": "self", "LISTEN_FDS": "x"}],
+    [{}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": "self", "LISTEN_FDS": "²"}],
 )
 def test_what_was_handed_to_somebody_else_is_left_alone(environ: dict[str, str]) -> None:
     environ = {key: str(os.getpid()) if value == "self" else value for key, value in environ.items()}
