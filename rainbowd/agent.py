@@ -28,6 +28,7 @@ from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
 from rainbowd.deploy.snapshot import snapshot, timestamp
 from rainbowd.log import get_logger
+from rainbowd.notify import Notices
 from rainbowd.proxy import Server, Settings
 from rainbowd.renewal import Outgoing, RenewalFailed, Socket, new_program
 from rainbowd.roster import Roster
@@ -103,6 +104,8 @@ class Agent:
         self._is_silent = incoming is not None
         self._roster = Roster()
         self._recorder = recorder
+        self._notices = Notices()
+        recorder.observe(self._notices.event)
         self._server = Server(self._roster, settings(config))
         self._incoming = incoming(self._roster) if incoming is not None else None
         self._deploys = self._new_deploys(Ownership(is_complete=incoming is None), is_handed_over=incoming is not None)
@@ -111,6 +114,7 @@ class Agent:
         """Everything, from the first line of the journal to the last."""
         async with trio.open_nursery() as reporting:
             await reporting.start(self._recorder.run)
+            reporting.start_soon(self._notices.run)
             if self._incoming is None:
                 self._recorder.record("agent.started", version=__version__, pid=os.getpid(), listen=self._addresses())
             try:
@@ -222,6 +226,7 @@ class Agent:
         for (_, listener), is_taken in zip(self._shared(), ready["taken"], strict=True):
             listener.is_shared = is_taken
         self._successor = program.pid
+        self._notices.hand_over(program.pid)
         self._lock.leave()
         log.info("renewed", pid=program.pid)
         if self._state == "stopping":  # told so when it was too late for us
@@ -292,6 +297,8 @@ class Agent:
         elif self._state != "stopping":
             log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
             self._state = "stopping"
+            drain = self._deploys.supervisor.drain
+            self._notices.stopping(self._config.drain.stop + drain.kill_after)
             self._deploys.stop()
             if self._incoming is not None:
                 self._incoming.stop(self._config.drain.stop)
@@ -315,6 +322,8 @@ class Agent:
             self._state = "ready"
         log.info("ready", version=__version__, pid=os.getpid(), listen=self._addresses())
         self._publish()
+        if self._state == "ready":
+            self._notices.ready()
 
     async def _tell_counters(self) -> None:
         told: object = None
@@ -337,7 +346,9 @@ class Agent:
 
     def _publish(self) -> None:
         if not self._is_silent:  # else another agent tells
-            self._recorder.publish(self._status())
+            status = self._status()
+            self._recorder.publish(status)
+            self._notices.status(status)
 
     def _status(self) -> dict[str, object]:
         agent = {

@@ -28,6 +28,7 @@ ARROWS = {
     "locations": {"errors"},
     "link": {"errors"},
     "log": set(),
+    "notify": set(),
     "config": {"errors", "address", "locations"},
     "http1": FOR_ALL,
     "roster": FOR_ALL,
@@ -37,7 +38,7 @@ ARROWS = {
     "control": FOR_ALL | {"roster", "report"},
     "renewal": FOR_ALL | {"roster", "deploy"},
     "controls": FOR_ALL | {"roster", "report", "proxy", "deploy", "control"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal", "notify"},
     "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -80,7 +81,7 @@ PLACES = {
     "rich": {"cli", "log.py"},
     "starlette": {"control"},
     "structlog": {"log.py"},
-    "trio": {"proxy", "deploy", "control", "renewal", "agent.py", "cli", "report/recorder.py"},
+    "trio": {"proxy", "deploy", "control", "renewal", "agent.py", "notify.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""

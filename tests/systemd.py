@@ -1,0 +1,46 @@
+"""A stand-in for systemd's end of the notify socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+
+class Systemd:
+    """The socket that a service's notifications go to.
+
+    Args:
+        name: as ``NOTIFY_SOCKET`` has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._sock.bind("\0" + name[1:] if name.startswith("@") else name)
+
+    def heard(self) -> list[dict[str, str]]:
+        """All that is there by now."""
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines = self._sock.recv(65536).decode().split("\n")
+                messages.append(dict(line.split("=", 1) for line in lines))
+        return messages
+
+    def hear(self, field: str, value: str | None = None, *, seconds: float = 30.0) -> dict[str, str]:
+        """The next message that has ``field``, and there ``value``; those before it are passed over."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+                lines = self._sock.recv(65536).decode().split("\n")
+                message = dict(line.split("=", 1) for line in lines)
+                if field in message and value in {None, message[field]}:
+                    return message
+        finally:
+            self._sock.setblocking(False)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._sock.close()
