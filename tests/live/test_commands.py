@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, running
+from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, Event, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,19 +129,41 @@ def test_the_death_of_the_agent_is_a_failure(agent: Agent) -> None:
     assert "the agent has gone" in err
 
 
-def test_a_request_that_another_replaced_at_once_is_decided_with_it(agent: Agent) -> None:
-    commands = [start(agent, "deploy") for _ in range(5)]
-    assert [end(command)[0] for command in commands] == [0] * 5
+def unseen(agent: Agent, *commands: tuple[str, ...]) -> list[tuple[int, str, str]]:
+    """How commands end of which each has replaced the request of the one before, when the agent looks at last."""
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGSTOP)
+    started, seen = [], None
+    for words in commands:
+        started.append(start(agent, *words))
+        seen = agent.wait_until(lambda: _other_request(agent, seen), "the request")  # noqa: B023 - used at once
+        release = words[1] if len(words) > 1 else None
+        agent.wait_until(lambda: {} if named(agent).endswith(release or "") else None, "the turn")  # noqa: B023
+    agent.process.send_signal(signal.SIGCONT)
+    return [end(command) for command in started]
+
+
+def _other_request(agent: Agent, seen: Event | None) -> Event | None:
+    try:
+        request: Event = json.loads(agent.trigger_file.read_text())
+    except FileNotFoundError:
+        return None
+    return None if request == seen else request
+
+
+def test_a_request_that_another_replaced_before_it_was_seen_is_decided_with_it(agent: Agent) -> None:
+    ends = unseen(agent, ("deploy", "b"), ("deploy",))
+    assert [status for status, _, _ in ends] == [0, 0], ends
+    deploys = {event["deploy"] for event in agent.events() if event["event"] == "deploy.requested"}
+    assert len(deploys) == 2, "that of the start, and one for both"
 
 
 def test_of_two_that_want_different_releases_one_is_told_that_it_was_superseded(agent: Agent) -> None:
     agent.add_release("c")
-    commands = {name: start(agent, "deploy", name) for name in ("b", "c")}
-    ends = {name: end(command) for name, command in commands.items()}
-    live = named(agent).removeprefix("releases/")
-    assert ends[live][0] == 0, ends
-    (other,) = set(ends) - {live}
-    assert ends[other][0] == 0 or "superseded by" in ends[other][2], ends
+    ends = unseen(agent, ("deploy", "b"), ("deploy", "c"))
+    assert [status for status, _, _ in ends] == [1, 0], ends
+    assert f"superseded by {agent.directory}/releases/c, which is live" in ends[0][2]
+    assert named(agent) == "releases/c"
 
 
 def test_a_request_that_is_taken_away_before_it_is_seen_is_made_again(agent: Agent) -> None:
