@@ -1,46 +1,32 @@
 #!/bin/sh
-# Make a release the live one, and say how that ended.
+# Copy a directory to a server as a new release, deploy it, and end as the deploy ended.
 #
-#   deploy.sh RELEASE LINK STATE_DIR [SECONDS]
+#   deploy.sh HOST DIRECTORY [SOURCE]
 #
-#   RELEASE    the directory to run from now on
-#   LINK       the symlink that the config's "release" names
-#   STATE_DIR  the config's "state_dir"
-#   SECONDS    how long to wait for the end; 120 if not given
+#   HOST        what ssh and rsync call the server
+#   DIRECTORY   on the server, with rainbowd.json in it, whose "release" is "current"
+#   SOURCE      what to copy; the working directory if not given
 #
-# Exit status: 0 the release is live, 1 the deploy failed and what was live still is, 2 usage, 4 not decided in time.
+# Wanted are ssh and rsync here, rsync and rainbowd there; RAINBOWD_NOTE goes to the journal. Exit status: 0 the release is
+# live, else what is live was live before: 1 it failed, 2 usage or config, 3 no agent runs there, 255 ssh did not get there.
 set -eu
 
-if [ $# -lt 3 ] || [ ! -d "$1" ]; then
-    echo "usage: deploy.sh RELEASE LINK STATE_DIR [SECONDS], RELEASE a directory" >&2
+if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "${3:-.}" ]; then
+    echo "usage: deploy.sh HOST DIRECTORY [SOURCE], SOURCE a directory" >&2
     exit 2
 fi
-release=$(realpath "$1")
-link=$2
-journal=$3/journal.jsonl
-seconds=${4:-120}
+host=$1
+directory=$2
+source=${3:-.}
+release=$(date -u +%Y%m%d%H%M%S)
 
-# Turn the link by a rename: there is no moment without one.
-seen=$(wc -l <"$journal")
-ln -s "$release" "$link.$$"
-mv -fT "$link.$$" "$link"
+# For a shell on the server: in single quotes, where only a single quote has a meaning.
+quoted() {
+    printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
+}
 
-# The journal tells, a line an event, what came of it.
-until=$(($(date +%s) + seconds))
-while [ "$(date +%s)" -lt "$until" ]; do
-    end=$(tail -n "+$((seen + 1))" "$journal" | grep -F "\"$release\"" |
-        grep -m1 -E '"event": ?"deploy\.(succeeded|failed|rolled_back)"') || end=
-    case $end in
-    '') sleep 0.2 ;;
-    *deploy.failed*)
-        echo "$end" >&2
-        exit 1
-        ;;
-    *)
-        echo "$end"
-        exit 0
-        ;;
-    esac
-done
-echo "not decided within $seconds seconds" >&2
-exit 4
+# What has not changed since the present release is copied from there, not sent.
+ssh "$host" "mkdir -p $(quoted "$directory/releases")"
+rsync --archive -s --exclude=.git --copy-dest=../../current/ "$source/" "$host:$directory/releases/$release/"
+ssh "$host" "cd $(quoted "$directory/releases") && rainbowd deploy --config ../rainbowd.json \
+    --note=$(quoted "${RAINBOWD_NOTE:-}") ./$release"

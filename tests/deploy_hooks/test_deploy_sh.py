@@ -1,47 +1,70 @@
+"""The script, and the CI jobs that call it, as a runner runs them."""
+
 from __future__ import annotations
 
+import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from tests.live.agent import PATIENCE_SECONDS, ROOT, running
+from tests.deploy_hooks.server import BROKEN, HOOKS, commit, live, project, releases, run, sshd
+from tests.live.agent import needs, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.live.agent import Agent
+JOBS = {"github-actions.yml": "vendor.github-workflows", "gitlab-ci.yml": "vendor.gitlab-ci"}
+SCRIPT = str(HOOKS / "deploy.sh")
 
-SCRIPT = ROOT / "deploy-hooks" / "deploy.sh"
 
-
-def deploy(agent: Agent, release: str) -> subprocess.CompletedProcess[str]:
-    words = [str(SCRIPT), str(agent.directory / "releases" / release), str(agent.link), str(agent.state_dir)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+def steps(name: str) -> list[str]:
+    """The commands of a job that follow the getting ready for ssh."""
+    jobs: dict[str, Any] = yaml.safe_load((HOOKS / name).read_text())
+    if name == "gitlab-ci.yml":
+        return list(jobs["deploy"]["script"])
+    return [step["run"] for step in jobs["jobs"]["deploy"]["steps"] if step.get("name") == "Deploy"]
 
 
 @pytest.mark.live
-def test_the_deploy_script_ends_with_0_when_the_release_is_live_and_with_1_when_it_failed(
-    tmp_path: Path,
-) -> None:
-    with running(tmp_path) as agent:
-        agent.add_release("broken", exit_status=3, output=["no such table: users"])
-        good = deploy(agent, "b")
-        assert (good.returncode, good.stderr) == (0, "")
-        assert agent.status()["generations"][-1]["release"].endswith("/releases/b")
+def test_the_script_and_the_jobs_copy_a_release_deploy_it_and_fail_with_it(tmp_path: Path) -> None:
+    needs("rsync")
+    (tmp_path / "a server's").mkdir()
+    with running(tmp_path / "a server's") as agent, sshd(tmp_path):
+        repository = project(agent)
+        commit(repository, "good")
+        shutil.copytree(HOOKS, repository / "deploy-hooks")
+        place = {"HOST": "server", "DIRECTORY": str(agent.directory), "RAINBOWD_NOTE": 'it\'s "1" $HOME'}
+        for number, name in enumerate(JOBS, 2):
+            for command in steps(name):
+                done = run(tmp_path, "sh", "-ec", command, cwd=repository, variables=place)
+                assert done.status == 0, done.output
+                assert f"is live: generation {number}" in done.output
+        assert live(agent) == str(agent.directory / "releases" / releases(agent)[-1])
+        assert not (agent.link / ".git").exists()
+        asked = agent.find("deploy.requested", trigger="file")
+        assert asked is not None
+        assert asked["note"] == place["RAINBOWD_NOTE"]
 
-        bad = deploy(agent, "broken")
-        assert (bad.returncode, bad.stdout) == (1, "")
-        assert "no such table: users" in bad.stderr
+        before = live(agent)
+        commit(repository, "bad", BROKEN)
+        bad = run(tmp_path, SCRIPT, "server", str(agent.directory), cwd=repository)
+        assert bad.status == 1, bad.output
+        assert "no such table: users" in bad.output
+        assert live(agent) == before == str(agent.link.resolve())
 
-        back = deploy(agent, "b")
-        assert back.returncode == 0
-        assert "deploy.rolled_back" in back.stdout
+
+@pytest.mark.parametrize("words", [[], ["server"], ["server", "/srv/hello", "/missing"], ["a", "b", ".", "d"]])
+def test_the_script_refuses_what_it_does_not_understand(tmp_path: Path, words: list[str]) -> None:
+    refused = run(tmp_path, SCRIPT, *words)
+    assert refused.status == 2
+    assert "usage:" in refused.output
 
 
-def test_the_deploy_script_refuses_a_release_that_is_no_directory(tmp_path: Path) -> None:
-    words = [str(SCRIPT), str(tmp_path / "missing"), str(tmp_path / "current"), str(tmp_path)]
-    refused = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "usage:" in refused.stderr
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(("name", "schema"), JOBS.items())
+def test_the_jobs_are_what_the_runners_take(name: str, schema: str) -> None:
+    words = [sys.executable, "-W", "ignore", "-m", "check_jsonschema", "--builtin-schema", schema, str(HOOKS / name)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
