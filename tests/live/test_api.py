@@ -254,3 +254,24 @@ def test_an_address_that_is_taken_is_named_by_its_key(tmp_path: Path) -> None:
         ended = start(tmp_path)
     assert ended.returncode == 2
     assert "api.listen: cannot listen on 127.0.0.1:" in ended.stderr
+
+
+def test_a_renewal_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
+    agent = api.agent
+    events = api.events()
+    token = api.token
+    assert api.deploy({"release": "b"}).status == 200
+    told = events.until("deploy.succeeded")
+    assert agent.renew()["event"] == "agent.renewed"
+    while (event := events.read()) is not None:  # to its end, which is clean
+        told.append(event["event"])
+    events.close()
+    again = api.events(events.last_id)
+    assert api.token == token
+    assert api.deploy(path="/rollback").told["release"].endswith("/a")
+    told += again.until("deploy.succeeded")
+    again.close()
+    written = [event["event"] for event in agent.events()]
+    first = written.index("deploy.succeeded") + 1  # behind the deploy at the start
+    assert told == written[first : first + len(told)]
+    assert "agent.renewed" in told
