@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_check)
 
+    init = commands.add_parser("init", parents=[with_config], help="write a starter config for the app that is here")
+    init.add_argument(
+        "--server", metavar="NAME", help="run it with this one, such as puma-cluster: see docs/servers.md"
+    )
+    init.set_defaults(run=_init)
+
     status = commands.add_parser("status", parents=[with_config], help="show the generations")
     status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it")
     status.add_argument("--watch", action="store_true", dest="is_watching", help="go on until Ctrl-C")
@@ -158,6 +164,12 @@ def _check(options: argparse.Namespace) -> int:
     from rainbowd.cli.check import check
 
     return check(options.config)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from rainbowd.cli.init import init
+
+    return init(options.config, options.server)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -68,7 +68,8 @@ class Traffic:
         """Take note of a good answer."""
         self.counts[kind] += 1
         self.answers.append((kind, begun_at, answer.generation))
-        self.boot_seconds.setdefault(answer.generation, float(answer.fields["x-boot-seconds"]))
+        if "x-boot-seconds" in answer.fields:
+            self.boot_seconds.setdefault(answer.generation, float(answer.fields["x-boot-seconds"]))
 
     def fail(self, kind: str, begun_at: float, what: object) -> None:
         """Take note of a failure."""

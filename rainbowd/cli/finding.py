@@ -1,0 +1,260 @@
+"""What app is in a directory, and how it is to be run and asked: guesses, from its files alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.recipes import RECIPES
+from rainbowd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+Health = str | dict[str, object]
+
+HEALTH_PATHS = "/up", "/healthz", "/health", "/health/", "/healthcheck", "/ping", "/livez"
+"""What apps call the page that says that they are there, the likeliest first."""
+ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
+"""Where no such page is known: any answer of an app that is not broken will do."""
+
+SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java"
+SKIPPED = {"node_modules", "venv", ".venv", "vendor", ".git", "tests", "test", "spec"}
+FILES_READ, FILE_BYTES = 200, 100_000
+"""How much of an app is read for a guess."""
+
+
+@dataclass
+class Found:
+    """An app.
+
+    Attributes:
+        seen: what was seen, for people.
+        server: a name of ``RECIPES``, or empty where ``command`` runs it.
+        app: what the server is told to serve.
+        command: of a Procfile.
+        health: a path, or an object.
+        prefix: words before the server's command.
+        programs: the directory that the command is in, with a slash; empty for ``PATH``.
+    """
+
+    seen: list[str] = field(default_factory=list)
+    server: str = ""
+    app: str = ""
+    command: str = ""
+    health: Health = "/"
+    prefix: tuple[str, ...] = ()
+    programs: str = ""
+
+
+def look(release: Path, server: str | None) -> Found:
+    """See what is in a release.
+
+    Args:
+        release: its directory, or a link to it.
+        server: what to run it with, a name of ``RECIPES``; None to choose.
+
+    Raises:
+        UsageError: nothing is there that can be run.
+    """
+    if server is not None and server not in RECIPES:
+        raise UsageError(f"--server: found {server!r}; expected one of {', '.join(RECIPES)}")
+    found = next(filter(None, (finder(release) for finder in FINDERS)), Found())
+    command = None if server else _procfile(release)
+    if command is not None:
+        found.seen.append(f"Procfile, which says web: {command}")
+        found.server, found.command, found.prefix = "", command, ()
+    elif server is not None:
+        found.server = server
+    elif not found.server:
+        known = "Django, Flask, FastAPI, Rack, Node, PHP, a Procfile"
+        raise UsageError(f"{release}: found no app that is known ({known}); give --server NAME, or write the config")
+    found.health = _health(release, found.health)
+    return found
+
+
+def _procfile(release: Path) -> str | None:
+    match = re.search(r"^web:\s*(\S.*?)\s*$", _read(release / "Procfile"), re.MULTILINE)
+    return match[1] if match else None
+
+
+def _django(release: Path) -> Found | None:
+    if not (release / "manage.py").is_file():
+        return None
+    project = next((file.parent for file in sorted(release.glob("*/wsgi.py"))), None)
+    name = project.name if project else "project"
+    wanted = _requirements(release)
+    is_async = "uvicorn" in wanted and "gunicorn" not in wanted and (release / name / "asgi.py").is_file()
+    server = "uvicorn" if is_async else "gunicorn-gthread" if "gunicorn" in wanted else "runserver"
+    app = f"{name}.asgi:application" if is_async else f"{name}.wsgi"
+    found = Found([f"Django, project {name}"], server, app, programs=_programs(release))
+    settings = _read(release / name / "settings.py")
+    found.health = _django_health(settings)
+    return found
+
+
+def _django_health(settings: str) -> Health:
+    """The fields without which Django refuses or redirects: ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
+    health: dict[str, object] = {}
+    host = _first_host(settings)
+    if host is not None:
+        health["host"] = host
+    if re.search(r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)", settings, re.MULTILINE):
+        health["headers"] = {"X-Forwarded-Proto": "https"}
+    return {"path": "", **health} if health else "/"
+
+
+def _first_host(settings: str) -> str | None:
+    match = re.search(r"^ALLOWED_HOSTS\s*=\s*(\[[^\]]*\])", settings, re.MULTILINE)
+    try:
+        hosts = ast.literal_eval(match[1]) if match else []
+    except (ValueError, SyntaxError):
+        return None
+    names = [host.lstrip(".") for host in hosts if isinstance(host, str) and host.strip(".*")]
+    return None if "*" in hosts or "localhost" in names or not names else names[0]
+
+
+def _python(release: Path) -> Found | None:
+    """Flask, FastAPI or Starlette, a bare ASGI or WSGI application, or a program of its own."""
+    for file in _candidates(release, "*.py"):
+        text = _read(file)
+        module = ".".join(file.relative_to(release).with_suffix("").parts).removesuffix(".__init__")
+        for kind, pattern, servers in PYTHON_APPS:
+            match = re.search(pattern, text, re.MULTILINE)
+            if match is not None:
+                server = _choose(release, servers)
+                return Found([f"{kind} in {file.name}"], server, f"{module}:{match[1]}", programs=_programs(release))
+    for file in _candidates(release, "*.py"):
+        if "http.server" in _read(file):
+            return Found([f"a program, {file.name}"], "python", file.name, programs=_programs(release))
+    return None
+
+
+PYTHON_APPS = (
+    ("Flask", r"^(\w+)\s*(?::[^=\n]+)?=\s*Flask\(", ("gunicorn-gthread", "uwsgi", "flask")),
+    ("FastAPI", r"^(\w+)\s*(?::[^=\n]+)?=\s*FastAPI\(", ("uvicorn", "hypercorn")),
+    ("Starlette", r"^(\w+)\s*(?::[^=\n]+)?=\s*Starlette\(", ("uvicorn", "hypercorn")),
+    ("an ASGI application", r"^async def (\w+)\(scope, receive, send\)", ("uvicorn", "hypercorn")),
+    ("a WSGI application", r"^def (\w+)\(environ, start_response\)", ("gunicorn-gthread", "uwsgi")),
+)
+"""Frameworks, the line that makes the application, and what serves it, the likeliest first."""
+
+
+def _candidates(release: Path, pattern: str) -> list[Path]:
+    """Files at the top, and one directory below."""
+    return [*sorted(release.glob(pattern)), *(f for f in sorted(release.glob(f"*/{pattern}")) if not _is_skipped(f))]
+
+
+def _choose(release: Path, servers: tuple[str, ...]) -> str:
+    """The first of them that the app asks for, else the first of all; of frameworks' own the last, if alone."""
+    wanted = _requirements(release)
+    asked = [server for server in servers if server.partition("-")[0] in wanted]
+    return asked[0] if asked else servers[0]
+
+
+def _requirements(release: Path) -> set[str]:
+    """The names of what a Python app says that it needs."""
+    files = [*release.glob("requirements*.txt"), release / "pyproject.toml", release / "Pipfile"]
+    text = "\n".join(map(_read, files))
+    return set(re.findall(r"[a-z][a-z0-9]*", text.lower()))
+
+
+def _programs(release: Path) -> str:
+    """Where the release's own virtual environment has its programs: before the name of one, empty where it has none."""
+    names = (name for name in (".venv", "venv") if (release / name / "bin").is_dir())
+    return next((f"{name}/bin/" for name in names), "")
+
+
+def _rack(release: Path) -> Found | None:
+    if not (release / "config.ru").is_file():
+        return None
+    gems = _read(release / "Gemfile") + _read(release / "Gemfile.lock")
+    names = ("puma", "unicorn", "thin", "webrick")
+    server = next((name for name in names if re.search(rf"\b{name}\b", gems)), "puma")
+    is_rails = (release / "config" / "application.rb").is_file()
+    found = Found(["Rails" if is_rails else "Rack"], server, "config.ru")
+    if (release / "Gemfile").is_file():
+        found.prefix = ("bundle", "exec")
+    return found
+
+
+def _node(release: Path) -> Found | None:
+    try:
+        package = json.loads(_read(release / "package.json") or "null")
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(package, dict):
+        return None
+    scripts = package.get("scripts")
+    start = scripts.get("start") if isinstance(scripts, dict) else None
+    if isinstance(start, str):
+        plain = re.fullmatch(r"node (\S+)", start)
+        if plain is None:
+            return Found([f"Node, npm start is: {start}"], "npm")
+        return Found([f"Node, npm start is: {start}"], "node", plain[1])
+    names = [package.get("main"), "server.js", "app.js", "index.js"]
+    main = next((name for name in names if isinstance(name, str) and (release / name).is_file()), None)
+    return Found(["Node"], "node", main) if main else None
+
+
+def _php(release: Path) -> Found | None:
+    for name in ("public/index.php", "index.php"):
+        if (release / name).is_file():
+            return Found([f"PHP, {name}"], "php", name)
+    return None
+
+
+def _java(release: Path) -> Found | None:
+    main = next((file for file in sorted(release.glob("*.java")) if "void main(" in _read(file)), None)
+    return Found([f"Java, {main.name}"], "java", main.name) if main else None
+
+
+def _static(release: Path) -> Found | None:
+    is_there = (release / "index.html").is_file()
+    return Found(["static files"], "busybox", ".", health="/index.html") if is_there else None
+
+
+FINDERS: tuple[Callable[[Path], Found | None], ...] = (_django, _rack, _python, _php, _node, _java, _static)
+"""What is looked for, in this order: many an app of another kind has a package.json for its assets."""
+
+
+def _health(release: Path, told: Health) -> Health:
+    """With the path that the app's own source has for it."""
+    if isinstance(told, str) and told != "/":
+        return told
+    extra = {} if isinstance(told, str) else {key: value for key, value in told.items() if key != "path"}
+    path = _health_path(release)
+    if path is None:
+        return {**ALIVE, **extra}
+    return {"path": path, **extra} if extra else path
+
+
+def _health_path(release: Path) -> str | None:
+    text = "\n".join(_sources(release))
+    quoted = set(re.findall(r"[\"'](/?[a-z]+/?)[\"']", text))
+    for path in HEALTH_PATHS:
+        if path in quoted or path.removeprefix("/") in quoted & {"up", "healthz", "health/", "healthcheck"}:
+            return path
+    return None
+
+
+def _sources(release: Path) -> Iterable[str]:
+    files = [file for pattern in SOURCES for file in _candidates(release, pattern)]
+    return map(_read, files[:FILES_READ])
+
+
+def _is_skipped(file: Path) -> bool:
+    return any(part in SKIPPED for part in file.parts)
+
+
+def _read(file: Path) -> str:
+    """The beginning of a text file; empty where there is none."""
+    try:
+        with file.open("rb") as source:
+            return source.read(FILE_BYTES).decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,97 @@
+"""How each server that people run is started: what ``rainbowd init`` writes and what the tests in tests/servers run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+APP = "APP"
+"""In ``run``: what the server is told to serve, which depends on what is in the release."""
+
+TCP = "127.0.0.1:{port}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One server.
+
+    Attributes:
+        run: its command; ``APP`` stands for what it serves.
+        note: what is special about it, in a sentence or two.
+        config: further keys of ``rainbowd.json``.
+    """
+
+    run: tuple[str, ...]
+    note: str
+    config: dict[str, object] = field(default_factory=dict)
+
+
+_GUNICORN = ("gunicorn", "--bind", TCP)
+_TWO = ("--workers", "2")
+
+RECIPES: dict[str, Recipe] = {
+    "gunicorn": Recipe(
+        (*_GUNICORN, "--workers", "4", APP), "A sync worker answers one request at a time and keeps no connection."
+    ),
+    "gunicorn-gthread": Recipe(
+        (*_GUNICORN, *_TWO, "--threads", "4", APP), "At TERM it closes kept connections; rainbowd closes its own first."
+    ),
+    "gunicorn-gevent": Recipe(
+        (*_GUNICORN, *_TWO, "--worker-class", "gevent", APP), "Needs gevent and packaging beside it."
+    ),
+    "gunicorn-daemon": Recipe(
+        (*_GUNICORN, *_TWO, "--threads", "4", "--daemon", "--pid", "{pidfile}", APP),
+        "It leaves rainbowd's process tree, and is known by its pidfile. Its output goes nowhere: rather let it not.",
+    ),
+    "gunicorn-socket": Recipe(("gunicorn", "--bind", "unix:{socket}", *_TWO, "--threads", "4", APP), "No port at all."),
+    "uvicorn": Recipe(
+        ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", APP),
+        "WebSockets need uvicorn[standard], or websockets beside it.",
+    ),
+    "uvicorn-workers": Recipe(
+        ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", *_TWO, APP), "The parent listens, its workers answer."
+    ),
+    "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "Its HTTP/2 is not asked for."),
+    "uwsgi": Recipe(
+        ("uwsgi", "--http-socket", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
+        "Without --die-on-term TERM means reload. It does not take chunked bodies apart.",
+    ),
+    "uwsgi-http": Recipe(
+        ("uwsgi", "--http", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
+        "A router process before the workers.",
+    ),
+    "runserver": Recipe(
+        ("python3", "manage.py", "runserver", "--noreload", TCP),
+        "For development. Without --noreload it would restart itself when the release's files change.",
+    ),
+    "flask": Recipe(
+        ("flask", "--app", APP, "run", "--host", "127.0.0.1", "--port", "{port}"), "For development: no keep-alive."
+    ),
+    "python": Recipe(("python3", APP, "{port}"), "A program of one's own, here on http.server."),
+    "puma": Recipe(("puma", "--bind", f"tcp://{TCP}", APP), "Threads in one process."),
+    "puma-cluster": Recipe(("puma", "--bind", f"tcp://{TCP}", *_TWO, APP), "Workers forked from one process."),
+    "puma-socket": Recipe(("puma", "--bind", "unix://{socket}", APP), "No port at all."),
+    "unicorn": Recipe(
+        ("unicorn", "--listen", TCP, APP),
+        "Keeps no connection. Its TERM breaks off what it is answering, its QUIT does not.",
+        {"drain": {"signal": "QUIT"}},
+    ),
+    "thin": Recipe(
+        ("thin", "start", "--address", "127.0.0.1", "--port", "{port}", "--rackup", APP),
+        "Its TERM breaks off what it is answering, its QUIT does not.",
+        {"drain": {"signal": "QUIT"}},
+    ),
+    "webrick": Recipe(
+        ("rackup", "--server", "webrick", "--host", "127.0.0.1", "--port", "{port}", APP),
+        "rackup shuts down at INT; TERM just kills it.",
+        {"drain": {"signal": "INT"}},
+    ),
+    "node": Recipe(("node", APP), "Listens on the PORT of its environment."),
+    "npm": Recipe(("npm", "start"), "npm stays before the server, and passes signals on; node without npm is simpler."),
+    "php": Recipe(
+        ("php", "-S", TCP, APP),
+        "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",
+        {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
+    ),
+    "busybox": Recipe(("busybox", "httpd", "-f", "-p", TCP, "-h", APP), "Static files."),
+    "java": Recipe(("java", APP), "Listens on the PORT of its environment. A JVM takes its time to boot."),
+}

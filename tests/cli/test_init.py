@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rainbowd.cli import main
+from rainbowd.cli.recipes import RECIPES
+from rainbowd.config import load
+
+ROOT = Path(__file__).parents[2]
+APPS = ROOT / "tests" / "servers" / "apps"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "shop"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def written(place: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((place / "rainbowd.json").read_text())
+    return config
+
+
+@pytest.mark.parametrize(
+    ("app", "program", "served"),
+    [
+        ("asgi", "uvicorn", "app:app"),
+        ("django", "gunicorn", "shop.wsgi"),
+        ("fastapi", "uvicorn", "main:app"),
+        ("flask", "flask", "app:app"),
+        ("wsgi", "gunicorn", "app:application"),
+        ("plain", "python3", "server.py"),
+        ("rack", "puma", "config.ru"),
+        ("node", "node", "server.js"),
+        ("express", "node", "server.js"),
+        ("php", "php", "index.php"),
+        ("java", "java", "Server.java"),
+        ("static", "busybox", "."),
+    ],
+)
+def test_an_app_of_each_kind_is_run_as_it_is_made_to_be(here: Path, app: str, program: str, served: str) -> None:
+    shutil.copytree(APPS / app, here, dirs_exist_ok=True)
+    assert main(["init"]) == 0
+    config = written(here)
+    assert config["run"][0] == program
+    assert served in config["run"]
+    assert config["listen"] == "127.0.0.1:7000"
+    assert config["release"] == "."
+    assert config["state_dir"] == "../.rainbowd-shop"
+    load(here / "rainbowd.json")
+
+
+@pytest.mark.parametrize("server", sorted(RECIPES))
+def test_the_config_of_each_server_can_be_loaded(here: Path, server: str) -> None:
+    (here / "config.ru").touch()
+    assert main(["init", "--server", server]) == 0
+    run = written(here)["run"]
+    assert run[0] == RECIPES[server].run[0]
+    assert "APP" not in run
+    assert load(here / "rainbowd.json").warnings == ()
+
+
+@pytest.mark.parametrize("name", ["rainbowd.json", "rainbow.conf.json"])
+def test_what_is_there_is_never_written_over(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "config.ru").touch()
+    (here / name).write_text("mine")
+    assert main(["init"]) == 2
+    assert name in capsys.readouterr().err
+    assert {file.name: file.read_text() for file in here.glob("rainbow*")} == {name: "mine"}
+
+
+def test_not_even_a_dangling_link_is(here: Path) -> None:
+    (here / "config.ru").touch()
+    (here / "rainbowd.json").symlink_to("elsewhere")
+    assert main(["init"]) == 2
+    assert not (here / "elsewhere").exists()
+
+
+def test_a_directory_without_an_app_gets_no_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init"]) == 2
+    assert "--server" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_a_server_that_is_not_known_is_answered_with_those_that_are(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--server", "pumma"]) == 2
+    told = capsys.readouterr().err
+    assert "'pumma'" in told
+    assert "puma-cluster" in told
+
+
+def test_the_line_of_a_procfile_is_run_by_a_shell(here: Path) -> None:
+    (here / "Procfile").write_text("worker: sidekiq\nweb: bundle exec puma -p $PORT\n")
+    assert main(["init"]) == 0
+    assert written(here)["run"] == "bundle exec puma -p $PORT"
+
+
+def test_the_release_of_capistrano_is_the_one_that_is_linked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(APPS / "rack", here / "releases" / "1")
+    (here / "current").symlink_to("releases/1")
+    (here / "shared").mkdir()
+    assert main(["init"]) == 0
+    config = written(here)
+    assert config["release"] == "current"
+    assert config["trigger_file"] == "shared/redeploy.trigger"
+    assert config["state_dir"] == "shared/rainbowd"
+    told = capsys.readouterr().out
+    assert "found  Rack" in told
+    assert "ln -sfn releases/NEW" in told
+    assert "shared/redeploy.trigger" in told
+
+
+def test_a_site_that_knows_its_name_and_wants_https_is_asked_accordingly(here: Path) -> None:
+    shutil.copytree(APPS / "django", here, dirs_exist_ok=True)
+    assert main(["init"]) == 0
+    health = written(here)["health"]
+    assert health == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
+
+
+def test_where_no_page_says_that_the_app_is_there_any_answer_of_a_working_app_will_do(here: Path) -> None:
+    (here / "app.py").write_text("app = Flask(__name__)\n")
+    assert main(["init"]) == 0
+    assert written(here)["health"] == {"path": "/", "status": "200-399,401,403,404"}
+
+
+def test_the_virtual_environment_of_the_release_is_the_one_that_is_used(here: Path) -> None:
+    (here / "app.py").write_text("app = FastAPI()\n")
+    (here / ".venv" / "bin").mkdir(parents=True)
+    assert main(["init"]) == 0
+    assert written(here)["run"][0] == ".venv/bin/uvicorn"
+
+
+def test_gems_are_those_of_the_gemfile(here: Path) -> None:
+    (here / "config.ru").touch()
+    (here / "Gemfile").write_text('gem "unicorn"\n')
+    assert main(["init"]) == 0
+    config = written(here)
+    assert config["run"][:3] == ["bundle", "exec", "unicorn"]
+    assert config["drain"] == {"signal": "QUIT"}
+
+
+def test_a_start_script_that_is_more_than_node_is_left_to_npm(here: Path) -> None:
+    (here / "package.json").write_text(json.dumps({"scripts": {"start": "NODE_ENV=production node ."}}))
+    assert main(["init"]) == 0
+    assert written(here)["run"] == ["npm", "start"]
+
+
+def test_check_has_nothing_to_say_of_what_was_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "server.py").write_text("from http.server import HTTPServer\n")
+    assert main(["init"]) == 0
+    assert main(["check"]) == 0
+    complaints = [line for line in capsys.readouterr().err.splitlines() if "as root" not in line]
+    assert complaints == []
+
+
+def test_it_loads_nothing_heavy(here: Path) -> None:
+    (here / "config.ru").touch()
+    code = (
+        "import sys; from rainbowd.cli import main; main(['init']);"
+        "print(*sorted({'pydantic', 'trio', 'httpx', 'rich'} & sys.modules.keys()))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""

@@ -1,0 +1,60 @@
+"""The whole matrix: ``python -m tests.servers``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.servers.environments import Missing
+from tests.servers.rows import ROWS
+from tests.servers.site import Result, run
+
+ENVIRONMENTS = Path("~/.cache/rainbowd-servers")
+SHOWN = 8
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Every server, deployed under load.")
+    parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--deploys", type=int, default=10, metavar="N", help="for each; default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument(
+        "--environments", type=Path, default=ENVIRONMENTS, metavar="DIR", help="what is installed; default: %(default)s"
+    )
+    options = parser.parse_args()
+    results: list[Result] = []
+    missing: list[str] = []
+    for row in ROWS:
+        if options.only and row.name not in options.only:
+            continue
+        try:
+            with tempfile.TemporaryDirectory(prefix="servers-") as directory:
+                results.append(run(row, options.deploys, Path(directory), options.environments.expanduser()))
+            print(line(results[-1]), flush=True)
+        except Missing as problem:
+            missing.append(str(problem))
+            print(f"LEFT OUT {problem}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
+    bad = sum(bool(result.failures) for result in results)
+    print(f"{len(results)} servers, {bad} with failures, {len(missing)} left out")
+    return 1 if bad or missing else 0
+
+
+def line(result: Result) -> str:
+    """A row for the terminal, with its failures behind it."""
+    told = (
+        f"{result.name:18} {result.version:8} {result.requests:5} requests {len(result.failures):3} failures "
+        f"{result.deploys:3} deploys  boot {result.boot_seconds:.2f}  switch {result.switch_seconds * 1000:.0f} ms  "
+        f"drain {result.drain_seconds:.1f}  killed {result.killed}  left {result.left}  kept: {result.kept}"
+    )
+    return "\n".join([told, *(f"    FAILED {failure}" for failure in result.failures[:SHOWN])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

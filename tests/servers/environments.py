@@ -1,0 +1,96 @@
+"""What a row needs, installed into an environment of its own, once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.servers.rows import APPS
+
+if TYPE_CHECKING:
+    from tests.servers.rows import Row
+
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class Missing(Exception):  # noqa: N818 - reads as what happened
+    """What a row needs is not there, and cannot be had."""
+
+
+def prepare(row: Row, environments: Path) -> dict[str, str]:
+    """Install what ``row`` needs, unless it is there already.
+
+    Args:
+        environments: a directory that is kept from run to run.
+
+    Returns:
+        What the agent's environment has to say, by which the row's app finds it.
+
+    Raises:
+        Missing: it cannot be installed.
+    """
+    _debian(row)
+    found = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', PATH)}"}
+    if row.pip:
+        found["PATH"] = f"{_pip(row, environments)}/bin:{found['PATH']}"
+    if row.npm:
+        found["NODE_PATH"] = str(_npm(row, environments) / "node_modules")
+    return found
+
+
+def version(row: Row, environment: dict[str, str]) -> str:
+    """What the row's server says of its version, the number alone."""
+    done = subprocess.run(
+        row.version,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"\d+(?:\.\d+)+", done.stdout)
+    return found[0] if found else "?"
+
+
+def _pip(row: Row, environments: Path) -> Path:
+    place = environments / re.sub(r"[^a-z0-9]+", "-", " ".join(row.pip)).strip("-")
+    if not (place / "complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        _install(row, [sys.executable, "-m", "venv", str(place)])
+        _install(row, [str(place / "bin/pip"), "install", "--quiet", *row.pip])
+        (place / "complete").touch()
+    return place
+
+
+def _npm(row: Row, environments: Path) -> Path:
+    place = environments / f"npm-{row.app}"
+    if not (place / "complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        shutil.copy(APPS / row.app / "package.json", place)
+        _install(row, ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place)])
+        (place / "complete").touch()
+    return place
+
+
+def _debian(row: Row) -> None:
+    if not row.program or row.pip or shutil.which(row.program):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Missing(f"{row.name}: {row.program} is not installed; apt-get install {' '.join(row.debian)}")
+    _install(row, ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *row.debian])
+
+
+def _install(row: Row, command: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise Missing(f"{row.name}: {' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
