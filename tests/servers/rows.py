@@ -54,6 +54,7 @@ def _ruby(name: str, program: str, **more: object) -> Row:
 
 
 NO_BODY_WITHOUT_LENGTH = {"chunked": "it does not read a body without a length"}
+DJANGO = {"chunked": "Django on WSGI takes a body without a length for empty"}
 ONLY_FILES = {"post": "it serves files", "chunked": "it serves files", "slow": "nor", "stream": "nor"}
 NODE = ("node", "--version")
 
@@ -68,8 +69,15 @@ ROWS = (
     _python("hypercorn", "asgi", ("hypercorn>=0.17",), "hypercorn", websocket=True),
     _python("uwsgi", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_BODY_WITHOUT_LENGTH),
     _python("uwsgi-http", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_BODY_WITHOUT_LENGTH),
-    _python("django-runserver", "django", ("django>=4.2",), "django-admin", server="runserver"),
-    _python("django-gunicorn", "django", ("django>=4.2", "gunicorn>=23"), "gunicorn", server="gunicorn-gthread"),
+    _python("django-runserver", "django", ("django>=4.2",), "django-admin", server="runserver", without=DJANGO),
+    _python(
+        "django-gunicorn",
+        "django",
+        ("django>=4.2", "gunicorn>=23"),
+        "gunicorn",
+        server="gunicorn-gthread",
+        without=DJANGO,
+    ),
     _python("flask", "flask", ("flask>=3",), "flask"),
     _python("flask-gunicorn", "flask", ("flask>=3", "gunicorn>=23"), "gunicorn", server="gunicorn-gthread"),
     _python("fastapi", "fastapi", ("fastapi>=0.110", *UVICORN), "uvicorn", server="uvicorn", websocket=True),

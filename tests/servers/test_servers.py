@@ -15,8 +15,8 @@ from tests.servers.site import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-HERE = "http.server", "gunicorn-gthread", "gunicorn-socket", "uvicorn", "puma"
-"""Cheap to install, and of each kind one: a program, threads, a Unix socket, WebSockets, Ruby."""
+HERE = "http.server", "gunicorn-gthread", "uvicorn", "puma"
+"""Cheap to install, and of each kind one: a program, threads, WebSockets, Ruby."""
 DEPLOYS = 2
 BY_NAME = {row.name: row for row in ROWS}
 
