@@ -36,11 +36,11 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="servers-") as directory:
                 results.append(run(row, options.deploys, Path(directory), options.environments.expanduser()))
             print(line(results[-1]), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
         except Missing as problem:
             missing.append(str(problem))
             print(f"LEFT OUT {problem}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
     bad = sum(bool(result.failures) for result in results)
     print(f"{len(results)} servers, {bad} with failures, {len(missing)} left out")
     return 1 if bad or missing else 0
