@@ -120,7 +120,8 @@ async def test_the_configured_status_decides() -> None:
 async def test_a_redirect_is_not_followed_and_its_location_is_told() -> None:
     async with app(saying(b"HTTP/1.1 301 Moved Permanently\r\nLocation: /login\r\n\r\n")) as server:
         seen = await Prober().probe(server.address, health())
-        assert seen == f"{server.address} answered 301 Moved Permanently, Location '/login'"
+        expected = f"{server.address} answered 301 Moved Permanently, Location '/login' ("
+        assert str(seen).startswith(expected)
         assert len(server.heads) == 1
         assert await Prober().probe(server.address, health(status="200,301")) is None
 
@@ -131,6 +132,24 @@ async def test_a_400_hints_at_the_host() -> None:
     assert "400 Bad Request: 'DisallowedHost'" in seen
     assert "'app.example'" in seen
     assert "health.host" in seen
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (b"301 Moved\r\nLocation: https://app.example/up", 'health.headers to {"X-Forwarded-Proto": "https"}'),
+        (b"302 Found\r\nLocation: /login", "health.path"),
+        (b"401 Unauthorized", 'health.status to "200-299,401"'),
+        (b"403 Forbidden", 'health.status to "200-299,403"'),
+        (b"404 Not Found", "no page '/up'; set health.path"),
+    ],
+)
+async def test_a_refusal_names_the_line_of_the_config_that_helps(answer: bytes, line: str) -> None:
+    assert line in str(await seen_of(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n"))
+
+
+async def test_a_failure_of_the_app_s_own_hints_at_nothing() -> None:
+    assert "set health" not in str(await seen_of(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"))
 
 
 async def test_the_first_bytes_of_an_error_are_quoted_with_control_characters_escaped() -> None:

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.servers import table
 from tests.servers.environments import Missing
 from tests.servers.rows import ROWS
 from tests.servers.site import Result, run
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--environments", type=Path, default=ENVIRONMENTS, metavar="DIR", help="what is installed; default: %(default)s"
     )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page")
     options = parser.parse_args()
     results: list[Result] = []
     missing: list[str] = []
@@ -41,6 +43,8 @@ def main() -> int:
         except Missing as problem:
             missing.append(str(problem))
             print(f"LEFT OUT {problem}", flush=True)
+    if options.page:
+        table.write(options.page, [asdict(result) for result in results])
     bad = sum(bool(result.failures) for result in results)
     print(f"{len(results)} servers, {bad} with failures, {len(missing)} left out")
     return 1 if bad or missing else 0

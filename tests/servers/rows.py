@@ -45,7 +45,8 @@ class Row:
 
 
 def _python(name: str, app: str, pip: tuple[str, ...], program: str, **more: object) -> Row:
-    return Row(name, app, pip=pip, program=program, version=(program, "--version"), **more)  # type: ignore[arg-type]
+    ask = f"from importlib.metadata import version; print(version({program.removesuffix('-admin')!r}))"
+    return Row(name, app, pip=pip, program=program, version=("python3", "-c", ask), **more)  # type: ignore[arg-type]
 
 
 def _ruby(name: str, program: str, **more: object) -> Row:
