@@ -47,6 +47,7 @@ class Behaviour:
         up_status: the answer of ``/up``.
         ignore_term: go on at TERM as if nothing was said.
         output: lines to write at the start.
+        zoo: what ``zoo.py`` does before.
     """
 
     release: str = field(default_factory=lambda: Path.cwd().name)
@@ -56,6 +57,7 @@ class Behaviour:
     up_status: int = 200
     ignore_term: bool = False
     output: tuple[str, ...] = ()
+    zoo: tuple[str, ...] = ()
 
 
 @dataclass
