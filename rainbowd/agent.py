@@ -186,6 +186,7 @@ class Agent:
                     await self._hand_over(program)
         assert program is not None
         await Outgoing(program.link, self._roster, self._server.stop).run()
+        self._server.close_idle()  # the new one was killed: nobody tells any more what is live
 
     async def _prepare_renewal(self, renewal: contextlib.AsyncExitStack) -> Program:
         """Wait until asked for a renewal, and for a program that is ready for it, at a moment that is good for it."""

@@ -161,6 +161,12 @@ class Server:
         self._wind_down()
         self._patience.deadline = min(self._patience.deadline, trio.current_time() + seconds)
 
+    def close_idle(self) -> None:
+        """No request may come any more on a connection that has none."""
+        for connection in list(self.connections):
+            if not connection.in_tunnel:
+                connection.wind_down()
+
     async def _finish(self, stop_seconds: float) -> None:
         """Wait for what is here."""
         rules, self.is_last_answer = self._hand_over_rules, True

@@ -159,7 +159,9 @@ class Torturer:
     def is_seen(self) -> bool:
         """Whether the agent has noticed what the link names; a moment later it has begun with it."""
         with contextlib.suppress(OSError, ValueError):
-            return bool(self._agent.status()["wanted"] == str(self._agent.link.resolve()))
+            link = self._agent.link
+            named = {str(link.resolve()), str(link.readlink())}  # as written where its release has vanished
+            return self._agent.status()["wanted"] in named
         return False
 
     # --- blows ----------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def mortal() -> None:
 
 def vanishing() -> None:
     """Takes its own release away, a moment later."""
-    threading.Timer(0.5, shutil.rmtree, (Path.cwd(),)).start()
+    threading.Timer(2.0, shutil.rmtree, (Path.cwd(),)).start()
 
 
 TRICKS = (workers, daemon, orphans, chatty, mortal, vanishing)
