@@ -16,6 +16,7 @@ What is opened first ends last::
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -145,8 +146,14 @@ class Agent:
                     await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
                     await self._begin(beneath)
                 if self._incoming is not None:
-                    await self._incoming.gone.wait()  # within the times that it was told
+                    await self._await_predecessor(self._incoming)
             beneath.cancel_scope.cancel()
+
+    async def _await_predecessor(self, incoming: Incoming) -> None:
+        """Outlive the agent before us, as it has requests on our generations; where we stop, it was told to hurry."""
+        is_stopping = self._successor is None
+        with trio.move_on_after(self._config.drain.stop if is_stopping else math.inf):
+            await incoming.gone.wait()
 
     async def _begin(self, beneath: trio.Nursery) -> None:
         """We accept: be the agent."""

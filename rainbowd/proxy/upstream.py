@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 1.0
 """How long an idle connection is kept: below every app server's own limit."""
 
-REFUSED = (ConnectionRefusedError, FileNotFoundError)
-"""What a connect raises where nothing listens, on TCP and on a Unix socket."""
+REFUSED = (ConnectionRefusedError, FileNotFoundError, ConnectionResetError, BrokenPipeError)
+"""What a connect raises where nothing listens, on TCP and on a Unix socket; and where whoever did died that moment."""
 
 
 class Upstream:

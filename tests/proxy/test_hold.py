@@ -11,6 +11,7 @@ import trio.testing
 from rainbowd.http1 import Refusal
 from rainbowd.proxy.hold import Waiting
 from rainbowd.proxy.hub import READABLE, WRITABLE
+from rainbowd.proxy.wire import Wire
 from rainbowd.roster import State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
 
@@ -105,6 +106,22 @@ async def test_a_refused_connect_is_held_until_the_app_is_back(request_data: byt
         here.serve()
         assert (await client.message()).body == b"ok"
         assert generation.state is State.LIVE
+
+
+async def test_a_connect_that_is_reset_as_its_listener_dies_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected, failures = Wire.connected, [ConnectionResetError(), BrokenPipeError()]
+
+    async def connect(wire: Wire) -> None:
+        if failures:
+            raise failures.pop()
+        await connected(wire)
+
+    monkeypatch.setattr(Wire, "connected", connect)
+    async with setting() as here:
+        here.serve()
+        client = await here.client()
+        await client.send(POST)
+        assert (await client.message()).body == b"ok"
 
 
 async def test_a_refused_connect_is_held_until_another_generation_is_live() -> None:
