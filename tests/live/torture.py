@@ -43,6 +43,8 @@ CONFIG: dict[str, object] = {
 }
 NOTICE_SECONDS = 0.1
 """How long after a kill its effects may be new to anybody."""
+SEEN_SECONDS = 0.5
+"""How late on a busy machine the journal may tell of an app's end."""
 SETTLE_SECONDS = 40.0
 KEPT_RELEASES = 30
 SHOWN = 25
@@ -287,10 +289,8 @@ def judge(agent: Agent, outcome: Outcome) -> None:
     """Tell what should not have been."""
     events = agent.events()
     outcome.events.update(event["event"] for event in events)
-    # What kills itself is killed, too; and so is what had to be, because it ignored its signal.
-    ends = [event for event in events if event["event"] in {"generation.crashed", "generation.retired"}]
-    died = [event for event in ends if event["event"] == "generation.crashed" or event.get("killed")]
-    kills = outcome.kills + [Kill(storm.at(one) - NOTICE_SECONDS, storm.at(one), "itself") for one in died]
+    died = [storm.at(event) for event in events if has_died(event)]
+    kills = outcome.kills + [Kill(at - SEEN_SECONDS, at, "itself") for at in died]
     for failure in outcome.traffic.seen:
         explained = any(
             failure.begun_at <= kill.before + NOTICE_SECONDS and kill.after <= failure.ended_at for kill in kills
@@ -305,6 +305,12 @@ def judge(agent: Agent, outcome: Outcome) -> None:
     asked, done = deploys(events)
     outcome.wrong += [f"deploy {deploy} was never decided" for deploy in asked - done]
     outcome.wrong += [f"a bug: {line}" for line in agent.output_file.read_text().splitlines() if "bug: " in line]
+
+
+def has_died(event: Event) -> bool:
+    """An app killed itself; or had to be killed, because it ignored its signal."""
+    is_end = event["event"] == "generation.retired" and (event["killed"] or event["exit_status"] == -signal.SIGKILL)
+    return event["event"] == "generation.crashed" or is_end
 
 
 def is_bad(event: Event) -> bool:
