@@ -28,10 +28,10 @@ BEGIN = "    offer = receive_offer"
 ADOPTED = "        self._lock.claim()\n"
 FAILING = {
     "cannot be imported": ("agent.py", "import trio", "import no_such_module", "no_such_module"),
-    "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "3 s"),
+    "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "12 s"),
     "fails when it has adopted": ("agent.py", ADOPTED, "        raise SystemExit('in vain')\n", "in vain"),
     "is killed then": ("agent.py", ADOPTED, "        os.kill(os.getpid(), 9)\n", "signal 9"),
-    "is never ready": ("agent.py", ADOPTED, "        await trio.sleep_forever()\n", "2 s"),
+    "is never ready": ("agent.py", ADOPTED, "        await trio.sleep_forever()\n", "6 s"),
 }
 """Where another version differs, and why its renewal fails."""
 
@@ -40,7 +40,7 @@ FAILING = {
 def agent(tmp_path: Path) -> Iterator[Agent]:
     """One whose program is a copy, so that another can be installed in its place."""
     shutil.copytree(ROOT / "rainbowd", tmp_path / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
-    shorten = {"PREPARE_SECONDS": 3.0, "ADOPT_SECONDS": 2.0}
+    shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0}
     for name, seconds in shorten.items():
         edit(tmp_path, "renewal/program.py", f"{name} =", f"{name} = {seconds}  # was")
     with running(tmp_path, drain={"timeout": 10, "tunnels": 2}) as agent:

@@ -310,7 +310,7 @@ def judge(agent: Agent, outcome: Outcome) -> None:
 def has_died(event: Event) -> bool:
     """An app killed itself; or had to be killed, because it ignored its signal."""
     is_end = event["event"] == "generation.retired" and (event["killed"] or event["exit_status"] == -signal.SIGKILL)
-    return event["event"] == "generation.crashed" or is_end
+    return bool(event["event"] == "generation.crashed" or is_end)
 
 
 def is_bad(event: Event) -> bool:
