@@ -153,6 +153,7 @@ async def talk_again_and_again(traffic: Traffic) -> None:
     """One WebSocket behind the other, each for as long as it is left open."""
     while not traffic.over.is_set():
         opened_at = time.time()
+        client: Client | None = None
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 client = await Client.connect(traffic.host, traffic.port)
@@ -160,6 +161,8 @@ async def talk_again_and_again(traffic: Traffic) -> None:
             traffic.accept("websocket", opened_at, answer)
         except ERRORS as error:
             traffic.fail("websocket", opened_at, error)
+            if client is not None:
+                await client.close()
             await asyncio.sleep(RECOVERY_SECONDS)
             continue
         closed = await talk(traffic, client, opened_at)
