@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd import __version__
+from rainbowd.cli.terminal import complain, open_what_is_closed
 from rainbowd.errors import RainbowdError
 
 if TYPE_CHECKING:
@@ -30,18 +32,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         print("rainbowd: runs on Linux only: it needs epoll, pidfds and /proc", file=sys.stderr)
         return 2
+    open_what_is_closed()
     options = _parser().parse_args(argv)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except RainbowdError as error:
         for line in str(error).splitlines():
-            print(f"rainbowd: {line}", file=sys.stderr)
+            complain(line)
         return error.exit_status
-    except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
-        sys.stdout = None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if not isinstance(error, BrokenPipeError):
+            complain(f"stdout cannot be written: {error.strerror}")
+        sys.stdout = None  # say no more, also not at exit
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_deploys(commands: _Commands, with_config: argparse.ArgumentParser) -> None:
     waiting = argparse.ArgumentParser(add_help=False)
-    waiting.add_argument("--note", metavar="TEXT", help="what to tell of it, in the journal and in history")
+    waiting.add_argument("--note", type=_text, metavar="TEXT", help="what to tell of it, in the journal and in history")
     waiting.add_argument(
         "--timeout", type=_seconds, metavar="SECONDS", help="how long to wait; the deploy goes on (default: no limit)"
     )
@@ -134,6 +143,15 @@ def _add_deploys(commands: _Commands, with_config: argparse.ArgumentParser) -> N
         "rollback", parents=[with_config, waiting], help="deploy what was live before, in the same way"
     )
     rollback.set_defaults(run=_rollback)
+
+
+def _text(text: str) -> str:
+    """Words of the command line, which Python has as bytes where the locale or UTF-8 has no such letters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text).decode(errors="backslashreplace")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -6,12 +6,12 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import SOCKET_PATH_BYTES
 from rainbowd.cli.api import need_api
+from rainbowd.cli.terminal import complain
 from rainbowd.config import (
     cautions,
     deployers,
@@ -52,7 +52,7 @@ def check(config_path: Path | None) -> int:
         refuse_foreign_writers(file)
     config = loaded.config
     for warning in (*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))):
-        print(f"rainbowd: warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     _print_config(config)
     problems = _problems(config) + _api_problems(config)
     if problems:

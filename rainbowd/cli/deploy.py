@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from rainbowd.cli.progress import shown
 from rainbowd.cli.request import Request
 from rainbowd.cli.site import linked_release, live_release, locate, need_agent
 from rainbowd.cli.story import FAILED, Story
-from rainbowd.cli.terminal import GREEN, inert, name_of, painter, say
+from rainbowd.cli.terminal import GREEN, complain, inert, name_of, painter, say
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import last_live_but
 from rainbowd.report.journal import read_events
@@ -107,12 +106,12 @@ def _ask(where: Locations, request: Request, wait: Wait) -> int:
     need_agent(where.state_dir)
     asking.refuse_impossible(where, request)
     if asking.is_shortened(request):
-        print("rainbowd: warning: the note is cut short: a trigger file has 1 KiB", file=sys.stderr)
+        complain("warning: the note is cut short: a trigger file has 1 KiB")
     with contextlib.closing(Tail(where.state_dir, None)) as tail:
         try:
             return _carry_out(where, request, wait, tail)
         except KeyboardInterrupt:
-            print(f"rainbowd: not waiting any more: {GOES_ON}", file=sys.stderr)
+            complain(f"not waiting any more: {GOES_ON}")
             return 130
 
 
@@ -143,11 +142,11 @@ def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> in
 
 def _tell(outcome: Outcome, turned: Turned | None, seconds: float) -> int:
     if outcome.result == FAILED:
-        print(f"rainbowd: the deploy failed: {inert(outcome.reason)}", file=sys.stderr)
+        complain(f"the deploy failed: {outcome.reason}")
         if outcome.output:
-            print("rainbowd: the app's last lines:", file=sys.stderr)
+            complain("the app's last lines:")
         for line in outcome.output:
-            print(f"    {inert(line)}", file=sys.stderr)
+            complain(line, indent="    ")
         _turn_back(turned)
         return 1
     again = ", nothing was launched" if outcome.result == "rolled_back" else ""
@@ -162,10 +161,10 @@ def _turn_back(turned: Turned | None) -> None:
         try:
             is_back = link.turn_back(turned)
         except UsageError as error:
-            print(f"rainbowd: the link could not be turned back: {error}", file=sys.stderr)
+            complain(f"the link could not be turned back: {error}")
             return
-        how = f"names {inert(turned.before)} again" if is_back else "was changed since by somebody else, and is left"
-        print(f"rainbowd: the link {how}", file=sys.stderr)
+        how = f"names {turned.before} again" if is_back else "was changed since by somebody else, and is left"
+        complain(f"the link {how}")
 
 
 def _named(where: Locations, request: Request) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.site import locate, need_agent
+from rainbowd.cli.terminal import complain
 from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import holder
 from rainbowd.report.tail import Tail
@@ -48,7 +48,7 @@ def renew(config_path: Path | None, timeout_seconds: float | None) -> int:
         if outcome is not None:
             return _tell(outcome)
         if deadline is not None and time.monotonic() >= deadline:
-            print(f"rainbowd: not renewed within {timeout_seconds:g} seconds; it may be yet", file=sys.stderr)
+            complain(f"not renewed within {timeout_seconds:g} seconds; it may be yet")
             return _TIMED_OUT
         if is_gone:
             raise RainbowdError("the agent has gone, and was not renewed")
@@ -76,8 +76,8 @@ def _tell(outcome: Event) -> int:
     if outcome["event"] == "agent.renewed":
         print(f"renewed: rainbowd {outcome.get('version')}, pid {outcome.get('pid')}")
         return 0
-    print(f"rainbowd: not renewed, nothing has changed: {outcome.get('reason')}", file=sys.stderr)
+    complain(f"not renewed, nothing has changed: {outcome.get('reason')}")
     lines = outcome.get("output")
     for line in lines if isinstance(lines, list) else []:
-        print(f"    {line}", file=sys.stderr)
+        complain(line, indent="    ")
     return 1

@@ -1,4 +1,4 @@
-"""What a terminal is shown: text that it does not obey, and colours where there are any."""
+"""What a terminal is shown: text that it does not obey, and colours where there are any; or a pipe, or nobody."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rainbowd.report.palette import foreground
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Paint = Callable[[str, str], str]
 
 GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
+
+STDERR = 2
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -34,12 +36,32 @@ def is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def open_what_is_closed() -> None:
+    """Have stdin, stdout and stderr lead nowhere where they are closed: another file would get their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+
+
 def say(line: str) -> None:
     """Print a line while more matters than who reads it: a reader who has gone misses the rest."""
     try:
         print(line, flush=True)
     except OSError:  # EPIPE of a pipe, EIO of a terminal that was hung up
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
+        sys.stdout = _nowhere()
+
+
+def complain(line: object, *, indent: str = "rainbowd: ") -> None:
+    """Print a line on stderr in the same way, inert; what is done behind it is done also where nobody reads it."""
+    try:
+        print(f"{indent}{inert(line)}", file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", errors="replace")  # noqa: PTH123 - for the rest of the process
 
 
 def painter() -> Paint:

@@ -28,10 +28,10 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def start(agent: Agent, *words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(agent: Agent, *words: str, stdout: int = subprocess.PIPE, redirected: str = "") -> subprocess.Popen[str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [sys.executable, "-m", "rainbowd", words[0], "--config", "rainbowd.json", *words[1:]],
+        ["sh", "-c", f'exec "$0" "$@" {redirected}', sys.executable, "-m", "rainbowd", *words],
         cwd=agent.directory,
         env={**os.environ, "PYTHONPATH": path, "NO_COLOR": "", "TERM": "xterm-256color"},
         stdout=stdout,
@@ -77,6 +77,14 @@ def test_a_bad_release_fails_with_its_last_words_and_the_link_goes_back(agent: A
     assert "about to go wrong" in err
     assert "the link names releases/a again" in err
     assert agent.wait_for("deploy.rolled_back")["generation"] == 1
+
+
+def test_the_link_goes_back_also_where_nobody_can_be_told(agent: Agent) -> None:
+    agent.add_release("bad", exit_status=3)
+    for redirected in (">/dev/full 2>&1", "<&- >&- 2>&-"):
+        assert end(start(agent, "deploy", "bad", redirected=redirected)) == (1, "", "")
+        assert named(agent) == "releases/a"
+    assert end(start(agent, "deploy", "b", redirected=redirected)) == (0, "", "")
 
 
 def test_a_link_that_somebody_changed_meanwhile_is_left(agent: Agent) -> None:

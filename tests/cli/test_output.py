@@ -1,0 +1,59 @@
+"""What a command does with an output that is closed, full or without a reader, and with words that are no text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rainbowd import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def shell(directory: Path, redirected: str, *words: str, **variables: str) -> tuple[int, str, str]:
+    (directory / "rainbowd.json").write_text("{}")
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -m rainbowd "$@" {redirected}; exit "${{PIPESTATUS[0]}}"', sys.executable, *words],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("redirected", [">&-", "<&- >&- 2>&-"])
+def test_an_output_that_is_closed_is_no_error(tmp_path: Path, redirected: str) -> None:
+    assert shell(tmp_path, redirected, "history") == (0, "", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_and_no_bug(tmp_path: Path, unbuffered: str) -> None:
+    status, _, err = shell(tmp_path, ">/dev/full", "history", PYTHONUNBUFFERED=unbuffered)
+    assert (status, err) == (1, "rainbowd: stdout cannot be written: No space left on device\n")
+
+
+def test_a_reader_that_has_gone_is_no_bug(tmp_path: Path) -> None:
+    assert shell(tmp_path, "| true", "completion", "bash")[::2] in {(0, ""), (1, "")}
+
+
+def test_the_exit_status_is_the_same_where_stderr_cannot_be_written(tmp_path: Path) -> None:
+    for redirected in ("2>&-", "2>/dev/full", "2>&1 | true"):
+        assert shell(tmp_path, redirected, "status") == (3, "", "")
+
+
+def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    status, _, err = shell(tmp_path, "", "deploy", "\x1b[31mred")
+    assert (status, "\x1b" in err) == (2, False)
+    assert r"\x1b[31mred: expected a directory" in err
+
+
+@pytest.mark.parametrize(("given", "note"), [("grün".encode(), "grün"), (b"a\xff", r"a\xff"), (b"\x1b\n", "\x1b\n")])
+def test_a_note_is_text_whatever_the_locale_makes_of_it(given: bytes, note: str) -> None:
+    in_c = given.decode("ascii", "surrogateescape")
+    assert cli._parser().parse_args(["deploy", "--note", in_c]).note == note
