@@ -50,7 +50,7 @@ def find_config(given: Path | None) -> Path:
             return Path(name)
     raise ConfigError(
         f"{CONFIG_NAME}: found no such file in {Path.cwd()}; "
-        f"expected it there (or {LEGACY_CONFIG_NAME}), or --config FILE"
+        f"expected it there (or {LEGACY_CONFIG_NAME}), or --config FILE; `rainbowd init` writes one"
     )
 
 

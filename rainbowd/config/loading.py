@@ -76,7 +76,7 @@ def interpret(source: Mapping[str, object], path: Path) -> Loaded:
     try:
         config = Config.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
-        problems += [_describe(details) for details in error.errors()]
+        problems += [_describe(details, data) for details in error.errors()]
     problems += _account_problems(config)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
@@ -100,9 +100,11 @@ def _account_problems(config: Config | None) -> list[str]:
     return []
 
 
-def _describe(details: ErrorDetails) -> str:
+def _describe(details: ErrorDetails, data: Mapping[str, object]) -> str:
     """One error of the validator as ``KEY.PATH: found X; expected Y``."""
     place = tuple(part for part in details["loc"] if part != "[key]")
+    if place[0] == "listen" and not isinstance(data.get("listen"), list):
+        place = place[:1]  # one address, of which the model makes a list
     model, field = _model_and_field(place)
     value = details["input"]
     if details["type"] == "extra_forbidden":
@@ -115,7 +117,7 @@ def _describe(details: ErrorDetails) -> str:
         found = shown(value)
     own_words = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
     description = field.description if field else None
-    expected = own_words or description or details["msg"].removeprefix("Input should be ")
+    expected = own_words or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
     return f"{key_path(place)}: found {found}; expected {expected}"
 
 
@@ -208,5 +210,5 @@ def parse_limits(assignments: list[str]) -> Limits:
     try:
         return Limits.model_validate(data)
     except ValidationError as error:
-        problems = [_describe({**details, "loc": ("limits", *details["loc"])}) for details in error.errors()]
+        problems = [_describe({**details, "loc": ("limits", *details["loc"])}, {}) for details in error.errors()]
         raise UsageError("\n".join(f"--limit: {problem}" for problem in problems)) from None

@@ -118,11 +118,23 @@ def _env_value(value: str) -> str:
     return _checked("\0" not in value, value, "a string without NUL")
 
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more")]
-SecondsAboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0")]
+FOREVER_SECONDS = 1e9
+"""Longer times mean no more than this, some thirty years, which every clock that they are given to can hold."""
+
+
+def _at_most_forever(seconds: float | None) -> float | None:
+    return None if seconds is None else min(seconds, FOREVER_SECONDS)
+
+
+Bounded = AfterValidator(_at_most_forever)
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more"), Bounded]
+SecondsAboveZero = Annotated[
+    float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0"), Bounded
+]
 SecondsOrOff = Annotated[
     float | None,
     Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0, or null for no limit"),
+    Bounded,
 ]
 CountOrOff = Annotated[int | None, Field(gt=0, description="a whole number above 0, or null for no limit")]
 FilePath = Annotated[Path, PlainValidator(_path), Field(description=EXPECTED_PATH)]
@@ -285,9 +297,9 @@ class Config(_Model):
         BeforeValidator(_health),
         Field(description='a path such as "/up", or an object that has one'),
     ] = None
-    warmup: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more")] = (
-        None
-    )
+    warmup: Annotated[
+        float | None, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more"), Bounded
+    ] = None
     user: NameOrOff = None
     group: NameOrOff = None
     drain: Annotated[Drain, Field(description="an object")] = Drain()

@@ -29,6 +29,9 @@ FRESH_GRACE_SECONDS = 1.0
 
 _LOOK_AGAIN_SECONDS = 0.1
 
+_INT_MAX = 2**31 - 1
+"""Milliseconds that a socket option holds: some 25 days."""
+
 log = get_logger()
 
 
@@ -314,4 +317,5 @@ def prepare(sock: socket.socket, stalled_seconds: float | None) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if stalled_seconds is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_seconds * 1000))
+            milliseconds = int(min(stalled_seconds * 1000, _INT_MAX))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -60,12 +60,15 @@ def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(che
     assert 'did you mean "health"?' in err
 
 
-def test_without_a_config_the_command_says_where_it_looked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("words", [["check"], ["deploy", "v2"], []], ids=str)
+def test_without_a_config_a_command_says_where_it_looked_and_what_writes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["check"]) == 2
-    assert str(tmp_path) in capfd.readouterr().err
+    assert main(words) == 2
+    err = capfd.readouterr().err
+    assert str(tmp_path) in err
+    assert "`rainbowd init` writes one" in err
 
 
 def test_the_warnings_of_an_old_file_are_on_stderr(checked: Checked) -> None:

@@ -28,6 +28,14 @@ async def test_a_head_that_does_not_arrive_in_time_is_a_408() -> None:
         assert here.app.nothing_waits()
 
 
+async def test_a_limit_longer_than_a_socket_option_holds_is_no_error() -> None:
+    async with setting(limits={"idle_timeout": 1e9}) as here:
+        client = await here.client()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.app.answer)
+            assert (await client.ask()).status == 200
+
+
 @pytest.mark.parametrize("drip", [b"x", b"\r\n", b"X: y\r\n"])
 async def test_dripping_does_not_stretch_the_limit_on_the_head(drip: bytes) -> None:
     async with setting(limits={"head_timeout": 0.3}) as here:
