@@ -51,9 +51,8 @@ class Life:
         ownership: of it, and of all others.
         on_death: called the moment that a live generation is known to be dead.
         on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
-        relaunch: another one died, and this takes its place.
         left: what is on record of it where an earlier agent launched it.
-        deploy: the deploy that it is launched for; None where there is none.
+        deploy: the deploy that it is launched for; None for a relaunch, as another one died, and this takes its place.
 
     Attributes:
         generation: None until there is something to launch.
@@ -75,7 +74,6 @@ class Life:
         ownership: Ownership,
         on_death: Callable[[Life], None],
         on_silence: Callable[[Life], None],
-        relaunch: bool = False,
         left: Left | None = None,
         deploy: str | None = None,
     ) -> None:
@@ -92,7 +90,6 @@ class Life:
         self._ownership = ownership
         self._on_death = on_death
         self._on_silence = on_silence
-        self._relaunch = relaunch
         self._left = left
         self._deploy = deploy
         self._candidacy = trio.CancelScope()
@@ -237,7 +234,7 @@ class Life:
             self._record(
                 "generation.launched",
                 deploy=self._deploy,
-                relaunch=self._relaunch,
+                relaunch=self._deploy is None,
                 address=str(app.address),
                 pid=app.pid,
             )

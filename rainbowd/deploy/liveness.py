@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.backoff import BackOff
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -37,3 +39,20 @@ async def listen(app: App, health: Health | None, is_live: Callable[[], bool], o
             log.warning("the live generation is not well", address=str(app.address), seen=problem, in_a_row=failures)
         if failures >= health.liveness.failures:
             on_silence()
+
+
+class Patience:
+    """With live generations that are silent: each may be replaced, but less and less often."""
+
+    def __init__(self) -> None:
+        self._back_off = BackOff()
+        self._replaced_at = self._until = -math.inf  # by trio's clock
+
+    def is_over(self, live_for_seconds: float) -> bool:
+        """Whether the one that has been live for so long may be replaced now, as it then is."""
+        now = trio.current_time()
+        if now < self._until:
+            return False
+        lived_seconds = min(live_for_seconds, now - self._replaced_at)
+        self._replaced_at, self._until = now, now + self._back_off.after(lived_seconds)
+        return True

@@ -11,26 +11,24 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.backoff import BackOff
 from rainbowd.deploy.life import End, Life
+from rainbowd.deploy.recovery import Recovery
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
-from rainbowd.log import get_logger
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from rainbowd.config import Config
     from rainbowd.deploy.ownership import Ownership
     from rainbowd.deploy.seam import Left, Plan, World
+    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
 PORT_TRIES = 5
-
-log = get_logger()
 
 
 class Succession:
@@ -38,15 +36,14 @@ class Succession:
 
     Args:
         on_switch: told of each generation that becomes live.
-        on_change: called when a relaunch is due, or not any more.
+        on_change: called when a launch that nobody asked for is due, or not any more.
         on_silence: told of the live one when it misses its checks.
 
     Attributes:
         live: its life; None where nothing is live.
         config: by which the live one was launched, or the last one was.
         hurry: no more patience with any process once this is set.
-        back_off: for launches that nobody asked for.
-        relaunch_due: a launch is under way or about to be, because what was live is not.
+        recovery: while nothing is live that should be.
     """
 
     def __init__(
@@ -64,28 +61,20 @@ class Succession:
         self.live: Life | None = None
         self.config = config
         self.hurry = trio.Event()
-        self.back_off = BackOff()
-        self.relaunch_due = False
+        self.recovery = Recovery(self.launch, self.switch, on_change)
         self._roster = roster
         self._recorder = recorder
         self._world = world
         self._ownership = ownership
         self._on_switch = on_switch
-        self._on_change = on_change
         self._on_silence = on_silence
         self._standby: Life | None = None
-        self._recovery: trio.CancelScope | None = None
         self._stopping = False
 
     @property
     def standby(self) -> Life | None:
         """The one that is kept warm, if there is one and it is not at its end."""
         return self._standby if self._standby is not None and self._standby.is_warm else None
-
-    @property
-    def recovering(self) -> bool:
-        """Something is being launched, or will be, because nothing that should be live is."""
-        return self._recovery is not None
 
     def standby_of(self, release: Path) -> Life | None:
         """The standby, if that is of this release."""
@@ -95,38 +84,28 @@ class Succession:
     def stop(self) -> None:
         """Launch nothing more by itself."""
         self._stopping = True
-        self.end_recovery()
+        self.recovery.end()
 
     # --- launching ------------------------------------------------------------------------------------------------
 
-    async def launch(
-        self,
-        plan: Plan,
-        lives: trio.Nursery,
-        *,
-        on_number: Callable[[int], None] | None = None,
-        number: int | None = None,
-        deploy: str | None = None,
-    ) -> Life:
+    async def launch(self, plan: Plan, lives: trio.Nursery, *, deploy: Deploy | None = None) -> Life:
         """Launch ``plan`` and see it healthy, on another port where a stranger took the one chosen.
 
         Args:
             plan: what to launch.
             lives: the nursery for its life.
-            on_number: told the number of each candidate; without it this is a relaunch.
-            number: the first candidate's, if it has one already.
-            deploy: the deploy that it is for, for the journal.
+            deploy: what it is launched for, which is given the number of each candidate, and may have one for the
+                first; None for a relaunch.
 
         Raises:
             DeployFailed: it is not healthy; it is being ended.
         """
+        number = deploy.generation if deploy is not None else None
         for _ in range(PORT_TRIES):
-            life = self._begin(
-                plan, number or self._world.next_number(), lives, relaunch=on_number is None, deploy=deploy
-            )
+            life = self._begin(plan, number or self._world.next_number(), lives, deploy=deploy)
             number = None
-            if on_number is not None:
-                on_number(life.number)
+            if deploy is not None:
+                deploy.generation = life.number
             try:
                 await life.ready.wait()
             except trio.Cancelled:
@@ -148,14 +127,7 @@ class Succession:
         return life
 
     def _begin(
-        self,
-        plan: Plan,
-        number: int,
-        lives: trio.Nursery,
-        *,
-        relaunch: bool = False,
-        left: Left | None = None,
-        deploy: str | None = None,
+        self, plan: Plan, number: int, lives: trio.Nursery, *, left: Left | None = None, deploy: Deploy | None = None
     ) -> Life:
         life = Life(
             plan,
@@ -168,9 +140,8 @@ class Succession:
             ownership=self._ownership,
             on_death=lambda life: self._on_death(life, lives),
             on_silence=self._on_silence,
-            relaunch=relaunch,
             left=left,
-            deploy=deploy,
+            deploy=deploy.id if deploy is not None else None,
         )
         lives.start_soon(life.run)
         return life
@@ -195,7 +166,7 @@ class Succession:
             previous.stay_warm(warm_seconds)
         elif previous is not None:
             previous.end(End.SUPERSEDED)
-        self.end_recovery()
+        self.recovery.end()
 
     def end_standby_early(self) -> bool:
         """Give its slot to another; whether there was one."""
@@ -227,8 +198,8 @@ class Succession:
         """Launch the same again, not waiting for a deploy under way; the standby bridges, or requests are held."""
         if life is not self.live or life.generation is None:
             return
-        if not self._stopping and not self.recovering:
-            self.begin_recovery(lambda: self._recover(life, lives), lives)
+        if not self._stopping and not self.recovery.is_under_way:
+            self.recovery.begin(lambda: self.recovery.of_dead(life, lives), lives)
         standby = self.standby
         if standby is not None:
             self._standby = None
@@ -236,51 +207,3 @@ class Succession:
         else:
             self.live = None
             self._roster.advance(life.generation, State.STOPPING)
-
-    async def _recover(self, dead: Life, lives: trio.Nursery) -> None:
-        """Launch what ``dead`` was launched from until that is live."""
-        lived_seconds = dead.live_for_seconds
-        while True:
-            await trio.sleep(self.back_off.after(lived_seconds))
-            lived_seconds = 0.0
-            if await self.relaunch(dead.plan, lives):
-                return
-
-    async def relaunch(self, plan: Plan, lives: trio.Nursery) -> bool:
-        """Launch ``plan`` without a deploy, and switch to it; whether that went well."""
-        self.set_relaunch_due(due=True)
-        recovery = self._recovery
-        try:
-            life = await self.launch(plan, lives)
-        except DeployFailed as failure:
-            log.error("a relaunch failed", release=plan.release, reason=failure.reason, output=failure.output)
-            self.set_relaunch_due(due=False)
-            return False
-        if self._recovery is recovery:
-            self.switch(life)
-        else:  # something else went live in the same instant
-            life.end(End.DROPPED)
-        return True
-
-    def begin_recovery(self, recover: Callable[[], Awaitable[None]], lives: trio.Nursery) -> None:
-        """Run ``recover`` until something is live, unless that comes about by a deploy before."""
-        scope = self._recovery = trio.CancelScope()
-        self.set_relaunch_due(due=True)
-
-        async def run() -> None:
-            with scope:
-                await recover()
-
-        lives.start_soon(run)
-
-    def end_recovery(self) -> None:
-        """What is to be live is, or nothing is to be any more."""
-        if self._recovery is not None:
-            self._recovery.cancel()
-            self._recovery = None
-        self.set_relaunch_due(due=False)
-
-    def set_relaunch_due(self, *, due: bool) -> None:
-        """Whether requests may be held for a launch that no deploy asked for."""
-        self.relaunch_due = due
-        self._on_change()

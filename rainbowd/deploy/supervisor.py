@@ -1,21 +1,22 @@
 """One deploy at a time: what the files say is launched, checked, switched to; the one before is retired.
 
-The supervisor decides; the ``Succession`` knows what is live; a ``Life`` carries a generation through; ``World`` does
-what touches the machine.
+The supervisor takes requests and decides what is next; an ``Attempt`` is one deploy, the ``Succession`` knows what is
+live, a ``Life`` carries a generation through, ``World`` does what touches the machine.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.deploy.adoption import adopt, is_due
-from rainbowd.deploy.backoff import BackOff
-from rainbowd.deploy.hooks import Hooks, after_failure, hook_call
+from rainbowd.deploy.attempt import Attempt
+from rainbowd.deploy.hooks import Hooks, after_failure
+from rainbowd.deploy.liveness import Patience
 from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.seam import INTERRUPTED
+from rainbowd.deploy.slots import Slots
 from rainbowd.deploy.succession import Succession
 from rainbowd.deploy.verdicts import Deploy, Verdicts
 from rainbowd.deploy.watch import Trigger
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config, Drain
     from rainbowd.deploy.life import Life
     from rainbowd.deploy.record import Decision
-    from rainbowd.deploy.seam import Plan, World
+    from rainbowd.deploy.seam import World
     from rainbowd.deploy.sight import Sight
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -87,18 +88,12 @@ class Supervisor:
             on_silence=self._replace_silent,
         )
         self._hooks = Hooks(world, recorder, self._succession.hurry)
+        self._slots = Slots(roster)
+        self._patience = Patience()
         self._pending: Deploy | None = None
         self._asked = trio.Event()
-        self._current: Deploy | None = None
-        self._current_release: Path | None = None
-        self._superseded_by: str | None = None
-        self._deciding = trio.CancelScope()
-        self._silence = BackOff()
-        self._silent_before = -math.inf
-        self._patient_until = -math.inf
+        self._current: Attempt | None = None
         self._stopping = False
-        self._slot_freed = trio.Event()
-        roster.observe(self._on_roster_change)
         self._set_launch_due()  # until it is known what there is to adopt
 
     @property
@@ -121,34 +116,48 @@ class Supervisor:
         """
         if self._stopping:
             return None
+        deploy = self._pending or Deploy()
         named, before = self._world.named(), self.named
         self.named = named
-        deploy = self._pending = self._pending or Deploy()
         turned = named != before and (trigger.kind == "symlink" or trigger.request is not None)
         deploy.turns_only &= turned
-        deploy.again = None
+        deploy.again = deploy.retry_of = deploy.prepared = None
         deploy.trigger, deploy.note = trigger.kind, trigger.note or deploy.note
+        self._ask(deploy, note=trigger.note, by=trigger.by, request=trigger.request, release=named)
+        if self._current is not None and turned:
+            self._current.turned(named)
+        return deploy
+
+    def _ask(
+        self,
+        deploy: Deploy,
+        *,
+        release: Path | None,
+        note: str | None = None,
+        by: str | None = None,
+        request: str | None = None,
+    ) -> None:
+        """``deploy`` is the next."""
         self._verdicts.record(
             "deploy.requested",
             deploy,
-            trigger=trigger.kind,
-            note=trigger.note,
-            by=trigger.by,
-            request=trigger.request,
-            release=named,
+            trigger=deploy.trigger,
+            note=note,
+            by=by,
+            request=request,
+            release=release,
+            retry_of=deploy.retry_of,
         )
-        if self._current is not None and turned and named != self._current_release:
-            self._superseded_by = str(named)
-            self._deciding.cancel()
+        self._pending = deploy
         self._set_launch_due()
         self._asked.set()
-        return deploy
 
     def stop(self) -> None:
         """Decide nothing more: what is undecided is interrupted, what is live stays so until ``run`` is cancelled."""
         self._stopping = True
         self._hooks.stop()
-        self._deciding.cancel()
+        if self._current is not None:
+            self._current.interrupt()
         self._succession.stop()
         self._set_launch_due()
         if self._pending is not None:
@@ -170,7 +179,7 @@ class Supervisor:
     @property
     def is_quiet(self) -> bool:
         """No deploy, no launch, no hook, nothing that is being ended: all that there is could go on under another."""
-        is_busy = self._current is not None or self._pending is not None or self._succession.relaunch_due
+        is_busy = self._current is not None or self._pending is not None or self._succession.recovery.is_due
         passing = {State.STARTING, State.STOPPING}
         is_moving = any(generation.state in passing for generation in self._roster.generations.values())
         return self.started.is_set() and not (is_busy or is_moving or self._hooks.are_due)
@@ -181,17 +190,10 @@ class Supervisor:
 
     def _replace_silent(self, life: Life) -> None:
         """Launch what is live anew, as it misses its checks; not while anything is under way, nor again too soon."""
-        now = trio.current_time()
         is_busy = self._stopping or self._current is not None or self._pending is not None
-        if is_busy or life is not self._succession.live or now < self._patient_until:
-            return
-        lived_seconds = min(life.live_for_seconds, now - self._silent_before)
-        self._silent_before, self._patient_until = now, now + self._silence.after(lived_seconds)
-        deploy = self._pending = Deploy(turns_only=False, again=life.plan, trigger="liveness")
-        self._verdicts.record(
-            "deploy.requested", deploy, trigger="liveness", note=None, by=None, release=life.plan.release
-        )
-        self._asked.set()
+        if not is_busy and life is self._succession.live and self._patience.is_over(life.live_for_seconds):
+            deploy = Deploy(turns_only=False, again=life.plan, trigger="liveness")
+            self._ask(deploy, release=life.plan.release)
 
     # --- what is done ---------------------------------------------------------------------------------------------
 
@@ -236,108 +238,54 @@ class Supervisor:
         return [] if self._pending is None else [self._pending.id]
 
     async def _deploy(self, deploy: Deploy, lives: trio.Nursery) -> None:
-        """One deploy, from what the files say to its decision."""
-        self._current, self._superseded_by = deploy, None
-        live = self._succession.live
-        deploy.previous = live.plan if live is not None else None
+        """One deploy; where it fails and nothing is live, what was live before is launched, or it is tried again."""
+        attempt = self._current = Attempt(
+            deploy,
+            world=self._world,
+            succession=self._succession,
+            slots=self._slots,
+            hooks=self._hooks,
+            verdicts=self._verdicts,
+        )
         self._set_launch_due()
-        failure = DeployFailed(INTERRUPTED)
         try:
-            with trio.CancelScope() as self._deciding:
-                await self._attempt(deploy, lives)
-                return
-            if self._superseded_by is not None:
-                failure = DeployFailed(f"superseded by {self._superseded_by}")
+            failure = await attempt.run(lives)
         except trio.Cancelled:
-            self._verdicts.fail(deploy, failure, self.named)
+            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED), self.named)
             raise
-        except DeployFailed as error:
-            failure = error
-        except Exception as bug:
-            log.error("bug: a deploy broke", exc_info=bug)
-            failure = DeployFailed(f"internal error: {bug!r}")
         finally:
-            self._current = self._current_release = None
+            self._current = None
             self._set_launch_due()
+        if failure is not None:
+            self._fail(deploy, failure, lives)
+
+    def _fail(self, deploy: Deploy, failure: DeployFailed, lives: trio.Nursery) -> None:
         self._verdicts.fail(deploy, failure, self.named)
-        if deploy.again is None:
+        if deploy.again is None and deploy.retry_of is None:
             self._hooks.after(after_failure(deploy, failure.reason, self.named, self._succession.config), lives)
-        if self._succession.live is None and not self._succession.recovering and not self._stopping:
-            self._succession.begin_recovery(lambda: self._rescue(lives), lives)
+        recovery = self._succession.recovery
+        if self._succession.live is None and not recovery.is_under_way and not self._stopping:
+            recovery.begin(lambda: self._rescue(deploy, lives), lives)
 
-    async def _attempt(self, deploy: Deploy, lives: trio.Nursery) -> None:
-        if deploy.again is not None:
-            await self._launch_again(deploy, deploy.again, lives)
-            return
-        deploy.sight = self._world.look()  # before the files are read: what changes behind it is another deploy's
-        plan = self._world.plan()
-        deploy.plan, self._current_release = plan, plan.release
-        if deploy.turns_only and self._roll_back(deploy, plan.release):
-            return
-        await self._slot(deploy, plan.config.max_generations)
-        deploy.generation = self._world.next_number()
-        await self._hooks.before(hook_call("before_launch", deploy, plan))
-        await self._slot(deploy, plan.config.max_generations)  # a relaunch may have come between
-        life = await self._succession.launch(
-            plan,
-            lives,
-            number=deploy.generation,
-            on_number=lambda number: setattr(deploy, "generation", number),
-            deploy=deploy.id,
-        )
-        self._succession.switch(life)
-        self._verdicts.succeed(deploy, "succeeded", life)
-        assert life.generation is not None
-        self._hooks.after(hook_call("after_live", deploy, plan, address=life.generation.address), lives)
-
-    def _roll_back(self, deploy: Deploy, release: Path) -> bool:
-        """The link was turned to what is live or kept warm: nothing is launched. Whether it was."""
-        live, standby = self._succession.live, self._succession.standby_of(release)
-        if live is not None and live.plan.release == release:
-            self._succession.end_recovery()  # it bridged for another, which is not wanted any more
-            self._verdicts.succeed(deploy, "rolled_back", live, is_news=False)
-        elif standby is not None:
-            self._succession.switch(standby)
-            self._verdicts.succeed(deploy, "rolled_back", standby)
-        else:
-            return False
-        return True
-
-    async def _launch_again(self, deploy: Deploy, plan: Plan, lives: trio.Nursery) -> None:
-        """As a crash would be answered: the same release, config and environment, no hooks."""
-        self._current_release = plan.release
-        await self._slot(deploy, plan.config.max_generations)
-        life = await self._succession.launch(
-            plan, lives, on_number=lambda number: setattr(deploy, "generation", number), deploy=deploy.id
-        )
-        self._succession.switch(life, keep_previous=False)
-        self._verdicts.succeed(deploy, "succeeded", life)
-
-    async def _rescue(self, lives: trio.Nursery) -> None:
-        """Nothing is live and what the files name failed: launch what was live last, else ask for it again later."""
-        release = self._verdicts.memory.live_release
+    async def _rescue(self, failed: Deploy, lives: trio.Nursery) -> None:
+        """Nothing is live and what the files name failed: launch what was live last, else try that again later."""
+        release, recovery = self._verdicts.memory.live_release, self._succession.recovery
         if release is not None and release != self.named:
             try:
-                if await self._succession.relaunch(self._world.plan(release), lives):
+                if await recovery.relaunch(self._world.plan(release), lives):
                     return
             except DeployFailed as failure:  # it does not exist any more
                 log.warning("what was live last cannot be launched", reason=failure.reason)
-        self._succession.set_relaunch_due(due=False)
-        await trio.sleep(self._succession.back_off.after(0.0))
+        recovery.set_due(due=False)
+        await trio.sleep(recovery.back_off.after(0.0))
         while self._world.named() is None:  # noqa: ASYNC110 - no event says that a missing release has come
             await trio.sleep(_MISSING_SECONDS)
-        self._succession.end_recovery()
+        recovery.end()
         if self._pending is None and self._current is None:
-            self.request(Trigger(kind="start"))
-
-    async def _slot(self, deploy: Deploy, max_generations: int) -> None:
-        """Wait until one more generation may be alive; a standby makes room."""
-        is_full = len(self._roster.generations) >= max_generations
-        if is_full and not self._succession.end_standby_early():
-            self._verdicts.record("deploy.waiting", deploy, reason=f"{max_generations} generations are alive")
-            log.warning("a deploy waits for a slot", deploy=deploy.id, max_generations=max_generations)
-        while len(self._roster.generations) >= max_generations:
-            await self._slot_freed.wait()
+            self.named = self._world.named()
+            first = failed.retry_of or failed.id
+            retry = Deploy(turns_only=False, note=failed.note, retry_of=first, prepared=failed.prepared)
+            self._ask(retry, release=self.named, note=failed.note)
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
@@ -346,10 +294,6 @@ class Supervisor:
         self._on_switch(life.plan.config)
 
     def _set_launch_due(self) -> None:
-        under_way = self._current is not None or self._pending is not None or self._succession.relaunch_due
+        under_way = self._current is not None or self._pending is not None or self._succession.recovery.is_due
         under_way |= not self.started.is_set()
         self._roster.launch_due = under_way and not self._stopping
-
-    def _on_roster_change(self) -> None:
-        freed, self._slot_freed = self._slot_freed, trio.Event()
-        freed.set()

@@ -50,6 +50,8 @@ class Deploy:
         generation: the number of its candidate; None before there is one.
         turns_only: it was asked for only by turning the link, so that a release which is live already needs no launch.
         again: launched anew because it is silent, whatever the files say; None for what they name.
+        retry_of: the first of those deploys that failed with nothing live, which this one tries again by itself.
+        prepared: the release and the hook that was run before its launch, in this deploy or in one that it tries again.
         sight: what the files looked like to it.
         trigger, note: of the last trigger that was merged into it, and the last note.
         plan: what is launched; None until it is known.
@@ -61,6 +63,8 @@ class Deploy:
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     turns_only: bool = True
     again: Plan | None = None
+    retry_of: str | None = None
+    prepared: tuple[Path, object] | None = None
     sight: Sight | None = None
     trigger: str = "start"
     note: str | None = None

@@ -162,6 +162,32 @@ async def test_another_try_on_another_port_runs_no_hook_again(autojump: MockCloc
         assert ran(scene) == [("before_launch", 1), ("after_live", 3)]
 
 
+async def test_a_deploy_that_is_tried_again_by_itself_runs_no_hook_twice(autojump: MockClock) -> None:
+    async with playing(config=config(), behaviours={"a": Behaviour(exits_after=0.1)}) as scene:
+        await trio.sleep(10)
+        assert ran(scene) == [("before_launch", 1), ("after_failure", 1)]
+        first, *retries = scene.events.named("deploy.requested")
+        assert len(retries) > 3
+        assert first["retry_of"] is None
+        assert {retry["retry_of"] for retry in retries} == {first["deploy"]}
+        scene.world.behaviours["a"] = Behaviour()
+        await trio.sleep(20)
+        assert [hook for hook, _ in ran(scene)][2:] == ["after_live"]
+
+
+async def test_a_hook_that_failed_is_what_is_tried_again(autojump: MockClock) -> None:
+    async with playing(config=config(), hook_failure="no database") as scene:
+        await trio.sleep(3)
+        scene.world.hook_failure = None
+        scene.world.behaviours["a"] = Behaviour(exits_after=0.1)
+        failed = len(scene.reasons())
+        await trio.sleep(60)
+        assert [hook for hook, _ in ran(scene)] == ["before_launch", "after_failure", *["before_launch"] * failed]
+        scene.ask()
+        await trio.sleep(1)
+        assert [hook for hook, _ in ran(scene)][-2:] == ["before_launch", "after_failure"]
+
+
 async def test_the_hook_before_the_launch_waits_for_a_slot(autojump: MockClock) -> None:
     slow = Behaviour(stops_after=20)
     async with playing(config=config(max_generations=2), behaviours={"a": slow}) as scene:

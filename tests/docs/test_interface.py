@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "interface.md").read_text()
-OF_THE_WRITER = {"life.py": {"generation", "release"}, "supervisor.py": {"deploy"}, "verdicts.py": {"deploy"}}
+OF_THE_WRITER = {
+    "life.py": {"generation", "release"},
+    "supervisor.py": {"deploy"},
+    "attempt.py": {"deploy"},
+    "verdicts.py": {"deploy"},
+}
 """What the methods add by which these files write."""
 
 
