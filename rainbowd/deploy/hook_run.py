@@ -69,7 +69,7 @@ async def run_hook(
     except DeployFailed as error:
         return HookEnding(None, [], error.reason)
     finally:
-        output.remove()
+        output.close()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ class Output:
     """
 
     def __init__(self, path: Path | None, owner: int = -1, *, is_kept: bool = False) -> None:
-        self._path = path
         self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC) if path is None else _make(path, is_kept=is_kept)
         os.set_blocking(self._fd, False)
         if owner >= 0:
@@ -84,17 +83,11 @@ class Output:
             self._partial = b""
 
     def close(self) -> None:
-        """Leave the pipe to those who have it open."""
+        """Leave the pipe to those who have it open, and its file to others."""
         self.close_child_end()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def remove(self) -> None:
-        """Close the pipe and remove its file."""
-        self.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
     def _read_once(self) -> bool:
         """Whether there was something to read."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
@@ -27,6 +27,7 @@ class Place:
         record: what a later agent knows it by.
         source: what it was launched from, with secrets, 0600.
         boot: what it said until it was live.
+        files: all but the directory.
     """
 
     def __init__(self, state_dir: Path, number: int) -> None:
@@ -37,6 +38,7 @@ class Place:
         self.record = state_dir / f"generation-{number}.json"
         self.source = state_dir / f"generation-{number}.plan"
         self.boot = state_dir / f"generation-{number}.boot"
+        self.files = self.record, self.source, self.output, self.boot
 
     def make(self, account: Account | None = None) -> None:
         """Make the directory, empty, and give it to ``account``.
@@ -65,12 +67,17 @@ class Place:
         replace_file(self.record, record)
 
     def clear(self) -> None:
-        """Remove everything; what else the app has put there too."""
-        for file in (self.record, self.source, self.output, self.boot):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            for entry in self.directory.iterdir():
-                with contextlib.suppress(OSError):  # a directory of the app's own: it stays, and ours around it
-                    entry.unlink()
-        with contextlib.suppress(OSError):
-            self.directory.rmdir()
+        """Remove everything, also what else the app has put there.
+
+        Raises:
+            OSError: something cannot be removed; all else is.
+        """
+        shutil.rmtree(self.directory, ignore_errors=True)  # it follows no link
+        refusal: OSError | None = None
+        for file in self.files:
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal

@@ -158,10 +158,8 @@ class Machine(Successor):
                     nursery.cancel_scope.cancel()
         finally:
             app.output.finish()
-            if app.is_handed_over:
-                app.output.close()
-            else:
-                app.output.remove()
+            app.output.close()
+            if not app.is_handed_over:
                 self._clear(place, app.address)
 
     def _sink(self, app: RealApp, number: int) -> Callable[[str], None]:
@@ -173,8 +171,11 @@ class Machine(Successor):
         return tell
 
     def _clear(self, place: Place, address: Address) -> None:
-        place.clear()
-        for file in (place.record, place.boot):  # and what was about to be written
+        try:
+            place.clear()
+        except OSError as error:
+            log.warning("what is left of a generation cannot be removed", file=error.filename, why=error.strerror)
+        for file in place.files:  # and what was about to be written
             self._keep(file.name, None)
         if isinstance(address, TcpAddress):
             self._ports_in_use.discard(address.port)
@@ -246,7 +247,7 @@ class Machine(Successor):
                 account=account,
             )
         except DeployFailed:
-            output.remove()
+            output.close()
             raise
         output.close_child_end()
         return RealApp(
@@ -274,7 +275,7 @@ async def _put_on_record(app: RealApp, place: Place, plan: Plan) -> None:
         place.put_on_record(app.record(State.STARTING).encode(), encode_plan(dict(plan.source), dict(plan.env_file)))
     except OSError as error:
         await app.end_if_due()
-        app.output.remove()
+        app.output.close()
         raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
 
 

@@ -45,7 +45,12 @@ class Journal:
         self._make_room(len(line))
         fd = open_file(self._path, os.O_RDWR | os.O_APPEND)
         try:
-            write_all(fd, b"\n" + line if _is_torn(fd) else line)
+            size = os.fstat(fd).st_size
+            try:
+                write_all(fd, b"\n" + line if _is_torn(fd, size) else line)
+            except OSError:  # a full disk has taken a part, which is of use to nobody
+                os.ftruncate(fd, size)
+                raise
         finally:
             os.close(fd)
 
@@ -112,9 +117,8 @@ def _rotated(path: Path, older: int) -> Path:
     return path.with_name(f"{path.name}.{older}") if older else path
 
 
-def _is_torn(fd: int) -> bool:
-    """Whether the last line has no end: a full disk or a power failure cut it off."""
-    size = os.fstat(fd).st_size
+def _is_torn(fd: int, size: int) -> bool:
+    """Whether the last line has no end: a power failure cut it off."""
     return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
 
 

@@ -24,6 +24,8 @@ PATIENCE_SECONDS = 0.5
 """How long to try: whoever asks for the holder has the lock shared for an instant."""
 TRY_SECONDS = 0.01
 
+_PID_BYTES = 32
+
 
 def prepare(path: Path, *, is_searched: bool = False) -> None:
     """Make the state directory unless it is there; one that is there keeps its mode.
@@ -81,7 +83,8 @@ class Lock:
             on_failure.callback(os.close, fd)
             with _naming(path):
                 _lock(fd, state_dir)
-                os.ftruncate(fd, 0)  # of an agent that was killed
+                # That of an agent that was killed goes where it is: a full disk has no room for another.
+                os.pwrite(fd, b" " * min(os.fstat(fd).st_size, _PID_BYTES), 0)
                 lock = cls(fd)
                 lock.claim()
             on_failure.pop_all()
@@ -225,7 +228,7 @@ def _try(fd: int, operation: int) -> bool:
 
 
 def _pid(fd: int) -> int | None:
-    text = os.pread(fd, 32, 0).strip()
+    text = os.pread(fd, _PID_BYTES, 0).strip()
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 

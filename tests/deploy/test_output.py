@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 def output(path: Path) -> Iterator[Output]:
     made = Output(path)
     yield made
-    made.remove()
+    made.close()
 
 
 @contextmanager
@@ -67,15 +67,14 @@ def test_it_is_a_named_pipe_for_owner_and_group(path: Path) -> None:
         os.umask(before)
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    output.remove()
-    assert not path.exists()
+    output.close()
 
 
 def test_what_an_earlier_run_left_there_is_replaced(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("untouched")
     path.symlink_to(target)
-    Output(path).remove()
+    Output(path).close()
     assert target.read_text() == "untouched"
 
 
@@ -210,7 +209,7 @@ def test_the_app_writes_on_while_nobody_reads_and_nothing_is_lost(path: Path) ->
         assert len(os.read(reader, 1 << 20)) == 50_000
         os.close(reader)
     assert app.returncode == 1  # of the last read: its stdin was closed
-    output.remove()
+    output.close()
 
 
 def test_nothing_but_a_named_pipe_is_opened(path: Path) -> None:
@@ -228,7 +227,7 @@ def test_nothing_but_a_named_pipe_is_opened(path: Path) -> None:
 def test_the_pipe_is_the_apps_users_so_that_it_may_be_opened_again(path: Path, is_named: bool) -> None:
     output = Output(path if is_named else None, uid())
     assert os.fstat(output.child_fd).st_uid == uid()
-    output.remove()
+    output.close()
 
 
 async def test_a_pipe_without_a_name_is_read_like_one_with_a_name() -> None:
@@ -238,4 +237,4 @@ async def test_a_pipe_without_a_name_is_read_like_one_with_a_name() -> None:
         await output.drain(lambda _line: scope.cancel())
     output.finish()
     assert output.tail == ["one", "two"]
-    output.remove()
+    output.close()

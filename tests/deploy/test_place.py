@@ -75,7 +75,19 @@ def test_what_the_app_has_left_goes_and_nothing_that_it_points_to(tmp_path: Path
     place = Place(state_dir, 7)
     place.make()
     (place.directory / "link").symlink_to(tmp_path / "precious")
+    (place.directory / "more").mkdir()
+    (place.directory / "more" / "link").symlink_to(tmp_path)
     place.pidfile.write_text("1")
     place.clear()
     assert not place.directory.exists()
     assert (tmp_path / "precious").exists()
+
+
+def test_what_cannot_be_removed_is_told_and_keeps_nothing_else(state_dir: Path) -> None:
+    place = Place(state_dir, 7)
+    place.make()
+    place.put_on_record(b"{}", b"")
+    place.output.mkdir()  # no file, so that it cannot be removed as one
+    with pytest.raises(OSError, match=r"generation-7\.out"):
+        place.clear()
+    assert [entry.name for entry in state_dir.iterdir()] == ["generation-7.out"]
