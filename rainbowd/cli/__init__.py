@@ -13,10 +13,11 @@ from rainbowd.cli.terminal import complain, open_what_is_closed
 from rainbowd.errors import RainbowdError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+CONFIG_HELP = "default: rainbowd.json here, else rainbow.conf.json"
 EPILOG = "Exit status: 0 done, 1 failed, 2 usage or config, 3 no agent is running for this config, 4 timed out."
 
 
@@ -56,93 +57,89 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rainbowd",
-        description="Painless zero-downtime redeploys for simple apps. Without a command: the agent itself.",
+        description="Redeploys a web app without losing a request. Without a command: runs the agent, here.",
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="default: rainbowd.json, else rainbow.conf.json")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
     parser.add_argument(
-        "--listen", action="append", metavar="ADDRESS", help="HOST:PORT or unix:PATH; overrides the file"
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="HOST:PORT or unix:PATH, in place of the file's; repeatable",
     )
     parser.add_argument(
-        "--log-level", choices=["debug", "info", "warning", "error"], metavar="LEVEL", help="overrides the file"
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        metavar="LEVEL",
+        help="debug, info, warning or error, in place of the file's",
     )
-    parser.add_argument(
-        "--enable-api", action="store_true", help="listen for commands too, as api.listen says; overrides the file"
-    )
+    parser.add_argument("--enable-api", action="store_true", help="listen for calls over HTTP too, as api.listen says")
     parser.set_defaults(run=_run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    with_config = argparse.ArgumentParser(add_help=False)
-    with_config.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="as above")
+    _add(commands, "check", _check, "judge the config; say what would run, and who may deploy")
+    init = _add(commands, "init", _init, "write a starter config for the app that is here")
+    init.add_argument("--server", metavar="NAME", help="run it with this one, such as puma: see docs/servers.md")
 
-    check = commands.add_parser(
-        "check", parents=[with_config], help="validate the config; say what would run, and who may deploy"
-    )
-    check.set_defaults(run=_check)
+    status = _add(commands, "status", _status, "show what is live, what drains, and how the last deploy went")
+    status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it, for programs")
+    status.add_argument("--watch", action="store_true", dest="is_watching", help="go on, as it changes, until Ctrl-C")
 
-    init = commands.add_parser("init", parents=[with_config], help="write a starter config for the app that is here")
-    init.add_argument(
-        "--server", metavar="NAME", help="run it with this one, such as puma-cluster: see docs/servers.md"
-    )
-    init.set_defaults(run=_init)
-
-    status = commands.add_parser("status", parents=[with_config], help="show the generations")
-    status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it")
-    status.add_argument("--watch", action="store_true", dest="is_watching", help="go on until Ctrl-C")
-    status.set_defaults(run=_status)
-
-    history = commands.add_parser("history", parents=[with_config], help="show the deploys, newest first")
-    history.add_argument("--json", action="store_true", dest="as_json", help="as a list of objects")
+    history = _add(commands, "history", _history, "show the deploys, newest first")
+    history.add_argument("--json", action="store_true", dest="as_json", help="as a list of objects, for programs")
     history.add_argument("-n", type=_count, dest="count", metavar="N", help="how many (default: 20, as JSON all)")
-    history.set_defaults(run=_history)
 
-    _add_deploys(commands, with_config)
-
-    renew = commands.add_parser(
-        "renew", parents=[with_config], help="replace the running agent by what is now installed; apps go on"
-    )
+    _add_deploys(commands)
+    renew = _add(commands, "renew", _renew, "replace the running agent by what is now installed; the app goes on")
     renew.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait (default: no limit)")
-    renew.set_defaults(run=_renew)
 
-    completion = commands.add_parser("completion", help="print what makes a shell complete rainbowd's words")
+    completion = _add(commands, "completion", _completion, "print what a shell needs to complete rainbowd's words")
     completion.add_argument("shell", choices=["bash", "zsh", "fish", "words"], metavar="bash|zsh|fish")
     completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    completion.set_defaults(run=_completion)
 
-    proxy = commands.add_parser("proxy", help="the proxy alone, in front of an address that is not managed")
+    proxy = _add(commands, "proxy", _proxy, "run the proxy alone, in front of an address that is not managed")
     proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
     proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
     proxy.add_argument(
-        "--limit", action="append", default=[], metavar="NAME=VALUE", help="as in the config's limits; null is off"
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the config's limits; null is off; repeatable",
     )
-    proxy.set_defaults(run=_proxy)
     return parser
 
 
-def _add_deploys(commands: _Commands, with_config: argparse.ArgumentParser) -> None:
-    waiting = argparse.ArgumentParser(add_help=False)
-    waiting.add_argument("--note", type=_text, metavar="TEXT", help="what to tell of it, in the journal and in history")
-    waiting.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="how long to wait; the deploy goes on (default: no limit)"
-    )
-    waiting.add_argument("--no-wait", action="store_false", dest="is_waiting", help="ask for it, and no more")
+def _add(
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], words: str
+) -> argparse.ArgumentParser:
+    """A command, which is ``words`` in the list of all and at the head of its own help."""
+    parser = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", epilog=EPILOG)
+    if name not in {"completion", "proxy"}:
+        parser.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=CONFIG_HELP)
+    parser.set_defaults(run=run)
+    return parser
 
-    deploy = commands.add_parser(
-        "deploy", parents=[with_config, waiting], help="deploy a release, or the same once more, and tell how it goes"
-    )
+
+def _add_deploys(commands: _Commands) -> None:
+    deploy = _add(commands, "deploy", _deploy, "deploy a release, or the same once more, and show how it goes")
     deploy.add_argument(
         "release",
         nargs="?",
         metavar="RELEASE",
-        help="a path, or the name of a directory beside the present release; default: what is linked",
+        help="a path, or the name of a directory beside the present release (default: what is linked)",
     )
-    deploy.set_defaults(run=_deploy)
-
-    rollback = commands.add_parser(
-        "rollback", parents=[with_config, waiting], help="deploy what was live before, in the same way"
-    )
-    rollback.set_defaults(run=_rollback)
+    rollback = _add(commands, "rollback", _rollback, "deploy what was live before, and show how it goes")
+    for command in (deploy, rollback):
+        command.add_argument("--note", type=_text, metavar="TEXT", help="a word on it, for the journal and for history")
+        command.add_argument(
+            "--timeout",
+            type=_seconds,
+            metavar="SECONDS",
+            help="how long to wait for it to be decided; it goes on (default: no limit)",
+        )
+        command.add_argument("--no-wait", action="store_false", dest="is_waiting", help="ask for it, and no more")
 
 
 def _text(text: str) -> str:

@@ -12,6 +12,7 @@ from rainbowd import log
 from rainbowd.address import Address, parse_address
 from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
 from rainbowd.errors import UsageError
+from rainbowd.locations import shown
 from rainbowd.proxy import Listener, Server, Settings, open_listener
 from rainbowd.roster import Generation, Roster
 
@@ -69,4 +70,4 @@ def _address(option: str, text: str) -> Address:
     try:
         return parse_address(text)
     except ValueError as error:
-        raise UsageError(f"{option}: found {text!r}; {error}") from None
+        raise UsageError(f"{option}: found {shown(text)}; {error}") from None
