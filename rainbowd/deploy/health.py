@@ -1,31 +1,31 @@
 """Whether a generation answers as it should: one request a probe, each on a connection of its own.
 
 Only the status decides, and it does as soon as the head of the answer is there; what else the app says is for
-the reader of a failure.  The answer is read as the proxy reads answers: what it could not pass on is none.
+the reader of a failure.
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import ssl
 import string
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import trio
 
-from rainbowd.address import family, sockaddr
-from rainbowd.deploy.sight import escaped
+from rainbowd.address import UnixAddress
 from rainbowd.errors import DeployFailed
-from rainbowd.http1 import BadResponse, find_response_head, parse_response
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rainbowd.address import Address
     from rainbowd.config import Health
-    from rainbowd.http1 import Body, ResponseHead
 
 FIRST_PAUSE_SECONDS = 0.01
 PAUSE_GROWTH = 1.2
@@ -37,6 +37,10 @@ BODY_BYTES = 200
 class Prober:
     """Asks over plain HTTP/1.1, directly, whatever proxy the environment names."""
 
+    def __init__(self) -> None:
+        # Never used; without it httpx would read its certificates, 60 ms of CPU, for each probe.
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
     async def probe(self, address: Address, health: Health) -> str | None:
         """Ask once.
 
@@ -44,65 +48,62 @@ class Prober:
             None where the answer is a healthy one, else what was seen, in one sentence.
         """
         answer = _Answer()
-        with trio.move_on_after(health.timeout), trio.socket.socket(family(address)) as sock:
-            try:
-                await sock.connect(sockaddr(address))
-            except OSError as error:
-                return f"{address}: {_in_words(error)}"
-            if _is_its_own_peer(sock):
-                return f"{address}: {os.strerror(errno.ECONNREFUSED)}"
-            try:
-                await answer.read(trio.SocketStream(sock), health)
-            except (BadResponse, trio.BrokenResourceError) as error:
-                if answer.status is None:
-                    return f"{address} did not answer in HTTP: {_in_words(error.__cause__ or error)}"
+        try:
+            with trio.move_on_after(health.timeout):
+                await self._ask(address, health, answer)
+        except httpx.ConnectError as error:
+            return f"{address}: {_root_cause(error)}"
+        except httpx.TransportError as error:
+            if answer.is_our_own:
+                return f"{address}: Connection refused"
+            if answer.status is None:
+                return f"{address} did not answer in HTTP: {error or type(error).__name__}"
         return answer.judged(address, health)
+
+    async def _ask(self, address: Address, health: Health, answer: _Answer) -> None:
+        """Fill ``answer`` with as much as comes, so that what has come is known when time runs out."""
+        uds = str(address.path) if isinstance(address, UnixAddress) else None
+        async with httpx.AsyncHTTPTransport(uds=uds, verify=self._tls, trust_env=False) as transport:
+            response = await transport.handle_async_request(_request(address, health, answer))
+            try:
+                await answer.read(response, health)
+            finally:
+                await response.aclose()
 
 
 @dataclass
 class _Answer:
-    """What has come of an answer, also where time ran out."""
+    """What has come of an answer.
+
+    Attributes:
+        is_our_own: the connection leads to itself, as one to a closed port of the ephemeral range may do
+            (RFC 9293 §3.5, simultaneous open): nobody listens there.
+    """
 
     status: int | None = None
     reason: str = ""
     location: str | None = None
     body: bytes = b""
+    is_our_own: bool = False
 
-    async def read(self, stream: trio.SocketStream, health: Health) -> None:
-        """Ask, and read as far as is needed to judge it.
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Told by httpcore of each step."""
+        if event == "connection.connect_tcp.complete":
+            stream = info["return_value"]
+            with suppress(OSError):  # Reset already: then it has a peer.
+                self.is_our_own = stream.get_extra_info("client_addr") == stream.get_extra_info("server_addr")
 
-        Raises:
-            BadResponse: it is none that the proxy could pass on.
-            trio.BrokenResourceError: the connection broke.
-        """
-        await stream.send_all(_request(health))
-        buffer = b""
-        while self.status is None:
-            end = find_response_head(buffer, 0)
-            if end < 0:
-                buffer += await _receive(stream)
-                continue
-            head, buffer = parse_response(buffer[:end]), buffer[end:]
-            if not head.interim:
-                self._take(head)
-        if not health.status.matches(self.status):
-            await self._read_body(stream, head.body(b"GET"), buffer)
-
-    def _take(self, head: ResponseHead) -> None:
-        locations = (value for name, value in head.fields if name.lower() == b"location")
-        location = next(locations, None)
-        self.location = None if location is None else location.decode("latin-1")
-        self.reason = escaped(head.reason.decode("latin-1"))
-        self.status = head.status
-
-    async def _read_body(self, stream: trio.SocketStream, body: Body, buffer: bytes) -> None:
-        """Read what is quoted of it; where it breaks off, so does the quotation."""
-        with suppress(BadResponse, trio.BrokenResourceError, ValueError):
-            while True:
-                self.body += body.feed(buffer)[0]
-                if body.done or len(self.body) >= BODY_BYTES:
-                    return
-                buffer = await _receive(stream)
+    async def read(self, response: httpx.Response, health: Health) -> None:
+        self.location = response.headers.get("location")
+        self.reason = response.reason_phrase
+        self.status = response.status_code
+        if health.status.matches(self.status):
+            return
+        with trio.CancelScope() as reading:  # Leaving the loop instead would leave generators of httpx behind.
+            async for chunk in response.aiter_raw():
+                self.body += chunk
+                if len(self.body) >= BODY_BYTES:
+                    reading.cancel()
 
     def judged(self, address: Address, health: Health) -> str | None:
         """None for a healthy answer, else a sentence; control characters in what the app said are escaped."""
@@ -151,38 +152,32 @@ async def until_healthy(prober: Prober, address: Address, health: Health) -> Non
     raise DeployFailed(f"not healthy within {health.deadline:g} s; last seen: {seen}")
 
 
-async def _receive(stream: trio.SocketStream) -> bytes:
-    data = bytes(await stream.receive_some())
-    if not data:
-        raise BadResponse("it closed the connection")
-    return data
-
-
-def _is_its_own_peer(sock: trio.socket.SocketType) -> bool:
-    """Whether it is connected to itself, as one to a closed port of the ephemeral range may be: nobody listens there.
-
-    RFC 9293 section 3.5, simultaneous open.
-    """
-    with suppress(OSError):  # reset already: then it had a peer
-        return isinstance(sock.getpeername(), tuple) and sock.getsockname() == sock.getpeername()
-    return False
-
-
-def _request(health: Health) -> bytes:
-    fields = {
-        "host": ("Host", health.host),
-        "user-agent": ("User-Agent", "rainbowd"),
-        "accept": ("Accept", "*/*"),
-        "accept-encoding": ("Accept-Encoding", "identity"),
-        "connection": ("Connection", "close"),
-    }
-    fields |= {name.lower(): (name, value) for name, value in health.headers.items()}
+def _request(address: Address, health: Health, answer: _Answer) -> httpx.Request:
+    headers = httpx.Headers(
+        {
+            "Host": health.host,
+            "User-Agent": "rainbowd",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+    )
+    headers.update(health.headers)
     # The path goes as it is written, but for what no request line can hold (RFC 9112 §3.2).
-    lines = [f"GET {quote(health.path, safe=string.punctuation)} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in fields.values()]
-    return "\r\n".join([*lines, "", ""]).encode()
+    target = quote(health.path, safe=string.punctuation).encode()
+    origin = "localhost" if isinstance(address, UnixAddress) else str(address)
+    return httpx.Request(
+        "GET",
+        f"http://{origin}/",
+        headers=headers,
+        extensions={"target": target, "trace": answer.trace},
+    )
 
 
-def _in_words(error: BaseException) -> str:
-    """What the system said, or we."""
+def _root_cause(error: BaseException) -> str:
+    """What the system said: the end of a chain of exceptions, some of them in groups."""
+    group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    inner = group[0] if group else error.__cause__ or error.__context__
+    if inner is not None:
+        return _root_cause(inner)
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

@@ -169,7 +169,7 @@ def test_it_loads_nothing_heavy(here: Path) -> None:
     (here / "config.ru").touch()
     code = (
         "import sys; from rainbowd.cli import main; main(['init']);"
-        "print(*sorted({'pydantic', 'trio', 'rich'} & sys.modules.keys()))"
+        "print(*sorted({'pydantic', 'trio', 'httpx', 'rich'} & sys.modules.keys()))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

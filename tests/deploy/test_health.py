@@ -221,12 +221,17 @@ async def test_a_refused_connection_is_told() -> None:
 
 
 async def test_a_connection_to_itself_counts_as_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with trio.socket.socket() as own:
-        await own.bind(("127.0.0.1", 0))
-        here = own.getsockname()
-        monkeypatch.setattr(trio.socket, "socket", lambda _family: own)
-        address = TcpAddress(*here)
-        assert await Prober().probe(address, health()) == f"{address}: Connection refused"
+    own = trio.socket.socket()
+    await own.bind(("127.0.0.1", 0))
+    here = own.getsockname()
+    await own.connect(here)
+
+    async def connect(**_: object) -> trio.SocketStream:
+        return trio.SocketStream(own)
+
+    monkeypatch.setattr(trio, "open_tcp_stream", connect)
+    address = TcpAddress(*here)
+    assert await Prober().probe(address, health()) == f"{address}: Connection refused"
 
 
 async def test_a_unix_socket_is_asked(tmp_path: Path) -> None:
