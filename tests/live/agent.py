@@ -251,6 +251,12 @@ class Agent:
 
     # --- what is there -------------------------------------------------------------------------------------
 
+    def cpu_seconds(self) -> float:
+        """What the agent has used of the processor."""
+        assert self.process is not None
+        user, system = _read(self.process.pid, "stat").rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def processes(self) -> list[int]:
         """The processes that carry this site's marker in their environment."""
         marker = b"RAINBOWD_STATE_DIR=" + os.fsencode(self.state_dir)

@@ -43,11 +43,15 @@ class Watched(Traffic):
 
 @dataclass
 class Kill:
-    """One kill, which was somewhere between two times, and how long the next agent took to answer a request."""
+    """One kill, which was somewhere between two times, and what the next agent took to answer a request.
+
+    On a machine that others use too, ``cpu_seconds`` says more than ``answer_seconds``.
+    """
 
     after: float
     before: float
     answer_seconds: float
+    cpu_seconds: float
 
 
 @dataclass
@@ -108,9 +112,9 @@ def kill_and_start(agent: Agent) -> Kill:
     connection = http.client.HTTPConnection(agent.host, agent.port, timeout=30)
     connection.request("GET", "/")
     assert connection.getresponse().status == 200
-    answer_seconds = time.monotonic() - started
+    answer_seconds, cpu_seconds = time.monotonic() - started, agent.cpu_seconds()
     connection.close()
-    return Kill(after, before, answer_seconds)
+    return Kill(after, before, answer_seconds, cpu_seconds)
 
 
 def report(outcome: Outcome) -> str:
@@ -118,7 +122,11 @@ def report(outcome: Outcome) -> str:
     lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
     seconds = [kill.answer_seconds for kill in outcome.kills]
     lines.append(f"{len(seconds):8} kills")
-    lines.append(f"start to first answer: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
+    cpu_seconds = statistics.median(kill.cpu_seconds for kill in outcome.kills)
+    lines.append(
+        f"start to first answer: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s, "
+        f"of the processor {cpu_seconds:.2f} s"
+    )
     lines.append(f"{len(outcome.in_flight):8} requests were in flight at a kill and failed")
     lines += [f"FAILED {wrong}" for wrong in outcome.wrong[:SHOWN]]
     lines.append(f"{len(outcome.wrong)} lines of failure" if outcome.wrong else "no other failure")
