@@ -45,7 +45,7 @@ def watch(state_dir: Path, *, as_json: bool) -> int:
     """
     read_status(state_dir)
     try:
-        if as_json or not sys.stdout.isatty():
+        if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
             _print_changes(state_dir, as_json=as_json)
         with _screen():
             _draw(state_dir)

@@ -56,11 +56,11 @@ class Site:
         told = {"agent": agent, "live": live, "wanted": None, "last_deploy": None, "generations": generations}
         write(self.state_dir, told)
 
-    def watch(self, *words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    def watch(self, *words: str, stdout: int = subprocess.PIPE, terminal: str = "xterm") -> subprocess.Popen[bytes]:
         root = str(Path(rainbowd.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, "-m", "rainbowd", "status", "--watch", "--config", str(self.config), *words],
-            env={**os.environ, "PYTHONPATH": root, "NO_COLOR": "", "COLORTERM": "", "TERM": "xterm"},
+            env={**os.environ, "PYTHONPATH": root, "NO_COLOR": "", "COLORTERM": "", "TERM": terminal},
             stdout=stdout,
             stderr=subprocess.PIPE,
         )
@@ -110,6 +110,16 @@ def test_a_terminal_shows_each_generation_in_its_colour_and_is_left_as_it_was(
     text = terminal.rest()
     assert text.startswith(_ENTER)
     assert text.endswith(_LEAVE)
+
+
+def test_a_terminal_that_knows_no_escapes_gets_none(site: Site) -> None:
+    site.tell(1)
+    terminal = Terminal()
+    with site.watch(stdout=terminal.theirs, terminal="dumb") as watching:
+        terminal.until("127.0.0.1:20000")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait() == 0
+    assert "\x1b" not in terminal.rest()
 
 
 def test_a_terminal_waits_for_an_agent_that_has_gone(site: Site) -> None:
