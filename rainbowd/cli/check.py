@@ -57,6 +57,7 @@ def check(config_path: Path | None) -> int:
     problems = _problems(config) + _api_problems(config)
     if problems:
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
+    print(f"\n{file} is good: nothing is known that would fail at a launch")
     return 0
 
 

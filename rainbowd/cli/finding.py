@@ -123,25 +123,36 @@ def _python(release: Path) -> Found | None:
     for file in _candidates(release, "*.py"):
         text = _read(file)
         module = ".".join(file.relative_to(release).with_suffix("").parts).removesuffix(".__init__")
-        for kind, pattern, servers in PYTHON_APPS:
+        for kind, pattern, servers in (*PYTHON_APPS, *CONVENTIONS.get(file.name, ())):
             match = re.search(pattern, text, re.MULTILINE)
             if match is not None:
                 server = _choose(release, servers)
-                return Found([f"{kind} in {file.name}"], server, f"{module}:{match[1]}", programs=_programs(release))
+                made = "()" if match[0].startswith("def create_app") else ""
+                app = f"{module}:{match[1]}{made}"
+                return Found([f"{kind} in {file.relative_to(release)}"], server, app, programs=_programs(release))
     for file in _candidates(release, "*.py"):
         if "http.server" in _read(file):
             return Found([f"a program, {file.name}"], "python", file.name, programs=_programs(release))
     return None
 
 
+WSGI = "gunicorn-gthread", "uwsgi"
+ASGI = "uvicorn", "hypercorn"
+
 PYTHON_APPS = (
-    ("Flask", r"^(\w+)\s*(?::[^=\n]+)?=\s*Flask\(", ("gunicorn-gthread", "uwsgi", "flask")),
-    ("FastAPI", r"^(\w+)\s*(?::[^=\n]+)?=\s*FastAPI\(", ("uvicorn", "hypercorn")),
-    ("Starlette", r"^(\w+)\s*(?::[^=\n]+)?=\s*Starlette\(", ("uvicorn", "hypercorn")),
-    ("an ASGI application", r"^async def (\w+)\(scope, receive, send\)", ("uvicorn", "hypercorn")),
-    ("a WSGI application", r"^def (\w+)\(environ, start_response\)", ("gunicorn-gthread", "uwsgi")),
+    ("Flask", r"^(\w+)\s*(?::[^=\n]+)?=\s*Flask\(", (*WSGI, "flask")),
+    ("Flask", r"^def (create_app)\([^)]*\).*:\n(?:.*\n)*?\s+\w+ = Flask\(", (*WSGI, "flask")),
+    ("FastAPI", r"^(\w+)\s*(?::[^=\n]+)?=\s*FastAPI\(", ASGI),
+    ("Starlette", r"^(\w+)\s*(?::[^=\n]+)?=\s*Starlette\(", ASGI),
+    ("an ASGI application", r"^async def (\w+)\(scope, receive, send\)", ASGI),
+    ("a WSGI application", r"^def (\w+)\(environ, start_response\)", WSGI),
 )
 """Frameworks, the line that makes the application, and what serves it, the likeliest first."""
+CONVENTIONS = {
+    "wsgi.py": (("a WSGI application", r"^(app|application)\s*=", WSGI),),
+    "asgi.py": (("an ASGI application", r"^(app|application)\s*=", ASGI),),
+}
+"""Files that are there for a server to find."""
 
 
 def _candidates(release: Path, pattern: str) -> list[Path]:

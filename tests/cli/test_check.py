@@ -51,6 +51,7 @@ def test_a_good_config_is_shown_with_its_release_and_who_may_deploy(tmp_path: Pa
     assert f"by putting redeploy.trigger into {tmp_path}: " in rest
     assert "hush" not in out + err
     assert "found" not in err
+    assert out.endswith("rainbowd.json is good: nothing is known that would fail at a launch\n")
 
 
 def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(checked: Checked) -> None:

@@ -60,6 +60,25 @@ def test_an_app_of_each_kind_is_run_as_it_is_made_to_be(here: Path, app: str, pr
     load(here / "rainbowd.json")
 
 
+@pytest.mark.parametrize(
+    ("file", "source", "served"),
+    [
+        (
+            "flaskr/__init__.py",
+            "def create_app(config=None):\n    app = Flask(__name__)\n    return app\n",
+            "flaskr:create_app()",
+        ),
+        ("wsgi.py", "from shop import create_app\napp = create_app()\n", "wsgi:app"),
+        ("shop/asgi.py", "application = make()\n", "shop.asgi:application"),
+    ],
+)
+def test_an_application_that_is_made_by_a_function_is_found(here: Path, file: str, source: str, served: str) -> None:
+    (here / file).parent.mkdir(exist_ok=True)
+    (here / file).write_text(source)
+    assert main(["init"]) == 0
+    assert served in written(here)["run"]
+
+
 @pytest.mark.parametrize("server", sorted(RECIPES))
 def test_the_config_of_each_server_can_be_loaded(here: Path, server: str) -> None:
     (here / "config.ru").touch()
