@@ -43,16 +43,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             complain(line)
         return error.exit_status
+    except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
+        sys.stdout = None
+        return 1
     except OSError as error:
-        if error.filename is not None:
-            raise
-        if not isinstance(error, BrokenPipeError):
-            complain(f"stdout cannot be written: {error.strerror}")
-        sys.stdout = None  # say no more, also not at exit
+        complain(_explained(error))
+        sys.stdout = None
         return 1
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _explained(error: OSError) -> str:
+    """What the system would not do for a command, in words."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError):  # of getcwd(3)
+        return "the working directory no longer exists"
+    return f"stdout cannot be written: {error.strerror}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
@@ -12,8 +13,6 @@ from rainbowd.report.state_dir import holder
 from rainbowd.report.status import NAME, read
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rainbowd.locations import Locations
 
 FIRST_STATUS_SECONDS = 1.0
@@ -87,7 +86,7 @@ def live_release(state_dir: Path) -> str | None:
 
 def linked_release(link: Path) -> Path | None:
     """The directory that the link leads to, or would if there were one; None where there is no link."""
-    return link.resolve() if os.path.lexists(link) else None
+    return Path(os.path.realpath(link)) if os.path.lexists(link) else None
 
 
 def _pid(told: dict[str, Any]) -> object:

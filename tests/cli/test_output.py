@@ -57,3 +57,17 @@ def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> Non
 def test_a_note_is_text_whatever_the_locale_makes_of_it(given: bytes, note: str) -> None:
     in_c = given.decode("ascii", "surrogateescape")
     assert cli._parser().parse_args(["deploy", "--note", in_c]).note == note
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD"; exec "$0" -m rainbowd status', sys.executable],
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "rainbowd: the working directory no longer exists\n")

@@ -78,6 +78,15 @@ def test_others_are_told_which_file_they_may_not_read(site: Path) -> None:
         assert "ermission denied" in text
 
 
+def test_whoever_may_not_enter_the_directory_is_told_which_file_is_out_of_reach(site: Path) -> None:
+    site.chmod(0o700)
+    for command in ("status", "history", "deploy"):
+        status, text = as_another(site, command, is_member=False)
+        assert status == 1
+        assert f"{site / 'rainbowd.json'}: " in text
+        assert "ermission denied" in text
+
+
 def test_whoever_may_not_write_is_told_what_and_nothing_is_touched(site: Path) -> None:
     status, text = as_another(site, "deploy", is_member=True)
     assert status == 2

@@ -9,6 +9,7 @@ import pytest
 
 from rainbowd import link
 from rainbowd.cli.request import LINE_BYTES, Request, Trigger, encode, is_shortened, refuse_impossible, turn
+from rainbowd.cli.site import linked_release
 from rainbowd.deploy.sight import Note, parse_note, read_note
 from rainbowd.errors import UsageError
 from rainbowd.locations import Locations
@@ -168,3 +169,10 @@ def test_a_trigger_file_whose_directory_is_missing_is_named(where: Locations) ->
         refuse_impossible(lost, request())
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         Trigger(lost.trigger_file, request()).write()
+
+
+def test_a_link_to_itself_leads_nowhere_and_is_no_bug(tmp_path: Path) -> None:
+    current = tmp_path / "current"
+    assert linked_release(current) is None
+    current.symlink_to("current")
+    assert linked_release(current) == current
