@@ -193,6 +193,12 @@ def _rack(release: Path) -> Found | None:
     return found
 
 
+def _ruby(release: Path) -> Found | None:
+    """A program that takes its port as its first argument."""
+    main = next((name for name in ("server.rb", "app.rb") if "ARGV" in _read(release / name)), None)
+    return Found([f"a program, {main}"], "ruby", main) if main else None
+
+
 def _node(release: Path) -> Found | None:
     try:
         package = json.loads(_read(release / "package.json") or "null")
@@ -229,7 +235,7 @@ def _static(release: Path) -> Found | None:
     return Found(["static files"], "busybox", ".", health="/index.html") if is_there else None
 
 
-FINDERS: tuple[Callable[[Path], Found | None], ...] = (_django, _rack, _python, _php, _node, _java, _static)
+FINDERS: tuple[Callable[[Path], Found | None], ...] = (_django, _rack, _python, _php, _node, _java, _ruby, _static)
 """What is looked for, in this order: many an app of another kind has a package.json for its assets."""
 
 

@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "Its HTTP/2 is not asked for."),
     "uwsgi": Recipe(
         ("uwsgi", "--http-socket", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "Without --die-on-term TERM means reload. It does not take chunked bodies apart.",
+        "Without --die-on-term TERM means reload. wsgi.input has no chunked bodies: an app calls uwsgi.chunked_read().",
     ),
     "uwsgi-http": Recipe(
         ("uwsgi", "--http", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
@@ -72,12 +72,14 @@ RECIPES: dict[str, Recipe] = {
     "puma-socket": Recipe(("puma", "--bind", "unix://{socket}", APP), "No port at all."),
     "unicorn": Recipe(
         ("unicorn", "--listen", TCP, APP),
-        "Keeps no connection. Its TERM breaks off what it is answering, its QUIT does not.",
+        "Keeps no connection. Its TERM breaks off what it is answering, its QUIT does not. One worker, which answers "
+        "one request at a time, but for worker_processes in a file of its own (--config-file).",
         {"drain": {"signal": "QUIT"}},
     ),
     "thin": Recipe(
         ("thin", "start", "--address", "127.0.0.1", "--port", "{port}", "--rackup", APP),
-        "Its TERM breaks off what it is answering, its QUIT does not.",
+        "One request at a time. Its TERM breaks off what it is answering, its QUIT does not. It does not take chunked "
+        "bodies apart.",
         {"drain": {"signal": "QUIT"}},
     ),
     "webrick": Recipe(
@@ -85,12 +87,18 @@ RECIPES: dict[str, Recipe] = {
         "rackup shuts down at INT; TERM just kills it.",
         {"drain": {"signal": "INT"}},
     ),
+    "ruby": Recipe(("ruby", APP, "{port}"), "A program of one's own, here on async-http, the engine of falcon."),
     "node": Recipe(("node", APP), "Listens on the PORT of its environment."),
     "npm": Recipe(("npm", "start"), "npm stays before the server, and passes signals on; node without npm is simpler."),
     "php": Recipe(
         ("php", "-S", TCP, APP),
         "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",
         {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
+    ),
+    "php-fpm": Recipe(
+        ("sh", "serve", "{port}", "{pidfile}"),
+        "It speaks no HTTP: the script `serve` starts it and a small lighttpd before it, which hands it each request "
+        "whole, also one that came in chunks. rainbowd ends both. The files are in tests/servers/apps/fpm.",
     ),
     "busybox": Recipe(("busybox", "httpd", "-f", "-p", TCP, "-h", APP), "Static files."),
     "java": Recipe(("java", APP), "Listens on the PORT of its environment. A JVM takes its time to boot."),

@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rainbowd.cli import main
 from rainbowd.cli.recipes import RECIPES
 from rainbowd.config import load
+from tests.servers.rows import APPS, ROWS
+
+if TYPE_CHECKING:
+    from tests.servers.rows import Row
 
 ROOT = Path(__file__).parents[2]
-APPS = ROOT / "tests" / "servers" / "apps"
 
 
 @pytest.fixture
@@ -41,8 +44,13 @@ def written(place: Path) -> dict[str, Any]:
         ("wsgi", "gunicorn", "app:application"),
         ("plain", "python3", "server.py"),
         ("rack", "puma", "config.ru"),
+        ("rails", "puma", "config.ru"),
+        ("sinatra", "puma", "config.ru"),
+        ("async", "ruby", "server.rb"),
         ("node", "node", "server.js"),
+        ("cluster", "node", "server.js"),
         ("express", "node", "server.js"),
+        ("fastify", "node", "server.js"),
         ("php", "php", "index.php"),
         ("java", "java", "Server.java"),
         ("static", "busybox", "."),
@@ -87,6 +95,18 @@ def test_the_config_of_each_server_can_be_loaded(here: Path, server: str) -> Non
     assert run[0] == RECIPES[server].run[0]
     assert "APP" not in run
     assert load(here / "rainbowd.json").warnings == ()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_row_of_the_matrix_gets_its_config(here: Path, row: Row) -> None:
+    shutil.copytree(APPS / row.app, here, dirs_exist_ok=True)
+    assert main(["init", "--server", row.recipe]) == 0
+    config = written(here)
+    assert [word for word in config["run"] if word in {"", "APP"}] == []
+    served = [word.partition(":")[0] for word in config["run"] if word not in RECIPES[row.recipe].run]
+    assert all((here / name).exists() or (here / f"{name}.py").exists() or "." in name for name in served)
+    path = config["health"]["path"] if isinstance(config["health"], dict) else config["health"]
+    assert path == ("/index.html" if row.app == "static" else "/up")
 
 
 @pytest.mark.parametrize("name", ["rainbowd.json", "rainbow.conf.json"])

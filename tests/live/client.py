@@ -18,6 +18,10 @@ class BadAnswer(Exception):  # noqa: N818 - reads as what happened
     """What came is no answer as it should be."""
 
 
+class CutOff(BadAnswer):
+    """It ended behind its head, before its end."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A response, whole."""
@@ -113,7 +117,10 @@ class Client:
         if version != "HTTP/1.1":
             raise BadAnswer(f"an answer that begins with {line!r}")
         fields = {name.lower(): value.strip() for name, _, value in (entry.partition(":") for entry in rest)}
-        return Answer(int(status), fields, await self._read_body(int(status), fields))
+        try:
+            return Answer(int(status), fields, await self._read_body(int(status), fields))
+        except (OSError, EOFError) as error:
+            raise CutOff(f"{line!r} and a body that ends early: {error!r}") from error
 
     async def _read_body(self, status: int, fields: dict[str, str]) -> bytes:
         if status == 101:

@@ -8,11 +8,17 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.servers import table
+from tests.servers import others, table
 from tests.servers.environments import Missing
 from tests.servers.rows import ROWS
 from tests.servers.site import Result, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.servers.others import Seen
 
 ENVIRONMENTS = Path("~/.cache/rainbowd-servers")
 SHOWN = 8
@@ -22,6 +28,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Every server, deployed under load.")
     parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--others", action="store_true", help="the usual other ways to deploy, beside rainbowd")
     parser.add_argument("--deploys", type=int, default=10, metavar="N", help="for each; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     parser.add_argument(
@@ -29,6 +36,12 @@ def main() -> int:
     )
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page")
     options = parser.parse_args()
+    options.environments = options.environments.expanduser()
+    return (compare if options.others else measure)(options)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Run the rows; 1 where one lost something or could not be run."""
     results: list[Result] = []
     missing: list[str] = []
     for row in ROWS:
@@ -36,18 +49,37 @@ def main() -> int:
             continue
         try:
             with tempfile.TemporaryDirectory(prefix="servers-") as directory:
-                results.append(run(row, options.deploys, Path(directory), options.environments.expanduser()))
+                results.append(run(row, options.deploys, Path(directory), options.environments))
             print(line(results[-1]), flush=True)
-            if options.json:
-                options.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
+            keep(options.json, results)
         except Missing as problem:
             missing.append(str(problem))
             print(f"LEFT OUT {problem}", flush=True)
     if options.page:
-        table.write(options.page, [asdict(result) for result in results])
+        table.write(options.page, table.SERVERS, table.of_servers([asdict(result) for result in results]))
     bad = sum(bool(result.failures) for result in results)
-    print(f"{len(results)} servers, {bad} with failures, {len(missing)} left out")
+    deploys, requests = sum(one.deploys for one in results), sum(one.requests for one in results)
+    print(f"{len(results)} servers, {deploys} deploys, {requests} requests")
+    print(f"{bad} with failures, {len(missing)} left out")
     return 1 if bad or missing else 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Run the other ways; what they lose is no failure of the run."""
+    seen: list[Seen] = []
+    for one in others.run_all(options.deploys, options.environments):
+        seen.append(one)
+        print(f"{one.server:18} {one.way:60} {one.deploys} deploys {one.requests:6} requests  {one.lost}", flush=True)
+        keep(options.json, seen)
+    if options.page:
+        table.write(options.page, table.OTHERS, table.of_others([asdict(one) for one in seen]))
+    return 0
+
+
+def keep(file: Path | None, results: Sequence[Result | Seen]) -> None:
+    """Write what there is so far."""
+    if file is not None:
+        file.write_text(json.dumps([asdict(result) for result in results], indent=1))
 
 
 def line(result: Result) -> str:

@@ -15,6 +15,7 @@ from tests.servers.rows import APPS
 if TYPE_CHECKING:
     from tests.servers.rows import Row
 
+APT_GET = "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -35,7 +36,7 @@ def prepare(row: Row, environments: Path) -> dict[str, str]:
         Missing: it cannot be installed.
     """
     _debian(row)
-    found = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', PATH)}"}
+    found = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:{PATH}"}
     if row.pip:
         found["PATH"] = f"{_pip(row, environments)}/bin:{found['PATH']}"
     if row.npm:
@@ -44,26 +45,36 @@ def prepare(row: Row, environments: Path) -> dict[str, str]:
 
 
 def version(row: Row, environment: dict[str, str]) -> str:
-    """What the row's server says of its version, the number alone."""
+    """What the row's server says of its version: the number, and its framework's name and number.
+
+    Raises:
+        Missing: it says none.
+    """
+    found = re.search(r"\d+(?:\.\d+)+(?:, .*)?", _told(row, environment))
+    if found is None:
+        raise Missing(f"{row.name}: {' '.join(row.version)} tells no version")
+    return found[0]
+
+
+def _told(row: Row, environment: dict[str, str]) -> str:
+    """The output of the row's command for its version; empty where that fails."""
     done = subprocess.run(
         row.version,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         check=False,
     )
-    found = re.search(r"\d+(?:\.\d+)+", done.stdout)
-    return found[0] if found else "?"
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _pip(row: Row, environments: Path) -> Path:
     place = environments / re.sub(r"[^a-z0-9]+", "-", " ".join(row.pip)).strip("-")
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
-        _install(row, [sys.executable, "-m", "venv", str(place)])
-        _install(row, [str(place / "bin/pip"), "install", "--quiet", *row.pip])
+        _install(row, [sys.executable, "-m", "venv", "--without-pip", str(place)])
+        _install(row, [sys.executable, "-m", "pip", "--python", str(place), "install", "--quiet", *row.pip])
         (place / "complete").touch()
     return place
 
@@ -80,11 +91,19 @@ def _npm(row: Row, environments: Path) -> Path:
 
 
 def _debian(row: Row) -> None:
-    if not row.program or row.pip or shutil.which(row.program):
+    if _is_there(row):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Missing(f"{row.name}: {row.program} is not installed; apt-get install {' '.join(row.debian)}")
-    _install(row, ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *row.debian])
+        raise Missing(f"{row.name}: {row.program} is not there; apt-get install {' '.join(row.debian)}")
+    _install(row, [*APT_GET, "update"])
+    _install(row, [*APT_GET, "install", "-y", "--no-install-recommends", *row.debian])
+
+
+def _is_there(row: Row) -> bool:
+    """Whether Debian's part is; what comes from elsewhere is not there yet, and cannot tell its version."""
+    if row.program and not shutil.which(row.program, path=f"{os.environ.get('PATH', '')}:{PATH}"):
+        return False
+    return bool(row.pip or row.npm or _told(row, {}))
 
 
 def _install(row: Row, command: list[str]) -> None:

@@ -6,13 +6,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.live.traffic import ask_again_and_again, get, good, post, slow, stream, talk_again_and_again
+from tests.live.traffic import Traffic, ask_again_and_again, get, good, post, slow, stream, talk_again_and_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator
 
     from tests.live.client import Answer, Client
-    from tests.live.traffic import Asking, Traffic
+    from tests.live.traffic import Asking
 
     Ask = Callable[[Client], Coroutine[None, None, Answer]]
 
@@ -27,6 +27,14 @@ KINDS: dict[str, tuple[Ask, ...]] = {
     "stream": (stream,),
 }
 """What is asked for, by as many clients at once as there are entries."""
+
+
+class Unnumbered(Traffic):
+    """What was seen of a server whose answers do not say which generation they are from."""
+
+    def accept(self, kind: str, begun_at: float, answer: Answer) -> None:
+        """Take note of a good answer."""
+        self.counts[kind] += 1
 
 
 def clients(traffic: Traffic, *, without: Collection[str] = (), websocket: bool = False) -> Iterator[Asking]:

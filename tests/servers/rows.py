@@ -7,10 +7,6 @@ from pathlib import Path
 
 APPS = Path(__file__).with_name("apps")
 
-GUNICORN = ("gunicorn>=23", "gevent>=24", "packaging")
-UVICORN = ("uvicorn[standard]>=0.30",)
-DEBIAN_RACK = ("ruby-rack",)
-
 
 @dataclass(frozen=True)
 class Row:
@@ -19,12 +15,13 @@ class Row:
     Attributes:
         app: a directory below ``apps``.
         server: a name of ``rainbowd.cli.recipes.RECIPES``; by default the row's.
-        pip, npm, debian: what it needs: distributions, packages of the app's package.json, Debian's packages.
-        program: by which Debian's packages show that they are there.
-        version: a command that tells it.
+        pip, debian: what it needs of PyPI's and Debian's packages.
+        npm: whether it needs those of the app's package.json.
+        program: without which Debian's packages are not there.
+        version: a command that tells the server's, and may go on with a comma and the framework's.
         without: kinds of traffic that the server does not do, with the reason.
         websocket: whether it speaks it.
-        config: keys over those that ``rainbowd init`` writes.
+        numbered: whether its answers say which generation they are from.
     """
 
     name: str
@@ -37,64 +34,101 @@ class Row:
     version: tuple[str, ...] = ()
     without: dict[str, str] = field(default_factory=dict)
     websocket: bool = False
-    config: dict[str, object] = field(default_factory=dict)
+    numbered: bool = True
 
     @property
     def recipe(self) -> str:
         return self.server or self.name
 
 
-def _python(name: str, app: str, pip: tuple[str, ...], program: str, **more: object) -> Row:
-    ask = f"from importlib.metadata import version; print(version({program.removesuffix('-admin')!r}))"
-    return Row(name, app, pip=pip, program=program, version=("python3", "-c", ask), **more)  # type: ignore[arg-type]
+PYTHON_VERSIONS = """
+import sys
+from importlib.metadata import version
+print(*(f"{name} {version(name)}" for name in sys.argv[1:]), sep=", ")
+"""
+RUBY_VERSIONS = 'puts ARGV.map { |name| "#{name} #{Gem::Specification.find_by_name(name).version}" }.join(", ")'
 
 
-def _ruby(name: str, program: str, **more: object) -> Row:
-    debian = (program if program != "rackup" else "ruby-webrick", "ruby-rack")
-    return Row(name, "rack", debian=debian, program=program, version=(program, "--version"), **more)  # type: ignore[arg-type]
+def _python(name: str, app: str, pip: tuple[str, ...], *distributions: str, **more: object) -> Row:
+    version = ("python3", "-c", PYTHON_VERSIONS, *distributions)
+    return Row(name, app, pip=pip, version=version, **more)  # type: ignore[arg-type]
 
 
-NO_BODY_WITHOUT_LENGTH = {"chunked": "it does not read a body without a length"}
-DJANGO = {"chunked": "Django on WSGI takes a body without a length for empty"}
-ONLY_FILES = {"post": "it serves files", "chunked": "it serves files", "slow": "nor", "stream": "nor"}
-NODE = ("node", "--version")
+def _ruby(name: str, app: str, debian: tuple[str, ...], *gems: str, **more: object) -> Row:
+    usual = {"debian": (*debian, "ruby-rack"), "program": gems[0], "version": ("ruby", "-e", RUBY_VERSIONS, *gems)}
+    return Row(name, app, **{**usual, **more})  # type: ignore[arg-type]
+
+
+def _node(name: str, app: str, server: str, **more: object) -> Row:
+    usual = {"debian": ("nodejs",), "program": "node", "version": ("node", "--version")}
+    return Row(name, app, server, **{**usual, **more})  # type: ignore[arg-type]
+
+
+def _framework(name: str, **more: object) -> Row:
+    version = ("node", "-p", f"`${{process.version}}, {name} ${{require('{name}/package.json').version}}`")
+    return _node(name, name, "node", npm=True, debian=NPM, program="npm", version=version, **more)
+
+
+GUNICORN = ("gunicorn>=23",)
+UVICORN = ("uvicorn[standard]>=0.30",)
+DJANGO = ("django>=4.2",)
+UWSGI = {"debian": ("gcc", "libc6-dev", "python3-dev"), "program": "gcc"}
+NPM = ("nodejs", "npm")
+PHP_FPM = "ls /usr/sbin/php-fpm* >/dev/null && php --version"
+
+NO_CHUNKS = {"chunked": "it takes a body without a length for empty"}
+DJANGO_NO_CHUNKS = {"chunked": "Django on WSGI takes a body without a length for empty"}
+ONLY_FILES = dict.fromkeys(("post", "chunked", "slow", "stream"), "it has only files")
 
 ROWS = (
     _python("gunicorn", "wsgi", GUNICORN, "gunicorn"),
     _python("gunicorn-gthread", "wsgi", GUNICORN, "gunicorn"),
-    _python("gunicorn-gevent", "wsgi", GUNICORN, "gunicorn"),
+    _python("gunicorn-gevent", "wsgi", (*GUNICORN, "gevent>=24", "packaging"), "gunicorn", "gevent"),
     _python("gunicorn-daemon", "wsgi", GUNICORN, "gunicorn"),
     _python("gunicorn-socket", "wsgi", GUNICORN, "gunicorn"),
     _python("uvicorn", "asgi", UVICORN, "uvicorn", websocket=True),
     _python("uvicorn-workers", "asgi", UVICORN, "uvicorn", websocket=True),
     _python("hypercorn", "asgi", ("hypercorn>=0.17",), "hypercorn", websocket=True),
-    _python("uwsgi", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_BODY_WITHOUT_LENGTH),
-    _python("uwsgi-http", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_BODY_WITHOUT_LENGTH),
-    _python("django-runserver", "django", ("django>=4.2",), "django-admin", server="runserver", without=DJANGO),
+    _python("uwsgi", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_CHUNKS, **UWSGI),
+    _python("uwsgi-http", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_CHUNKS, **UWSGI),
+    _python("django-runserver", "django", DJANGO, "django", server="runserver", without=DJANGO_NO_CHUNKS),
     _python(
         "django-gunicorn",
         "django",
-        ("django>=4.2", "gunicorn>=23"),
+        (*DJANGO, *GUNICORN),
         "gunicorn",
+        "django",
         server="gunicorn-gthread",
-        without=DJANGO,
+        without=DJANGO_NO_CHUNKS,
     ),
     _python("flask", "flask", ("flask>=3",), "flask"),
-    _python("flask-gunicorn", "flask", ("flask>=3", "gunicorn>=23"), "gunicorn", server="gunicorn-gthread"),
-    _python("fastapi", "fastapi", ("fastapi>=0.110", *UVICORN), "uvicorn", server="uvicorn", websocket=True),
-    Row("http.server", "plain", "python", version=("python3", "--version"), without=NO_BODY_WITHOUT_LENGTH),
-    _ruby("puma", "puma"),
-    _ruby("puma-cluster", "puma"),
-    _ruby("puma-socket", "puma"),
-    _ruby("unicorn", "unicorn"),
-    _ruby("thin", "thin", without=NO_BODY_WITHOUT_LENGTH),
-    _ruby("webrick", "rackup"),
-    Row("node", "node", debian=("nodejs",), program="node", version=NODE),
-    Row("npm", "node", debian=("nodejs", "npm"), program="npm", version=("npm", "--version")),
-    Row("express", "express", "node", npm=True, debian=("nodejs", "npm"), program="npm", version=NODE),
-    Row("fastify", "fastify", "node", npm=True, websocket=True, debian=("nodejs", "npm"), program="npm", version=NODE),
-    Row("node-cluster", "cluster", "node", debian=("nodejs",), program="node", version=NODE),
+    _python("flask-gunicorn", "flask", ("flask>=3", *GUNICORN), "gunicorn", "flask", server="gunicorn-gthread"),
+    _python("fastapi", "fastapi", ("fastapi>=0.110", *UVICORN), "uvicorn", "fastapi", server="uvicorn", websocket=True),
+    Row("http.server", "plain", "python", version=("python3", "--version"), without=NO_CHUNKS),
+    _ruby("puma", "rack", ("puma",), "puma"),
+    _ruby("puma-cluster", "rack", ("puma",), "puma"),
+    _ruby("puma-socket", "rack", ("puma",), "puma"),
+    _ruby("rails", "rails", ("puma", "ruby-railties"), "puma", "railties", server="puma"),
+    _ruby("sinatra", "sinatra", ("puma", "ruby-sinatra"), "puma", "sinatra", server="puma"),
+    _ruby("unicorn", "rack", ("unicorn",), "unicorn"),
+    _ruby("thin", "rack", ("thin",), "thin", without=NO_CHUNKS),
+    _ruby("webrick", "rack", ("ruby-webrick",), "webrick", program="rackup"),
+    _ruby("async-http", "async", ("ruby-async-http",), "async-http", server="ruby", program="ruby"),
+    _node("node", "node", "node"),
+    _node("npm", "node", "npm", debian=NPM, program="npm"),
+    _framework("express"),
+    _framework("fastify", websocket=True),
+    _node("node-cluster", "cluster", "node"),
     Row("php", "php", debian=("php-cli",), program="php", version=("php", "--version")),
-    Row("busybox", "static", debian=("busybox",), program="busybox", version=("busybox",), without=ONLY_FILES),
+    Row("php-fpm", "fpm", debian=("php-fpm", "lighttpd"), program="lighttpd", version=("sh", "-c", PHP_FPM)),
+    Row(
+        "busybox",
+        "static",
+        debian=("busybox",),
+        program="busybox",
+        version=("busybox",),
+        without=ONLY_FILES,
+        numbered=False,
+    ),
     Row("java", "java", debian=("default-jdk-headless",), program="javac", version=("java", "--version")),
 )

@@ -20,7 +20,7 @@ from tests.live.agent import ROOT, Agent
 from tests.live.storm import TUNNELS_SECONDS, at, deploy_again_and_again, leftovers, misjudged_tunnels, stale_answers
 from tests.live.traffic import Traffic
 from tests.servers.environments import prepare, version
-from tests.servers.load import clients
+from tests.servers.load import Unnumbered, clients
 from tests.servers.rows import APPS
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(row: Row, deploys: int, directory: Path, environments: Path) -> Result:
     """
     environment = prepare(row, environments)
     result = Result(row.name, version(row, environment))
-    with _environment(environment):
+    with environment_of(environment):
         result.config = write_config(row, directory)
         agent = Agent(directory, **_for_the_test(result.config))
         agent.flip("a")
@@ -107,7 +107,7 @@ def write_config(row: Row, directory: Path) -> dict[str, Any]:
     if done.returncode != 0:
         raise AssertionError(f"rainbowd init: {done.stderr}")
     written: dict[str, Any] = json.loads((directory / "rainbowd.json").read_text())
-    return written | row.config
+    return written
 
 
 def _for_the_test(config: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,8 @@ def _for_the_test(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _environment(added: dict[str, str]) -> Iterator[None]:
+def environment_of(added: dict[str, str]) -> Iterator[None]:
+    """With ``added`` in the environment."""
     before = dict(os.environ)
     os.environ.update(added)
     try:
@@ -133,7 +134,7 @@ def _deploy(agent: Agent, row: Row, deploys: int, result: Result) -> None:
         result.failures.append(f"the first deploy: {decided.get('reason')} {decided.get('output')}")
         agent.stop()
         return
-    traffic = Traffic(agent.host, agent.port)
+    traffic = (Traffic if row.numbered else Unnumbered)(agent.host, agent.port)
     switches = asyncio.run(_blow(agent, row, traffic, deploys))
     result.failures += traffic.failures
     result.failures += [f"process {pid} was not reaped" for pid in _lasting_zombies(agent)]

@@ -12,25 +12,44 @@ from tests.servers.rows import ROWS
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEGIN, END = "<!-- written by python -m tests.servers -->", "<!-- end -->"
+SERVERS = "<!-- written by python -m tests.servers -->"
+OTHERS = "<!-- written by python -m tests.servers --others -->"
+END = "<!-- end -->"
+BESIDE = {"listen", "state_dir"}
+"""Keys that have nothing to do with the server."""
 
 
-def write(page: Path, results: list[dict[str, Any]]) -> None:
-    """Replace what is between the marks of ``page``."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{text(results)}{END}{rest.partition(END)[2]}")
+def write(page: Path, begin: str, text: str) -> None:
+    """Replace what is between ``begin`` and the next ``END`` of ``page``."""
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{text}{END}{rest.partition(END)[2]}")
 
 
-def text(results: list[dict[str, Any]]) -> str:
+def of_servers(results: list[dict[str, Any]]) -> str:
     """The table, what was not run, and a recipe for each that was."""
     ran = {result["name"] for result in results}
     left_out = [row.name for row in ROWS if row.name not in ran]
-    lines = [f"Run on {datetime.now(UTC):%Y-%m-%d}.", ""]
+    told = f"{sum(one['deploys'] for one in results)} deploys, {sum(one['requests'] for one in results):,} requests"
+    lines = [f"{_today()}: {len(results)} servers, {told}, {sum(len(one['failures']) for one in results)} failed.", ""]
     lines += ["| server | version | deploys | requests | failed | boot | switch | drain | killed | left | at TERM |"]
     lines += ["|---|---|---|---|---|---|---|---|---|---|---|", *map(_row, results), ""]
     if left_out:
         lines += [f"Not run this time: {', '.join(left_out)}.", ""]
     return "\n".join([*lines, *(_recipe(result) for result in results)])
+
+
+def of_others(seen: list[dict[str, Any]]) -> str:
+    """The table."""
+    lines = [f"{_today()}.", "", "| server | way | deploys | requests | lost | how |", "|---|---|---|---|---|---|"]
+    for one in seen:
+        how = ", ".join(f"{count} {name}" for name, count in one["lost"].items())
+        cells = one["server"], one["way"], one["deploys"], one["requests"], sum(one["lost"].values()), how
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def _today() -> str:
+    return f"Run on {datetime.now(UTC):%Y-%m-%d}"
 
 
 def _row(one: dict[str, Any]) -> str:
@@ -52,6 +71,6 @@ def _row(one: dict[str, Any]) -> str:
 
 def _recipe(one: dict[str, Any]) -> str:
     row = next(row for row in ROWS if row.name == one["name"])
-    without = "".join(f" Not asked for: {kind} ({why})." for kind, why in row.without.items())
-    config = json.dumps({key: one["config"][key] for key in one["config"] if key not in {"listen", "state_dir"}})
-    return f"### {row.name}\n\n{RECIPES[row.recipe].note}{without}\n\n```json\n{config}\n```\n"
+    why = "".join(f" Not asked for {', '.join(row.without)}: {reason}." for reason in set(row.without.values()))
+    config = json.dumps({key: value for key, value in one["config"].items() if key not in BESIDE})
+    return f"### {row.name}\n\n{RECIPES[row.recipe].note}{why}\n\n```json\n{config}\n```\n"

@@ -38,7 +38,7 @@ async def stream(send):
 
 
 async def answer(path, receive, send):
-    body = path.encode()
+    body = path.encode()  # "/up" answers as all others do
     if path == "/slow":
         await asyncio.sleep(0.3)
     if path == "/echo":

@@ -46,5 +46,5 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-# /up answers too, as every path does
+# "/up" answers as all others do
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -14,7 +14,7 @@ def stream():
 
 
 def application(environ, start_response):
-    path = environ["PATH_INFO"]
+    path = environ["PATH_INFO"]  # "/up" answers as all others do
     if path == "/slow":
         time.sleep(0.3)
     fields = [("Content-Type", "text/plain"), ("X-Generation", os.environ.get("RAINBOWD_GENERATION", "0"))]
