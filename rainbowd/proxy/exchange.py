@@ -136,6 +136,7 @@ class Exchange:
             await upstream.wire.send(data)
         except OSError:
             pass  # it takes no more, but its answer may be there
+        self._upload.passed_on()
 
     def _take_body(self, data: bytes) -> bytes:
         """What of ``data`` goes to the app; what follows the body goes back to the connection."""
@@ -152,6 +153,9 @@ class Exchange:
                     if moved_bytes >= _TURN_BYTES:
                         moved_bytes = 0
                         await trio.lowlevel.checkpoint()
+            if self.complete:  # the app answered early: nothing else waits until it has the rest
+                with _raising(_TakesNoMore):
+                    await self._open_upstream.wire.drain()
             self.notice_client_end()
         except _TakesNoMore:
             pass
@@ -183,6 +187,7 @@ class Exchange:
         out = self._take_body(data)
         with _raising(_TakesNoMore):
             await self._open_upstream.wire.send(out)
+        self._upload.passed_on()
         return len(data)
 
     @property

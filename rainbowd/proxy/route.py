@@ -103,7 +103,7 @@ class Route:
         """The app's connection has done its part, and may serve another request."""
         if self.upstream is not None:
             self._pool.give_back(self.upstream)
-            self.upstream = None
+            self.upstream = self.waits_on = None  # whoever is interrupted from here on, it is not its next user
 
     def disconnect(self) -> None:
         """Close the app's connection."""

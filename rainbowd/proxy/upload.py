@@ -18,7 +18,7 @@ class Upload:
         limit_bytes: the most it may have; None for no limit.
 
     Attributes:
-        done: all of it was taken.
+        done: all of it was taken, and went to the app.
     """
 
     __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "done")
@@ -63,9 +63,12 @@ class Upload:
         except ValueError as error:
             raise Refusal(400, f"The body cannot be read: {error}.") from None
         self._taken_bytes += len(payload)
-        self.done = self.body.done
         self.check(self._taken_bytes)
         return frame(payload, self.body, [], chunked=self.chunked), rest
+
+    def passed_on(self) -> None:
+        """What was taken went to the app, or the app wants no more."""
+        self.done = self.body.done
 
     def skip(self, count: int) -> None:
         """So many bytes of a sized body went to the app without a visit here."""

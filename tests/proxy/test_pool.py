@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from rainbowd.address import UnixAddress
 from rainbowd.proxy import upstream
+from rainbowd.proxy.wire import Wire
 from rainbowd.roster import State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rainbowd.proxy.hub import Hub
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -221,3 +227,60 @@ async def test_a_socket_that_is_a_link_is_not_followed_where_the_app_could_have_
         (tmp_path / "sock").symlink_to("elsewhere")
         response = await (await here.client()).ask()
         assert response.status == (503 if managed else 200)
+
+
+class Tight(Wire):
+    """A wire to the app that holds little."""
+
+    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        super().__init__(hub, sock)
+
+
+async def test_a_connection_that_still_carries_a_request_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(upstream, "Wire", Tight)
+    async with setting(app_address=UnixAddress(tmp_path / "app")) as here:
+        client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n")
+        await client.send(b"x" * 60000)
+        await trio.testing.wait_all_tasks_blocked(0.01)  # the server has all of it, the app nothing
+        await peer.send(OK)
+        assert (await client.message()).body == b"ok"
+        other = await here.client()
+        await other.send(GET)
+        await here.app.answer()
+        assert (await other.message()).body == b"ok"
+        assert await peer.rest() == b"x" * 60000
+
+
+async def test_an_app_that_answered_early_gets_the_rest_as_slowly_as_it_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(upstream, "Wire", Tight)
+    async with setting(app_address=UnixAddress(tmp_path / "app")) as here:
+        client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 75000\r\n\r\n")
+        await client.send(b"x" * 60000)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await peer.send(OK)
+        assert (await client.message()).body == b"ok"
+        await client.send(b"x" * 15000)
+        await peer.take(59000)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await peer.rest() == b"x" * 16000
+
+
+@pytest.mark.parametrize("checkpoints", range(4))
+async def test_a_client_that_resets_as_its_answer_comes_takes_nobody_along(checkpoints: int) -> None:
+    head, body = POST[:-5], POST[-5:]
+    async with setting() as here:
+        client, peer = await here.pair(head)
+        await client.send(body)
+        await peer.take(5)
+        os.write(peer.sock.fileno(), OK)
+        for _ in range(checkpoints):  # one of them brings us between the end of the answer and that of the exchange
+            await trio.lowlevel.checkpoint()
+        client.reset()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        here.serve(peer)
+        assert (await (await here.client()).ask()).body == b"ok"
