@@ -250,7 +250,7 @@ async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.Strea
             app.busy.add(task)
             exchange = Exchange(app, method, target, fields, reader, writer)
             answer = ANSWERS.get(urlsplit(target).path)
-            await (answer(exchange) if answer else exchange.answer("no such page", 404))
+            await (answer(exchange) if answer else exchange.answer(target, 404))
             if answer is websocket or exchange.last:
                 break
     except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -17,8 +18,11 @@ from tests.live.client import Client
 from tests.live.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from tests.live.agent import Agent
+    from tests.live.client import Answer
 
 NGINX = """
 daemon off;
@@ -38,6 +42,30 @@ http {{
 
 
 HAPROXY = """
+{site}
+"""
+
+APACHE_MODULES = ("mpm_event", "reqtimeout", "unique_id", "headers", "proxy", "proxy_http", "authz_core", "env")
+"""Those that Debian enables and that matter here, and those that the configuration asks for."""
+
+APACHE = (
+    "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in APACHE_MODULES)
+    + """
+ServerRoot {directory}
+ServerName localhost
+DefaultRuntimeDir {directory}
+PidFile {directory}/pid
+ErrorLog {directory}/error.log
+User nobody
+Group nogroup
+{site}
+"""
+)
+
+CADDY = """{{
+    admin off
+    auto_https off
+}}
 {site}
 """
 
@@ -77,8 +105,21 @@ FRONTS = [
         "-p {directory} -c {file}",
     ),
     Front("haproxy", "haproxy.cfg", HAPROXY, {"bind :80": "bind 127.0.0.1:{port}"}, "-db -f {file}"),
+    Front(
+        "apache2",
+        "apache.conf",
+        APACHE,
+        {"<VirtualHost *:80>": "Listen 127.0.0.1:{port}\n<VirtualHost *:{port}>"},
+        "-D FOREGROUND -f {file}",
+    ),
+    Front(
+        "caddy",
+        "Caddyfile",
+        CADDY,
+        {"example.com {": "http://127.0.0.1:{port} {{"},
+        "run --adapter caddyfile --config {file}",
+    ),
 ]
-each_front = pytest.mark.parametrize("front", FRONTS, ids=lambda front: front.program)
 
 
 @contextlib.contextmanager
@@ -91,7 +132,8 @@ def serving(front: Front, directory: Path, agent_port: int) -> Iterator[int]:
     file.write_text(front.configure(directory, port, agent_port))
     with (directory / "output").open("wb") as output:
         command = [program, *front.arguments.format(directory=directory, file=file).split()]
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        home = {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory)}
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **home})
     try:
         wait_for_listener(port, process)
         yield port
@@ -109,43 +151,63 @@ def wait_for_listener(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the front proxy does not listen")
 
 
-@each_front
+@pytest.fixture(scope="module", params=FRONTS, ids=lambda front: front.program)
+def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Agent, int]]:
+    """An agent, and the port of a front proxy before it."""
+    needs(request.param.program)
+    directory = tmp_path_factory.mktemp(request.param.program)
+    with running(directory) as agent, serving(request.param, directory / "front", agent.port) as port:
+        yield agent, port
+
+
+async def ask(port: int, target: str, fields: Iterable[str] = ()) -> Answer:
+    client = await Client.connect("127.0.0.1", port)
+    answer = await client.ask(target, fields=fields)
+    await client.close()
+    return answer
+
+
 @pytest.mark.live
-def test_behind_the_shipped_configuration_deploys_lose_no_request(tmp_path: Path, front: Front) -> None:
-    with running(tmp_path) as agent, serving(front, tmp_path / "front", agent.port) as port:
-        traffic = Traffic(agent.host, port)
-        switches = asyncio.run(storm.blow(agent, traffic, deploys=2))
+def test_behind_the_shipped_configuration_deploys_lose_no_request(behind: tuple[Agent, int]) -> None:
+    agent, port = behind
+    traffic = Traffic(agent.host, port)
+    switches = asyncio.run(storm.blow(agent, traffic, deploys=2))
     assert traffic.failures == []
     assert len(switches) == 2
     assert all(not tunnel.closed for tunnel in traffic.tunnels)
     assert traffic.counts["websocket"] == len(traffic.tunnels) > 0
 
 
-@each_front
 @pytest.mark.live
-def test_behind_the_shipped_configuration_the_app_is_told_who_the_client_is(tmp_path: Path, front: Front) -> None:
-    async def ask(port: int) -> dict[str, str]:
-        client = await Client.connect("127.0.0.1", port)
-        lies = [
-            "X-Forwarded-For: 6.6.6.6",
-            "Forwarded: for=6.6.6.6",
-            "X-Real-IP: 6.6.6.6",
-            "Client-IP: 6.6.6.6",
-            "X-Request-ID: 6.6.6.6",
-            "X-Request-Start: 6.6.6.6",
-            "X-Forwarded-Host: 6.6.6.6",
-            "X-Forwarded-Port: 6.6.6.6",
-        ]
-        answer = await client.ask("/", fields=lies)
-        await client.close()
-        fields: dict[str, str] = json.loads(answer.body)["fields"]
-        return fields
-
-    with running(tmp_path) as agent, serving(front, tmp_path / "front", agent.port) as port:
-        fields = asyncio.run(ask(port))
+def test_behind_the_shipped_configuration_the_app_is_told_who_the_client_is(behind: tuple[Agent, int]) -> None:
+    _, port = behind
+    forwarded = ("For", "Host", "Port", "Proto", "Server", "Scheme", "Ssl", "Prefix")
+    others = ("Forwarded", "X-Real-IP", "Client-IP", "X-Request-ID", "X-Request-Start")
+    lies = [f"{name}: 6.6.6.6" for name in (*(f"X-Forwarded-{name}" for name in forwarded), *others)]
+    fields = json.loads(asyncio.run(ask(port, "/", lies)).body)["fields"]
     assert fields["host"] == f"127.0.0.1:{port}"
     assert fields["x-forwarded-for"].split(",")[0] == "127.0.0.1"
     assert fields["x-forwarded-proto"] == "http"
     assert fields["x-forwarded-host"] == f"127.0.0.1:{port}"
+    assert fields["x-forwarded-port"] == str(port)
     assert fields["x-request-id"]
     assert not [name for name, value in fields.items() if "6.6.6.6" in value]
+
+
+@pytest.mark.live
+def test_behind_the_shipped_configuration_targets_pass_as_they_are_written(behind: tuple[Agent, int]) -> None:
+    _, port = behind
+    target = "/a//b/%2F%41?x=a;b&c=%zz&d=%2F"
+    assert asyncio.run(ask(port, target)).body.decode() == target
+
+
+@pytest.mark.live
+def test_behind_the_shipped_configuration_events_pass_as_they_come(behind: tuple[Agent, int]) -> None:
+    async def receive_first(port: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /stream?seconds=3600 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port)
+            await reader.readuntil(b"\n0\n")
+            writer.close()
+
+    asyncio.run(receive_first(behind[1]))
