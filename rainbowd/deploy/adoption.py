@@ -1,8 +1,8 @@
 """At start: what an earlier agent left is taken over, left its time, or ended; what it was deciding is told.
 
-First the roles, which are plain: of those on record as live the one that went live last is to be live, of standbys
-likewise; what was superseded drains; candidates, and what was being ended, are at their end.  Then each is what it was,
-a ``Life``.  No deploy begins before the strays are known.
+First the roles, which are plain: of those on record as live the one that has been so for the shortest time is to be
+live, by the clock that nobody sets; of standbys likewise; what was superseded drains; candidates, and what was being
+ended, are at their end.  Then each is what it was, a ``Life``.  No deploy begins before the strays are known.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def adopt(
 
 def roles(left: Iterable[Left]) -> list[Left]:
     """What each is to be: at most one live, at most one standby."""
-    by_age = sorted(left, key=lambda one: (one.live_at or 0.0, one.number), reverse=True)
+    by_age = sorted(left, key=lambda one: (one.state is not State.LIVE, one.for_seconds, -one.number))
     warm_seconds = by_age[0].plan.config.standby if by_age else 0.0  # as what it stands by for was launched
     found: list[Left] = []
     for one in by_age:
@@ -144,4 +144,5 @@ def _tell_decisions(undecided: Undecided, recorder: Recorder, memory: Memory, ow
         else:
             result, reason = "failed", KILLED
         output: dict[str, object] = {"reason": reason, "output": []} if result == "failed" else {}
-        recorder.record(f"deploy.{result}", deploy=deploy, generation=None, release=event.get("release"), **output)
+        release = event.get("release")
+        recorder.record(f"deploy.{result}", deploy=deploy, generation=None, release=release, seconds=None, **output)

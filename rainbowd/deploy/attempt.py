@@ -44,6 +44,7 @@ class Attempt:
         self._verdicts = verdicts
         self._scope = trio.CancelScope()
         self._dropped = DeployFailed(INTERRUPTED)
+        self._is_asked = deploy.again is None
 
     async def run(self, lives: trio.Nursery) -> DeployFailed | None:
         """Carry it out; a success is told by then.
@@ -59,6 +60,8 @@ class Attempt:
         try:
             with self._scope:
                 await self._carry_out(lives)
+                if self._is_asked:  # what is live is not what failed before
+                    self._succession.recovery.back_off.begin_anew()
                 return None
         except DeployFailed as failure:
             return failure
@@ -79,21 +82,21 @@ class Attempt:
         self._scope.cancel()
 
     async def _carry_out(self, lives: trio.Nursery) -> None:
-        deploy, is_asked = self.deploy, self.deploy.again is None
-        if is_asked:
+        deploy = self.deploy
+        if self._is_asked:
             deploy.sight = self._world.look()  # before the files are read: what changes behind it is another deploy's
         deploy.plan = plan = deploy.again or self._world.plan()
         if deploy.turns_only and self._roll_back(plan.release):
             return
         await self._slot(plan.config.max_generations)
-        if is_asked:
+        if self._is_asked:
             deploy.generation = self._world.next_number()
             await self._prepare(plan)
             await self._slot(plan.config.max_generations)  # a relaunch may have come between
         life = await self._succession.launch(plan, lives, deploy=deploy)
-        self._succession.switch(life, keep_previous=is_asked)
+        self._succession.switch(life, keep_previous=self._is_asked)
         self._verdicts.succeed(deploy, "succeeded", life)
-        if is_asked and life.generation is not None:
+        if self._is_asked and life.generation is not None:
             self._hooks.after(hook_call("after_live", deploy, plan, address=life.generation.address), lives)
 
     def _roll_back(self, release: Path) -> bool:

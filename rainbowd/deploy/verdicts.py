@@ -56,6 +56,7 @@ class Deploy:
         trigger, note: of the last trigger that was merged into it, and the last note.
         plan: what is launched; None until it is known.
         previous: what was live when it began.
+        asked_at: when, by trio's clock, which nobody sets.
         outcome: how it was decided; None before.
         decided: set then.
     """
@@ -71,8 +72,13 @@ class Deploy:
     generation: int | None = None
     plan: Plan | None = None
     previous: Plan | None = None
+    asked_at: float = field(default_factory=trio.current_time)
     outcome: Outcome | None = None
     decided: trio.Event = field(default_factory=trio.Event)
+
+    def seconds(self) -> float:
+        """How long ago it was asked for."""
+        return round(trio.current_time() - self.asked_at, 3)
 
 
 class Verdicts:
@@ -103,7 +109,13 @@ class Verdicts:
         decision = Decision(deploy.id, result, None, self._world.now())
         self._decide(deploy, decision if is_news else self.memory.decision)
         log.info("deploy decided", deploy=deploy.id, result=result, generation=life.number, release=life.plan.release)
-        self.record(f"deploy.{result}", deploy, generation=life.number, release=life.plan.release)
+        self.record(
+            f"deploy.{result}",
+            deploy,
+            generation=life.number,
+            release=life.plan.release,
+            seconds=deploy.seconds(),
+        )
         self._roster.changed()
         _tell(deploy, Outcome(result, life.number, life.plan.release))
 
@@ -118,6 +130,7 @@ class Verdicts:
             release=release,
             reason=failure.reason,
             output=failure.output,
+            seconds=deploy.seconds(),
         )
         self._roster.changed()
         _tell(deploy, Outcome("failed", deploy.generation, release, failure.reason, failure.output))

@@ -17,7 +17,8 @@ DECISIONS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back
 class Entry(TypedDict):
     """One deploy; of several triggers that were merged into it the last one is told, and the last note.
 
-    ``at`` and ``seconds`` count from the first of them; what is not known (yet) is None.
+    ``at`` and ``seconds`` count from the first of them; what is not known (yet) is None.  ``seconds`` is by the agent's
+    own clock, unless it was killed before the end.
     """
 
     deploy: str
@@ -52,7 +53,9 @@ def deploys(events: Iterable[Event]) -> list[Entry]:
         elif name in DECISIONS:
             entry = found.setdefault(deploy, _begun(deploy, at))  # its beginning may be rotated out
             entry["result"] = DECISIONS[str(name)]
-            entry["seconds"] = _seconds(entry["at"], at)
+            entry["seconds"] = _number(event.get("seconds"))
+            if entry["seconds"] is None:
+                entry["seconds"] = _seconds(entry["at"], at)
             _take(entry, event, "generation", "release", "reason", "output")
     return list(reversed(found.values()))
 
@@ -98,9 +101,13 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _seconds(begun_at: str, decided_at: str) -> float | None:
     try:
         span = datetime.fromisoformat(decided_at) - datetime.fromisoformat(begun_at)
     except (TypeError, ValueError):
         return None
-    return round(span.total_seconds(), 3)
+    return round(span.total_seconds(), 3) if span.total_seconds() >= 0 else None  # the clock was set back

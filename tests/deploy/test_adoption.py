@@ -209,17 +209,21 @@ async def test_a_stop_right_at_the_start_ends_what_was_left(autojump: MockClock)
 # --- deciding -------------------------------------------------------------------------------------------------
 
 
-def left(number: int, state: State, live_at: float | None = None, standby: float = 0) -> Left:
-    return Left(number, Plan(Path("/r"), config(standby=standby), {}), state, 1.0, 0.0, live_at)
+def left(number: int, state: State, for_seconds: float, *, standby: float = 0, live_at: float = 0.0) -> Left:
+    return Left(number, Plan(Path("/r"), config(standby=standby), {}), state, for_seconds, 0.0, live_at)
 
 
-def test_of_two_on_record_as_live_the_one_that_went_live_last_is() -> None:
-    found = roles([left(1, State.LIVE, 5.0), left(2, State.LIVE, 9.0, standby=7), left(3, State.STARTING)])
-    assert {one.number: one.state for one in found} == {1: State.DRAINING, 2: State.LIVE, 3: State.STOPPING}
+@pytest.mark.parametrize("live_at", [9.0, 1.0], ids=["clock", "clock set back"])
+def test_of_two_on_record_as_live_the_one_that_went_live_last_is(live_at: float) -> None:
+    older = left(2, State.LIVE, 50.0, live_at=5.0)
+    newer = left(1, State.LIVE, 9.0, standby=7, live_at=live_at)
+    found = roles([left(3, State.STARTING, 0.0), older, newer])
+    states = {one.number: (one.state, one.for_seconds) for one in found}
+    assert states == {1: (State.LIVE, 9.0), 2: (State.DRAINING, 9.0), 3: (State.STOPPING, 0.0)}
 
 
 def test_there_is_one_standby_and_it_is_kept_as_the_live_one_says() -> None:
-    found = roles([left(1, State.STANDBY, 5.0), left(2, State.STANDBY, 6.0), left(3, State.LIVE, 9.0, standby=7)])
+    found = roles([left(1, State.STANDBY, 6.0), left(2, State.STANDBY, 5.0), left(3, State.LIVE, 9.0, standby=7)])
     states = {one.number: (one.state, one.warm_seconds) for one in found}
     assert states == {3: (State.LIVE, 7), 2: (State.STANDBY, 7), 1: (State.DRAINING, 0)}
 

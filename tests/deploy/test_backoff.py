@@ -15,3 +15,11 @@ def test_a_minute_of_life_begins_anew_and_less_does_not() -> None:
     assert back_off.after(59.9) == 4.0
     assert back_off.after(60.0) == 0.0
     assert back_off.after(0.0) == 0.5
+
+
+def test_it_can_begin_anew_at_any_time() -> None:
+    back_off = BackOff()
+    for _ in range(5):
+        back_off.after(0.0)
+    back_off.begin_anew()
+    assert [back_off.after(0.0) for _ in range(3)] == [0.0, 0.5, 1.0]

@@ -263,6 +263,20 @@ async def test_relaunches_that_fail_back_off_and_hold_no_requests_meanwhile(auto
         assert scene.live is not None
 
 
+async def test_a_crash_behind_a_deploy_is_answered_at_once_however_often_others_crashed_before(
+    autojump: MockClock,
+) -> None:
+    async with playing(behaviours={"a": Behaviour(boots_after=0.1, exits_after=0.2)}) as scene:
+        await trio.sleep(200)
+        scene.turn("b")
+        await trio.sleep(2)
+        live = scene.live
+        assert live is not None
+        scene.app(live).die()
+        await trio.sleep(1.1)
+        assert scene.live == live + 1
+
+
 async def test_a_deploy_that_succeeds_ends_the_relaunching(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)

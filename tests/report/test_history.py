@@ -59,6 +59,13 @@ def test_a_deploy_whose_beginning_is_rotated_out_is_told_by_its_end() -> None:
     assert (entry["result"], entry["generation"], entry["trigger"], entry["seconds"]) == ("succeeded", 4, None, 0)
 
 
+def test_a_duration_is_the_agents_own_where_it_told_one_and_never_less_than_nothing() -> None:
+    back = "2026-11-23T09:00:00.000Z"
+    told = [asked("x", 1), {**decided("x", 2, "succeeded"), "at": back, "seconds": 1.5}]
+    untold = [asked("y", 1), {**decided("y", 2, "failed"), "at": back, "seconds": None}]
+    assert [entry["seconds"] for entry in deploys([*told, *untold])] == [None, 1.5]
+
+
 def test_what_is_damaged_or_of_another_version_is_passed_over() -> None:
     strange: list[Event] = [
         {"event": "deploy.requested"},
