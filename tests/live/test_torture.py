@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.torture import report, run
+from tests.live.judgement import report
+from tests.live.torture import run
 
 if TYPE_CHECKING:
     from pathlib import Path

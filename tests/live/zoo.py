@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ SERVING: dict[str, dict[str, Any]] = {
     "workers": {"zoo": ["workers"]},
     "daemon": {"zoo": ["daemon"]},
     "orphans": {"zoo": ["orphans"]},
+    "zombies": {"zoo": ["zombies"]},
+    "rude": {"zoo": ["rude"]},
     "chatty": {"zoo": ["chatty"]},
     "mortal": {"zoo": ["mortal"]},
     "vanishing": {"zoo": ["vanishing"]},
@@ -74,6 +78,30 @@ def orphans() -> None:
     threading.Thread(target=bear, daemon=True).start()
 
 
+def zombies() -> None:
+    """Children that have ended and of whom nobody ever asks."""
+    for _ in range(3):
+        if os.fork() == 0:
+            os._exit(0)
+
+
+def rude() -> None:
+    """Ends connections that it kept without a word: behind an answer, or as the next request comes in."""
+    read_head, seen = usual.read_head, weakref.WeakSet[Any]()
+
+    async def read(reader: Any) -> Any:
+        is_kept = reader in seen
+        seen.add(reader)
+        if is_kept and random.random() < 0.2:
+            raise ConnectionError
+        head = await read_head(reader)
+        if is_kept and random.random() < 0.2:
+            raise ConnectionError
+        return head
+
+    usual.read_head = read
+
+
 def chatty() -> None:
     """Megabytes, at once and then on and on."""
 
@@ -97,7 +125,7 @@ def vanishing() -> None:
     threading.Timer(2.0, shutil.rmtree, (Path.cwd(),)).start()
 
 
-TRICKS = (workers, daemon, orphans, chatty, mortal, vanishing)
+TRICKS = (daemon, workers, orphans, zombies, rude, chatty, mortal, vanishing)
 
 
 def main() -> None:

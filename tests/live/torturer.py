@@ -1,0 +1,291 @@
+"""What a torture does to an agent: one thing after the other, at random."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.live import zoo
+from tests.live.agent import ROOT
+from tests.live.api import listening
+from tests.live.judgement import LEAK_DESCRIPTORS, Kill, Outcome, deploys, held
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tests.live.agent import Agent, Event
+    from tests.live.api import Caller
+
+HOOK = 'echo "$RAINBOWD_HOOK $RAINBOWD_GENERATION"; (setsid sleep 300 &)'
+CHANGES: dict[str, list[object]] = {
+    "standby": [0, 2, 30],
+    "max_generations": [2, 4, 10],
+    "hooks": [{}, dict.fromkeys(("before_launch", "after_live", "after_failure"), HOOK)],
+}
+"""What a deployer may change meanwhile."""
+SETTLE_SECONDS = 40.0
+KEPT_RELEASES = 30
+
+
+class Torturer:
+    """Does one thing after the other to an agent.
+
+    Attributes:
+        frail: what is live would not survive another blow: the next thing is a good deploy.
+    """
+
+    def __init__(
+        self, agent: Agent, config: dict[str, object], api: Caller, dice: random.Random, outcome: Outcome
+    ) -> None:
+        self._agent = agent
+        self._api = api
+        self._config = config
+        self._dice = dice
+        self._outcome = outcome
+        self._number = 0
+        self.frail = False
+        self.deeds: list[tuple[int, Callable[[], None]]] = [
+            (8, self.deploy_well),
+            (4, self.deploy_badly),
+            (2, self.burst),
+            (2, self.signal),
+            (2, self.call),
+            (2, self.command),
+            (2, self.roll_back),
+            (2, self.reconfigure),
+            (3, self.kill_app),
+            (1, self.kill_worker),
+            (3, self.kill_agent),
+            (2, self.renew),
+            (2, self.freeze_candidate),
+        ]
+
+    def act(self) -> None:
+        """Something."""
+        if self.frail:
+            self.deploy("good")
+            self.await_decision()
+            self.frail = False
+            return
+        weights, deeds = zip(*self.deeds, strict=True)
+        (deed,) = self._dice.choices(deeds, weights)
+        self._outcome.done[deed.__name__.replace("_", " ")] += 1
+        deed()
+
+    def finish(self) -> None:
+        """In the end all is well."""
+        self._config |= {key: values[0] for key, values in CHANGES.items()}
+        self._agent.configure(**self._config)
+        self.frail = True
+        self.act()
+
+    # --- deploys --------------------------------------------------------------------------------------------------
+
+    def deploy(self, kind: str) -> None:
+        """Turn the link to a new release of this kind."""
+        self._agent.flip(self.release(kind))
+
+    def release(self, kind: str) -> str:
+        """The name of a new release of this kind."""
+        self._number += 1
+        name = f"r{self._number}-{kind}"
+        self._agent.add_release(name, **(zoo.SERVING | zoo.FAILING)[kind])
+        self._outcome.done[f"release {kind}"] += 1
+        return name
+
+    def deploy_well(self) -> None:
+        kind = self._dice.choice(sorted(zoo.SERVING))
+        self.deploy(kind)
+        if kind in {"mortal", "vanishing"}:
+            self.await_decision()
+            time.sleep(self._dice.choice([0.5, 3.0]))
+            self.frail = True
+        elif self._dice.random() < 0.7:
+            self.await_decision()
+
+    def deploy_badly(self) -> None:
+        self.deploy(self._dice.choice(sorted(zoo.FAILING)))
+        if self._dice.random() < 0.7:
+            self.await_decision()
+
+    def burst(self) -> None:
+        for _ in range(self._dice.randrange(3, 12)):
+            if self._dice.random() < 0.5:
+                self._agent.touch()
+            else:
+                self.deploy(self._dice.choice(["good", "slow"]))
+            time.sleep(self._dice.choice([0.0, 0.02, 0.3]))
+        self.await_decision()
+
+    def signal(self) -> None:
+        assert self._agent.process is not None
+        self._agent.process.send_signal(signal.SIGHUP)
+        self.await_decision()
+
+    def call(self) -> None:
+        """Ask over the API, for what the link names or for another."""
+        told = self._dice.choice([None, {"release": self.release("good")}, {"release": self.release("exits")}])
+        self._api.until_it_listens()
+        answer = self._api.deploy(told)
+        if answer.status not in {200, 422}:
+            self._outcome.wrong.append(f"a call: {answer}")
+
+    def command(self) -> None:
+        """Ask as people do."""
+        kind = self._dice.choice(["good", "slow", "workers", "exits"])
+        self.ask("deploy", self.release(kind), exit_status=1 if kind in zoo.FAILING else 0)
+
+    def roll_back(self) -> None:
+        self.await_decision()
+        self.ask("rollback", exit_status=None)
+
+    def ask(self, *words: str, exit_status: int | None) -> None:
+        """Run a command; None: it may end well or not."""
+        command = [sys.executable, "-m", "rainbowd", *words, "--timeout", "60"]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        env = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(
+            command, cwd=self._agent.directory, env=env, capture_output=True, text=True, timeout=90, check=False
+        )
+        if done.returncode not in {exit_status, *({0, 1} if exit_status is None else ())}:
+            self._outcome.wrong.append(f"{words} exits with {done.returncode}: {done.stdout}{done.stderr}")
+
+    def reconfigure(self) -> None:
+        """Edit the config, which the next deploy goes by."""
+        key, values = self._dice.choice(sorted(CHANGES.items()))
+        self._config[key] = self._dice.choice(values)
+        self._agent.configure(**self._config)
+
+    def await_decision(self) -> None:
+        """Until nothing that was asked for is undecided."""
+
+        def decided() -> Event | None:
+            asked, done = deploys(self._agent.events())
+            return {"event": "all"} if self.is_seen() and not asked - done else None
+
+        self._agent.wait_until(decided, "all deploys to be decided")
+
+    def is_seen(self) -> bool:
+        """Whether the agent has noticed what the link names; a moment later it has begun with it."""
+        with contextlib.suppress(OSError, ValueError):
+            link = self._agent.link
+            named = {str(link.resolve()), str(link.readlink())}  # as written where its release has vanished
+            return self._agent.status()["wanted"] in named
+        return False
+
+    # --- blows ----------------------------------------------------------------------------------------------------
+
+    def kill_app(self) -> None:
+        """Whatever serves for the live generation: its child, or the daemon that this became."""
+        live = self.generation("live")
+        port = live["address"].rpartition(":")[2] if live is not None else ""
+        for pid in self._agent.processes():
+            if port in serving(pid):
+                self.blow("app", lambda pid=pid: kill(pid))  # type: ignore[misc]
+
+    def kill_worker(self) -> None:
+        """What does not serve, so that nobody should notice."""
+        others = [pid for pid in self._agent.processes() if not serving(pid) and is_worker(pid)]
+        if others:
+            kill(self._dice.choice(others))
+            self._outcome.done["worker killed"] += 1
+
+    def kill_agent(self) -> None:
+        self.blow("agent", self._agent.kill)
+        time.sleep(self._dice.choice([0.0, 0.3]))
+        self._agent.start()
+        self._agent.wait_until(self.ready, "an agent that is ready")
+
+    def renew(self) -> None:
+        outcome = self._agent.renew()
+        if outcome["event"] != "agent.renewed":
+            self._outcome.wrong.append(f"a renewal failed: {outcome}")
+
+    def freeze_candidate(self) -> None:
+        self.deploy("slow")
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            candidate = self.generation("starting")
+            if candidate is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(candidate["pid"], signal.SIGSTOP)
+                break
+            time.sleep(0.01)
+        self.await_decision()
+        self.frail = True
+
+    def blow(self, what: str, strike: Callable[[], None]) -> None:
+        after = time.time()
+        strike()
+        self._outcome.kills.append(Kill(after, time.time(), what))
+
+    # --- what is there --------------------------------------------------------------------------------------------
+
+    def generation(self, state: str) -> Event | None:
+        with contextlib.suppress(OSError, ValueError):
+            return next((one for one in self._agent.status()["generations"] if one["state"] == state), None)
+        return None
+
+    def ready(self) -> Event | None:
+        assert self._agent.process is not None
+        with contextlib.suppress(OSError, ValueError):
+            agent: Event = self._agent.status()["agent"]
+            return agent if (agent["pid"], agent["state"]) == (self._agent.process.pid, "ready") else None
+        return None
+
+    def settle(self, descriptors: int) -> None:
+        """See that nothing is left of what was, as long as one generation lives on.
+
+        Args:
+            descriptors: how many the agent had with one generation, before all.
+        """
+
+        def is_settled() -> bool:
+            is_alone = len(self._agent.status()["generations"]) == 1
+            return is_alone and not self._agent.zombies() and held(self._agent) <= descriptors + LEAK_DESCRIPTORS
+
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not is_settled() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not is_settled():
+            left = f"{held(self._agent)} descriptors (before: {descriptors}), zombies {self._agent.zombies()}"
+            self._outcome.wrong.append(f"does not settle: {left}, {self._agent.status()['generations']}")
+
+    def tidy(self) -> None:
+        """Remove releases that nothing needs any more, as deploy tools do."""
+        used = {one["release"] for one in self._agent.status()["generations"]} | {str(self._agent.link.resolve())}
+        releases = sorted((self._agent.directory / "releases").iterdir(), key=lambda one: one.stat().st_mtime)
+        for release in releases[:-KEPT_RELEASES]:
+            if str(release) not in used:
+                shutil.rmtree(release)
+
+
+def kill(pid: int) -> None:
+    """Kill one of ours, if it is there still."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def serving(pid: int) -> set[str]:
+    """The ports that a process listens on."""
+    try:
+        return listening(pid)
+    except OSError:
+        return set()
+
+
+def is_worker(pid: int) -> bool:
+    """Whether it has a parent that is the zoo's, too."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        return all(b"zoo.py" in Path(f"/proc/{one}/cmdline").read_bytes() for one in (pid, parent))
+    except OSError:
+        return False
