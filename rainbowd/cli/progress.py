@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, name_of, painter, say
+from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, painter, say
 from rainbowd.report.history import DECISIONS
+from rainbowd.report.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class Lines:
         """Tell a step; a decision is told by the command itself."""
         if event["event"] in DECISIONS:
             return
-        words = _words(event)
+        words = sentence(event)
         if words:
             style = YELLOW if event.get("reason") else _style(event)
             self._print(f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, inert(words))}")
@@ -85,30 +85,6 @@ _NEXT = {
     "hook.ended": "launching",
 }
 """What comes behind each step."""
-
-
-_WORDS = {
-    "deploy.requested": "requested by {by}{note}",
-    "deploy.waiting": "waiting: {reason}",
-    "hook.ended": "{hook} ended{why}",
-    "generation.launched": "launched {name} as generation {generation}, pid {pid}, {address}",
-    "generation.healthy": "healthy",
-    "generation.live": "live: new requests go to it",
-    "generation.crashed": "crashed{why}",
-}
-"""What each step is for people; others need not be told."""
-
-
-def _words(event: Event) -> str:
-    reason, note = event.get("reason"), event.get("note")
-    told = {
-        **event,
-        "by": event.get("by") or event.get("trigger"),
-        "note": f": {note}" if note else "",
-        "why": f": {reason}" if reason else "",
-        "name": name_of(str(event.get("release"))),
-    }
-    return _WORDS.get(str(event["event"]), "").format_map(defaultdict(str, told))
 
 
 def _style(event: Event) -> str:

@@ -13,6 +13,7 @@ from rainbowd.cli.site import locate, read_status
 from rainbowd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, aligned, hue, inert, name_of, painter, span
 from rainbowd.errors import RainbowdError
 from rainbowd.report.status import NAME
+from rainbowd.report.words import WARNINGS, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,16 +129,15 @@ def _last_deploy(deploy: dict[str, Any] | None, paint: Paint) -> list[str]:
 def _warnings(told: dict[str, Any]) -> list[str]:
     live = next((one for one in told["generations"] if one["id"] == told["live"]), None)
     if live is None:
-        return ["nothing is live"]
-    release, wanted = inert(live["release"]), told["wanted"]
-    warnings = []
+        return [WARNINGS["dead"]]
+    kinds = []
     if _is_gone(live["release"]):
-        warnings.append(f"the live release's directory no longer exists: {release}")
-    if wanted is None:
-        warnings.append(f"the config's release is missing, while {release} is live")
-    elif wanted != live["release"]:
-        warnings.append(f"the files name {inert(wanted)}, while {release} is live")
-    return warnings
+        kinds.append("gone")
+    if told["wanted"] is None:
+        kinds.append("missing")
+    elif told["wanted"] != live["release"]:
+        kinds.append("other")
+    return [inert(fill(WARNINGS[kind], {**told, "release": live["release"]})) for kind in kinds]
 
 
 def _is_gone(directory: str) -> bool:

@@ -1,4 +1,7 @@
-"""``rainbowd status --watch``: the status as it changes, on a screen of its own that is gone afterwards."""
+"""``rainbowd status --watch``: the status as it changes, on a screen of its own that is gone afterwards.
+
+Beneath it are the journal's last sentences, as the API's page has them.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,28 @@ import os
 import signal
 import sys
 import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from rainbowd.cli.site import read_status
 from rainbowd.cli.status import readable
-from rainbowd.cli.terminal import DIM, YELLOW, inert, painter
+from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, hue, inert, painter
 from rainbowd.errors import RainbowdError
+from rainbowd.report.history import DECISIONS
+from rainbowd.report.tail import Tail, parse_id
+from rainbowd.report.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rainbowd.report.journal import Event
+
 LOOK_SECONDS = 0.2
+TOLD_MINUTES = 60
+"""How far back the journal is told."""
+SENTENCES_MAX = 100
 USUAL_LINES = 24
 """Of a terminal that does not say."""
 
@@ -66,25 +79,68 @@ def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
 def _draw(state_dir: Path) -> NoReturn:
     """Draw it anew where it has changed, be it the age of something."""
     shown: list[str] = []
+    journal = _Journal(state_dir)
     while True:
-        lines = _lines(state_dir)
+        lines = _lines(state_dir, journal)
         if lines != shown:
-            height = os.get_terminal_size().lines or USUAL_LINES
-            visible = lines[:height] if len(lines) <= height else [*lines[: height - 1], "..."]
-            text = "\n".join(line + _END_OF_LINE for line in visible)
+            text = "\n".join(line + _END_OF_LINE for line in lines)
             print(_HOME + text + _BELOW, end="", flush=True)
             shown = lines
         time.sleep(LOOK_SECONDS)
 
 
-def _lines(state_dir: Path) -> list[str]:
-    """What there is to see; an agent that has gone may come again."""
+def _lines(state_dir: Path, journal: _Journal) -> list[str]:
+    """What there is to see, as far as there is room; an agent that has gone may come again."""
     paint = painter()
     try:
         lines = readable(read_status(state_dir), state_dir).split("\n")
     except RainbowdError as error:
         lines = [paint(YELLOW, inert(error))]
-    return [*lines, "", paint(DIM, "Ctrl-C ends this, and nothing else")]
+    end = ["", paint(DIM, "Ctrl-C ends this, and nothing else")]
+    height = os.get_terminal_size().lines or USUAL_LINES
+    room = height - len(lines) - len(end) - 1
+    told = journal.lines()[-room:] if room > 0 else []
+    lines += [*([""] if told else []), *told, *end]
+    return lines if len(lines) <= height else [*lines[: height - 1], "..."]
+
+
+class _Journal:
+    """The journal's last sentences, oldest first."""
+
+    def __init__(self, state_dir: Path) -> None:
+        since = datetime.now(UTC) - timedelta(minutes=TOLD_MINUTES)
+        self._tail = Tail(state_dir, parse_id(since.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        self._lines: deque[str] = deque(maxlen=SENTENCES_MAX)
+
+    def lines(self) -> list[str]:
+        with contextlib.suppress(RainbowdError, OSError):  # what cannot be read now is read later
+            while lines := self._tail.read():
+                told = map(_told, (json.loads(line.text) for line in lines))
+                self._lines.extend(filter(None, told))
+        return list(self._lines)
+
+
+def _told(event: Event) -> str:
+    words, paint = sentence(event), painter()
+    if not words:
+        return ""
+    return f"{paint(DIM, _clock(str(event.get('at'))))}  {paint(_style(event), inert(words))}"
+
+
+def _clock(at: str) -> str:
+    """A time in RFC 3339 as the clock on the wall said."""
+    try:
+        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return "--:--:--"
+
+
+def _style(event: Event) -> str:
+    """Red and green for how a deploy ended, as in the history; else the generation's own colour."""
+    result, generation = DECISIONS.get(str(event["event"])), event.get("generation")
+    if result is not None:
+        return RED if result == "failed" else GREEN
+    return hue(generation) if isinstance(generation, int) else ""
 
 
 @contextlib.contextmanager

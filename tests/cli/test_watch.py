@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 import rainbowd
 from rainbowd.cli.watch import _ENTER, _LEAVE
+from rainbowd.report.journal import NAME, Journal, encode
 from rainbowd.report.palette import foreground
 from rainbowd.report.state_dir import Lock, prepare
 from rainbowd.report.status import write
@@ -132,6 +134,20 @@ def test_a_terminal_waits_for_an_agent_that_has_gone(site: Site) -> None:
         site.lock = Lock.acquire(site.state_dir)
         site.tell(7)
         terminal.until(foreground(7, is_true_colour=False))
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait() == 0
+    terminal.rest()
+
+
+def test_a_terminal_tells_what_happened_beneath(site: Site) -> None:
+    site.tell(1)
+    journal = Journal(site.state_dir / NAME)
+    journal.append(encode("generation.live", datetime.now(UTC), generation=1, release="/srv/a"))
+    terminal = Terminal()
+    with site.watch(stdout=terminal.theirs) as watching:
+        terminal.until(f"\x1b[{foreground(1, is_true_colour=False)}mgeneration 1 is live: new requests go to it")
+        journal.append(encode("deploy.failed", datetime.now(UTC), release="/srv/b", reason="an \x1b[2J"))
+        terminal.until("\x1b[31mthe deploy of b failed: an \\x1b[2J")
         watching.send_signal(signal.SIGINT)
         assert watching.wait() == 0
     terminal.rest()
