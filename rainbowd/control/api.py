@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.control.guard import Guard
+from rainbowd.control.load import Load
 from rainbowd.control.metrics import Metrics
 from rainbowd.control.routes import make_app
 from rainbowd.control.serving import serve
@@ -14,6 +15,9 @@ from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+
+    from starlette.applications import Starlette
 
     from rainbowd.control.seam import Controls
     from rainbowd.control.token import Token
@@ -37,18 +41,25 @@ class Api:
         self._sock = sock
         self._address = address
         self._token = token
+        self._pause_seconds = AGAIN_SECONDS
 
     async def run(self, controls: Controls, begin: trio.Event, stop: trio.Event) -> None:
         """Count from now on, serve from ``begin`` to ``stop``; what breaks is said, and served again after a while."""
-        metrics = Metrics(controls.sources)
+        metrics, load = Metrics(controls.sources), Load(controls.sources)
         await begin.wait()
-        pause_seconds = AGAIN_SECONDS
-        while not stop.is_set():
-            try:
-                log.info("the API listens", listen=self._address)
-                await serve(self._sock, Guard(make_app(controls, metrics, stop), self._token), stop)
-            except Exception as bug:
-                log.error("bug: the API is down", again_in_seconds=pause_seconds, exc_info=bug)
-                with trio.move_on_after(pause_seconds):
-                    await stop.wait()
-                pause_seconds = min(2 * pause_seconds, AGAIN_SECONDS_MAX)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            while not stop.is_set():
+                await self._serve(lambda: make_app(controls, metrics, load, stop), stop)
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self, make: Callable[[], Starlette], stop: trio.Event) -> None:
+        """Serve until told to stop, or until it breaks."""
+        try:
+            log.info("the API listens", listen=self._address)
+            await serve(self._sock, Guard(make(), self._token), stop)
+        except Exception as bug:
+            log.error("bug: the API is down", again_in_seconds=self._pause_seconds, exc_info=bug)
+            with trio.move_on_after(self._pause_seconds):
+                await stop.wait()
+            self._pause_seconds = min(2 * self._pause_seconds, AGAIN_SECONDS_MAX)

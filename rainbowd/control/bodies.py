@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import Declined
+from rainbowd.report.tail import parse_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -102,3 +103,18 @@ def read_count(query: dict[str, str], name: str, *, default: int, most: int) -> 
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
         raise Declined(f"{name}: expected a number from 1 to {most}.", BAD_REQUEST)
     return int(text)
+
+
+def read_time(query: dict[str, str], name: str) -> str:
+    """The time that ``?name=`` gives, to the millisecond in UTC; empty where it gives none.
+
+    Raises:
+        Declined: it is none.
+    """
+    text = query.get(name)
+    if text is None:
+        return ""
+    try:
+        return parse_id(text).at.decode()
+    except ValueError:
+        raise Declined(f"{name}: expected a time such as 2026-01-01T00:00:00.000Z.", BAD_REQUEST) from None

@@ -1,13 +1,19 @@
-"""The page: one file, and a policy under which nothing runs but what is written in it."""
+"""The page: one answer made of the files in ``browser/``, and a policy under which nothing runs but what is in it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("page.html")
+from rainbowd.report.palette import COLOURS
+from rainbowd.report.words import SENTENCES, WARNINGS
+
+BROWSER = Path(__file__).with_name("browser")
+SCRIPTS = ("calls.js", "story.js", "load.js", "charts.js", "view.js", "page.js")
+"""In the order in which they build upon each other; they share one scope."""
 
 NONE = "'none'"
 
@@ -16,7 +22,7 @@ _INLINE = re.compile(rb"<(script|style)(?:\s[^>]*)?>(.*?)</\1>", re.DOTALL | re.
 
 def read_page() -> tuple[bytes, dict[str, str]]:
     """The page, and the fields that it is sent with."""
-    page = PAGE.read_bytes()
+    page = assemble().encode()
     return page, {
         "content-security-policy": policy(page),
         "referrer-policy": "no-referrer",
@@ -24,6 +30,23 @@ def read_page() -> tuple[bytes, dict[str, str]]:
         "cross-origin-resource-policy": "same-origin",
         "x-frame-options": "DENY",
     }
+
+
+def assemble() -> str:
+    """The page in one piece."""
+    script = "\n".join([f"const WORDS = {words()}", *map(_read, SCRIPTS)])
+    page = _read("index.html")
+    page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{_read('style.css')}</style>")
+    return page.replace('<script src="page.js"></script>', f'<script type="module">\n{script}</script>')
+
+
+def words() -> str:
+    """The words and colours that a terminal is shown too, as a script has them."""
+    return json.dumps({"sentences": SENTENCES, "warnings": WARNINGS, "colours": COLOURS}).replace("<", "\\u003c")
+
+
+def _read(name: str) -> str:
+    return (BROWSER / name).read_text("utf-8")
 
 
 def policy(page: bytes) -> str:

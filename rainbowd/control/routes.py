@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rainbowd import __version__
-from rainbowd.control.bodies import read_count, read_fields, read_flag, read_query, take_note
+from rainbowd.control.bodies import read_count, read_fields, read_flag, read_query, read_time, take_note
 from rainbowd.control.events import Streams
 from rainbowd.control.page import read_page
 from rainbowd.control.problems import encode, problem
@@ -26,6 +26,7 @@ from rainbowd.report.status import FORMAT
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from rainbowd.control.load import Load
     from rainbowd.control.metrics import Metrics
     from rainbowd.control.seam import Controls, Deploy
 
@@ -34,15 +35,16 @@ HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
 OK, ACCEPTED, UNPROCESSABLE, UNAVAILABLE = 200, 202, 422, 503
 
 
-def make_app(controls: Controls, metrics: Metrics, stop: trio.Event) -> Starlette:
+def make_app(controls: Controls, metrics: Metrics, load: Load, stop: trio.Event) -> Starlette:
     """The API without its guard.
 
     Args:
         controls: the agent's side.
         metrics: what is collected.
+        load: of the last hour.
         stop: event streams end when it is set.
     """
-    calls = Calls(controls, metrics)
+    calls = Calls(controls, metrics, load)
     app = Starlette(
         routes=[
             Route("/", calls.page, methods=["GET"]),
@@ -51,6 +53,7 @@ def make_app(controls: Controls, metrics: Metrics, stop: trio.Event) -> Starlett
             Route("/status", calls.status, methods=["GET"]),
             Route("/history", calls.history, methods=["GET"]),
             Route("/events", Streams(controls, stop), methods=["GET"]),
+            Route("/load", calls.load, methods=["GET"]),
             Route("/metrics", calls.metrics, methods=["GET"]),
             Route("/openapi.json", calls.openapi, methods=["GET"]),
         ],
@@ -63,9 +66,10 @@ def make_app(controls: Controls, metrics: Metrics, stop: trio.Event) -> Starlett
 class Calls:
     """The endpoints."""
 
-    def __init__(self, controls: Controls, metrics: Metrics) -> None:
+    def __init__(self, controls: Controls, metrics: Metrics, load: Load) -> None:
         self._controls = controls
         self._metrics = metrics
+        self._load = load
         self._page, self._page_fields = read_page()
         description = json.loads(OPENAPI.read_bytes())
         description["info"]["version"] = __version__
@@ -100,6 +104,10 @@ class Calls:
         state_dir = self._controls.state_dir
         found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir)), limiter=self._disk)
         return _json(found[:count])
+
+    async def load(self, request: Request) -> Response:
+        """``GET /load``."""
+        return _json(self._load.behind(read_time(read_query(request, ["after"]), "after")))
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: in the format that the scraper asks for."""

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from rainbowd.control.guard import Guard
+from rainbowd.control.load import Load
 from rainbowd.control.metrics import Metrics
 from rainbowd.control.routes import make_app
 from rainbowd.control.seam import Controls, Proxy, Sources
@@ -65,6 +66,7 @@ class FakeAgent:
         self.observers: list[Callable[[str, Mapping[str, object]], None]] = []
         self.last_result: str | None = None
         self.metrics = Metrics(self.controls().sources)
+        self.load = Load(self.controls().sources)
         self.status: dict[str, Any] = {
             "agent": {
                 "pid": 5,
@@ -109,7 +111,7 @@ class FakeAgent:
         )
 
     def app(self) -> Guard:
-        return Guard(make_app(self.controls(), self.metrics, self.stop), Token(TOKEN.encode()))
+        return Guard(make_app(self.controls(), self.metrics, self.load, self.stop), Token(TOKEN.encode()))
 
     @contextlib.asynccontextmanager
     async def client(self, headers: dict[str, str] | None = None) -> AsyncIterator[httpx.AsyncClient]:

@@ -19,6 +19,8 @@ from rainbowd.control.page import policy
 from rainbowd.control.routes import OPENAPI, make_app
 from rainbowd.errors import Declined
 from rainbowd.report.journal import NAME, encode
+from rainbowd.report.palette import COLOURS
+from rainbowd.report.words import SENTENCES
 from tests.control.conftest import FakeAgent, Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +60,9 @@ async def test_the_description_is_served_with_the_version(agent: FakeAgent) -> N
 
 async def test_every_call_is_described_and_no_other(agent: FakeAgent) -> None:
     routes = [
-        route for route in make_app(agent.controls(), agent.metrics, agent.stop).routes if isinstance(route, Route)
+        route
+        for route in make_app(agent.controls(), agent.metrics, agent.load, agent.stop).routes
+        if isinstance(route, Route)
     ]
     served = {(route.path, method.lower()) for route in routes for method in route.methods or () if method != "HEAD"}
     assert served == {(path, method) for path, calls in DESCRIPTION["paths"].items() for method in calls}
@@ -240,3 +244,22 @@ def test_the_policy_knows_scripts_and_styles_by_their_hashes() -> None:
     rules = policy(b"<style>a{}</style><script type='module'>1</script><SCRIPT>\n2</SCRIPT>")
     assert rules.count("'sha256-") == 3
     assert "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s=' " in rules
+
+
+async def test_the_page_is_one_answer_that_asks_for_no_other(agent: FakeAgent) -> None:
+    page = (await agent.call("GET", "/")).text
+    assert sorted(re.findall(r'\s(?:src|href)="([^"]*)"', page)) == ["data:,"]
+    assert page.count("<script") == page.count("<style") == 1
+    assert "innerHTML" not in page
+    assert all(json.dumps(words) in page for words in SENTENCES.values())
+    assert all(colour in page for colour in COLOURS)
+
+
+async def test_the_load_of_the_last_hour_is_told_from_any_time_on(agent: FakeAgent) -> None:
+    for second in range(3):
+        agent.load.look(datetime(2026, 11, 23, 10, 0, second, tzinfo=UTC))
+    assert len(fits(await agent.call("GET", "/load"), "GET /load")) == 3
+    younger = fits(await agent.call("GET", "/load?after=2026-11-23T10:00:01.000Z"), "GET /load")
+    assert [sample["at"] for sample in younger] == ["2026-11-23T10:00:02.000Z"]
+    assert (await agent.call("GET", "/load?after=2026-11-23T10:00:02Z")).json() == []
+    assert (await agent.call("GET", "/load?after=yesterday")).status_code == 400

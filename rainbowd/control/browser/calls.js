@@ -1,0 +1,77 @@
+// Calls of the API. The token goes into their header and into this tab's session storage, and nowhere else.
+
+const KEPT = "rainbowd.token"
+const SILENCE_MS = 40_000  // the agent says something every 15 seconds
+
+const token = {
+  get: () => sessionStorage.getItem(KEPT),
+  keep: text => sessionStorage.setItem(KEPT, text),
+  forget: () => sessionStorage.removeItem(KEPT),
+}
+
+// The agent's clock, which the journal is told by, may be another than ours.
+const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs }
+
+// The token is not, or no more, the agent's.
+class Refused extends Error {}
+
+// The agent says no; its message is the problem's detail.
+class Problem extends Error {
+  constructor(status, told) {
+    super(told.detail ?? `The agent answered ${status}.`)
+    this.status = status
+  }
+}
+
+async function call(path, { headers, ...options } = {}) {
+  const answer = await fetch(path, {
+    ...options,
+    cache: "no-store",
+    headers: { ...headers, Authorization: `Bearer ${token.get()}` },
+  })
+  const at = Date.parse(answer.headers.get("date"))
+  if (at && Math.abs(at - clock.now()) > 2000) clock.aheadMs = at - Date.now()
+  if (answer.status === 401) throw new Refused("The token was refused.")
+  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})))
+  return answer
+}
+
+const json = async path => (await call(path)).json()
+
+const ask = async (path, fields) => {
+  const answer = await call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(fields),
+  })
+  return (await answer.json()).deploy
+}
+
+// The journal's events behind `lastId` as they come, until the stream ends: the HTML standard, section 9.2.6.
+async function* events(lastId, signal) {
+  const ended = new AbortController()
+  signal.addEventListener("abort", () => ended.abort())
+  let watchdog
+  const heard = () => {
+    clearTimeout(watchdog)
+    watchdog = setTimeout(() => ended.abort(), SILENCE_MS)
+  }
+  try {
+    heard()
+    const answer = await call("events", { headers: { "Last-Event-ID": lastId }, signal: ended.signal })
+    let rest = ""
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      heard()
+      const blocks = (rest + part.value).split("\n\n")
+      rest = blocks.pop()
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map(line => line.split(/: (.*)/s)))
+        if (fields.data) yield { id: fields.id, event: JSON.parse(fields.data) }
+      }
+    }
+  } finally {
+    clearTimeout(watchdog)
+    ended.abort()
+  }
+}

@@ -1,0 +1,244 @@
+// Puts it together: the token, the looking and the listening, and what is asked for.
+
+const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000
+const TAKES_OVER = /^(deploy\.(waiting|failed)|hook\.ended|generation\.launched)$/
+const ANNOUNCED = /^(deploy\.|generation\.(live|crashed)|agent\.)/
+
+let story, load, status, history, spanMs = KEEP_MS, watched = null, session = null
+
+const sleep = (ms, signal) => new Promise(resolve => {
+  const timer = setTimeout(resolve, ms)
+  signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true })
+})
+
+// --- the token ------------------------------------------------------------------------------------------------------
+
+function lock(why = "") {
+  session?.abort()
+  token.forget()
+  byId("ask").close()
+  byId("board").hidden = true
+  byId("gate").hidden = false
+  connection(null)
+  byId("refusal").textContent = why
+  byId("token").value = ""
+  byId("token").focus()
+}
+
+async function unlock() {
+  try {
+    status = await json("status")
+  } catch (error) {
+    return error instanceof Refused ? lock(error.message) : open()  // one that cannot be asked now may be soon
+  }
+  open()
+}
+
+function open() {
+  session = new AbortController()
+  ;[story, load, history, watched] = [new Story(), new Load(), [], null]
+  byId("gate").hidden = true
+  byId("board").hidden = false
+  listen(session.signal)
+  look(session.signal)
+  recall(session.signal)
+}
+
+byId("unlock").addEventListener("submit", event => {
+  event.preventDefault()
+  const text = byId("token").value.trim()
+  if (!/^[!-~]+$/.test(text)) return lock("The token was refused: a token is letters and digits in one line.")
+  token.keep(text)
+  byId("refusal").textContent = ""
+  unlock()
+})
+
+// --- looking and listening ------------------------------------------------------------------------------------------
+
+// Goes on with `act` until the session ends; what fails is tried again, and the token that is refused is asked for.
+async function repeat(act, pauseMs, signal, failed = () => {}) {
+  while (!signal.aborted) {
+    try {
+      await act()
+    } catch (error) {
+      if (signal.aborted) return
+      if (error instanceof Refused) return lock("The token is refused now: the agent has another one.")
+      failed(error)
+    }
+    await sleep(pauseMs, signal)
+  }
+}
+
+function look(signal) {
+  let missed = 0
+  return repeat(async () => {
+    status = await json("status")
+    if (signal.aborted) return
+    missed = 0
+    connection(true)
+    story.see(status, clock.now())
+    load.see(status.generations, clock.now())
+    draw()
+  }, LOOK_MS, signal, () => connection(++missed < 2))
+}
+
+function recall(signal) {
+  let after = ""
+  return repeat(async () => {
+    const samples = await json(`load${after}`)
+    if (samples.length) after = `?after=${samples.at(-1).at}`
+    load.remember(samples)
+  }, RECALL_MS, signal)
+}
+
+function listen(signal) {
+  let lastId = new Date(clock.now() - KEEP_MS).toISOString()
+  const recent = clock.now()
+  remember(signal)
+  return repeat(async () => {
+    for await (const { id, event } of events(lastId, signal)) {
+      if (signal.aborted) return
+      lastId = id
+      story.take(event)
+      if (Date.parse(event.at) > recent - 1000) happened(event)
+      if (event.event.startsWith("deploy.")) remember(signal)
+      draw()
+    }
+  }, AGAIN_MS, signal)
+}
+
+// The deploys of all times, read again a moment after there is news of one.
+let remembering = false
+async function remember(signal) {
+  if (remembering) return
+  remembering = true
+  await sleep(200, signal)
+  remembering = false
+  try {
+    history = await json("history?n=20")
+  } catch {
+    return  // there will be news again, or the page is locked
+  }
+  showDeploys(history)
+}
+
+// A deploy that was not asked for here is shown too, unless another is; not that of a link that was merely turned back.
+function happened(event) {
+  const isShown = story.deploys.get(watched)?.decided === null
+  if (event.deploy && TAKES_OVER.test(event.event) && !isShown) watched = event.deploy
+  if (ANNOUNCED.test(event.event)) byId("announcer").textContent = sentence(event)
+}
+
+function connection(isGood) {
+  const pill = byId("connection")
+  const text = isGood === null ? "" : isGood ? "connected" : "the agent does not answer; trying again"
+  if (pill.textContent !== text) pill.textContent = text
+  pill.hidden = !text
+  pill.classList.toggle("lost", isGood === false)
+  for (const name of ["redeploy", "rollback"]) byId(name).disabled = !isGood
+}
+
+// --- drawing --------------------------------------------------------------------------------------------------------
+
+let isDrawing = false
+function draw() {
+  if (isDrawing) return
+  isDrawing = true
+  requestAnimationFrame(() => {
+    isDrawing = false
+    if (!status || byId("board").hidden) return
+    for (const part of [showAgent, showLive, showWarnings, showGenerations]) part(status)
+    showLastDeploy(status.last_deploy)
+    showJournal(story)
+    const deploy = story.deploys.get(watched)
+    if (deploy) showProgress(deploy)
+    byId("rainbow").classList.toggle("busy", [...story.deploys.values()].some(one => !one.decided))
+    drawCharts()
+  })
+}
+
+function drawCharts() {
+  const now = clock.now()
+  drawBands(byId("bands"), story, load, new Scale(byId("bands"), spanMs, now))
+  const rate = drawRequests(byId("requests"), load, new Scale(byId("requests"), spanMs, now, GUTTER))
+  const latency = drawLatency(byId("latency"), load, new Scale(byId("latency"), spanMs, now, GUTTER))
+  showFigures(status, rate, latency)
+}
+
+byId("spans").addEventListener("change", event => {
+  spanMs = Number(event.target.value) * 1000
+  byId("span-name").textContent = spanMs === KEEP_MS ? "hour" : `${spanMs / 60_000} minutes`
+  draw()
+})
+new ResizeObserver(draw).observe(byId("board"))
+byId("progress-close").addEventListener("click", () => {
+  watched = null
+  byId("progress").hidden = true
+  byId("redeploy").focus()
+})
+
+// --- asking for a deploy --------------------------------------------------------------------------------------------
+
+const liveNow = () => status?.generations.find(one => one.id === status.live)
+
+// Where a rollback would lead, as far as the page knows: the agent decides.
+function before() {
+  const live = liveNow()
+  if (live && status.wanted !== live.release) return live.release
+  const other = entry => ["succeeded", "rolled_back"].includes(entry.result) && entry.release !== live?.release
+  return history.find(other)?.release
+}
+
+const ASKS = {
+  redeploy: () => ({
+    title: "Redeploy",
+    what: `Launches a new generation beside the live one; new requests move to it when it is healthy. Without a release, ${
+      status?.wanted ? nameOf(status.wanted) : "what the files name"} is deployed again.`,
+    go: "Redeploy",
+  }),
+  rollback: () => ({
+    title: "Roll back",
+    what: `Deploys ${before() ? nameOf(before()) : "the release that was live before"} in the place of ${
+      liveNow() ? nameOf(liveNow().release) : "nothing"}.`,
+    go: before() ? `Roll back to ${nameOf(before())}` : "Roll back",
+  }),
+}
+
+function confirm(path) {
+  const { title, what, go } = ASKS[path]()
+  const dialog = byId("ask")
+  dialog.dataset.path = path
+  byId("ask-title").textContent = title
+  byId("ask-what").textContent = what
+  byId("ask-go").textContent = go
+  byId("ask-release").hidden = path !== "redeploy"
+  byId("ask-form").reset()
+  byId("ask-refusal").textContent = ""
+  const names = new Set([...history, ...(status?.generations ?? [])].map(one => one.release && nameOf(one.release)))
+  byId("releases").replaceChildren(...[...names].filter(Boolean).map(value => make("option", { value })))
+  dialog.showModal()
+}
+
+byId("redeploy").addEventListener("click", () => confirm("redeploy"))
+byId("rollback").addEventListener("click", () => confirm("rollback"))
+byId("ask-cancel").addEventListener("click", () => byId("ask").close())
+byId("ask-form").addEventListener("submit", async event => {
+  event.preventDefault()
+  const { path } = byId("ask").dataset
+  const fields = { note: byId("note").value.trim() || null }
+  if (path === "redeploy") fields.release = byId("release").value.trim() || null
+  byId("ask-go").disabled = true
+  try {
+    watched = await ask(path, fields)
+    byId("ask").close()
+    draw()
+  } catch (error) {
+    if (error instanceof Refused) lock(error.message)
+    byId("ask-refusal").textContent = error instanceof Problem ? error.message : "The agent did not answer; look before you try again."
+  } finally {
+    byId("ask-go").disabled = false
+  }
+})
+
+if (token.get()) unlock()
+else lock()

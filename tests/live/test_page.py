@@ -1,0 +1,265 @@
+"""The page in a real browser, of a real agent."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from rainbowd.control.page import BROWSER, words
+from rainbowd.report.words import SENTENCES, sentence
+from tests.live.agent import free_port, running
+from tests.live.api import Caller, enabled
+from tests.live.browser import DESKTOP, PHONE, Page, chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selenium import webdriver
+
+pytestmark = pytest.mark.live
+
+CONTRAST_MIN = 4.5
+"""WCAG 2.2, 1.4.3."""
+
+FAINT = """
+const ratio = (one, other) => {
+  const light = ([red, green, blue]) => [red, green, blue]
+    .map(level => (level / 255 <= 0.04045 ? level / 255 / 12.92 : ((level / 255 + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, level, index) => sum + level * [0.2126, 0.7152, 0.0722][index], 0)
+  const [high, low] = [light(one), light(other)].sort((a, b) => b - a)
+  return (high + 0.05) / (low + 0.05)
+}
+const levels = text => text.match(/[\\d.]+/g).map(Number)
+const behind = element => {
+  for (let one = element; one; one = one.parentElement) {
+    const [red, green, blue, alpha = 1] = levels(getComputedStyle(one).backgroundColor)
+    if (alpha === 1) return [red, green, blue]
+  }
+}
+return [...document.querySelectorAll("body *")].flatMap(element => {
+  const isText = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())
+  if (!isText || !element.checkVisibility() || element.closest("script, style, :disabled")) return []
+  const style = getComputedStyle(element)
+  const found = ratio(levels(element instanceof SVGElement ? style.fill : style.color), behind(element))
+  return found < arguments[0] ? [`${element.tagName} ${element.textContent.slice(0, 40)}: ${found.toFixed(1)}`] : []
+})
+"""
+"""The texts whose contrast with what is behind them is too small."""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    """One agent for all; what it has live is for each test to see."""
+    port = free_port()
+    with running(tmp_path_factory.mktemp("site"), **enabled(port)) as agent:
+        agent.add_release(
+            "bad", exit_status=3, output=["<script>alert(1)</script>", "no such table: basket" + "!" * 300]
+        )
+        caller = Caller(agent, port)
+        caller.until_it_listens()
+        yield caller
+
+
+@pytest.fixture
+def page(api: Caller, driver: webdriver.Chrome) -> Iterator[Page]:
+    page = Page(driver, api)
+    yield page
+    assert page.complaints() == []
+
+
+@pytest.fixture
+def board(page: Page) -> Page:
+    page.run("sessionStorage.setItem('rainbowd.token', arguments[0])", page.api.token)
+    page.driver.refresh()
+    page.until("#live", f"{live(page)} is live")
+    return page
+
+
+def live(page: Page) -> str:
+    """The name of the release."""
+    status = page.api.agent.status()
+    return next(Path(one["release"]).name for one in status["generations"] if one["id"] == status["live"])
+
+
+def other(page: Page) -> str:
+    """The one that is not live."""
+    return "a" if live(page) == "b" else "b"
+
+
+def asked(page: Page) -> list[str]:
+    return [event["trigger"] for event in page.api.agent.events() if event["event"] == "deploy.requested"]
+
+
+def told(page: Page) -> list[str]:
+    """The journal as Python words it, newest first."""
+    return [words for event in reversed(page.api.agent.events()) if (words := sentence(event))]
+
+
+def redeploy(page: Page, release: str, note: str = "") -> None:
+    page.wait(lambda: page.find("#redeploy").is_enabled(), "an agent that answers")
+    page.click("#redeploy")
+    page.find("#release").send_keys(release)
+    page.find("#note").send_keys(note)
+    page.click("#ask-go")
+
+
+def test_a_token_is_asked_for_once_and_a_wrong_one_is_said_to_be_refused(page: Page) -> None:
+    page.run("sessionStorage.clear()")
+    page.driver.refresh()
+    assert page.text("#board") == ""
+    for wrong in ("x" * 43, "not a täken"):
+        page.unlock(wrong)
+        page.until("#refusal", "The token was refused")
+    page.unlock()
+    page.until("#live", f"{live(page)} is live")
+    assert page.api.token not in page.driver.current_url
+    page.driver.refresh()
+    page.until("#live", f"{live(page)} is live")
+    assert page.run("return [localStorage.length, document.cookie]") == [0, ""]
+
+
+def test_a_deploy_is_asked_for_and_watched_to_its_end(board: Page) -> None:
+    release, before = other(board), asked(board)
+    redeploy(board, release, "to <b>it</b>")
+    board.until("#progress-end", f"{release} is live: generation ")
+    board.until("#live", f"{release} is live")
+    assert asked(board) == [*before, "api"]
+    number = board.api.agent.status()["live"]
+    steps = board.lines("#steps span")
+    assert steps[0] == f"{release} requested (api): to <b>it</b>"
+    assert steps[1].startswith(f"launched {release} as generation {number}, pid ")
+    assert steps[2:] == [
+        f"generation {number} is healthy",
+        f"generation {number} is live: new requests go to it",
+    ]
+    board.until("#deploys li:first-child", "to <b>it</b>")
+    board.wait(lambda: board.lines("#journal span") == told(board), "the journal in the words of report/words.py")
+    assert f"generation {number}, {release}: live" in board.lines("#bands-told")[0]
+    assert board.lines("#announcer[aria-live=polite]") == [f"the deploy of {release} succeeded"]
+
+
+def test_a_failed_deploy_is_shown_with_what_the_app_said(board: Page) -> None:
+    before = live(board)
+    redeploy(board, "bad")
+    board.until("#progress-end", "the app exited with status 3 before it was ready")
+    board.until("#progress-end", "<script>alert(1)</script>\nno such table: basket")
+    board.until("#deploys details[open]", "no such table: basket")
+    board.api.agent.wait_for("deploy.rolled_back")
+    board.wait(lambda: board.lines("#journal span") == told(board), "the journal")
+    assert "no such table" in board.text("#progress-end")  # the link's way back is no news beside it
+    board.until("#last-deploy", "last deploy failed ")
+    assert board.text("#live") == f"{before} is live"
+
+
+def test_a_rollback_is_done_when_it_is_confirmed_and_not_before(board: Page) -> None:
+    release = other(board)
+    redeploy(board, release)
+    board.until("#live", f"{release} is live")
+    board.until("#deploys li:first-child", f"{release}\nsucceeded")
+    before, asked_before = other(board), asked(board)
+    for selector, keys in (("#ask-cancel", Keys.ENTER), ("#note", Keys.ESCAPE)):
+        board.click("#rollback")
+        assert board.text("#ask-go") == f"Roll back to {before}"
+        board.find(selector).send_keys(keys)
+        board.wait(lambda: not board.find("#ask").is_displayed())
+    assert asked(board) == asked_before
+    board.click("#rollback")
+    board.click("#ask-go")
+    board.until("#progress-end", f"{before} is live: generation ")
+
+
+def test_what_the_agent_declines_is_said_where_it_was_asked_for(board: Page) -> None:
+    before = asked(board)
+    redeploy(board, "nowhere")
+    board.until("#ask-refusal", "nowhere")
+    assert board.find("#ask").is_displayed()
+    assert asked(board) == before
+
+
+def test_it_is_used_by_keyboard_alone(board: Page) -> None:
+    def press(*keys: str) -> str:
+        for key in keys:
+            board.driver.switch_to.active_element.send_keys(key)
+        return str(board.run("return document.activeElement.id || document.activeElement.name"))
+
+    release = other(board)
+    order = [press(Keys.TAB) for _ in range(3)]
+    assert order == ["redeploy", "rollback", "span"]
+    board.find("#redeploy").send_keys(Keys.ENTER)
+    assert press(release, Keys.TAB) == "note"
+    assert press(Keys.TAB, Keys.TAB) == "ask-go"
+    press(Keys.ENTER)
+    board.until("#progress-end", f"{release} is live")
+    assert board.run("return document.activeElement.id") == "redeploy"
+
+
+def test_everything_has_a_name_and_a_place_for_screen_readers(board: Page) -> None:
+    nodes = board.command("Accessibility.getFullAXTree")["nodes"]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+    assert {role for role, _ in named} >= {"button", "radio", "image", "region", "table", "list", "heading", "status"}
+    assert [role for role, name in named if role in {"button", "radio", "image", "region"} and not name.strip()] == []
+    assert [role for role, _ in named if role in {"banner", "main"}] == ["banner", "main"]
+    headings = board.run("return [...document.querySelectorAll('h1,h2,h3')].map(one => Number(one.tagName[1]))")
+    assert (headings[0], headings.count(1)) == (1, 1)
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
+    assert board.run("return document.documentElement.lang") == "en"
+
+
+def test_all_of_it_can_be_read_at_any_size_by_day_and_by_night(board: Page) -> None:
+    board.api.deploy({"release": "bad"})
+    board.until("#deploys details[open]", "no such table")
+    for width, height in (DESKTOP, (820, 1180), PHONE, (320, 640)):
+        board.show(width, height)
+        assert board.run("return document.documentElement.scrollWidth") <= width
+    for scheme in ("light", "dark"):
+        board.show(*PHONE, scheme)
+        assert board.run(FAINT, CONTRAST_MIN) == []
+
+
+def test_the_page_goes_on_with_the_next_agent_and_misses_nothing(board: Page) -> None:
+    agent = board.api.agent
+    assert agent.stop() == 0
+    board.until("#connection", "the agent does not answer")
+    assert not board.find("#redeploy").is_enabled()
+    since = len(agent.events())
+    agent.start()
+    board.until("#connection", "connected")
+    agent.decision(since, trigger="start")
+    board.wait(lambda: board.lines("#journal span") == told(board), "the journal, without a gap and nothing twice")
+    release = other(board)
+    redeploy(board, release)
+    board.until("#live", f"{release} is live")
+
+
+def test_a_token_that_is_no_more_the_agents_is_asked_for_again(board: Page) -> None:
+    agent = board.api.agent
+    assert agent.stop() == 0
+    (agent.state_dir / "token").write_text("another-token-than-before")
+    agent.start()
+    board.until("#refusal", "The token is refused now")
+    assert board.text("#board") == ""
+
+
+def test_words_are_filled_in_as_on_a_terminal(driver: webdriver.Chrome) -> None:
+    events: list[dict[str, Any]] = [
+        {"event": "deploy.requested", "release": "/srv/v1", "by": "ann", "trigger": "file", "note": "why"},
+        {"event": "deploy.requested", "release": None, "by": None, "trigger": "api", "note": None},
+        {"event": "generation.retired", "generation": 3, "requests": 0, "killed": True, "left": [5, 6]},
+        {"event": "generation.retired", "generation": 3, "requests": 1871, "killed": False, "left": []},
+        {"event": "generation.standby", "generation": 3, "seconds": 2.5},
+        {"event": "generation.standby", "generation": 3, "seconds": 60.0},
+        {"event": "something.new"},
+    ]
+    events += [{"event": name, "reason": "because", "hook": "after_live"} for name in SENTENCES]
+    script = f"const WORDS = {words()}\n{(BROWSER / 'story.js').read_text()}\nreturn arguments[0].map(sentence)"
+    assert driver.execute_script(script, events) == [sentence(event) for event in events]
