@@ -49,7 +49,8 @@ def find_release(words: str, base: Path, present: Path | None) -> Path:
         with contextlib.suppress(OSError):
             if path.is_dir():
                 return path.resolve(strict=True)
-    raise UsageError(f"no such release: {' and '.join(str(path) for path in tried)}: expected a directory")
+    named = " and ".join(dict.fromkeys(map(str, tried)))
+    raise UsageError(f"no such release: {named}: expected a directory")
 
 
 def need_link(link: Path) -> None:
