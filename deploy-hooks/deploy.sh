@@ -7,8 +7,9 @@
 #   DIRECTORY   on the server, with rainbowd.json in it, whose "release" is "current"
 #   SOURCE      what to copy; the working directory if not given
 #
-# Wanted are ssh and rsync here, rsync and rainbowd there; RAINBOWD_NOTE goes to the journal. Exit status: 0 the release is
-# live, else what is live was live before: 1 it failed, 2 usage or config, 3 no agent runs there, 255 ssh did not get there.
+# Wanted are ssh and rsync here, rsync and rainbowd there. RAINBOWD_NOTE goes to the journal; of old releases the newest
+# RAINBOWD_KEEP stay, 5 if not given, and whatever a generation still runs in. Exit status: 0 the release is live, else what
+# is live was live before: 1 it failed, 2 usage or config, 3 no agent runs there, 255 ssh did not get there.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "${3:-.}" ]; then
@@ -28,5 +29,14 @@ quoted() {
 # What has not changed since the present release is copied from there, not sent.
 ssh "$host" "mkdir -p $(quoted "$directory/releases")"
 rsync --archive -s --exclude=.git --copy-dest=../../current/ "$source/" "$host:$directory/releases/$release/"
-ssh "$host" "cd $(quoted "$directory/releases") && rainbowd deploy --config ../rainbowd.json \
-    --note=$(quoted "${RAINBOWD_NOTE:-}") ./$release"
+ssh "$host" sh -s -- "$(quoted "$directory/releases")" "$release" "$(quoted "${RAINBOWD_NOTE:-}")" "${RAINBOWD_KEEP:-5}" <<'END'
+cd "$1" || exit 2
+rainbowd deploy --config ../rainbowd.json --note="$3" "./$2" </dev/null || exit
+in_use=$(rainbowd status --json --config ../rainbowd.json) || exit 0
+ls -d 20???????????? | sort -r | tail -n "+$(($4 + 1))" | while read -r old; do
+    case $in_use in
+    *"/$old\""*) ;;
+    *) rm -rf "$old" ;;
+    esac
+done
+END

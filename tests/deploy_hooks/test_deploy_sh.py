@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.deploy_hooks.server import BROKEN, HOOKS, commit, live, project, releases, run, sshd
 from tests.live.agent import needs, running
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 JOBS = {"github-actions.yml": "vendor.github-workflows", "gitlab-ci.yml": "vendor.gitlab-ci"}
 SCRIPT = str(HOOKS / "deploy.sh")
@@ -37,12 +35,14 @@ def test_the_script_and_the_jobs_copy_a_release_deploy_it_and_fail_with_it(tmp_p
         commit(repository, "good")
         shutil.copytree(HOOKS, repository / "deploy-hooks")
         place = {"HOST": "server", "DIRECTORY": str(agent.directory), "RAINBOWD_NOTE": 'it\'s "1" $HOME'}
+        old = agent.add_release("20200101000000")
         for number, name in enumerate(JOBS, 2):
             for command in steps(name):
                 done = run(tmp_path, "sh", "-ec", command, cwd=repository, variables=place)
                 assert done.status == 0, done.output
                 assert f"is live: generation {number}" in done.output
         assert live(agent) == str(agent.directory / "releases" / releases(agent)[-1])
+        assert old.is_dir()
         assert not (agent.link / ".git").exists()
         asked = agent.find("deploy.requested", trigger="file")
         assert asked is not None
@@ -54,6 +54,11 @@ def test_the_script_and_the_jobs_copy_a_release_deploy_it_and_fail_with_it(tmp_p
         assert bad.status == 1, bad.output
         assert "no such table: users" in bad.output
         assert live(agent) == before == str(agent.link.resolve())
+
+        again = run(tmp_path, SCRIPT, "server", str(agent.directory), variables={"RAINBOWD_KEEP": "1"}, cwd=old)
+        assert again.status == 0, again.output
+        kept = {Path(one["release"]).name for one in agent.status()["generations"]} - {"a", "b"}
+        assert releases(agent) == sorted(kept), "the newest, and what is in use"
 
 
 @pytest.mark.parametrize("words", [[], ["server"], ["server", "/srv/hello", "/missing"], ["a", "b", ".", "d"]])
