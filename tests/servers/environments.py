@@ -69,8 +69,22 @@ def _told(row: Row, environment: dict[str, str]) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
+def is_ready(row: Row, environments: Path) -> bool:
+    """Whether ``prepare`` has nothing to install."""
+    places = ([_pip_place(row, environments)] if row.pip else []) + ([_npm_place(row, environments)] if row.npm else [])
+    return _is_there(row) and all((place / "complete").exists() for place in places)
+
+
+def _pip_place(row: Row, environments: Path) -> Path:
+    return environments / re.sub(r"[^a-z0-9]+", "-", " ".join(row.pip)).strip("-")
+
+
+def _npm_place(row: Row, environments: Path) -> Path:
+    return environments / f"npm-{row.app}"
+
+
 def _pip(row: Row, environments: Path) -> Path:
-    place = environments / re.sub(r"[^a-z0-9]+", "-", " ".join(row.pip)).strip("-")
+    place = _pip_place(row, environments)
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
         _install(row, [sys.executable, "-m", "venv", "--without-pip", str(place)])
@@ -80,7 +94,7 @@ def _pip(row: Row, environments: Path) -> Path:
 
 
 def _npm(row: Row, environments: Path) -> Path:
-    place = environments / f"npm-{row.app}"
+    place = _npm_place(row, environments)
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)

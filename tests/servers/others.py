@@ -16,7 +16,7 @@ from tests.servers import site
 from tests.servers.environments import prepare
 from tests.servers.load import clients
 from tests.servers.rows import ROWS, Row
-from tests.servers.ways import NewMaster, Nginx, Phased, Reload, Site, StopAndStart, Switch
+from tests.servers.ways import NewMaster, Nginx, Nothing, Phased, Reload, Site, StopAndStart, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +29,19 @@ BEHIND = "the same behind nginx"
 SWITCH = "a second app, nginx switched to it and reloaded, the first stopped"
 
 WAYS: tuple[tuple[str, str, type[StopAndStart] | None], ...] = (
+    ("gunicorn-gthread", "no deploy, only the load", Nothing),
     ("gunicorn-gthread", RAINBOWD, None),
     ("gunicorn-gthread", "gunicorn's HUP", Reload),
     ("gunicorn-gthread", "gunicorn's USR2, TERM to the first master", NewMaster),
     ("gunicorn-gthread", STOP, StopAndStart),
     ("gunicorn-gthread", BEHIND, Nginx),
     ("gunicorn-gthread", SWITCH, Switch),
+    ("uvicorn", "no deploy, only the load", Nothing),
     ("uvicorn", RAINBOWD, None),
     ("uvicorn", STOP, StopAndStart),
     ("uvicorn", BEHIND, Nginx),
     ("uvicorn", SWITCH, Switch),
+    ("puma-cluster", "no deploy, only the load", Nothing),
     ("puma-cluster", RAINBOWD, None),
     ("puma-cluster", "puma's phased restart", Phased),
     ("puma-cluster", STOP, StopAndStart),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.02
+NOTHING_SECONDS = 1.0
 
 NGINX = """
 daemon off;
@@ -144,6 +145,13 @@ class StopAndStart:
         self.server.stop()
 
 
+class Nothing(StopAndStart):
+    """No deploy: what the server loses of itself."""
+
+    def deploy(self) -> None:
+        time.sleep(NOTHING_SECONDS)
+
+
 class Reload(StopAndStart):
     """A signal upon which the master replaces its workers, one after the other or all at once."""
 
@@ -176,12 +184,12 @@ class NewMaster(StopAndStart):
     def deploy(self) -> None:
         count = len(self.server.children(self.master))
         os.kill(self.master, signal.SIGUSR2)
-        beside = self.pidfile.with_name("pid.2")
-        wait(lambda: beside.exists() and beside.read_text().strip().isdigit(), "a second master")
-        second = int(beside.read_text())
+        wait(lambda: pid_in(self.pidfile.with_name("pid.2")) > 0, "a second master")
+        second = pid_in(self.pidfile.with_name("pid.2"))
         wait(lambda: len(self.server.children(second)) == count, "its workers")
         os.kill(self.master, signal.SIGTERM)
         wait(self._is_over, "the first master's end")
+        wait(lambda: pid_in(self.pidfile) == second, "the second master to be the first")
         self.master = second
 
     def _is_over(self) -> bool:
@@ -236,6 +244,13 @@ def wait(look: Callable[[], bool], what: str) -> None:
     while not look():
         assert time.monotonic() < deadline, f"waiting for {what}: nothing came"
         time.sleep(LOOK_SECONDS)
+
+
+def pid_in(file: Path) -> int:
+    """What a pidfile says; 0 where there is none, or it is not written yet."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(file.read_text())
+    return 0
 
 
 def stat(pid: int) -> list[str]:

@@ -9,6 +9,13 @@ from flask import Flask, Response, request
 app = Flask(__name__)
 
 
+@app.before_request
+def ask_for_a_password():
+    if os.environ.get("SHOP_CLOSED") == "yes" and request.authorization is None:
+        return "log in first", 401, {"WWW-Authenticate": "Basic"}
+    return None
+
+
 @app.after_request
 def tell_generation(response):
     response.headers["X-Generation"] = os.environ.get("RAINBOWD_GENERATION", "0")

@@ -11,4 +11,6 @@ urlpatterns = [
     path("stream", views.stream),
     path("echo", views.echo),
     path("closed", views.closed),
+    path("account", views.account),
+    path("about/", views.up),
 ]

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
 
 
 def tell_generation(get_response):
@@ -43,3 +43,7 @@ def echo(request):
 
 def closed(request):
     return HttpResponse("log in first", status=401)
+
+
+def account(request):
+    return HttpResponseRedirect("/login?next=/account")
