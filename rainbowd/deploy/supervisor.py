@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from rainbowd.roster import Roster
 
 _MISSING_SECONDS = 0.5
+_TRIGGER_SECONDS = 2.0
+"""In which a trigger is seen, with the turn of the link that its note names."""
 
 log = get_logger()
 
@@ -278,14 +280,20 @@ class Supervisor:
                 log.warning("what was live last cannot be launched", reason=failure.reason)
         recovery.set_due(due=False)
         await trio.sleep(recovery.back_off.after(0.0))
-        while self._world.named() is None:  # noqa: ASYNC110 - no event says that a missing release has come
-            await trio.sleep(_MISSING_SECONDS)
+        await self._until_named()
         recovery.end()
         if self._pending is None and self._current is None:
             self.named = self._world.named()
             first = failed.retry_of or failed.id
             retry = Deploy(turns_only=False, note=failed.note, retry_of=first, prepared=failed.prepared)
             self._ask(retry, release=self.named, note=failed.note)
+
+    async def _until_named(self) -> None:
+        """Wait for a missing release; its coming is also a trigger, which goes first, and need not be guessed then."""
+        while self._world.named() is None:
+            while self._world.named() is None:  # noqa: ASYNC110 - no event says that it has come
+                await trio.sleep(_MISSING_SECONDS)
+            await trio.sleep(_TRIGGER_SECONDS)
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

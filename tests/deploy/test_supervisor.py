@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -358,9 +359,20 @@ async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
     async with playing(link=None) as scene:
         await trio.sleep(600)
         assert len(scene.reasons()) == 1
-        scene.turn("a")
-        await trio.sleep(3)
+        scene.world.link = Path("/releases/a")
+        await trio.sleep(5)
         assert scene.live == 1
+
+
+async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_once(autojump: MockClock) -> None:
+    async with playing(link=None) as scene:
+        await trio.sleep(600)
+        scene.world.link = Path("/releases/a")
+        await trio.sleep(1.5)
+        scene.ask()
+        await trio.sleep(10)
+        assert scene.live == 1
+        assert len(scene.events.named("deploy.requested")) == 2
 
 
 async def test_the_proxy_is_told_the_config_of_what_goes_live(autojump: MockClock) -> None:

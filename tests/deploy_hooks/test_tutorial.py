@@ -51,10 +51,10 @@ def test_the_tutorial_leads_from_an_empty_directory_to_a_push_that_is_live(tmp_p
     agent.start()
     try:
         agent.wait_until(lambda: {} if (agent.state_dir / "status.json").exists() else None, "a status")
-        assert "is live: generation" in follow("you").output
+        assert "is live: generation 1" in follow("you").output
         where["you"] = machine / "hello"
         assert version().startswith("v1, ")
-        assert "is live: generation" in follow("you").output
+        assert "is live: generation 2" in follow("you").output
         assert version().startswith("v2, ")
         assert "out of order" in follow("you").output
         assert version().startswith("v2, ")
