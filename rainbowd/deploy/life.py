@@ -1,21 +1,20 @@
-"""A generation's life: launch, check, live until superseded, drain, stop, reap.  One straight coroutine.
-
-One that an earlier agent launched comes in where it was: to be live again it is checked again, a standby goes on
-being one, a draining one has the rest of its time, and all others are at their end.
-"""
+"""A generation's life: launch, check, live until superseded, drain, stop, reap.  One straight coroutine."""
 
 from __future__ import annotations
 
 import enum
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.candidacy import prove
+from rainbowd.deploy.chronicle import Chronicle
 from rainbowd.deploy.draining import Draining
 from rainbowd.deploy.exits import describe_exit
 from rainbowd.deploy.liveness import listen
-from rainbowd.deploy.seam import INTERRUPTED, PortTaken
+from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 from rainbowd.roster import Generation, State
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Drain
     from rainbowd.deploy.ownership import Ownership
-    from rainbowd.deploy.seam import App, Left, Plan, World
+    from rainbowd.deploy.seam import App, Plan, World
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -42,39 +41,49 @@ class End(enum.Enum):
     REFUSING = enum.auto()  # alive, but its address refused connections for a second
 
 
-class Life:
-    """One generation, from its first process to its last.
+@dataclass(frozen=True)
+class Surroundings:
+    """What all lives have in common.
 
-    Args:
+    Attributes:
         drain: how to drain, as the config says by then.
         hurry: no more patience once this is set.
-        ownership: of it, and of all others.
-        on_death: called the moment that a live generation is known to be dead.
+        ownership: of the generations.
         on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
-        left: what is on record of it where an earlier agent launched it.
+    """
+
+    roster: Roster
+    recorder: Recorder
+    world: World
+    drain: Callable[[], Drain]
+    hurry: trio.Event
+    ownership: Ownership
+    on_silence: Callable[[Life], None]
+
+
+class Life:
+    """One generation, from its first process to its last; for one that an earlier agent launched see ``Adopted``.
+
+    Args:
+        on_death: called the moment that it is known to be dead while it was live.
         deploy: the deploy that it is launched for; None for a relaunch, as another one died, and this takes its place.
 
     Attributes:
         generation: None until there is something to launch.
         ready: set when the check has passed or failed.
         failure: why it failed; None where it passed.
-        live_for_seconds: how long it has been live, by the monotonic clock.
+        is_left: an earlier agent launched it.
     """
+
+    is_left = False
 
     def __init__(
         self,
         plan: Plan,
         number: int,
+        surroundings: Surroundings,
         *,
-        roster: Roster,
-        recorder: Recorder,
-        world: World,
-        drain: Callable[[], Drain],
-        hurry: trio.Event,
-        ownership: Ownership,
         on_death: Callable[[Life], None],
-        on_silence: Callable[[Life], None],
-        left: Left | None = None,
         deploy: str | None = None,
     ) -> None:
         self.plan = plan
@@ -82,30 +91,15 @@ class Life:
         self.generation: Generation | None = None
         self.ready = trio.Event()
         self.failure: DeployFailed | None = None
-        self._roster = roster
-        self._recorder = recorder
-        self._world = world
-        self._drain_rules = drain
-        self._hurry = hurry
-        self._ownership = ownership
+        self._around = surroundings
+        self._roster = surroundings.roster
+        self._chronicle = Chronicle(surroundings.recorder, number, plan.release)
         self._on_death = on_death
-        self._on_silence = on_silence
-        self._left = left
         self._deploy = deploy
         self._candidacy = trio.CancelScope()
         self._end: End | None = None
         self._nudged = trio.Event()
         self._warm_until = math.inf
-        self._launched_at: float | None = None  # these by the monotonic clock
-        self._healthy_at: float | None = None
-        self._switched_at: float | None = None
-        self._draining_at: float | None = None
-        self._is_taken_back = False
-
-    @property
-    def is_left(self) -> bool:
-        """An earlier agent launched it."""
-        return self._left is not None
 
     @property
     def is_candidate(self) -> bool:
@@ -120,7 +114,8 @@ class Life:
     @property
     def live_for_seconds(self) -> float:
         """How long it has been live, by the monotonic clock; 0 if it never was."""
-        return 0.0 if self._switched_at is None else trio.current_time() - self._switched_at
+        since = self._chronicle.live_since
+        return 0.0 if since is None else trio.current_time() - since
 
     async def run(self) -> None:
         """All of it. No failure of a generation leaves this coroutine."""
@@ -129,10 +124,8 @@ class Life:
                 self._enlist(app)
                 try:
                     await self._go_through(app)
-                    if self.is_left:
-                        await self._ownership.until_complete()
                 finally:
-                    if self._ownership.covers(is_adopted=self.is_left):
+                    if self._around.ownership.covers(is_adopted=self.is_left):
                         with trio.CancelScope(shield=True):  # bounded by kill_after
                             await self._retire(app)
                     else:
@@ -154,127 +147,49 @@ class Life:
 
     def switched(self) -> None:
         """It is live now; the supervisor calls this behind the switch."""
-        was_warm, self._warm_until = self._warm_until < math.inf, math.inf
-        self._switched_at = trio.current_time()
-        if self._left is not None and not was_warm:
-            self._switched_at -= self._left.for_seconds
-            self._record_adopted(State.LIVE)
-            return
-        self._record(
-            "generation.live",
-            boot_seconds=_seconds(self._launched_at, self._healthy_at),
-            switch_seconds=None if was_warm else _seconds(self._healthy_at, self._switched_at),
-        )
+        self._warm_until = math.inf
+        self._chronicle.live()
 
     def stay_warm(self, seconds: float) -> None:
         """It is standby now; the supervisor calls this behind the switch."""
         self._warm_until = trio.current_time() + seconds
-        self._record("generation.standby", seconds=seconds)
+        self._chronicle.standby(seconds)
         self._nudge()
 
     # --- entering -------------------------------------------------------------------------------------------------
 
     def _open(self) -> AbstractAsyncContextManager[App]:
-        if self._left is not None:
-            return self._world.adopt(self._left, self._hurry)
-        return self._world.launch(self.plan, self.number, self._hurry)
+        return self._around.world.launch(self.plan, self.number, self._around.hurry)
 
     def _enlist(self, app: App) -> None:
-        """From here on the roster knows it; what is to be live again is on record as live while it is checked."""
-        left = self._left
-        known = self._roster.generations.get(self.number)
-        self._is_taken_back = known is not None  # from an agent that failed: nothing has changed for anybody
-        generation = known or Generation(
-            self.number,
-            self.plan.release,
-            app.address,
-            started_at=self._world.now() if left is None else left.started_at,
-            pid=app.pid,
-            live_at=None if left is None else left.live_at,
-            state=State.STARTING if left is None or left.state is State.LIVE else left.state,
-        )
+        """From here on the roster knows it."""
+        generation = self._make(app)
         generation.on_advance = lambda: app.note(generation.state, generation.live_at)
         generation.on_refusing = lambda: self.end(End.REFUSING)
         self._draining = Draining(generation)
         self.generation = generation
         self._roster.add(generation)
 
-    async def _go_through(self, app: App) -> None:
-        if self._left is None or self._left.state is State.LIVE:
-            await self._prove(app)
-            if self.failure is None:
-                await self._serve(app)
-                await self._drain()
-        elif self._left.state in {State.STANDBY, State.DRAINING} and await app.is_alive():
-            self._record_adopted(self._left.state)
-            await self._go_on(app, self._left)
+    def _make(self, app: App) -> Generation:
+        started_at = self._around.world.now()
+        return Generation(self.number, self.plan.release, app.address, started_at=started_at, pid=app.pid)
 
-    async def _go_on(self, app: App, left: Left) -> None:
-        """What an earlier agent kept warm or was draining has the rest of its time."""
-        if left.state is State.STANDBY:
-            self._warm_until = trio.current_time() + left.warm_seconds - left.for_seconds
-            self._decide(None)
+    async def _go_through(self, app: App) -> None:
+        self._decide(await self._prove(app))
+        if self.failure is None:
             await self._serve(app)
             await self._drain()
-        else:
-            self._draining_at = trio.current_time() - left.for_seconds
-            if left.is_handed_over:
-                await self._draining.run(self._drain_rules(), self._draining_at)
-                return
-            with trio.move_on_at(self._draining_at + self._drain_rules().timeout):
-                await app.ended()
 
     # --- candidate ------------------------------------------------------------------------------------------------
 
-    async def _prove(self, app: App) -> None:
-        """Run until healthy; ``failure`` says why it is not."""
-        if self._left is None:
-            self._launched_at = trio.current_time()
-            app.open_gate()
-            self._record(
-                "generation.launched",
-                deploy=self._deploy,
-                relaunch=self._deploy is None,
-                address=str(app.address),
-                pid=app.pid,
-            )
-        failure = await self._check(app)
-        if failure is not None:
-            failure.output = failure.output or app.last_lines()
-        if failure is None and self._left is None:
-            self._healthy_at = trio.current_time()
-            self._record("generation.healthy")
-        elif failure is not None and self._left is not None:
-            self._record("generation.crashed", exit_status=None, reason=failure.reason, output=failure.output)
-        self._decide(failure)
-
-    async def _check(self, app: App) -> DeployFailed | None:
-        """The check against the process's own end and against being dropped, whichever comes first."""
-        if self._left is not None and self._left.is_handed_over and await app.is_alive():
-            return None
-        failure: DeployFailed | None = DeployFailed("dropped before it was ready")
-        with self._candidacy:
-            async with trio.open_nursery() as nursery:
-
-                async def watch_end() -> None:
-                    nonlocal failure
-                    failure = self._why_ended(app, await app.ended())
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(watch_end)
-                try:
-                    await app.check()
-                    failure = None
-                except DeployFailed as error:
-                    failure = error
-                nursery.cancel_scope.cancel()
+    async def _prove(self, app: App) -> DeployFailed | None:
+        """Run until healthy, or until it is known why it is not."""
+        app.open_gate()
+        self._chronicle.launched(app, self._deploy)
+        failure = await prove(app, self._candidacy, is_left=False)
+        if failure is None:
+            self._chronicle.healthy()
         return failure
-
-    def _why_ended(self, app: App, status: int | None) -> DeployFailed:
-        if self._left is not None:
-            return DeployFailed("the app ended while no agent ran")
-        said = f"the app {describe_exit(status)} before it was ready"
-        return PortTaken(f"{said}; a stranger holds its port") if app.port_is_taken() else DeployFailed(said)
 
     def _decide(self, failure: DeployFailed | None) -> None:
         if not self.ready.is_set():
@@ -295,12 +210,14 @@ class Life:
                 self.end(End.DIED)
 
             nursery.start_soon(watch_end)
-            nursery.start_soon(listen, app, self.plan.config.health, self._is_live, lambda: self._on_silence(self))
+            nursery.start_soon(
+                listen, app, self.plan.config.health, self._is_live, lambda: self._around.on_silence(self)
+            )
             await self._until_over()
             nursery.cancel_scope.cancel()
         if self._end in {End.DIED, End.REFUSING} and self.generation.state is State.LIVE:
             why = describe_exit(status) if self._end is End.DIED else "refuses connections"
-            self._record("generation.crashed", exit_status=status, reason=why, output=app.last_lines())
+            self._chronicle.crashed(why, app.last_lines(), exit_status=status)
             self._on_death(self)
 
     async def _until_over(self) -> None:
@@ -311,6 +228,9 @@ class Life:
                 await self._nudged.wait()
             if trio.current_time() >= self._warm_until:
                 self.end(End.SUPERSEDED)
+
+    def _on_silence(self) -> None:
+        self._around.on_silence(self)
 
     def _is_live(self) -> bool:
         return self.generation is self._roster.live
@@ -325,9 +245,8 @@ class Life:
         if generation.state is State.STANDBY and self._end is End.SUPERSEDED:
             self._roster.advance(generation, State.DRAINING)
         if generation.state is State.DRAINING:
-            self._draining_at = trio.current_time()
-            self._record("generation.draining")
-            await self._draining.run(self._drain_rules(), self._draining_at)
+            self._chronicle.draining()
+            await self._draining.run(self._around.drain(), trio.current_time())
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -337,17 +256,10 @@ class Life:
         assert generation is not None
         if generation.state is not State.STOPPING:
             self._roster.advance(generation, State.STOPPING)
-        drain_seconds = _seconds(self._draining_at, trio.current_time())
-        ending = await app.end(self._hurry)
+        self._chronicle.stopping()
+        ending = await app.end(self._around.hurry)
         self._roster.advance(generation, State.RETIRED)
-        self._record(
-            "generation.retired",
-            exit_status=ending.exit_status,
-            killed=ending.killed,
-            drain_seconds=drain_seconds or 0.0,
-            requests=generation.requests,
-            left=ending.left,
-        )
+        self._chronicle.retired(ending, generation.requests)
 
     def _leave(self, app: App) -> None:
         """It goes on as it is, under another agent."""
@@ -355,18 +267,3 @@ class Life:
         assert generation is not None
         generation.on_advance = generation.on_idle = generation.on_refusing = None
         app.leave()
-
-    def _record_adopted(self, state: State) -> None:
-        generation = self.generation
-        assert generation is not None
-        if not self._is_taken_back:
-            self._record("generation.adopted", state=state.value, address=str(generation.address), pid=generation.pid)
-
-    def _record(self, event: str, **fields: object) -> None:
-        assert self.generation is not None
-        log.info(event, generation=self.generation.id, release=str(self.plan.release), **fields)
-        self._recorder.record(event, generation=self.generation.id, release=self.plan.release, **fields)
-
-
-def _seconds(since: float | None, until: float | None) -> float | None:
-    return None if since is None or until is None else round(until - since, 3)

@@ -7,11 +7,13 @@ launched from what it was launched from, is healthy.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.life import End, Life
+from rainbowd.deploy.adopted import Adopted
+from rainbowd.deploy.life import End, Life, Surroundings
 from rainbowd.deploy.recovery import Recovery
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
@@ -63,11 +65,17 @@ class Succession:
         self.hurry = trio.Event()
         self.recovery = Recovery(self.launch, self.switch, on_change)
         self._roster = roster
-        self._recorder = recorder
         self._world = world
-        self._ownership = ownership
+        self._surroundings = Surroundings(
+            roster,
+            recorder,
+            world,
+            drain=lambda: self.config.drain,
+            hurry=self.hurry,
+            ownership=ownership,
+            on_silence=on_silence,
+        )
         self._on_switch = on_switch
-        self._on_silence = on_silence
         self._standby: Life | None = None
         self._stopping = False
 
@@ -102,7 +110,7 @@ class Succession:
         """
         number = deploy.generation if deploy is not None else None
         for _ in range(PORT_TRIES):
-            life = self._begin(plan, number or self._world.next_number(), lives, deploy=deploy)
+            life = self._begin(plan, number or self._world.next_number(), lives, deploy)
             number = None
             if deploy is not None:
                 deploy.generation = life.number
@@ -121,28 +129,15 @@ class Succession:
 
     def take_in(self, left: Left, lives: trio.Nursery) -> Life:
         """Begin the rest of the life of what an earlier agent left; one that is a standby is ours from now on."""
-        life = self._begin(left.plan, left.number, lives, left=left)
+        life = Adopted(left, self._surroundings, on_death=partial(self._on_death, lives))
+        lives.start_soon(life.run)
         if left.state is State.STANDBY:
             self._standby = life
         return life
 
-    def _begin(
-        self, plan: Plan, number: int, lives: trio.Nursery, *, left: Left | None = None, deploy: Deploy | None = None
-    ) -> Life:
-        life = Life(
-            plan,
-            number,
-            roster=self._roster,
-            recorder=self._recorder,
-            world=self._world,
-            drain=lambda: self.config.drain,
-            hurry=self.hurry,
-            ownership=self._ownership,
-            on_death=lambda life: self._on_death(life, lives),
-            on_silence=self._on_silence,
-            left=left,
-            deploy=deploy.id if deploy is not None else None,
-        )
+    def _begin(self, plan: Plan, number: int, lives: trio.Nursery, deploy: Deploy | None) -> Life:
+        on_death, asked_by = partial(self._on_death, lives), deploy.id if deploy is not None else None
+        life = Life(plan, number, self._surroundings, on_death=on_death, deploy=asked_by)
         lives.start_soon(life.run)
         return life
 
@@ -194,7 +189,7 @@ class Succession:
 
     # --- when the live one dies -----------------------------------------------------------------------------------
 
-    def _on_death(self, life: Life, lives: trio.Nursery) -> None:
+    def _on_death(self, lives: trio.Nursery, life: Life) -> None:
         """Launch the same again, not waiting for a deploy under way; the standby bridges, or requests are held."""
         if life is not self.live or life.generation is None:
             return

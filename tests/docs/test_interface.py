@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "interface.md").read_text()
 OF_THE_WRITER = {
-    "life.py": {"generation", "release"},
+    "chronicle.py": {"generation", "release"},
     "supervisor.py": {"deploy"},
     "attempt.py": {"deploy"},
     "verdicts.py": {"deploy"},
@@ -64,7 +64,7 @@ def written() -> Iterator[tuple[str, set[str]]]:
     for path in sorted((ROOT / "rainbowd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(attr="record" | "_record"), args=[first, *_], keywords=keywords):
+                case ast.Call(func=ast.Attribute(attr="record" | "_tell"), args=[first, *_], keywords=keywords):
                     named = {keyword.arg for keyword in keywords if keyword.arg} | OF_THE_WRITER.get(path.name, set())
                     yield from ((name, named) for name in _names(first))
 
