@@ -164,7 +164,7 @@ def proxied(directory: Path, *limits: str) -> Iterator[Proxy]:
     """The proxy with the app behind it."""
     app_port, port = free_port(), free_port()
     probe_file = directory / "tasks"
-    command = ["-m", "tests.live.soak_proxy", str(probe_file), "--upstream", f"127.0.0.1:{app_port}"]
+    command = ["-m", "tests.live.counted", str(probe_file), "proxy", "--upstream", f"127.0.0.1:{app_port}"]
     command += ["--listen", f"127.0.0.1:{port}", *(word for limit in limits for word in ("--limit", limit))]
     with (
         running(directory, [str(ROOT / "tests/live/app.py"), str(app_port)], app_port, "app.log"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live import holding
 from tests.live.agent import ROOT, Agent, running
 
 if TYPE_CHECKING:
@@ -187,29 +188,16 @@ def test_sockets_handed_over_by_systemd_take_the_place_of_listen(tmp_path: Path)
 
 
 def test_after_many_deploys_the_agent_holds_no_more_than_after_a_few(tmp_path: Path) -> None:
-    with running(tmp_path) as agent:
-
-        def deploy_and_count(times: int) -> tuple[int, int]:
-            for _ in range(times):
-                since = len(agent.events())
-                agent.touch()
-                decided = agent.decision(since)
-                agent.wait_for("generation.retired", since, generation=decided["generation"] - 1)
-            return held(agent)
-
-        assert deploy_and_count(5) == deploy_and_count(15)
+    agent = holding.counted_agent(tmp_path)
+    try:
+        few = holding.deploy(agent, 5)
+        many = holding.deploy(agent, 15, like=few)
+        assert many.grown_beyond(few) == []
         assert agent.zombies() == []
-
-
-def held(agent: Agent) -> tuple[int, int]:
-    """Descriptors and tasks of the kernel's, once worker threads that were only idle have gone."""
-    assert agent.process is not None
-    proc = ROOT / "/proc" / str(agent.process.pid)
-    seen = [len(list((proc / "fd").iterdir()))]
-    for _ in range(5):
-        time.sleep(0.02)
-        seen.append(len(list((proc / "fd").iterdir())))
-    return min(seen), len([entry for entry in agent.state_dir.iterdir() if entry.name.startswith("generation-")])
+        assert agent.stop() == 0
+        assert agent.processes() == []
+    finally:
+        agent.destroy()
 
 
 def test_a_bug_in_any_task_ends_the_agent_with_every_child_reaped(tmp_path: Path) -> None:

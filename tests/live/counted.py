@@ -1,4 +1,4 @@
-"""``rainbowd proxy`` that tells how many tasks it has: ``python -m tests.live.soak_proxy FILE ARGUMENTS``.
+"""``rainbowd`` that tells how many tasks it has: ``python -m tests.live.counted FILE ARGUMENTS``.
 
 At USR1 it writes the number into FILE; all else is the command as it is.
 """
@@ -26,4 +26,4 @@ def tell(file: Path) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, lambda *_: tell(Path(sys.argv[1])))
-    sys.exit(main(["proxy", *sys.argv[2:]]))
+    sys.exit(main(sys.argv[2:]))
