@@ -78,14 +78,15 @@ def _print_config(config: Config) -> None:
 def _problems(config: Config) -> list[str]:
     """What would fail at launch."""
     found = _judged("env_file", lambda: _app_environment(config))
+    places = _state_dir_problems(config.state_dir)
     found += _release_problems(config.release)
     if not found:
         found += _judged("run", lambda: _find_command(config, "run", config.run))
         for hook in HOOKS:
             found += _hook_problems(config, hook, getattr(config.hooks, hook))
     if config.uses_socket:
-        return found + _socket_problems(config)
-    return found + _judged("ports", lambda: _find_port(config))
+        return found + (places or _socket_problems(config))
+    return found + places + _judged("ports", lambda: _find_port(config))
 
 
 def _api_problems(config: Config) -> list[str]:
@@ -124,6 +125,13 @@ def _release_problems(release: Path) -> list[str]:
     if not os.access(directory, os.X_OK):
         return [f"release: found {directory}, which may not be entered; {expected}"]
     return []
+
+
+def _state_dir_problems(state_dir: Path) -> list[str]:
+    """Why it could be made by nobody; whether the agent's user may is not known here."""
+    there = next((place for place in (state_dir, *state_dir.parents) if os.path.lexists(place)), state_dir)
+    is_directory = os.path.isdir(there)  # noqa: PTH112 - that of pathlib raises where the other says no
+    return [] if is_directory else [f"state_dir: found {there}, which is no directory; expected one"]
 
 
 def _hook_problems(config: Config, hook: str, command: str | tuple[str, ...] | None) -> list[str]:

@@ -61,7 +61,7 @@ def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(che
     assert 'did you mean "health"?' in err
 
 
-@pytest.mark.parametrize("words", [["check"], ["deploy", "v2"], []], ids=str)
+@pytest.mark.parametrize("words", [["check"], ["deploy", "v2"]], ids=str)
 def test_without_a_config_a_command_says_where_it_looked_and_what_writes_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
@@ -183,6 +183,14 @@ def test_a_socket_path_that_is_too_long_for_unix_is_an_error(checked: Checked) -
     assert status == 2
     assert "state_dir: found a socket path of 108 bytes" in err
     assert checked(run=["true", "{port}"], state_dir=f"{directory}x")[0] == 0
+
+
+@pytest.mark.parametrize("state_dir", ["rainbowd.json", "rainbowd.json/state", "dangling"])
+def test_a_state_directory_that_nobody_could_make_is_an_error(tmp_path: Path, checked: Checked, state_dir: str) -> None:
+    (tmp_path / "dangling").symlink_to("nowhere")
+    status, _, err = checked(state_dir=state_dir)
+    assert (status, "which is no directory" in err) == (2, True)
+    assert checked(state_dir="not/yet/there")[0] == 0
 
 
 def test_an_env_file_that_cannot_be_used_is_an_error(tmp_path: Path, checked: Checked) -> None:
