@@ -39,6 +39,8 @@ class Rule(enum.IntEnum):
     EXPECT = enum.auto()
     TE = enum.auto()
     TRAILER = enum.auto()
+    MAX_FORWARDS = enum.auto()
+    DATE = enum.auto()
     FORWARDED_FOR = enum.auto()
     FORWARDED_PROTO = enum.auto()
     FORWARDED_HOST = enum.auto()
@@ -56,6 +58,8 @@ _RULES = {
     b"expect": Rule.EXPECT,
     b"te": Rule.TE,
     b"trailer": Rule.TRAILER,
+    b"max-forwards": Rule.MAX_FORWARDS,
+    b"date": Rule.DATE,
     b"keep-alive": Rule.DROP,
     b"proxy-connection": Rule.DROP,
     b"http2-settings": Rule.DROP,

@@ -30,6 +30,8 @@ _MINOR_VERSIONS = {b"1.1": 1, b"1.0": 0}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
+_COUNTED = frozenset({b"OPTIONS", b"TRACE"})
+_DIGITS = re.compile(rb"[0-9]{1,9}")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
@@ -38,7 +40,7 @@ _SLASH = 0x2F
 EMPTY_LINES_BYTES = 4096
 """The most that may come before a request; old clients send one empty line behind a body."""
 
-BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 414, 431, 501, 505
+OK, BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 200, 400, 414, 431, 501, 505
 
 
 def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int | None) -> int:
@@ -205,7 +207,7 @@ def _read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
 class _Reading:
     """One pass over the fields of a request; ``_APPLY`` says what each rule does."""
 
-    __slots__ = ("hosts", "nominated", "request", "trusted", "upgrade")
+    __slots__ = ("hosts", "is_last_hop", "nominated", "request", "trusted", "upgrade")
 
     def __init__(self, request: RequestHead, *, trusted: bool) -> None:
         self.request = request
@@ -213,6 +215,7 @@ class _Reading:
         self.hosts: list[bytes] = []
         self.nominated: list[bytes] = []  # by Connection
         self.upgrade = b""
+        self.is_last_hop = False
 
     def read(self, parsed: list[Field]) -> None:
         passing = self.request.fields
@@ -257,6 +260,14 @@ class _Reading:
             self.passed(field)
             self.request.expects_continue |= field[1].lower() == b"100-continue"
 
+    def max_forwards(self, field: Field) -> None:
+        """Count down, and forward no further than to zero: RFC 9110 section 7.6.2."""
+        name, value = field
+        if self.request.method in _COUNTED and _DIGITS.fullmatch(value):
+            self.is_last_hop |= int(value) == 0
+            value = b"%d" % (int(value) - 1)
+        self.passed((name, value))
+
     def passed(self, field: Field) -> None:
         self.request.fields.append(field)
 
@@ -297,6 +308,8 @@ class _Reading:
         request.host = self.hosts[0] if self.hosts else _host_in(request.target)
         if not _HOST.fullmatch(request.host):
             raise Refusal(BAD_REQUEST, "The Host field cannot be read.")
+        if self.is_last_hop:
+            raise Refusal(OK if request.method == b"OPTIONS" else NOT_IMPLEMENTED, "Max-Forwards ends here.")
 
 
 _APPLY: dict[Rule, Callable[[_Reading, Field], None]] = {
@@ -306,6 +319,8 @@ _APPLY: dict[Rule, Callable[[_Reading, Field], None]] = {
     Rule.TRANSFER_ENCODING: _Reading.transfer_encoding,
     Rule.UPGRADE: _Reading.upgrade_to,
     Rule.EXPECT: _Reading.expect,
+    Rule.MAX_FORWARDS: _Reading.max_forwards,
+    Rule.DATE: _Reading.passed,
 }
 """What is understood of anybody. Any other field that has a rule is not passed on."""
 

@@ -39,8 +39,8 @@ def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
     return end + 4 if end >= 0 else -1
 
 
-# An enum's members are slow to look up: these two are looked up for every response.
-_CONTENT_LENGTH, _CONNECTION = Rule.CONTENT_LENGTH, Rule.CONNECTION
+# An enum's members are slow to look up: these are looked up for every response.
+_CONTENT_LENGTH, _CONNECTION, _DATE = Rule.CONTENT_LENGTH, Rule.CONNECTION, Rule.DATE
 
 
 @dataclass(slots=True)
@@ -51,6 +51,7 @@ class ResponseHead:
         fields: those that pass to the client as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the app keeps its connection open behind this response.
+        dated: it says when it was made.
         upgrade: what it switches to (101), or has to be switched to first (426); empty on any other.
     """
 
@@ -61,6 +62,7 @@ class ResponseHead:
     length_bytes: int | None = None
     chunked: bool = False
     keep_alive: bool = True
+    dated: bool = False
     upgrade: bytes = b""
 
     @property
@@ -131,6 +133,9 @@ def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: 
             passing.append(field)
         elif rule is _CONTENT_LENGTH:
             response.length_bytes = parse_length(field[1])
+        elif rule is _DATE:
+            passing.append(field)
+            response.dated = True
         elif rule is _CONNECTION:
             nominated += tokens(field[1])
         elif rule is Rule.TRANSFER_ENCODING:

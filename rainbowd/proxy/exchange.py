@@ -12,7 +12,7 @@ from rainbowd.http1 import BadResponse, Refusal, find_response_head, parse_respo
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.route import Route
-from rainbowd.proxy.stamp import stamp
+from rainbowd.proxy.stamp import date, stamp
 from rainbowd.proxy.tunnel import TunnelClosed, tunnel
 from rainbowd.proxy.upload import Upload
 
@@ -272,6 +272,7 @@ class Exchange:
         except ValueError as error:
             raise BadResponse(str(error)) from None
         self.status = response.status
+        date(response)
         await self._to_client(download.head(keep_alive=keep_alive) + out)
         if not download.body.done:
             await self._pass_body(download, upstream)

@@ -1,13 +1,15 @@
-"""What tells one request from all others: its id, and when it came."""
+"""What tells one message from all others: the id of a request, and when either came."""
 
 from __future__ import annotations
 
+import functools
 import random
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rainbowd.http1 import RequestHead
+    from rainbowd.http1 import RequestHead, ResponseHead
 
 _ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - they tell requests apart and guard nothing
 
@@ -18,6 +20,17 @@ def stamp(request: RequestHead) -> None:
         request.request_id = _uuid()
     if not request.request_start:
         request.request_start = b"t=%.3f" % time.time()
+
+
+def date(response: ResponseHead) -> None:
+    """Give ``response`` the present date, unless the app did: RFC 9110 section 6.6.1."""
+    if not response.dated:
+        response.fields.append((b"Date", _date_at(int(time.time()))))
+
+
+@functools.lru_cache(1)
+def _date_at(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def _uuid() -> bytes:

@@ -386,6 +386,24 @@ def test_expect_passes_in_http_1_1_alone() -> None:
     assert old.fields == []
 
 
+@pytest.mark.parametrize(
+    ("line", "value", "passed"),
+    [
+        (b"OPTIONS / HTTP/1.1", b"3", b"2"),
+        (b"TRACE / HTTP/1.1", b"1", b"0"),
+        (b"OPTIONS / HTTP/1.1", b"many", b"many"),
+        (b"GET / HTTP/1.1", b"0", b"0"),
+    ],
+)
+def test_max_forwards_counts_down_where_it_counts(line: bytes, value: bytes, passed: bytes) -> None:
+    assert parse(b"Max-Forwards: " + value, line=line).fields == [(b"Max-Forwards", passed)]
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", 200), (b"TRACE", 501)])
+def test_a_request_that_is_to_be_forwarded_no_further_is_answered(method: bytes, status: int) -> None:
+    assert status_of(head(b"Max-Forwards: 0", line=method + b" / HTTP/1.1")) == status
+
+
 # --- upgrades ---------------------------------------------------------------------------------------------------------
 
 
