@@ -10,12 +10,13 @@ say where in its input a message ended.  What is refused here never reaches the 
 - ``body``: where a body ends, by its framing.
 """
 
-from rainbowd.http1.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
+from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.errors import BadResponse, Refusal
 from rainbowd.http1.request import RequestHead, find_request_head, parse_request, skip_empty_lines
 from rainbowd.http1.response import ResponseHead, find_response_head, parse_response
 
 __all__ = [
+    "NO_BODY",
     "BadResponse",
     "Body",
     "ChunkedBody",

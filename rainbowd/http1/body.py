@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from rainbowd.http1.fields import BARE_LF, LENGTH_BYTES_MAX, Field, parse_fields
+from rainbowd.http1.fields import BARE_LF, LENGTH_BYTES_MAX, Line, read_lines
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
@@ -112,7 +112,7 @@ class ChunkedBody:
         trailer_bytes: the most that its trailers may take.
 
     Attributes:
-        trailers: the fields after the last chunk, once ``done``.
+        trailers: the lines of the fields after the last chunk, once ``done``.
     """
 
     __slots__ = (
@@ -127,7 +127,7 @@ class ChunkedBody:
 
     def __init__(self, trailer_bytes: int = 65536) -> None:
         self.done = False
-        self.trailers: list[Field] = []
+        self.trailers: list[Line] = []
         self._trailer_bytes = trailer_bytes
         self._pending = b""  # an unfinished chunk-size line, chunk end or trailer
         self._remaining_bytes = 0  # of the chunk being read, with the CRLF behind it
@@ -217,7 +217,7 @@ class ChunkedBody:
                 return b""
             if end - at > self._trailer_bytes:
                 raise ValueError("trailers too long")
-            self.trailers = parse_fields(data[at:end])
+            self.trailers = read_lines(data[at:end])
         self.done = True
         return data[end:]
 
@@ -229,7 +229,7 @@ def _may_become_chunk_line(data: bytes, at: int) -> bool:
     return _CHUNK_LINE_START.match(data, at) is not None
 
 
-def frame(payload: bytes, body: Body, trailers: list[Field], *, chunked: bool) -> bytes:
+def frame(payload: bytes, body: Body, trailers: list[Line], *, chunked: bool) -> bytes:
     """What ``body.feed`` gave back, as it is sent on: as it is, or as a chunk, with the end behind the last one."""
     if not chunked:
         return payload
@@ -237,8 +237,8 @@ def frame(payload: bytes, body: Body, trailers: list[Field], *, chunked: bool) -
     return out + last_chunk(trailers) if body.done else out
 
 
-def last_chunk(trailers: list[Field]) -> bytes:
+def last_chunk(trailers: list[Line]) -> bytes:
     """The end of a chunked body."""
     if not trailers:
         return b"0\r\n\r\n"
-    return b"0\r\n" + b"".join(b"%b: %b\r\n" % field for field in trailers) + b"\r\n"
+    return b"0\r\n%b\r\n\r\n" % b"\r\n".join(trailers)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from typing import TYPE_CHECKING
 
 import httptools
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-Field = tuple[bytes, bytes]
+Line = bytes
+"""A field's line as it was sent, without its end."""
 
 PROTECTED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"forwarded", b"x-real-ip", b"client-ip", b"x-request-id"}
@@ -24,10 +21,13 @@ BARE_LF = re.compile(rb"(?<!\r)\n")
 
 _FORWARDED_PREFIX = b"x-forwarded-"
 _KNOWN_NAMES_MAX = 4096
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Rule(enum.IntEnum):
     """What to do with a field other than to pass it on."""
+
+    __hash__ = int.__hash__  # an enum's own is a call in Python, for every field that has a rule
 
     DROP = enum.auto()
     AMBIGUOUS = enum.auto()
@@ -93,6 +93,8 @@ class _RuleByName(dict[bytes, "Rule | None"]):
     """The rule of each spelling of a name met so far; bounded, as names come from strangers."""
 
     def __missing__(self, name: bytes) -> Rule | None:
+        if not _TOKEN.fullmatch(name):  # llhttp has seen to that: the one thing that both have to agree on
+            raise ValueError("bad field name")
         rule = _classify(name)
         if len(self) < _KNOWN_NAMES_MAX:
             self[name] = rule
@@ -102,27 +104,26 @@ class _RuleByName(dict[bytes, "Rule | None"]):
 RULE_BY_NAME = _RuleByName()
 
 
-class _Collector:
-    """What llhttp calls back; ``complete`` tells that it found the end of the head where we did."""
+class _End:
+    """What llhttp calls back; ``found`` tells that it saw the end of the head where we did."""
 
-    __slots__ = ("complete", "fields")
+    __slots__ = ("found",)
 
     def __init__(self) -> None:
-        self.fields: list[Field] = []
-        self.complete = False
-
-    def on_header(self, *field: bytes) -> None:
-        self.fields.append(field)  # type: ignore[arg-type]  # always a name and a value
+        self.found = False
 
     def on_headers_complete(self) -> None:
-        self.complete = True
+        self.found = True
 
 
 _PREFIX = b"HTTP/1.1 204 \r\n"  # a head that has no body, so that llhttp ends with the fields
 
 
-def parse_fields(block: bytes) -> list[Field]:
-    """Read field lines as RFC 9112 section 5 has them, without its leniencies.
+def read_lines(block: bytes) -> list[Line]:
+    """Judge field lines by RFC 9112 section 5, without its leniencies, and part them.
+
+    llhttp judges; it is not asked for names and values, each of which would be a call.  What it lets through has a name
+    up to the first colon of each line, and no line end but CRLF.
 
     Args:
         block: the lines with the empty line that ends them.
@@ -131,16 +132,14 @@ def parse_fields(block: bytes) -> list[Field]:
         ValueError: bare LF, folding, space before the colon, control bytes, bad or repeated ``Content-Length``,
             ``Content-Length`` beside ``Transfer-Encoding``; the message says which.
     """
-    collector = _Collector()
+    end = _End()
     try:
-        httptools.HttpResponseParser(collector).feed_data(_PREFIX + block)
+        httptools.HttpResponseParser(end).feed_data(_PREFIX + block)
     except httptools.HttpParserError as error:
         raise ValueError(str(error)) from None
-    if not collector.complete:
+    if not end.found:
         raise ValueError("unfinished header")
-    if b" \r\n" in block or b"\t\r\n" in block:  # llhttp leaves white space behind a value
-        return [(name, value.rstrip(b" \t")) for name, value in collector.fields]
-    return collector.fields
+    return block[:-4].split(b"\r\n") if len(block) > 2 else []  # noqa: PLR2004 - the empty line
 
 
 LENGTH_BYTES_MAX = 2**62
@@ -148,7 +147,7 @@ LENGTH_BYTES_MAX = 2**62
 
 
 def parse_length(value: bytes) -> int:
-    """The value of a ``Content-Length`` that ``parse_fields`` let through.
+    """The value of a ``Content-Length`` that ``read_lines`` let through.
 
     Raises:
         ValueError: nobody can mean that many bytes.
@@ -160,18 +159,17 @@ def parse_length(value: bytes) -> int:
 
 
 _VALUES_MAX = 256
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def join_fields(fields: list[Field]) -> list[bytes]:
-    """Field lines without their ends."""
-    return [b"%b: %b" % field for field in fields]
+def without(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Line]:
+    """``lines`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1."""
+    dropped = _droppable(nominated)
+    return [line for line in lines if line.partition(b":")[0].lower() not in dropped] if dropped else lines
 
 
-def without(fields: list[Field], nominated: Iterable[bytes]) -> list[Field]:
-    """``fields`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1."""
-    dropped = {name for name in nominated if name not in _OPTIONS and not is_protected(name)}
-    return [field for field in fields if field[0].lower() not in dropped] if dropped else fields
+@functools.lru_cache(_VALUES_MAX)
+def _droppable(nominated: tuple[bytes, ...]) -> frozenset[bytes]:
+    return frozenset(name for name in nominated if name not in _OPTIONS and not is_protected(name))
 
 
 _OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})

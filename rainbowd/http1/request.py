@@ -11,11 +11,10 @@ from rainbowd.http1.errors import Refusal
 from rainbowd.http1.fields import (
     BARE_LF,
     RULE_BY_NAME,
-    Field,
+    Line,
     Rule,
-    join_fields,
-    parse_fields,
     parse_length,
+    read_lines,
     tokens,
     without,
 )
@@ -96,7 +95,7 @@ class RequestHead:
     Attributes:
         minor: of its version: 0 or 1.
         target: in origin form (or ``*``), byte for byte.
-        fields: those that pass to the app as they are, in order.
+        lines: of the fields that pass to the app as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the client may send another request behind this one.
         websocket: asks for an upgrade to it.
@@ -108,7 +107,7 @@ class RequestHead:
     target: bytes
     minor: int
     host: bytes
-    fields: list[Field]
+    lines: list[Line]
     length_bytes: int | None = None
     chunked: bool = False
     keep_alive: bool = True
@@ -142,8 +141,7 @@ class RequestHead:
         Args:
             peer: the client's IP address; None on a Unix socket.
         """
-        lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)]
-        lines += join_fields(self.fields)
+        lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host), *self.lines]
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
@@ -178,13 +176,13 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
     """
     method, target, minor, end = _read_request_line(head)
     try:
-        parsed = parse_fields(head[end:])
+        lines = read_lines(head[end:])
+        if fields_max is not None and len(lines) > fields_max:
+            raise Refusal(TOO_LARGE, "The header has too many fields.")
+        request = RequestHead(method, target, minor, b"", [])
+        _Reading(request).read(lines, trusted=trusted)
     except ValueError as error:
         raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
-    if fields_max is not None and len(parsed) > fields_max:
-        raise Refusal(TOO_LARGE, "The header has too many fields.")
-    request = RequestHead(method, target, minor, b"", [])
-    _Reading(request, trusted=trusted).read(parsed)
     if target[0] != _SLASH:
         _settle_target(request)
     return request
@@ -205,45 +203,40 @@ def _read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
 
 
 class _Reading:
-    """One pass over the fields of a request; ``_APPLY`` says what each rule does."""
+    """One pass over the fields of a request; the tables behind it say what each rule does."""
 
-    __slots__ = ("hosts", "is_last_hop", "nominated", "request", "trusted", "upgrade")
+    __slots__ = ("hosts", "is_last_hop", "nominated", "request", "upgrade")
 
-    def __init__(self, request: RequestHead, *, trusted: bool) -> None:
+    def __init__(self, request: RequestHead) -> None:
         self.request = request
-        self.trusted = trusted
         self.hosts: list[bytes] = []
-        self.nominated: list[bytes] = []  # by Connection
+        self.nominated: tuple[bytes, ...] = ()  # by Connection
         self.upgrade = b""
         self.is_last_hop = False
 
-    def read(self, parsed: list[Field]) -> None:
-        passing = self.request.fields
-        rules, apply = RULE_BY_NAME, _APPLY
-        for field in parsed:
-            rule = rules[field[0]]
-            if rule is None:
-                passing.append(field)
-            elif rule in apply:
-                apply[rule](self, field)
-            elif self.trusted and rule in _FORWARDED:
-                _FORWARDED[rule](self, field)
+    def read(self, lines: list[Line], *, trusted: bool) -> None:
+        rules, passing = RULE_BY_NAME, self.request.lines
+        actions, passing_rule = (_BELIEVED, Rule.FORWARDED_OTHER) if trusted else (_UNDERSTOOD, None)
+        for line in lines:
+            name, _, value = line.partition(b":")
+            rule = rules[name]
+            if rule is None or rule is passing_rule:
+                passing.append(line)
+            elif rule in actions:
+                actions[rule](self, value.strip(b" \t"))
         self._settle()
 
-    def host(self, field: Field) -> None:
-        self.hosts.append(field[1])
+    def host(self, value: bytes) -> None:
+        self.hosts.append(value)
 
-    def connection(self, field: Field) -> None:
-        self.nominated += tokens(field[1])
+    def connection(self, value: bytes) -> None:
+        self.nominated += tokens(value)
 
-    def content_length(self, field: Field) -> None:
-        try:
-            self.request.length_bytes = parse_length(field[1])
-        except ValueError as error:
-            raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
+    def content_length(self, value: bytes) -> None:
+        self.request.length_bytes = parse_length(value)
 
-    def transfer_encoding(self, field: Field) -> None:
-        request, value = self.request, field[1].lower()
+    def transfer_encoding(self, value: bytes) -> None:
+        request, value = self.request, value.lower()
         if request.chunked or request.minor == 0:
             raise Refusal(BAD_REQUEST, "Transfer-Encoding is repeated, or in HTTP/1.0.")
         if value != b"chunked":
@@ -252,47 +245,46 @@ class _Reading:
             raise Refusal(status, "Transfer-Encoding is other than chunked.")
         request.chunked = True
 
-    def upgrade_to(self, field: Field) -> None:
-        self.upgrade = field[1].lower() if not self.upgrade else b"several"
+    def upgrade_to(self, value: bytes) -> None:
+        self.upgrade = value.lower() if not self.upgrade else b"several"
 
-    def expect(self, field: Field) -> None:
+    def expect(self, value: bytes) -> None:
         if self.request.minor:
-            self.passed(field)
-            self.request.expects_continue |= field[1].lower() == b"100-continue"
+            self.request.lines.append(b"Expect: %b" % value)
+            self.request.expects_continue |= value.lower() == b"100-continue"
 
-    def max_forwards(self, field: Field) -> None:
+    def max_forwards(self, value: bytes) -> None:
         """Count down, and forward no further than to zero: RFC 9110 section 7.6.2."""
-        name, value = field
         if self.request.method in _COUNTED and _DIGITS.fullmatch(value):
             self.is_last_hop |= int(value) == 0
             value = b"%d" % (int(value) - 1)
-        self.passed((name, value))
+        self.request.lines.append(b"Max-Forwards: %b" % value)
 
-    def passed(self, field: Field) -> None:
-        self.request.fields.append(field)
+    def date(self, value: bytes) -> None:
+        self.request.lines.append(b"Date: %b" % value)
 
-    def forwarded_for(self, field: Field) -> None:
+    def forwarded_for(self, value: bytes) -> None:
         hops = self.request.forwarded_for
-        self.request.forwarded_for = b", ".join(filter(None, (hops, field[1])))
+        self.request.forwarded_for = b", ".join(filter(None, (hops, value)))
 
-    def forwarded_proto(self, field: Field) -> None:
-        self.request.forwarded_proto = self.request.forwarded_proto or field[1]
+    def forwarded_proto(self, value: bytes) -> None:
+        self.request.forwarded_proto = self.request.forwarded_proto or value
 
-    def forwarded_host(self, field: Field) -> None:
-        self.request.forwarded_host = self.request.forwarded_host or field[1]
+    def forwarded_host(self, value: bytes) -> None:
+        self.request.forwarded_host = self.request.forwarded_host or value
 
-    def request_id(self, field: Field) -> None:
-        self.request.request_id = self.request.request_id or field[1]
+    def request_id(self, value: bytes) -> None:
+        self.request.request_id = self.request.request_id or value
 
-    def request_start(self, field: Field) -> None:
-        self.request.request_start = self.request.request_start or field[1]
+    def request_start(self, value: bytes) -> None:
+        self.request.request_start = self.request.request_start or value
 
     def _settle(self) -> None:
         """Draw the conclusions that need more than one field."""
         request, nominated = self.request, self.nominated
         if nominated:
             request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
-            request.fields = without(request.fields, nominated)
+            request.lines = without(request.lines, nominated)
         else:
             request.keep_alive = request.minor == 1
         if self.upgrade:
@@ -312,7 +304,7 @@ class _Reading:
             raise Refusal(OK if request.method == b"OPTIONS" else NOT_IMPLEMENTED, "Max-Forwards ends here.")
 
 
-_APPLY: dict[Rule, Callable[[_Reading, Field], None]] = {
+_UNDERSTOOD: dict[Rule, Callable[[_Reading, bytes], None]] = {
     Rule.HOST: _Reading.host,
     Rule.CONNECTION: _Reading.connection,
     Rule.CONTENT_LENGTH: _Reading.content_length,
@@ -320,19 +312,19 @@ _APPLY: dict[Rule, Callable[[_Reading, Field], None]] = {
     Rule.UPGRADE: _Reading.upgrade_to,
     Rule.EXPECT: _Reading.expect,
     Rule.MAX_FORWARDS: _Reading.max_forwards,
-    Rule.DATE: _Reading.passed,
+    Rule.DATE: _Reading.date,
 }
 """What is understood of anybody. Any other field that has a rule is not passed on."""
 
-_FORWARDED: dict[Rule, Callable[[_Reading, Field], None]] = {
+_BELIEVED: dict[Rule, Callable[[_Reading, bytes], None]] = {
+    **_UNDERSTOOD,
     Rule.FORWARDED_FOR: _Reading.forwarded_for,
     Rule.FORWARDED_PROTO: _Reading.forwarded_proto,
     Rule.FORWARDED_HOST: _Reading.forwarded_host,
     Rule.REQUEST_ID: _Reading.request_id,
     Rule.REQUEST_START: _Reading.request_start,
-    Rule.FORWARDED_OTHER: _Reading.passed,
 }
-"""What is believed of a trusted peer alone."""
+"""What is believed of a trusted peer, too."""
 
 
 def _settle_target(request: RequestHead) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody, UntilCloseBody
 from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.fields import RULE_BY_NAME, Field, Rule, join_fields, parse_fields, parse_length, tokens, without
+from rainbowd.http1.fields import RULE_BY_NAME, Line, Rule, parse_length, read_lines, tokens, without
 
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
@@ -48,7 +48,7 @@ class ResponseHead:
     """What rainbowd understood of a response's head.
 
     Attributes:
-        fields: those that pass to the client as they are, in order.
+        lines: of the fields that pass to the client as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the app keeps its connection open behind this response.
         dated: it says when it was made.
@@ -58,7 +58,7 @@ class ResponseHead:
     minor: int
     status: int
     reason: bytes
-    fields: list[Field]
+    lines: list[Line]
     length_bytes: int | None = None
     chunked: bool = False
     keep_alive: bool = True
@@ -91,8 +91,7 @@ class ResponseHead:
             chunked: the body is sent in chunks.
             connection: the value of ``Connection``; empty for none.
         """
-        lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason)]
-        lines += join_fields(self.fields)
+        lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason), *self.lines]
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
@@ -118,37 +117,38 @@ def parse_response(head: bytes) -> ResponseHead:
     minor, status, reason = match.groups(b"")
     try:
         response = ResponseHead(1 if minor == b"1" else 0, int(status), reason, [])
-        _read_fields(response, parse_fields(head[match.end() :]))
+        _read_fields(response, read_lines(head[match.end() :]))
     except ValueError as error:
         raise BadResponse(f"its header cannot be read: {error}") from None
     return response
 
 
-def _read_fields(response: ResponseHead, parsed: list[Field]) -> None:  # noqa: C901, PLR0912 - a flat table
-    passing, rules = response.fields, RULE_BY_NAME
+def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C901, PLR0912 - a flat table
+    passing, rules = response.lines, RULE_BY_NAME
     nominated: tuple[bytes, ...] = ()
-    for field in parsed:
-        rule = rules[field[0]]
+    for line in lines:
+        name, _, value = line.partition(b":")
+        rule = rules[name]
         if rule is None:
-            passing.append(field)
+            passing.append(line)
         elif rule is _CONTENT_LENGTH:
-            response.length_bytes = parse_length(field[1])
+            response.length_bytes = parse_length(value)
         elif rule is _DATE:
-            passing.append(field)
+            passing.append(line)
             response.dated = True
         elif rule is _CONNECTION:
-            nominated += tokens(field[1])
+            nominated += tokens(value)
         elif rule is Rule.TRANSFER_ENCODING:
-            if response.chunked or field[1].lower() != b"chunked":
+            if response.chunked or value.strip(b" \t").lower() != b"chunked":
                 raise BadResponse("its Transfer-Encoding is other than chunked")
             response.chunked = True
         elif rule is Rule.UPGRADE:
             if response.status in _UPGRADING:
-                response.upgrade = field[1]
+                response.upgrade = value.strip(b" \t")
         elif rule is not Rule.DROP and rule is not Rule.TE:
-            passing.append(field)
+            passing.append(line)
     if nominated:
-        response.fields = without(passing, nominated)
+        response.lines = without(passing, nominated)
     if response.minor:
         response.keep_alive = b"close" not in nominated
     else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1

@@ -1,15 +1,16 @@
 """Requests: accept, read, lease, pass on.  The sockets' side of ``http1`` and the readers' side of the roster.
 
 Sockets: ``hub`` has one shared epoll for all, and the moment in which they send; ``wire`` is one of them.
-Clients: ``connection`` is parked without a task until a head is whole; then one of the ``workers`` serves it.
+Who waits for them: a ``fiber``, which the hub runs by itself, or a task of trio.
+Clients: ``connection`` is parked without either until a head is whole; then a fiber serves it.
 Requests: ``exchange`` is one request and its response, by a ``route`` to the app (a lease and a connection out of
 ``upstream``'s pool), with its ``upload`` and its ``download``, large ones through ``pipes``; ``tunnel`` is what it
 becomes after ``101 Switching Protocols``; ``hold`` has those that wait while nothing is live; ``stamp`` tells one from
 another; ``reply`` answers in the app's place; ``traffic`` counts, where somebody wants to know.
 All together: ``listen`` accepts, ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
 
-Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), tasks only for requests
-(``workers``), deadlines without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields
+Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), no task for a usual request
+(``fiber``), deadlines without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields
 (``http1``).
 """
 

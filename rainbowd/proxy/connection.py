@@ -12,6 +12,7 @@ import trio
 from rainbowd.http1 import Refusal, find_request_head, parse_request, skip_empty_lines
 from rainbowd.log import get_logger
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
+from rainbowd.proxy.fiber import become_task
 from rainbowd.proxy.reply import reply
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Connection:
     def _leave_parking(self, head: bytes | Refusal) -> None:
         self.wire.on_readable = None
         self.deadline = math.inf
-        self.server.workers.assign(self, head)
+        self.server.fibers.start(self.serve(head))
 
     @property
     def is_parked(self) -> bool:
@@ -282,6 +283,7 @@ class Connection:
             and not self.server.is_last_answer
         )
         with_body = request is None or request.method != b"HEAD"
+        await become_task(self.server.hub)
         with trio.move_on_after(LINGER_SECONDS):
             await self.wire.send(reply(refusal, keep_alive=keep_alive, with_body=with_body))
         if exchange is None:
@@ -299,6 +301,7 @@ class Connection:
         await self.wire.drain()
         if unread or self.buffer or self.wire.has_input:
             limit_bytes = self.wire.received_bytes + LINGER_BYTES
+            await become_task(self.server.hub)
             with trio.move_on_after(LINGER_SECONDS):
                 await self.wire.shut_down_sending()
                 while self.wire.received_bytes < limit_bytes and await self.wire.recv():

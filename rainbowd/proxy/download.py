@@ -52,7 +52,7 @@ class Download:
         if not self._chunked:
             return payload
         trailers = body.trailers if body.done and isinstance(body, ChunkedBody) else []
-        passing = [field for field in trailers if RULE_BY_NAME[field[0]] is None]
+        passing = [line for line in trailers if RULE_BY_NAME[line.partition(b":")[0]] is None]
         return frame(payload, body, passing, chunked=True)
 
     def take_end(self) -> bytes:

@@ -11,10 +11,11 @@ import trio
 from rainbowd.http1 import BadResponse, Refusal, find_response_head, parse_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.download import Download, check_switch
+from rainbowd.proxy.fiber import become_task, turn
 from rainbowd.proxy.route import Route
 from rainbowd.proxy.stamp import date, stamp
 from rainbowd.proxy.tunnel import TunnelClosed, tunnel
-from rainbowd.proxy.upload import Upload
+from rainbowd.proxy.upload import NO_UPLOAD, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,11 @@ class Exchange:
         self._client = connection.wire
         self._limits = settings.limits
         self._route = Route(connection, settings, self)
-        self._upload = Upload(request, settings.limits.body_bytes)
+        self._upload = (
+            Upload(request.body(), settings.limits.body_bytes, chunked=request.chunked)
+            if request.has_body
+            else NO_UPLOAD
+        )
         self._download: Download | None = None
 
     async def run(self) -> bool:
@@ -126,16 +131,17 @@ class Exchange:
 
     async def _send_request(self, *, pooled: bool) -> None:
         """Send the head, with what is there of the body."""
-        upstream = await self._route.connect(pooled=pooled)
+        upstream = self._route.take_pooled() if pooled else None
+        if upstream is None:
+            upstream = await self._route.connect(pooled=pooled)
         stamp(self.request)
         data = self.request.serialise(peer=self._connection.peer)
         if not self._upload.done:
             data += self._take_body(self._connection.take_buffer())
         self.expect_answer()
-        try:  # noqa: SIM105 - for every request, and a context manager costs as much as what is in it
-            await upstream.wire.send(data)
-        except OSError:
-            pass  # it takes no more, but its answer may be there
+        if not upstream.wire.send_soon(data):
+            with contextlib.suppress(OSError):  # it takes no more, but its answer may be there
+                await upstream.wire.send(data)
         self._upload.passed_on()
 
     def _take_body(self, data: bytes) -> bytes:
@@ -152,7 +158,7 @@ class Exchange:
                     moved_bytes += await self._send_more(pipe)
                     if moved_bytes >= _TURN_BYTES:
                         moved_bytes = 0
-                        await trio.lowlevel.checkpoint()
+                        await turn(self._connection.server.hub)
             if self.complete:  # the app answered early: nothing else waits until it has the rest
                 with _raising(_TakesNoMore):
                     await self._open_upstream.wire.drain()
@@ -203,6 +209,7 @@ class Exchange:
         """The answer may begin, and end, before the request does."""
         failure: Exception | None = None
         keep_alive = False
+        await become_task(self._connection.server.hub)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_body)
             try:
@@ -288,7 +295,7 @@ class Exchange:
                 moved_bytes += await self._pass_more(download, upstream, pipe)
                 if moved_bytes >= _TURN_BYTES:
                     moved_bytes = 0
-                    await trio.lowlevel.checkpoint()
+                    await turn(self._connection.server.hub)
 
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes."""
@@ -340,16 +347,16 @@ class Exchange:
             if early:
                 with contextlib.suppress(OSError):
                     await upstream.wire.send(early)
+            await become_task(self._connection.server.hub)
             if not self._connection.server.stopping:
                 await tunnel(self._client, upstream.wire)
         self.complete = True
         return False
 
     async def _to_client(self, data: bytes) -> None:
-        try:
-            await self._client.send(data)
-        except OSError:
-            raise ClientGone from None
+        if not self._client.send_soon(data):
+            with _raising(ClientGone):
+                await self._client.send(data)
         if self._client.ended:
             self._on_client_ended()
 

@@ -2,9 +2,9 @@
 
 trio's ``wait_readable`` costs an ``epoll_ctl`` or two and a cancel scope each wait.  Here a socket is registered once,
 edge-triggered for both directions (epoll(7)), in an epoll whose own descriptor ends trio's wait.  Whenever trio comes
-back from that, all sockets that are ready are told in one batch, so that their tasks run in the same turn.
+back from that, all sockets that are ready are told in one batch, and the fibers that wait for them run.
 
-What tasks send meanwhile is kept back until all that were ready had their turn, and is then sent wire after wire.  A
+What is sent meanwhile is kept back until all that were ready had their turn, and goes out then, wire after wire.  A
 send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
 closely find it running.
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+    from rainbowd.proxy.fiber import Fiber
+
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR  # the peer reset the connection
@@ -33,6 +35,9 @@ GONE = select.EPOLLHUP | BROKEN  # the same, or both directions are shut
 ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+
+_LOOKS_MAX = 16
+"""How often a turn looks for what became ready meanwhile, before trio's own tasks have theirs."""
 
 _KEPT_BACK_MAX = 32
 """Wires that wait to send: the gain is had by then, and the first of them has waited long enough."""
@@ -76,12 +81,20 @@ class Registered(Protocol):
 
 
 class Hub(trio.abc.Instrument):
-    """One epoll for all sockets of the proxy; ``run`` is its one task."""
+    """One epoll for all sockets of the proxy; ``run`` is its one task.
+
+    Attributes:
+        fiber: the one that runs; None while a task does.
+    """
 
     def __init__(self) -> None:
+        self.fiber: Fiber | None = None
         self._epoll = select.epoll()
         self._registered: dict[int, Registered] = {}
         self._kept_back: list[Registered] = []
+        self._resumed: list[tuple[Fiber, BaseException | None]] = []
+        self._in_turn = False
+        self._sleeper: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
         return len(self._registered)
@@ -102,30 +115,81 @@ class Hub(trio.abc.Instrument):
         if len(self._kept_back) >= _KEPT_BACK_MAX:
             self._flush()
 
+    def resume(self, fiber: Fiber, exception: BaseException | None = None) -> None:
+        """Have ``fiber`` go on, with ``exception`` raised where it waits, as soon as all who are ready were told so."""
+        self._resumed.append((fiber, exception))
+        if not self._in_turn:
+            self._wake()
+
+    def resume_nobody(self) -> None:
+        """Forget those who were to go on: they come to their end."""
+        self._resumed.clear()
+
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
         """Every task that could run did; trio calls this before it looks for more."""
         if self._kept_back:
             self._flush()
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
-        """Pass events on; trio calls this behind its wait, before it runs the tasks that are ready."""
-        for fd, events in self._epoll.poll(0):
-            registered = self._registered.get(fd)
-            if registered is not None:
-                self._tell(registered, events)
+        """See to what is ready; trio calls this behind its wait, before it runs the tasks that are ready."""
+        self._turn()
 
     async def run(self) -> None:
         """Have events passed on until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
             with _ending_waits(self._epoll) as is_enough:
-                while not is_enough:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
-                await trio.sleep_forever()
+                async with trio.open_nursery() as nursery:
+                    if not is_enough:
+                        nursery.start_soon(self._end_waits)
+                    while True:
+                        self._turn()
+                        if self._resumed:
+                            await trio.lowlevel.checkpoint()
+                        else:
+                            self._sleeper = trio.lowlevel.current_task()
+                            await trio.lowlevel.wait_task_rescheduled(self._abort)
         finally:
             trio.lowlevel.remove_instrument(self)
             self._flush()
             self._epoll.close()
+
+    async def _end_waits(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    def _wake(self) -> None:
+        """Have ``run`` take a turn, among trio's own tasks."""
+        sleeper, self._sleeper = self._sleeper, None
+        if sleeper is not None:
+            trio.lowlevel.reschedule(sleeper)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _turn(self) -> None:
+        """Tell whose sockets are ready, run the fibers that this wakes, send what they say, and look again.
+
+        A turn of trio's loop for each look would cost as much as what is found.
+        """
+        self._in_turn = True
+        for _ in range(_LOOKS_MAX):
+            for fd, events in self._epoll.poll(0):
+                registered = self._registered.get(fd)
+                if registered is not None:
+                    self._tell(registered, events)
+            if not self._resumed:
+                break
+            resumed, self._resumed = self._resumed, []
+            for self.fiber, exception in resumed:
+                self.fiber.step(exception)
+            self.fiber = None
+            if self._kept_back:
+                self._flush()
+        self._in_turn = False
+        if self._resumed:
+            self._wake()
 
     def _tell(self, registered: Registered, events: int) -> None:
         """A bug in one connection ends that one."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from rainbowd.http1 import Refusal
+from rainbowd.proxy.fiber import become_task
 from rainbowd.proxy.hold import Interruptible, Waiting, nothing_live
 from rainbowd.proxy.upstream import REFUSED
 
@@ -71,6 +72,14 @@ class Route:
         self._pool = connection.server.pool
         self._leased = False
 
+    def take_pooled(self) -> Upstream | None:
+        """An idle connection to the live generation, at once, or None where there is none."""
+        generation = self._connection.server.roster.lease(self._connection)
+        if generation is None:
+            return None
+        self.generation, self._leased = generation, True
+        return self._take(generation)
+
     async def connect(self, *, pooled: bool) -> Upstream:
         """A connection to the live generation, waiting for one to be live where that may come.
 
@@ -83,10 +92,8 @@ class Route:
         waiting: Waiting | None = None
         while True:
             generation = await self._lease(waiting)
-            upstream = self._pool.take(generation) if pooled else None
+            upstream = self._take(generation) if pooled else None
             if upstream is not None:
-                self.upstream = upstream
-                self.waits_on = upstream.wire
                 return upstream
             try:
                 return await self._open(generation)
@@ -129,9 +136,17 @@ class Route:
         if generation is None:
             self.waits_on = waiting = waiting or Waiting(self._settings.hold.timeout)
             self._patience.notice_client_end()
+            await become_task(server.hub)
             generation = await server.holds.lease(self._connection, waiting, self._settings.hold)
         self.generation, self._leased = generation, True
         return generation
+
+    def _take(self, generation: Generation) -> Upstream | None:
+        upstream = self._pool.take(generation)
+        if upstream is not None:
+            self.upstream = upstream
+            self.waits_on = upstream.wire
+        return upstream
 
     async def _open(self, generation: Generation) -> Upstream:
         """Connect afresh; every connect that fails before a byte was sent may be tried again.
@@ -159,6 +174,7 @@ class Route:
         """The app's queue is full: look again in a moment."""
         self.waits_on = waiting = Waiting()
         self._patience.notice_client_end()
+        await become_task(self._connection.server.hub)
         await waiting.until(trio.Event(), _QUEUE_FULL_SECONDS)
 
     def _end_lease(self) -> None:

@@ -18,13 +18,13 @@ from rainbowd.log import request as log_request
 from rainbowd.proxy.connection import Connection, prepare
 from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.exchange import AppBroke, ClientGone
+from rainbowd.proxy.fiber import Fibers
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.pipes import Pipes
 from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
 from rainbowd.proxy.wire import Wire
-from rainbowd.proxy.workers import Workers
 
 if TYPE_CHECKING:
     import socket
@@ -93,7 +93,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.deadlines = Deadlines()
-        self.workers: Workers
+        self.fibers: Fibers
         self._all_served = trio.Event()
         self._hand_over_rules: Drain | None = None
         self._patience = trio.CancelScope()
@@ -113,40 +113,36 @@ class Server:
         Where ``hand_over`` was called before, the end comes as that says.
         """
         with contextlib.closing(self.pool), contextlib.closing(self.pipes):
-            await self._serve(listeners, stop, stop_seconds, task_status)
+            async with trio.open_nursery() as beneath:  # outlives those who wait by it
+                beneath.start_soon(self.hub.run)
+                beneath.start_soon(self.deadlines.keep)
+                beneath.start_soon(self._trim_pool)
+                async with trio.open_nursery() as tasks:
+                    with contextlib.closing(Fibers(self.hub, tasks)) as self.fibers:
+                        await self._accept_until(stop, listeners, task_status)
+                        with self._patience:
+                            await self._finish(stop_seconds)
+                        self.hurry()
+                        with trio.move_on_after(_LAST_WORDS_SECONDS):
+                            await self._until_served()
+                for connection in list(self.connections | self.turned_away):
+                    connection.close()
+                beneath.cancel_scope.cancel()
 
-    async def _serve(
-        self,
-        listeners: Sequence[Listener],
-        stop: trio.Event,
-        stop_seconds: float,
-        task_status: trio.TaskStatus[None],
+    async def _accept_until(
+        self, stop: trio.Event, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
-        async with trio.open_nursery() as beneath:  # outlives the workers, which wait by it
-            beneath.start_soon(self.hub.run)
-            beneath.start_soon(self.deadlines.keep)
-            beneath.start_soon(self._trim_pool)
-            async with trio.open_nursery() as working:
-                self.workers = Workers(working)
-                async with trio.open_nursery() as intake:
-                    for listener in listeners:
-                        intake.start_soon(self._accept, listener)
-                    task_status.started()
-                    await stop.wait()
-                    intake.cancel_scope.cancel()
-                for listener in listeners:
-                    if not listener.is_shared:
-                        self._accept_queued(listener)
-                    listener.close()
-                with self._patience:
-                    await self._finish(stop_seconds)
-                self.hurry()
-                with trio.move_on_after(_LAST_WORDS_SECONDS):
-                    await self._until_served()
-                working.cancel_scope.cancel()
-            for connection in list(self.connections | self.turned_away):
-                connection.close()
-            beneath.cancel_scope.cancel()
+        """Accept until ``stop`` is set, and then what waits in the queues."""
+        async with trio.open_nursery() as intake:
+            for listener in listeners:
+                intake.start_soon(self._accept, listener)
+            task_status.started()
+            await stop.wait()
+            intake.cancel_scope.cancel()
+        for listener in listeners:
+            if not listener.is_shared:
+                self._accept_queued(listener)
+            listener.close()
 
     def hand_over(self, rules: Drain) -> None:
         """Another agent accepts what comes from now on; the caller sets ``stop`` next.
@@ -293,7 +289,7 @@ class Server:
             connection.park()
         elif len(self.turned_away) < _TURNED_AWAY_MAX:
             self.turned_away.add(connection)
-            self.workers.assign(connection, nothing_live("Too many connections."))
+            self.fibers.start(connection.serve(nothing_live("Too many connections.")))
         else:
             wire.reset()
 

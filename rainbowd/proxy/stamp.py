@@ -25,7 +25,7 @@ def stamp(request: RequestHead) -> None:
 def date(response: ResponseHead) -> None:
     """Give ``response`` the present date, unless the app did: RFC 9110 section 6.6.1."""
     if not response.dated:
-        response.fields.append((b"Date", _date_at(int(time.time()))))
+        response.lines.append(b"Date: %b" % _date_at(int(time.time())))
 
 
 @functools.lru_cache(1)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.http1 import LengthBody, Refusal, frame
+from rainbowd.http1 import NO_BODY, LengthBody, Refusal, frame
 
 if TYPE_CHECKING:
-    from rainbowd.http1 import Body, RequestHead
+    from rainbowd.http1 import Body
 
 
 class Upload:
     """The body of one request, as much of it as was taken.
 
     Args:
-        request: whose it is.
+        body: as it comes from the client.
         limit_bytes: the most it may have; None for no limit.
+        chunked: it goes to the app in chunks.
 
     Attributes:
         done: all of it was taken, and went to the app.
@@ -23,10 +24,10 @@ class Upload:
 
     __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "done")
 
-    def __init__(self, request: RequestHead, limit_bytes: int | None) -> None:
-        self.body: Body = request.body()
-        self.done = self.body.done
-        self.chunked = request.chunked
+    def __init__(self, body: Body, limit_bytes: int | None, *, chunked: bool) -> None:
+        self.body = body
+        self.done = body.done
+        self.chunked = chunked
         self._limit_bytes = limit_bytes
         self._taken_bytes = 0
 
@@ -76,3 +77,7 @@ class Upload:
         self._taken_bytes += count
         self.body.skip(count)
         self.done = self.body.done
+
+
+NO_UPLOAD = Upload(NO_BODY, None, chunked=False)
+"""That of every request without a body."""

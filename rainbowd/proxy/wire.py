@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import outcome
 import trio
 
+from rainbowd.proxy.fiber import Fiber, pause
 from rainbowd.proxy.hub import BROKEN, ENDED, GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class Wire:
         self._kept_back = b""
         self._failure: OSError | None = None
         self._maybe_readable = True
-        self._reader: trio.lowlevel.Task | None = None
-        self._writer: trio.lowlevel.Task | None = None
+        self._reader: Fiber | trio.lowlevel.Task | None = None
+        self._writer: Fiber | trio.lowlevel.Task | None = None
         self._interruption: BaseException | None = None
         hub.register(sock, self)
 
@@ -91,7 +92,7 @@ class Wire:
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
-                trio.lowlevel.reschedule(self._reader)
+                self._wake(self._reader)
                 self._reader = None
             elif self.on_readable is not None:
                 self.on_readable()
@@ -99,7 +100,7 @@ class Wire:
             if self._kept_back:
                 self.flush()
             if self._writer is not None:
-                trio.lowlevel.reschedule(self._writer)
+                self._wake(self._writer)
                 self._writer = None
         if events & ENDED and self.on_ended is not None:
             self.on_ended()
@@ -136,16 +137,22 @@ class Wire:
             if data is not None:
                 return data
 
+    def send_soon(self, data: bytes) -> bool:
+        """Have ``data`` sent with the hub's next flush, where it is small; whether it is."""
+        if self._failure is not None or len(self._kept_back) + len(data) > KEPT_BACK_BYTES:
+            return False
+        first, self._kept_back = not self._kept_back, self._kept_back + data
+        if first:
+            self._hub.flush_soon(self)
+        return True
+
     async def send(self, data: bytes) -> None:
-        """Send ``data``: what is small soon, with the hub's next flush; else return when all is handed over.
+        """Send ``data``: what is small soon; else return when all is handed over.
 
         Raises:
             OSError: the connection broke, perhaps at an earlier send.
         """
-        if self._failure is None and len(self._kept_back) + len(data) <= KEPT_BACK_BYTES:
-            first, self._kept_back = not self._kept_back, self._kept_back + data
-            if first:
-                self._hub.flush_soon(self)
+        if self.send_soon(data):
             return
         await self.drain()
         rest = memoryview(data)
@@ -267,10 +274,10 @@ class Wire:
 
     def interrupt(self, exception: BaseException) -> bool:
         """Raise ``exception`` in the tasks that wait here, else in the next that would; whether one waited."""
-        waiting = [task for task in (self._reader, self._writer) if task is not None]
+        waiting = [waiter for waiter in (self._reader, self._writer) if waiter is not None]
         self._reader = self._writer = None
-        for task in waiting:
-            trio.lowlevel.reschedule(task, outcome.Error(exception))
+        for waiter in waiting:
+            self._wake(waiter, exception)
         if not waiting:
             self._interruption = exception
         return bool(waiting)
@@ -320,15 +327,29 @@ class Wire:
         """Wait for the next event that may bring something to receive."""
         if self._interruption is not None:
             self._raise_interruption()
-        self._reader = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
+        self._reader = self._hub.fiber
+        if self._reader is not None:
+            await pause()
+        else:
+            self._reader = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
 
     async def wait_writable(self) -> None:
         """Wait for the next event that may bring room."""
         if self._interruption is not None:
             self._raise_interruption()
-        self._writer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
+        self._writer = self._hub.fiber
+        if self._writer is not None:
+            await pause()
+        else:
+            self._writer = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
+
+    def _wake(self, waiter: Fiber | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
+        if isinstance(waiter, Fiber):
+            self._hub.resume(waiter, exception)
+        else:
+            trio.lowlevel.reschedule(waiter, outcome.Error(exception) if exception else outcome.Value(None))
 
     def _raise_interruption(self) -> NoReturn:
         exception, self._interruption = self._interruption, None

@@ -2,25 +2,32 @@ from __future__ import annotations
 
 import pytest
 
-from rainbowd.http1.fields import RULE_BY_NAME, Rule, is_protected, parse_fields, tokens
+from rainbowd.http1.fields import RULE_BY_NAME, Rule, is_protected, read_lines, tokens
 
 
 @pytest.mark.parametrize(
-    ("block", "fields"),
+    "lines",
     [
-        (b"\r\n", []),
-        (b"A: b\r\n\r\n", [(b"A", b"b")]),
-        (b"A:b\r\n\r\n", [(b"A", b"b")]),
-        (b"A: \t b\r\n\r\n", [(b"A", b"b")]),
-        (b"A:\r\n\r\n", [(b"A", b"")]),
-        (b"a: 1\r\nA: 2\r\na: 1\r\n\r\n", [(b"a", b"1"), (b"A", b"2"), (b"a", b"1")]),
-        (b"A: \x80\xff\xe9\r\n\r\n", [(b"A", b"\x80\xff\xe9")]),
-        (b"A: b\tc\r\n\r\n", [(b"A", b"b\tc")]),
-        (b"Upgrade: h2c\r\nConnection: upgrade\r\n\r\n", [(b"Upgrade", b"h2c"), (b"Connection", b"upgrade")]),
+        [],
+        [b"A: b"],
+        [b"A:b"],
+        [b"A: \t b \t"],
+        [b"A:"],
+        [b"A: b: c"],
+        [b"a: 1", b"A: 2", b"a: 1"],
+        [b"A: \x80\xff\xe9"],
+        [b"A: b\tc"],
+        [b"Upgrade: h2c", b"Connection: upgrade"],
     ],
 )
-def test_fields_are_read_in_order_and_byte_for_byte(block: bytes, fields: list[tuple[bytes, bytes]]) -> None:
-    assert parse_fields(block) == fields
+def test_lines_are_read_in_order_and_byte_for_byte(lines: list[bytes]) -> None:
+    assert read_lines(b"".join(line + b"\r\n" for line in lines) + b"\r\n") == lines
+
+
+@pytest.mark.parametrize("name", [b"", b"A b", b" A", b"A\t", b"\xe9", b"A\r"])
+def test_what_is_no_token_has_no_rule_whatever_let_it_through(name: bytes) -> None:
+    with pytest.raises(ValueError, match="name"):
+        RULE_BY_NAME[name]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_fields_are_read_in_order_and_byte_for_byte(block: bytes, fields: list[t
 )
 def test_lines_that_parsers_read_differently_are_refused(block: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        parse_fields(block)
+        read_lines(block)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +80,12 @@ def test_lines_that_parsers_read_differently_are_refused(block: bytes) -> None:
 )
 def test_lengths_that_leave_a_doubt_are_refused(block: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        parse_fields(block)
+        read_lines(block)
 
 
 def test_lines_without_their_end_are_refused() -> None:
     with pytest.raises(ValueError, match="unfinished"):
-        parse_fields(b"A: b\r\n")
+        read_lines(b"A: b\r\n")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_head_is_read_and_what_follows_is_left(step: int, rest: bytes) -> None
     )
     assert left == rest
     assert (response.status, response.reason, response.minor) == (404, b"Not \xe9 Found", 1)
-    assert (response.length_bytes, response.fields) == (4, [(b"X", b"\xff")])
+    assert (response.length_bytes, response.lines) == (4, [b"X: \xff"])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_is_switched_to_is_told(line: bytes) -> None:
 
 def test_an_upgrade_that_is_merely_offered_is_not_passed_on() -> None:
     response = parse(b"Upgrade: h2c", b"Connection: Upgrade")
-    assert (response.upgrade, response.fields) == (b"", [])
+    assert (response.upgrade, response.lines) == (b"", [])
 
 
 def test_framing_is_written_anew() -> None:

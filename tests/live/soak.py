@@ -36,8 +36,6 @@ GROWTH_BYTES = 6 << 20
 """How much larger the proxy may be behind the long load than behind the short one, however long it was."""
 KEPT_DESCRIPTORS = 32
 """Two for each pipe that the proxy keeps for large bodies."""
-KEPT_TASKS = 64
-"""Workers that the proxy may keep for the next requests."""
 SETTLE_SECONDS = 2.5
 """Until nothing of one request is left: idle connections to the app are kept for a second."""
 SHOWN = 40
@@ -54,7 +52,7 @@ class Held:
 
     def is_settled(self, before: Held) -> bool:
         """Whether it is no more than before but for what is kept on purpose."""
-        return self.descriptors <= before.descriptors + KEPT_DESCRIPTORS and self.tasks <= before.tasks + KEPT_TASKS
+        return self.descriptors <= before.descriptors + KEPT_DESCRIPTORS and self.tasks <= before.tasks
 
 
 @dataclass

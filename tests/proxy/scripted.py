@@ -147,7 +147,7 @@ class Peer:
             message.body += payload
             if body.done:
                 self.buffer = rest
-                message.trailers = body.trailers
+                message.trailers = [(name, value) for name, value in (line.split(b": ", 1) for line in body.trailers)]
                 return
             await self._more()
 
