@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rainbowd.renewal import Socket
 
 SOCKET_MODE = 0o600
+BACKLOG = 128
+"""Connections that wait are taken at a hundred a second: a flood is over soon after its end."""
 PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
 """The extra ``api``."""
 
@@ -56,7 +58,7 @@ def open_api(config: Config, offered: list[Socket], stack: contextlib.ExitStack)
     asked = str(config.api.listen)
     sock = next((one.sock for one in offered if (one.part, one.asked) == ("api", asked)), None)
     if sock is None:
-        listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE)
+        listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE, backlog=BACKLOG)
     else:
         listener = taken_over(sock, asked)
     stack.callback(listener.close)

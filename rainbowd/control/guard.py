@@ -42,6 +42,7 @@ class Guard:
         self._app = app
         self._token = token
         self._next_turn = -math.inf
+        self._turns = trio.StrictFIFOLock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -51,36 +52,54 @@ class Guard:
         sending = _Sending(send)
         try:
             await self._serve(scope, receive, sending)
+        except _Gone:
+            pass
         except Exception as bug:
             log.error("bug: a call of the API broke", method=scope["method"], path=scope["path"], exc_info=bug)
             if not sending.has_begun:
-                await _refuse(problem(500, "The agent failed; its log says more.", headers=LAST), scope, receive, send)
+                await _answer(problem(500, "The agent failed; its log says more.", headers=LAST), scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}
-        is_admitted = self._token.admits([value for name, value in scope["headers"] if name == b"authorization"])
-        if not is_admitted:
-            await self._take_turn()
-        if not is_admitted and not is_page:
+        if self._token.admits([value for name, value in scope["headers"] if name == b"authorization"]):
+            await self._serve_friend(scope, receive, send)
+        elif not await self._take_turn(receive):
+            return
+        elif scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
+            await _answer(self._app, scope, receive, send)
+        else:
             headers = {"www-authenticate": 'Bearer realm="rainbowd"', **LAST}
             refusal = problem(401, "This needs the header Authorization: Bearer TOKEN.", headers=headers)
-            await _refuse(refusal, scope, receive, send)
-            return
+            await _answer(refusal, scope, receive, send)
+
+    async def _serve_friend(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: bytes | None = None
         with trio.move_on_after(BODY_SECONDS) as waiting:
             body = await _take_body(receive)
         if waiting.cancelled_caught:
-            await _refuse(problem(408, "The body did not arrive in time.", headers=LAST), scope, receive, send)
+            await _answer(problem(408, "The body did not arrive in time.", headers=LAST), scope, receive, send)
         elif body is None:
             refusal = problem(413, f"A body may have {BODY_BYTES} bytes here.", headers=LAST)
-            await _refuse(refusal, scope, receive, send)
+            await _answer(refusal, scope, receive, send)
         else:
             await self._app(scope, _Receiving(body, receive), send)
 
-    async def _take_turn(self) -> None:
-        """Wait for the next stranger's turn."""
-        self._next_turn = max(trio.current_time(), self._next_turn + PACE_SECONDS)
-        await trio.sleep_until(self._next_turn)
+    async def _take_turn(self, receive: Receive) -> bool:
+        """Wait for the next stranger's turn; False for one who leaves before it, which is then the next one's."""
+        async with trio.open_nursery() as nursery:
+
+            async def leave() -> None:
+                while not (message := await receive()).get("more_body"):  # a body is left where it is
+                    if message["type"] != "http.request":
+                        nursery.cancel_scope.cancel()
+                        return
+
+            nursery.start_soon(leave)
+            async with self._turns:
+                await trio.sleep_until(self._next_turn)
+                self._next_turn = trio.current_time() + PACE_SECONDS
+            nursery.cancel_scope.cancel()
+            return True
+        return False
 
 
 class _Sending:
@@ -113,26 +132,36 @@ class _Receiving:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
+class _Gone(Exception):  # noqa: N818 - reads as what happened
+    """The client left before his request was whole: nothing is done, and nobody is there to be answered."""
+
+
 async def _take_body(receive: Receive) -> bytes | None:
-    """A request's whole body; None where it is too large."""
+    """A request's whole body; None where it is too large.
+
+    Raises:
+        _Gone: it did not come whole, and does not.
+    """
     body = b""
     while True:
         message = await receive()
+        if message["type"] != "http.request":
+            raise _Gone
         body += bytes(message.get("body", b""))
         if len(body) > BODY_BYTES:
             return None
-        if message["type"] != "http.request" or not message.get("more_body", False):
+        if not message.get("more_body", False):
             return body
 
 
-async def _refuse(answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer, and take no notice of a body that may still come: the server waits until it is taken."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ignore_body, receive)
+        nursery.start_soon(_until_gone, receive)
         await answer(scope, receive, send)
         nursery.cancel_scope.cancel()
 
 
-async def _ignore_body(receive: Receive) -> None:
+async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] == "http.request":
         pass

@@ -52,13 +52,16 @@ class Listener:
                 self._path.unlink()
 
 
-def open_listener(address: Address, *, key: str = "listen", socket_mode: int = SOCKET_MODE) -> Listener:
+def open_listener(
+    address: Address, *, key: str = "listen", socket_mode: int = SOCKET_MODE, backlog: int = BACKLOG
+) -> Listener:
     """Listen on ``address``; a stale Unix socket is removed.
 
     Args:
         address: where.
         key: of the config, for messages.
         socket_mode: of a Unix socket, from before it can be connected to.
+        backlog: how many connections may wait to be accepted.
 
     Raises:
         UsageError: it is in use, not ours to use, or does not exist.
@@ -74,7 +77,7 @@ def open_listener(address: Address, *, key: str = "listen", socket_mode: int = S
         sock.bind(sockaddr(address))
         if isinstance(address, UnixAddress):
             address.path.chmod(socket_mode)
-        sock.listen(BACKLOG)
+        sock.listen(backlog)
         if isinstance(address, UnixAddress):
             return Listener(sock, str(address), address.path)
         return Listener(sock, str(address))

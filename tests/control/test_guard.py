@@ -88,6 +88,19 @@ async def test_strangers_get_turns_one_after_the_other(agent: FakeAgent, autojum
     assert trio.current_time() - begun == pytest.approx(100 * PACE_SECONDS)
 
 
+async def test_a_stranger_who_leaves_takes_no_turn(agent: FakeAgent, autojump: object) -> None:
+    app = agent.app()
+    gone: list[Message] = [{"type": "http.request"}, {"type": "http.disconnect"}]
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange, app, [part(b"", more=False)])
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(100):
+            assert await exchange(app, list(gone)) == []
+        await exchange(app, [part(b"", more=False)])
+    assert trio.current_time() - begun == pytest.approx(PACE_SECONDS)
+
+
 async def test_strangers_do_not_keep_a_friend_waiting(agent: FakeAgent, autojump: object) -> None:
     app = agent.app()
     asked: Message = {"type": "http.request"}
@@ -135,6 +148,13 @@ async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(agent: FakeAgen
         beyond = [part(half, more=True), part(half, more=True), *end]
         answer = await exchange(agent.app(), beyond, path="/redeploy", token=TOKEN)
         assert answer[0]["status"] == 413
+    assert agent.asked == []
+
+
+@pytest.mark.parametrize("begun", [b"", b"{}", b'{"release":'])
+async def test_a_call_that_breaks_off_is_none(agent: FakeAgent, begun: bytes) -> None:
+    broken_off: list[Message] = [part(begun, more=True), {"type": "http.disconnect"}]
+    assert await exchange(agent.app(), broken_off, path="/redeploy", token=TOKEN) == []
     assert agent.asked == []
 
 

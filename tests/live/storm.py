@@ -35,6 +35,8 @@ SLACK_SECONDS = 3.0
 """How much later than it should be an end may be seen on a busy machine."""
 CLOCK_SECONDS = 0.005
 """How exact the journal's times are taken to be; they are written in milliseconds."""
+REAPED_SECONDS = 10.0
+LOOK_SECONDS = 0.05
 GAP_SECONDS = 0.3
 SCRAPE_SECONDS = 0.5
 SHOWN = 40
@@ -79,7 +81,7 @@ def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = Fal
         if full:
             traffic.message_gap_seconds = 0.0
         switches = asyncio.run(blow(agent, traffic, deploys, full=full, api=api))
-        failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in agent.zombies())]
+        failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in unreaped(agent))]
         exit_status = agent.stop()
         if exit_status != 0:
             failures.append(f"the agent's exit status is {exit_status}")
@@ -90,6 +92,14 @@ def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = Fal
         if failures:
             failures.insert(SHOWN, f"the agent's last lines:\n{agent.output()}")
     return Storm(traffic, switches, failures)
+
+
+def unreaped(agent: Agent) -> list[int]:
+    """The zombies that stay: an app that drained may have ended just now, and is reaped a moment later."""
+    deadline = time.monotonic() + REAPED_SECONDS
+    while (found := agent.zombies()) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    return found
 
 
 async def blow(
