@@ -84,7 +84,7 @@ PLACES = {
     "rich": {"cli", "log.py"},
     "starlette": {"control"},
     "structlog": {"log.py"},
-    "trio": {"proxy", "deploy", "control", "renewal", "agent.py", "notify.py", "cli", "report/recorder.py"},
+    "trio": {"proxy", "deploy", "control", "renewal", "agent", "notify.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""

@@ -204,22 +204,26 @@ class Calls:
 
     # --- what is done ---------------------------------------------------------------------------------------------
 
+    def _stopping(self) -> Declined:
+        is_renewed = self._supervisor.ownership.is_given_up
+        return Declined(f"the agent is {'being renewed: ask again' if is_renewed else 'stopping'}", UNAVAILABLE)
+
     def _ask(self, trigger: Trigger) -> Deploy:
         deploy = self._supervisor.request(trigger)
         if deploy is None:
-            raise _stopping()
+            raise self._stopping()
         return deploy
 
     async def _order(self, release: Path, trigger: Trigger) -> Asked:
         """Have the link turned; a caller who goes away meanwhile changes nothing about that."""
         if self._supervisor.is_stopping:
-            raise _stopping()
+            raise self._stopping()
         self._under_way += 1
         turn = _Turn(release, replace(trigger, request=secrets.token_hex(6)))
         self._ordered.send_nowait(turn)
         await turn.answered.wait()
         if turn.deploy is None:
-            raise turn.refusal or _stopping()
+            raise turn.refusal or self._stopping()
         return Asked(turn.deploy, turn.settled)
 
     async def _make(self, turn: _Turn) -> link.Turned:
@@ -259,10 +263,6 @@ class Calls:
         finally:
             self._under_way -= 1
             turn.settled.set()
-
-
-def _stopping() -> Declined:
-    return Declined("the agent is stopping", UNAVAILABLE)
 
 
 async def _on_disk(do: Callable[..., T], *args: object) -> T:

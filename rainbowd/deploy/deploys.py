@@ -80,6 +80,7 @@ class Deploys:
         supervisor, config = self.supervisor, self._config
         with self._intake:
             await supervisor.started.wait()
+            await supervisor.ownership.until_complete()  # until then all may be taken back, and nothing has been asked
             while True:
                 try:
                     await watch(config.release, config.trigger_file, self.calls.report, seen=supervisor.seen)

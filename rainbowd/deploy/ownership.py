@@ -11,10 +11,13 @@ class Ownership:
     Args:
         is_complete: False for an agent that takes another's place, until it has: should it fail before, what it has
             adopted is still the other's.
+
+    Attributes:
+        is_given_up: all is another agent's, or about to be.
     """
 
     def __init__(self, *, is_complete: bool = True) -> None:
-        self._is_given_up = False
+        self.is_given_up = False
         self._complete = trio.Event()
         if is_complete:
             self._complete.set()
@@ -25,11 +28,11 @@ class Ownership:
 
     def give_up(self) -> None:
         """All is another agent's now."""
-        self._is_given_up = True
+        self.is_given_up = True
 
     def covers(self, *, is_adopted: bool) -> bool:
         """Whether a generation is ours to end; what we launched ourselves is, unless all is given up."""
-        return not self._is_given_up and (self._complete.is_set() or not is_adopted)
+        return not self.is_given_up and (self._complete.is_set() or not is_adopted)
 
     async def until_complete(self) -> None:
         """Wait until what was adopted is ours, too."""

@@ -202,6 +202,7 @@ class Supervisor:
     async def run(self, lives: trio.Nursery) -> None:
         """Deploy as asked until cancelled; every generation's life is a task of ``lives``."""
         await self._start(lives)
+        await self.ownership.until_complete()
         while True:
             await self._asked.wait()
             self._asked = trio.Event()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +22,6 @@ from rainbowd.renewal.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from rainbowd.renewal.incoming import Socket
     from rainbowd.renewal.link import Message
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 PREPARE_SECONDS = 60.0
 """For the new program to import all it needs and to read its config."""
+FIRST_SECONDS = 1.0
+"""How long it has to have run before anything is left to it: a program that crashes does so at its start."""
 ADOPT_SECONDS = 15.0
-"""For it to adopt what is live, while nobody looks after that."""
+"""For it to adopt what is live, and to see whether that goes well, while nobody else looks after that."""
 
+_INIT = 1
 _FRAME = " |+-"
 """What Python draws around the traceback of an exception group."""
 _OUTPUT_LINES = 50
@@ -67,6 +70,7 @@ class Program:
         self.pid = pid
         self.link = link
         self._start_time = start_time
+        self._started_at = trio.current_time()
         self._pidfd = os.pidfd_open(pid)
         self._stderr_fd = stderr_fd
         self._output = b""
@@ -95,6 +99,9 @@ class Program:
             sockets=[{"asked": one.asked, "part": one.part} for one in sockets],
         )
         await self._expect("prepared", PREPARE_SECONDS)
+        with trio.move_on_at(self._started_at + FIRST_SECONDS):
+            await trio.lowlevel.wait_readable(self._pidfd)
+            raise await self._failure()
 
     async def hand_over(self, roster: Roster) -> Message:
         """Tell it that all is its own now; returns what it says when it is the agent.
@@ -126,13 +133,26 @@ class Program:
             self.link.close()
 
     async def _expect(self, kind: str, seconds: float) -> Message:
-        try:
-            with trio.move_on_after(seconds):
-                message, _ = await self.link.expect(kind)
-                return message
-        except EOFError:
-            raise await self._failure() from None
-        raise RenewalFailed(f"the new program is not {kind} after {seconds:g} s", self._last_lines())
+        message: Message | None = None
+        with trio.move_on_after(seconds) as patience:
+            async with trio.open_nursery() as beside:
+                beside.start_soon(self._listen)
+                with contextlib.suppress(EOFError):
+                    message, _ = await self.link.expect(kind)
+                beside.cancel_scope.cancel()
+        if message is not None:
+            return message
+        if patience.cancelled_caught:
+            raise RenewalFailed(f"the new program is not {kind} after {seconds:g} s", self._last_lines())
+        raise await self._failure()
+
+    async def _listen(self) -> None:
+        """Read what it writes to stderr, as it may not go on before that is read."""
+        while True:
+            await trio.lowlevel.wait_readable(self._stderr_fd)
+            with contextlib.suppress(BlockingIOError):
+                if not self._read_once():
+                    return
 
     async def _failure(self) -> RenewalFailed:
         """Why it hung up: as a rule because it ended."""
@@ -147,9 +167,15 @@ class Program:
     def _last_lines(self) -> list[str]:
         """What it wrote to stderr, as far as it is there by now."""
         with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._stderr_fd, _OUTPUT_BYTES):
-                self._output = (self._output + chunk)[-_OUTPUT_BYTES:]
+            while self._read_once():
+                pass
         return self._output.decode(errors="backslashreplace").splitlines()[-_OUTPUT_LINES:]
+
+    def _read_once(self) -> bool:
+        """Whether there was something, or may be later."""
+        chunk = os.read(self._stderr_fd, _OUTPUT_BYTES)
+        self._output = (self._output + chunk)[-_OUTPUT_BYTES:]
+        return bool(chunk)
 
 
 @contextlib.asynccontextmanager
@@ -159,6 +185,8 @@ async def new_program() -> AsyncIterator[Program]:
     Raises:
         RenewalFailed: it cannot be started.
     """
+    if os.getpid() == _INIT:
+        raise RenewalFailed("rainbowd is process 1 here, and its end would be the container's; restart that instead")
     program = _start()
     try:
         yield program
@@ -171,10 +199,11 @@ def _start() -> Program:
     stderr_fd, its_stderr = os.pipe()
     os.set_blocking(stderr_fd, False)
     env = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
+    command = _command()
     try:
         with registering:
             child = subprocess.Popen(
-                [sys.executable, *sys.orig_argv[1:]],
+                command,
                 env={**env, VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 stderr=its_stderr,
@@ -186,11 +215,23 @@ def _start() -> Program:
     except OSError as error:
         link.close()
         os.close(stderr_fd)
-        raise RenewalFailed(f"cannot start {sys.executable}: {error.strerror}") from None
+        raise RenewalFailed(f"cannot start {command[0]}: {error.strerror}") from None
     finally:
         theirs.close()
         os.close(its_stderr)
     return Program(child.pid, entry.start_time, stderr_fd, link)
+
+
+def _command() -> list[str]:
+    """Our own, as it would be run now.
+
+    A script is run as itself, by the interpreter that it names: where it is reached over a link to an environment,
+    that may be another by now.
+    """
+    words = sys.orig_argv[1:]
+    if words[:1] == sys.argv[:1] and os.access(words[0], os.X_OK) and Path(words[0]).read_bytes()[:2] == b"#!":
+        return words
+    return [sys.executable, *words]
 
 
 def _describe(status: int) -> str:

@@ -12,6 +12,7 @@ import trio.lowlevel
 from rainbowd import link
 from rainbowd.deploy import calls
 from rainbowd.deploy.calls import Calls
+from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.verdicts import Deploy, Outcome
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import Declined
@@ -29,6 +30,7 @@ class FakeSupervisor:
         self.triggers: list[Trigger] = []
         self.deploys: list[Deploy] = []
         self.is_stopping = False
+        self.ownership = Ownership()
 
     def request(self, trigger: Trigger) -> Deploy | None:
         if self.is_stopping:
@@ -158,6 +160,9 @@ async def test_an_agent_that_stops_takes_no_calls(tmp_path: Path, release: str |
         with pytest.raises(Declined, match="stopping") as caught:
             await here.calls.redeploy(release, None)
         assert caught.value.status == 503
+        here.supervisor.ownership.give_up()
+        with pytest.raises(Declined, match="being renewed: ask again"):
+            await here.calls.redeploy(release, None)
 
 
 async def test_a_plain_directory_is_deployed_and_not_turned(tmp_path: Path) -> None:

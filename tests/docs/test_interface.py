@@ -104,12 +104,12 @@ async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) ->
 
 
 def _agent_keys() -> list[str]:
-    """Of what ``agent.py`` says of itself."""
-    for node in ast.walk(ast.parse((ROOT / "rainbowd" / "agent.py").read_text())):
+    """Of what the agent says of itself."""
+    for node in ast.walk(ast.parse((ROOT / "rainbowd" / "agent" / "telling.py").read_text())):
         match node:
             case ast.Assign(targets=[ast.Name(id="agent")], value=ast.Dict(keys=names)):
                 return [name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)]
-    raise AssertionError("agent.py has no dict of what it is")
+    raise AssertionError("telling.py has no dict of what it is")
 
 
 def test_a_deploy_of_the_history_has_the_keys_that_are_documented() -> None:

@@ -22,16 +22,19 @@ from tests.live.agent import ROOT, Agent, free_port, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.live.agent import Event
+
 pytestmark = pytest.mark.live
 
 BEGIN = "    offer = receive_offer"
+AGENT = "agent/agent.py"
 ADOPTED = "        self._lock.claim()\n"
 FAILING = {
-    "cannot be imported": ("agent.py", "import trio", "import no_such_module", "no_such_module"),
+    "cannot be imported": (AGENT, "import trio", "import no_such_module", "no_such_module"),
     "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "12 s"),
-    "fails when it has adopted": ("agent.py", ADOPTED, "        raise SystemExit('in vain')\n", "in vain"),
-    "is killed then": ("agent.py", ADOPTED, "        os.kill(os.getpid(), 9)\n", "signal 9"),
-    "is never ready": ("agent.py", ADOPTED, "        await trio.sleep_forever()\n", "6 s"),
+    "fails when it has adopted": (AGENT, ADOPTED, "        raise SystemExit('in vain')\n", "in vain"),
+    "is killed then": (AGENT, ADOPTED, "        os.kill(os.getpid(), 9)\n", "signal 9"),
+    "is never ready": (AGENT, ADOPTED, "        await trio.sleep_forever()\n", "6 s"),
 }
 """Where another version differs, and why its renewal fails."""
 
@@ -40,10 +43,11 @@ FAILING = {
 def agent(tmp_path: Path) -> Iterator[Agent]:
     """One whose program is a copy, so that another can be installed in its place."""
     shutil.copytree(ROOT / "rainbowd", tmp_path / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
-    shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0}
+    shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0, "FIRST_SECONDS": 0.0}
     for name, seconds in shorten.items():
         edit(tmp_path, "renewal/program.py", f"{name} =", f"{name} = {seconds}  # was")
-    with running(tmp_path, drain={"timeout": 10, "tunnels": 2}) as agent:
+    edit(tmp_path, AGENT, "TRIAL_SECONDS =", "TRIAL_SECONDS = 0.1  # was")
+    with running(tmp_path, drain={"timeout": 30, "tunnels": 2}) as agent:
         yield agent
 
 
@@ -61,6 +65,24 @@ def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
         response = connection.getresponse()
         response.read()
         return response.status, response.getheader("X-Generation")
+
+
+class Upload:
+    """A request that the agent and generation 1 have until its last byte is sent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+        self._connection.putrequest("POST", "/echo")
+        self._connection.putheader("Content-Length", "2")
+        self._connection.endheaders(b"a")
+        agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "a request")
+
+    def finish(self) -> tuple[int, str | None]:
+        with contextlib.closing(self._connection):
+            self._connection.send(b"b")
+            response = self._connection.getresponse()
+            response.read()
+            return response.status, response.getheader("X-Generation")
 
 
 def test_renewals_under_traffic_between_and_during_deploys_lose_nothing(tmp_path: Path) -> None:
@@ -88,9 +110,7 @@ def test_the_new_agent_goes_on_with_the_app_as_it_is(agent: Agent) -> None:
 @pytest.mark.parametrize("failing", FAILING)
 def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: Path, failing: str) -> None:
     before = agent.status()
-    answered: list[tuple[int, str | None]] = []
-    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=4000")))
-    slow.start()
+    upload = Upload(agent)
     file, old, new, reason = FAILING[failing]
     edit(tmp_path, file, old, new)
     outcome = agent.renew()
@@ -103,12 +123,62 @@ def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: P
     since = len(agent.events())
     agent.flip("b")
     assert agent.decision(since)["event"] == "deploy.succeeded"
+    assert upload.finish() == (200, "1")
     retired = agent.wait_for("generation.retired", since, generation=1)
-    slow.join()
-    assert answered == [(200, "1")]
     assert (retired["exit_status"], retired["requests"]) == (0, 2)
     assert agent.stop() == 0
     assert agent.processes() == []
+
+
+def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, tmp_path: Path) -> None:
+    edit(tmp_path, "renewal/program.py", "FIRST_SECONDS =", "FIRST_SECONDS = 60.0  # was")
+    agent.restart()
+    agent.wait_for("generation.adopted")
+    edit(tmp_path, "cli/run.py", BEGIN, f"    import threading\n    threading.Timer(1, os._exit, [3]).start()\n{BEGIN}")
+    since = len(agent.events())
+    outcome = agent.renew()
+    assert outcome["event"] == "agent.renewal_failed"
+    assert outcome["reason"] == "the new program ended with status 3"
+    assert agent.find("generation.adopted", since) is None
+    assert get(agent) == (200, "1")
+
+
+def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, tmp_path: Path) -> None:
+    edit(tmp_path, AGENT, "TRIAL_SECONDS = 0.1", "TRIAL_SECONDS = 5.0")
+    edit(
+        tmp_path,
+        "agent/telling.py",
+        "            generations =",
+        "            raise ZeroDivisionError\n            generations =",
+    )
+    outcome = agent.renew()
+    assert outcome["reason"] == "the new program ended with status 1"
+    since = len(agent.events())
+    agent.flip("b")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    assert get(agent) == (200, "2")
+
+
+def test_a_program_that_says_much_before_it_is_ready_is_not_held_up(agent: Agent, tmp_path: Path) -> None:
+    say = "    import sys; sys.stderr.write('noise\\n' * 100_000)\n"
+    edit(tmp_path, "cli/run.py", BEGIN, say + BEGIN)
+    assert agent.renew()["event"] == "agent.renewed"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_hangup_while_it_is_open_who_is_the_agent_deploys_in_the_end(
+    agent: Agent, tmp_path: Path, fails: bool
+) -> None:
+    edit(tmp_path, AGENT, ADOPTED, f"        await trio.sleep(1)\n{'        os._exit(1)' if fails else ''}\n{ADOPTED}")
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGUSR2)
+    agent.wait_for("generation.adopted")
+    since = len(agent.events())
+    agent.process.send_signal(signal.SIGHUP)
+    outcome = agent.wait_for("agent.renewal_failed" if fails else "agent.renewed")
+    if not fails:
+        agent.follow(outcome["pid"])
+    assert agent.decision(since, trigger="signal")["event"] == "deploy.succeeded"
 
 
 def run_renew(agent: Agent) -> subprocess.CompletedProcess[str]:
@@ -124,7 +194,7 @@ def test_the_command_waits_for_the_outcome_and_exits_with_it(agent: Agent, tmp_p
     assert told.stdout == f"renewed: rainbowd {renewed['version']}, pid {renewed['pid']}\n"
     assert renewed["predecessor"]["pid"] == before
     agent.follow(renewed["pid"])
-    edit(tmp_path, "agent.py", "import trio", "import no_such_module")
+    edit(tmp_path, AGENT, "import trio", "import no_such_module")
     told = run_renew(agent)
     assert told.returncode == 1
     assert "nothing has changed" in told.stderr
@@ -164,33 +234,30 @@ def test_an_idle_connection_to_the_old_agent_gets_one_more_answer_from_what_is_l
 
 
 def test_no_generation_is_stopped_while_the_old_agent_has_a_request_on_it(agent: Agent) -> None:
-    answered: list[tuple[int, str | None]] = []
-    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=3000")))
-    slow.start()
-    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    upload = Upload(agent)
     agent.renew()
     since = len(agent.events())
     agent.touch()
     assert agent.decision(since)["event"] == "deploy.succeeded"
-    agent.wait_until(lambda: draining(agent) if draining(agent)["in_flight"] == 1 else None, "one request of the old")
-    slow.join()
-    assert answered == [(200, "1")]
+    agent.wait_until(lambda: draining(agent), "one request of the old")
+    assert upload.finish() == (200, "1")
     agent.wait_for("generation.retired", since, generation=1)
 
 
-def draining(agent: Agent) -> dict[str, object]:
-    return next(one for one in agent.status()["generations"] if one["state"] == "draining")
+def draining(agent: Agent) -> Event | None:
+    """What drains, with the one request that is in flight."""
+    found = (one for one in agent.status()["generations"] if (one["state"], one["in_flight"]) == ("draining", 1))
+    return next(found, None)
 
 
 def test_a_stop_of_the_new_agent_waits_for_what_the_old_one_has(agent: Agent) -> None:
-    answered: list[tuple[int, str | None]] = []
-    slow = threading.Thread(target=lambda: answered.append(get(agent, "/slow?ms=3000")))
-    slow.start()
-    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    upload = Upload(agent)
     agent.renew()
-    assert agent.stop() == 0
-    slow.join()
-    assert answered == [(200, "1")]
+    stopping = threading.Thread(target=agent.stop)
+    stopping.start()
+    agent.wait_until(lambda: agent.status() if agent.status()["agent"]["state"] == "stopping" else None, "the stop")
+    assert upload.finish() == (200, "1")
+    stopping.join()
     assert agent.processes() == []
 
 
@@ -207,7 +274,7 @@ def test_a_stop_during_a_renewal_ends_everything(agent: Agent, tmp_path: Path) -
 
 
 def test_a_stop_while_a_failing_renewal_is_taken_back_ends_everything(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, "agent.py", ADOPTED, "        await trio.sleep_forever()\n")
+    edit(tmp_path, AGENT, ADOPTED, "        await trio.sleep_forever()\n")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
     agent.wait_for("generation.adopted")
@@ -270,14 +337,12 @@ def test_two_renewals_asked_for_at_once_are_one_or_two_and_lose_nothing(agent: A
 
 
 def test_what_is_sent_to_the_old_pid_reaches_the_new_agent(agent: Agent) -> None:
-    slow = threading.Thread(target=get, args=(agent, "/slow?ms=3000"))
-    slow.start()
-    agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    upload = Upload(agent)
     agent.renew()
     since = len(agent.events())
     agent.renewed[0].send_signal(signal.SIGHUP)
     assert agent.decision(since, trigger="signal")["event"] == "deploy.succeeded"
-    slow.join()
+    assert upload.finish() == (200, "1")
 
 
 def test_the_app_knows_nothing_of_a_renewal(agent: Agent) -> None:

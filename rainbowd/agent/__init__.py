@@ -1,0 +1,5 @@
+"""One run of the agent: both flows wired together, what it tells of itself, and its renewal."""
+
+from rainbowd.agent.agent import HEEDED, Agent
+
+__all__ = ["HEEDED", "Agent"]

@@ -1,0 +1,303 @@
+"""The agent: nested nurseries and the wiring between the two flows, nothing else.
+
+What is opened first ends last::
+
+    reporting          the journal and status.json: outlives all that is told there
+    └ signals          a second TERM hurries whatever still goes on
+      ├ deploying      until another agent does, see ``renewal``
+      │ └ lives        every generation; ends by reaping, or by leaving all of it to that agent
+      │   ├ supervise  one deploy at a time
+      │   ├ calls      deploys that the API asks for
+      │   └ intake     watch
+      ├ api            where it is enabled
+      └ serve          listeners, then connections, for drain.stop at the most: the first to end
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import __version__
+from rainbowd.agent.renewing import Renewing
+from rainbowd.agent.telling import Telling
+from rainbowd.deploy.deploys import Deploys
+from rainbowd.deploy.ownership import Ownership
+from rainbowd.deploy.process import reap_orphans
+from rainbowd.log import get_logger
+from rainbowd.proxy import Server, Settings
+from rainbowd.renewal import Outgoing
+from rainbowd.roster import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from rainbowd.config import Config
+    from rainbowd.control.api import Api
+    from rainbowd.deploy.seam import World
+    from rainbowd.proxy import Listener
+    from rainbowd.renewal import Incoming
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.report.state_dir import Lock
+
+HEEDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+TRIAL_SECONDS = 1.1
+"""How long a new agent serves beside the one before until it says that it is ready: by then it has done all it does."""
+
+_REAP_SECONDS = 1.0
+
+log = get_logger()
+
+
+class Agent:
+    """One run of the agent.
+
+    Args:
+        config: as the file was at the start.
+        world: what the supervisor does to the machine.
+        recorder: to which the world tells things too.
+        listeners: open, with requests perhaps waiting in their queues.
+        lock: of the state directory.
+        early: signals that came before the agent could heed them.
+        base: the config file's directory.
+        api: where it is enabled, with its listener.
+        incoming: makes of our roster what joins it to the agent that we take the place of; None where there is none.
+        soft_limit: of open files, as the first agent was started with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        recorder: Recorder,
+        listeners: Sequence[Listener],
+        lock: Lock,
+        *,
+        base: Path,
+        early: Sequence[int] = (),
+        api: tuple[Api, Listener] | None = None,
+        incoming: Callable[[Roster], Incoming] | None = None,
+        soft_limit: int = 0,
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._recorder = recorder
+        self._listeners = listeners
+        self._lock = lock
+        self._base = base
+        self._early = early
+        self._api = api
+        self._stop = trio.Event()
+        self._serving = trio.CancelScope()
+        self._late: list[int] | None = None
+        self._roster = Roster()
+        self._server = Server(self._roster, settings(config))
+        self._incoming = incoming(self._roster) if incoming is not None else None
+        is_new = incoming is None
+        self._deploys = self._new_deploys(Ownership(is_complete=is_new), is_handed_over=not is_new)
+        self._telling = Telling(
+            self._roster,
+            recorder,
+            listeners,
+            lambda: self._deploys.supervisor,
+            started_at=world.now(),
+            is_silent=not is_new,
+        )
+        self._shared = [*(("proxy", one) for one in listeners), *([("api", api[1])] if api else [])]
+        self._renewing = Renewing(
+            self._roster, recorder, lock, self._shared, state_dir=config.state_dir, soft_limit=soft_limit
+        )
+
+    async def run(self) -> None:
+        """Everything, from the first line of the journal to the last."""
+        async with trio.open_nursery() as reporting:
+            await reporting.start(self._recorder.run)
+            reporting.start_soon(self._telling.notices.run)
+            if self._incoming is None:
+                self._recorder.record(
+                    "agent.started", version=__version__, pid=os.getpid(), listen=self._telling.addresses
+                )
+            try:
+                with trio.open_signal_receiver(*HEEDED) as signals:
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(self._obey, signals)
+                        await self._live()
+                        beside.cancel_scope.cancel()
+            finally:
+                if not self._telling.is_silent:
+                    self._recorder.record("agent.stopped")
+                    self._telling.publish()
+                reporting.cancel_scope.cancel()
+
+    async def _live(self) -> None:
+        """Deploy and serve until told to stop; then finish requests first, and generations behind them."""
+        async with trio.open_nursery() as beneath:
+            self._roster.observe(self._telling.publish)
+            beneath.start_soon(self._deploy)
+            beneath.start_soon(self._telling.keep_counting)
+            beneath.start_soon(self._reap)
+            if self._incoming is not None:
+                await self._deploys.supervisor.started.wait()  # until now the agent before us serves
+            if self._api is not None:
+                beneath.start_soon(self._control, self._api[0])
+            with self._serving:
+                async with trio.open_nursery() as serving:
+                    await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
+                    if self._incoming is not None:
+                        await self._succeed(self._incoming, beneath)
+                    self._telling.ready()
+                if self._incoming is not None:
+                    await self._outlive(self._incoming)
+            beneath.cancel_scope.cancel()
+
+    # --- the agent before us --------------------------------------------------------------------------------------
+
+    async def _succeed(self, incoming: Incoming, beneath: trio.Nursery) -> None:
+        """We accept, as it still does: be the agent, when that has gone well for a while."""
+        await trio.sleep(TRIAL_SECONDS)
+        self._lock.claim()
+        await incoming.ready({listener.sock.fileno() for _, listener in self._shared})
+        self._deploys.supervisor.ownership.complete()
+        beneath.start_soon(incoming.run)
+        self._telling.is_silent = False
+        for _, listener in self._shared:
+            listener.is_shared = False
+        self._recorder.record(
+            "agent.renewed",
+            version=__version__,
+            pid=os.getpid(),
+            listen=self._telling.addresses,
+            predecessor={"pid": incoming.offer.pid, "version": incoming.offer.version},
+        )
+
+    async def _outlive(self, incoming: Incoming) -> None:
+        """It has requests on our generations; where we stop, it was told to hurry."""
+        is_stopping = self._renewing.successor is None
+        with trio.move_on_after(self._config.drain.stop if is_stopping else math.inf):
+            await incoming.gone.wait()
+
+    # --- deploying ------------------------------------------------------------------------------------------------
+
+    async def _deploy(self) -> None:
+        """Deploy until told to stop, or until a new agent does; where that fails, go on as if nothing had been."""
+        while True:
+            with trio.CancelScope() as scope:
+                async with contextlib.AsyncExitStack() as renewal:
+                    async with trio.open_nursery() as lives:
+                        self._deploys.start(lives)
+                        program = await self._renewing.prepare(self._deploys, renewal)
+                        scope.shield = True  # until it is decided who looks after what is left now: bounded by times
+                        self._late = []
+                        self._telling.is_silent = True
+                        self._deploys.supervisor.leave()
+                        lives.cancel_scope.cancel()
+                    is_renewed = await self._renewing.hand_over(program)
+                    self._go_on(is_renewed=is_renewed)
+            if is_renewed:
+                await Outgoing(program.link, self._roster, self._server.stop).run()
+                self._server.close_idle()  # the new one was killed: nobody tells any more what is live
+                return
+
+    def _go_on(self, *, is_renewed: bool) -> None:
+        """Finish what is here for the new agent; or be the agent again."""
+        if is_renewed:
+            assert self._renewing.successor is not None
+            self._telling.notices.hand_over(self._renewing.successor)
+            self._server.hand_over(self._deploys.supervisor.drain)
+            self._stop.set()
+            if self._telling.state == "stopping":  # told so when it was too late for us
+                self._renewing.pass_on(signal.SIGTERM)
+        else:
+            self._telling.is_silent = False
+            self._deploys = self._new_deploys(Ownership(), is_handed_over=True)
+        late, self._late = self._late or [], None
+        for signum in late:
+            self._heed(signum)
+
+    def _new_deploys(self, ownership: Ownership, *, is_handed_over: bool) -> Deploys:
+        return Deploys(
+            self._roster,
+            self._recorder,
+            self._world,
+            self._config,
+            base=self._base,
+            on_switch=self._on_switch,
+            ownership=ownership,
+            is_handed_over=is_handed_over,
+        )
+
+    def _on_switch(self, config: Config) -> None:
+        self._server.settings = settings(config)
+
+    async def _reap(self) -> None:
+        """Reap what apps leave behind while they live: as the subreaper we are the parent of their orphans."""
+        while True:
+            await trio.sleep(_REAP_SECONDS)
+            await trio.to_thread.run_sync(reap_orphans)
+
+    async def _control(self, api: Api) -> None:
+        """Let the API ask for what the files can ask for, until told to stop."""
+        from rainbowd.controls import make_controls  # noqa: PLC0415 - nothing of it is loaded where it is off
+
+        controls = make_controls(
+            state_dir=self._config.state_dir,
+            deploys=lambda: self._deploys,
+            recorder=self._recorder,
+            roster=self._roster,
+            server=self._server,
+            status=self._telling.status,
+        )
+        await api.run(controls, self._deploys.supervisor.started, self._stop)
+
+    # --- signals --------------------------------------------------------------------------------------------------
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        for signum in self._early:
+            self._heed(signum)
+        async for signum in signals:
+            self._heed(signum)
+
+    def _heed(self, signum: int) -> None:
+        """HUP deploys, USR2 renews; TERM or INT stops; a second one does not wait for anything but the reaping."""
+        if signum in {signal.SIGHUP, signal.SIGUSR2}:
+            self._ask(signum)
+        elif self._telling.state != "stopping":
+            log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
+            self._wind_down()
+        else:
+            log.warning("stopping at once", signal=signal.Signals(signum).name)
+            self._deploys.supervisor.hurry()
+            self._serving.cancel()
+
+    def _ask(self, signum: int) -> None:
+        """For a deploy or a renewal; who is the agent has to be known for that."""
+        if self._late is not None:
+            self._late.append(signum)
+        elif self._renewing.successor is not None:
+            self._renewing.pass_on(signum)
+        elif signum == signal.SIGHUP:
+            self._deploys.signal()
+        else:
+            self._renewing.ask()
+
+    def _wind_down(self) -> None:
+        self._telling.stopping(self._config.drain.stop, self._deploys.supervisor.drain.kill_after)
+        self._deploys.stop()
+        if self._incoming is not None:
+            self._incoming.stop(self._config.drain.stop)
+        if self._renewing.successor is None:
+            self._stop.set()
+        else:
+            self._server.stop(self._config.drain.stop)
+
+
+def settings(config: Config) -> Settings:
+    """What of the config the proxy serves by."""
+    return Settings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)

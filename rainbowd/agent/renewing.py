@@ -1,0 +1,130 @@
+"""The agent's side of its own renewal: from the wish for one to a new agent, or back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.log import get_logger
+from rainbowd.renewal import RenewalFailed, Socket, new_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rainbowd.deploy.deploys import Deploys
+    from rainbowd.proxy import Listener
+    from rainbowd.renewal import Program
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.report.state_dir import Lock
+    from rainbowd.roster import Roster
+
+_WRITE_SECONDS = 5.0
+"""For the state directory to take what a new agent has to find there."""
+
+log = get_logger()
+
+
+class Renewing:
+    """Has a new program become the agent, when it is asked for.
+
+    Args:
+        roster: of what is leased here.
+        recorder: has written all that the new one has to find.
+        lock: of the state directory.
+        shared: every listener, with the part that accepts by it, in one order.
+        state_dir: which stays what it is.
+        soft_limit: of open files, as the first agent was started with.
+
+    Attributes:
+        successor: the new agent's pid, once it is the agent.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        recorder: Recorder,
+        lock: Lock,
+        shared: Sequence[tuple[str, Listener]],
+        *,
+        state_dir: Path,
+        soft_limit: int,
+    ) -> None:
+        self.successor: int | None = None
+        self._roster = roster
+        self._recorder = recorder
+        self._lock = lock
+        self._shared = shared
+        self._state_dir = state_dir
+        self._soft_limit = soft_limit
+        self._asked = trio.Event()
+
+    def ask(self) -> None:
+        """Ask for a new agent; while one is on its way, for one more behind it."""
+        self._asked.set()
+
+    def pass_on(self, signum: int) -> None:
+        """Signal the new agent: whoever sent it to us meant the agent."""
+        if self.successor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.successor, signum)
+
+    async def prepare(self, deploys: Deploys, renewal: contextlib.AsyncExitStack) -> Program:
+        """Wait until asked, and for a program that is ready for it, at a moment that is good for it.
+
+        Args:
+            deploys: whose end is waited for.
+            renewal: has the program; what is not the agent when it is closed is ended.
+        """
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            try:
+                await deploys.until_quiet()
+                log.info("renewal begins")
+                program = await renewal.enter_async_context(new_program())
+                await program.prepare(
+                    self._lock.fileno(),
+                    [Socket(listener.sock, listener.asked, part) for part, listener in self._shared],
+                    state_dir=self._state_dir,
+                    soft_limit=self._soft_limit,
+                )
+            except RenewalFailed as failure:
+                await renewal.aclose()
+                self._tell(failure)
+            else:
+                await deploys.until_quiet()
+                return program
+
+    async def hand_over(self, program: Program) -> bool:
+        """Leave everything to ``program``; whether it is the agent now. Where it is not, all is ours again."""
+        try:
+            await self._write_all()
+            ready = await program.hand_over(self._roster)
+        except RenewalFailed as failure:
+            await program.end()
+            with contextlib.suppress(OSError):  # it says what it said before, as a rule
+                self._lock.claim()
+            self._tell(failure)
+            return False
+        program.release()
+        for (_, listener), is_taken in zip(self._shared, ready["taken"], strict=True):
+            listener.is_shared = is_taken
+        self.successor = program.pid
+        self._lock.leave()
+        log.info("renewed", pid=program.pid)
+        return True
+
+    async def _write_all(self) -> None:
+        """Have on disk what the new agent has to find there."""
+        with trio.move_on_after(_WRITE_SECONDS):
+            await self._recorder.until_written()
+            return
+        raise RenewalFailed("the state directory cannot be written")
+
+    def _tell(self, failure: RenewalFailed) -> None:
+        log.error("a renewal failed; nothing has changed", reason=failure.reason, output=failure.output)
+        self._recorder.record("agent.renewal_failed", reason=failure.reason, output=failure.output)

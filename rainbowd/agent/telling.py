@@ -1,0 +1,112 @@
+"""What the agent tells of itself: to its log, to ``status.json`` and to systemd."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import __version__
+from rainbowd.deploy.snapshot import snapshot, timestamp
+from rainbowd.log import get_logger
+from rainbowd.notify import Notices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rainbowd.deploy.supervisor import Supervisor
+    from rainbowd.proxy import Listener
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.roster import Roster
+
+_COUNTERS_SECONDS = 1.0
+"""How often ``status.json`` is written while only counters move."""
+
+log = get_logger()
+
+
+class Telling:
+    """Tells what there is, each time that it changes.
+
+    Args:
+        roster: with the generations.
+        recorder: writes ``status.json``.
+        listeners: of the proxy.
+        supervisor: of now: after a renewal that failed, that is another.
+        started_at: seconds since the epoch.
+
+    Attributes:
+        notices: for systemd.
+        state: of the agent: ``starting``, ``ready`` or ``stopping``.
+        is_silent: another agent tells.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        recorder: Recorder,
+        listeners: Sequence[Listener],
+        supervisor: Callable[[], Supervisor],
+        *,
+        started_at: float,
+        is_silent: bool,
+    ) -> None:
+        self.notices = Notices()
+        self.state = "starting"
+        self.is_silent = is_silent
+        self._roster = roster
+        self._recorder = recorder
+        self._listeners = listeners
+        self._supervisor = supervisor
+        self._started_at = started_at
+        recorder.observe(self.notices.event)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the proxy listens."""
+        return [listener.address for listener in self._listeners]
+
+    def ready(self) -> None:
+        """We accept."""
+        if self.state == "starting":
+            self.state = "ready"
+        log.info("ready", version=__version__, pid=os.getpid(), listen=self.addresses)
+        self.publish()
+        if self.state == "ready":
+            self.notices.ready()
+
+    def stopping(self, drain_seconds: float, kill_after_seconds: float) -> None:
+        """We are told to stop, which takes both times at the most."""
+        self.state = "stopping"
+        self.notices.stopping(drain_seconds + kill_after_seconds)
+        self.publish()
+
+    def publish(self) -> None:
+        """Tell what there is now."""
+        if not self.is_silent:
+            status = self.status()
+            self._recorder.publish(status)
+            self.notices.status(status)
+
+    def status(self) -> dict[str, object]:
+        """As ``status.json`` has it."""
+        agent = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": timestamp(self._started_at),
+            "listen": self.addresses,
+            "state": self.state,
+        }
+        return snapshot(agent, self._roster, self._supervisor())
+
+    async def keep_counting(self) -> None:
+        """Tell the counters once a second, where they moved."""
+        told: object = None
+        while True:
+            await trio.sleep(_COUNTERS_SECONDS)
+            generations = self._roster.generations.values()
+            counters = [(g.requests, len(g.holders), len(g.tunnels)) for g in generations]
+            if counters != told:
+                told = counters
+                self.publish()
