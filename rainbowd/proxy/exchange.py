@@ -322,11 +322,15 @@ class Exchange:
         return len(data)
 
     def _settle(self, response: ResponseHead, download: Download) -> None:
-        """Keep the app's connection for the next request, if nothing can be left on it."""
+        """Keep the app's connection for the next request, if nothing can be left on it.
+
+        Behind a request's body something can: an app that does not read it, or does not know chunks, takes it for the
+        next request, and the answer to that would be another client's.
+        """
         never_comes = self.request.expects_continue and not self._upload.begun  # the body, behind a final answer
         if not self._upload.done and response.keep_alive and not never_comes:
             self.expect_answer()  # the app answered early and still reads: it gets the rest
-        elif self._upload.done and download.leaves_upstream_clean:
+        elif self._upload.is_empty and download.leaves_upstream_clean:
             self._route.keep()
         else:
             self._route.disconnect()

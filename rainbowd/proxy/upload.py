@@ -37,6 +37,11 @@ class Upload:
         return self._taken_bytes > 0
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing but the head went to the app, and nothing else will."""
+        return self.done and not self.chunked and not self._taken_bytes
+
+    @property
     def plain_bytes(self) -> int:
         """How many bytes from here on are passed on as they come; 0 where they have to be looked at."""
         return self.body.remaining_bytes if isinstance(self.body, LengthBody) else 0

@@ -73,6 +73,26 @@ def await_nothing(client: Peer) -> bool:
     return client.buffer == b""
 
 
+@pytest.mark.parametrize(
+    "request_data",
+    [
+        POST,
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_body_that_an_app_took_for_the_next_request_gets_nobody_its_answer(request_data: bytes) -> None:
+    async with setting() as here:
+        client = await here.client()
+        await client.send(request_data)
+        await here.app.answer()
+        assert (await client.message()).body == b"ok"
+        await client.send(GET)
+        await here.app.answer()  # over another connection
+        assert (await client.message()).body == b"ok"
+
+
 @pytest.mark.parametrize("reset", [True, False])
 async def test_a_kept_connection_that_dies_on_receipt_is_tried_once_more(reset: bool) -> None:
     async with setting() as here:
