@@ -273,7 +273,7 @@ def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: s
     assert found.startswith(f"{PACKAGE}/{message}: ")
 
 
-@pytest.mark.parametrize("command", ["status", "history", "deploy", "watch", "completion"])
+@pytest.mark.parametrize("command", ["status", "history", "deploy", "renew", "watch", "completion"])
 def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, rainbowd.cli.{command}; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

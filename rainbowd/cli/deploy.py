@@ -93,7 +93,7 @@ def _previous(where: Locations) -> Path:
     if live is not None and live != str(linked):
         found: str | None = live
     else:
-        found = last_live_but(read_events(where.state_dir), live or str(linked))
+        found = last_live_but(read_events(where.state_dir, "generation.live"), live or str(linked))
     if found is None:
         raise RainbowdError("no other release was live before: there is nothing to go back to")
     if not Path(found).is_dir():

@@ -43,7 +43,7 @@ def history(config_path: Path | None, *, as_json: bool, count: int | None) -> in
         RainbowdError: the config is broken, or the journal may not be read.
     """
     state_dir = locate(config_path).state_dir
-    found = deploys(read_events(state_dir))
+    found = deploys(read_events(state_dir, "deploy."))
     if as_json:
         print(json.dumps(found[:count], indent=2))
         return 0

@@ -102,7 +102,7 @@ class Calls:
         """``GET /history``."""
         count = read_count(read_query(request, ["n"]), "n", default=HISTORY_DEFAULT, most=HISTORY_MAX)
         state_dir = self._controls.state_dir
-        found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir)), limiter=self._disk)
+        found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir, "deploy.")), limiter=self._disk)
         return _json(found[:count])
 
     async def load(self, request: Request) -> Response:

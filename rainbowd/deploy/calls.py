@@ -186,7 +186,7 @@ class Calls:
         live = self._roster.live
         if live is not None and live.release != self._named():
             return live.release
-        before = last_live_but(read_events(self._state_dir), str(self._present()))
+        before = last_live_but(read_events(self._state_dir, "generation.live"), str(self._present()))
         if before is None:
             raise Declined("no other release was live before", CONFLICT)
         if not Path(before).is_dir():

@@ -78,17 +78,22 @@ def encode(event: str, at: datetime, **fields: object) -> bytes:
     return json.dumps({"at": time, "event": event, **first, **fields}, default=str).encode() + b"\n"
 
 
-def read_events(state_dir: Path) -> Iterator[Event]:
+def read_events(state_dir: Path, begins: str = "") -> Iterator[Event]:
     """The events, oldest first, over rotated files too; what is no event is skipped.
+
+    Args:
+        state_dir: with the journal.
+        begins: only those whose name begins so, which is several times as fast as to read all and choose.
 
     Raises:
         RainbowdError: a file cannot be read.
     """
+    mark = f'"{begins}'.encode()
     with contextlib.ExitStack() as stack:
         for file in reversed(open_all(state_dir / NAME, stack)):
             for line in file:
-                event = event_of(line)
-                if event is not None:
+                event = event_of(line) if mark in line else None
+                if event is not None and str(event["event"]).startswith(begins):
                     yield event
 
 

@@ -166,6 +166,13 @@ def test_what_is_no_event_is_skipped(tmp_path: Path, file: Path) -> None:
     assert numbers(tmp_path) == [1, 2]
 
 
+def test_only_those_are_read_whose_names_are_asked_for(tmp_path: Path, file: Path) -> None:
+    for name in ("deploy.requested", "generation.live", "deploy.succeeded"):
+        Journal(file).append(encode(name, AT, note='of "deploy.failed" and "generation.live"'))
+    names = [[event["event"] for event in read_events(tmp_path, begins)] for begins in ("deploy.", "generation.live")]
+    assert names == [["deploy.requested", "deploy.succeeded"], ["generation.live"]]
+
+
 def test_a_rotation_while_it_is_read_hides_nothing_and_shows_nothing_twice(tmp_path: Path, file: Path) -> None:
     writing = Journal(file, limit_bytes=len(line(1)))
     for number in range(1, 5):
