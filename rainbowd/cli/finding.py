@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rainbowd.cli.asking import of_django, with_path
+from rainbowd.cli.reading import near_top, read
 from rainbowd.cli.recipes import RECIPES
 from rainbowd.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
-Health = str | dict[str, object]
-
-HEALTH_PATHS = "/up", "/healthz", "/health", "/health/", "/healthcheck", "/ping", "/livez"
-"""What apps call the page that says that they are there, the likeliest first."""
-ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
-"""Where no such page is known: any answer of an app that is not broken will do."""
-
-SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java"
-SKIPPED = {"node_modules", "venv", ".venv", "vendor", ".git", "tests", "test", "spec"}
-FILES_READ, FILE_BYTES = 200, 100_000
-"""How much of an app is read for a guess."""
+    from rainbowd.cli.asking import Health
 
 
 @dataclass
@@ -73,12 +64,12 @@ def look(release: Path, server: str | None) -> Found:
     elif not found.server:
         known = "Django, Flask, FastAPI, Rack, Node, PHP, a Procfile"
         raise UsageError(f"{release}: found no app that is known ({known}); give --server NAME, or write the config")
-    found.health = _health(release, found.health)
+    found.health = with_path(release, found.health)
     return found
 
 
 def _procfile(release: Path) -> str | None:
-    match = re.search(r"^web:\s*(\S.*?)\s*$", _read(release / "Procfile"), re.MULTILINE)
+    match = re.search(r"^web:\s*(\S.*?)\s*$", read(release / "Procfile"), re.MULTILINE)
     return match[1] if match else None
 
 
@@ -92,36 +83,15 @@ def _django(release: Path) -> Found | None:
     server = "uvicorn" if is_async else "gunicorn-gthread" if "gunicorn" in wanted else "runserver"
     app = f"{name}.asgi:application" if is_async else f"{name}.wsgi"
     found = Found([f"Django, project {name}"], server, app, programs=_programs(release))
-    settings = _read(release / name / "settings.py")
-    found.health = _django_health(settings)
+    settings = read(release / name / "settings.py")
+    found.health = of_django(settings)
     return found
-
-
-def _django_health(settings: str) -> Health:
-    """The fields without which Django refuses or redirects: ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
-    health: dict[str, object] = {}
-    host = _first_host(settings)
-    if host is not None:
-        health["host"] = host
-    if re.search(r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)", settings, re.MULTILINE):
-        health["headers"] = {"X-Forwarded-Proto": "https"}
-    return {"path": "", **health} if health else "/"
-
-
-def _first_host(settings: str) -> str | None:
-    match = re.search(r"^ALLOWED_HOSTS\s*=\s*(\[[^\]]*\])", settings, re.MULTILINE)
-    try:
-        hosts = ast.literal_eval(match[1]) if match else []
-    except (ValueError, SyntaxError):
-        return None
-    names = [host.lstrip(".") for host in hosts if isinstance(host, str) and host.strip(".*")]
-    return None if "*" in hosts or "localhost" in names or not names else names[0]
 
 
 def _python(release: Path) -> Found | None:
     """Flask, FastAPI or Starlette, a bare ASGI or WSGI application, or a program of its own."""
-    for file in _candidates(release, "*.py"):
-        text = _read(file)
+    for file in near_top(release, "*.py"):
+        text = read(file)
         module = ".".join(file.relative_to(release).with_suffix("").parts).removesuffix(".__init__")
         for kind, pattern, servers in (*PYTHON_APPS, *CONVENTIONS.get(file.name, ())):
             match = re.search(pattern, text, re.MULTILINE)
@@ -130,8 +100,8 @@ def _python(release: Path) -> Found | None:
                 made = "()" if match[0].startswith("def create_app") else ""
                 app = f"{module}:{match[1]}{made}"
                 return Found([f"{kind} in {file.relative_to(release)}"], server, app, programs=_programs(release))
-    for file in _candidates(release, "*.py"):
-        if "http.server" in _read(file):
+    for file in near_top(release, "*.py"):
+        if "http.server" in read(file):
             return Found([f"a program, {file.name}"], "python", file.name, programs=_programs(release))
     return None
 
@@ -155,11 +125,6 @@ CONVENTIONS = {
 """Files that are there for a server to find."""
 
 
-def _candidates(release: Path, pattern: str) -> list[Path]:
-    """Files at the top, and one directory below."""
-    return [*sorted(release.glob(pattern)), *(f for f in sorted(release.glob(f"*/{pattern}")) if not _is_skipped(f))]
-
-
 def _choose(release: Path, servers: tuple[str, ...]) -> str:
     """The first of them that the app asks for, else the first of all; of frameworks' own the last, if alone."""
     wanted = _requirements(release)
@@ -170,7 +135,7 @@ def _choose(release: Path, servers: tuple[str, ...]) -> str:
 def _requirements(release: Path) -> set[str]:
     """The names of what a Python app says that it needs."""
     files = [*release.glob("requirements*.txt"), release / "pyproject.toml", release / "Pipfile"]
-    text = "\n".join(map(_read, files))
+    text = "\n".join(map(read, files))
     return set(re.findall(r"[a-z][a-z0-9]*", text.lower()))
 
 
@@ -183,7 +148,7 @@ def _programs(release: Path) -> str:
 def _rack(release: Path) -> Found | None:
     if not (release / "config.ru").is_file():
         return None
-    gems = _read(release / "Gemfile") + _read(release / "Gemfile.lock")
+    gems = read(release / "Gemfile") + read(release / "Gemfile.lock")
     names = ("puma", "unicorn", "thin", "webrick")
     server = next((name for name in names if re.search(rf"\b{name}\b", gems)), "puma")
     is_rails = (release / "config" / "application.rb").is_file()
@@ -195,13 +160,13 @@ def _rack(release: Path) -> Found | None:
 
 def _ruby(release: Path) -> Found | None:
     """A program that takes its port as its first argument."""
-    main = next((name for name in ("server.rb", "app.rb") if "ARGV" in _read(release / name)), None)
+    main = next((name for name in ("server.rb", "app.rb") if "ARGV" in read(release / name)), None)
     return Found([f"a program, {main}"], "ruby", main) if main else None
 
 
 def _node(release: Path) -> Found | None:
     try:
-        package = json.loads(_read(release / "package.json") or "null")
+        package = json.loads(read(release / "package.json") or "null")
     except json.JSONDecodeError:
         return None
     if not isinstance(package, dict):
@@ -226,7 +191,7 @@ def _php(release: Path) -> Found | None:
 
 
 def _java(release: Path) -> Found | None:
-    main = next((file for file in sorted(release.glob("*.java")) if "void main(" in _read(file)), None)
+    main = next((file for file in sorted(release.glob("*.java")) if "void main(" in read(file)), None)
     return Found([f"Java, {main.name}"], "java", main.name) if main else None
 
 
@@ -237,41 +202,3 @@ def _static(release: Path) -> Found | None:
 
 FINDERS: tuple[Callable[[Path], Found | None], ...] = (_django, _rack, _python, _php, _node, _java, _ruby, _static)
 """What is looked for, in this order: many an app of another kind has a package.json for its assets."""
-
-
-def _health(release: Path, told: Health) -> Health:
-    """With the path that the app's own source has for it."""
-    if isinstance(told, str) and told != "/":
-        return told
-    extra = {} if isinstance(told, str) else {key: value for key, value in told.items() if key != "path"}
-    path = _health_path(release)
-    if path is None:
-        return {**ALIVE, **extra}
-    return {"path": path, **extra} if extra else path
-
-
-def _health_path(release: Path) -> str | None:
-    text = "\n".join(_sources(release))
-    quoted = set(re.findall(r"[\"'](/?[a-z]+/?)[\"']", text))
-    for path in HEALTH_PATHS:
-        if path in quoted or path.removeprefix("/") in quoted & {"up", "healthz", "health/", "healthcheck"}:
-            return path
-    return None
-
-
-def _sources(release: Path) -> Iterable[str]:
-    files = [file for pattern in SOURCES for file in _candidates(release, pattern)]
-    return map(_read, files[:FILES_READ])
-
-
-def _is_skipped(file: Path) -> bool:
-    return any(part in SKIPPED for part in file.parts)
-
-
-def _read(file: Path) -> str:
-    """The beginning of a text file; empty where there is none."""
-    try:
-        with file.open("rb") as source:
-            return source.read(FILE_BYTES).decode(errors="replace")
-    except OSError:
-        return ""

@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "Its HTTP/2 is not asked for."),
     "uwsgi": Recipe(
         ("uwsgi", "--http-socket", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "Without --die-on-term TERM means reload. wsgi.input has no chunked bodies: an app calls uwsgi.chunked_read().",
+        "Without --die-on-term TERM means reload. Bodies in chunks an app gets by uwsgi.chunked_read().",
     ),
     "uwsgi-http": Recipe(
         ("uwsgi", "--http", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
@@ -78,8 +78,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "thin": Recipe(
         ("thin", "start", "--address", "127.0.0.1", "--port", "{port}", "--rackup", APP),
-        "One request at a time. Its TERM breaks off what it is answering, its QUIT does not. It does not take chunked "
-        "bodies apart.",
+        "One request at a time. Its TERM breaks off what it is answering, its QUIT does not.",
         {"drain": {"signal": "QUIT"}},
     ),
     "webrick": Recipe(

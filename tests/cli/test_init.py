@@ -168,6 +168,14 @@ def test_a_site_that_knows_its_name_and_wants_https_is_asked_accordingly(here: P
     assert health == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
 
 
+def test_where_the_directory_itself_lies_is_of_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "test" / "vendor"
+    shutil.copytree(APPS / "django", place)
+    monkeypatch.chdir(place)
+    assert main(["init"]) == 0
+    assert written(place)["health"]["path"] == "/up"
+
+
 def test_where_no_page_says_that_the_app_is_there_any_answer_of_a_working_app_will_do(here: Path) -> None:
     (here / "app.py").write_text("app = Flask(__name__)\n")
     assert main(["init"]) == 0

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--environments", type=Path, default=ENVIRONMENTS, metavar="DIR", help="what is installed; default: %(default)s"
     )
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write into this page what was seen")
     options = parser.parse_args()
     options.environments = options.environments.expanduser()
     return (compare if options.others else measure)(options)
@@ -57,6 +57,7 @@ def measure(options: argparse.Namespace) -> int:
             print(f"LEFT OUT {problem}", flush=True)
     if options.page:
         table.write(options.page, table.SERVERS, table.of_servers([asdict(result) for result in results]))
+        table.write(options.page, table.RECIPES_BEGIN, table.of_recipes())
     bad = sum(bool(result.failures) for result in results)
     deploys, requests = sum(one.deploys for one in results), sum(one.requests for one in results)
     print(f"{len(results)} servers, {deploys} deploys, {requests} requests")

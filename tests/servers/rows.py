@@ -76,9 +76,11 @@ UWSGI = {"debian": ("gcc", "libc6-dev", "python3-dev"), "program": "gcc"}
 NPM = ("nodejs", "npm")
 PHP_FPM = "ls /usr/sbin/php-fpm* >/dev/null && php --version"
 
-NO_CHUNKS = {"chunked": "it takes a body without a length for empty"}
-DJANGO_NO_CHUNKS = {"chunked": "Django on WSGI takes a body without a length for empty"}
-ONLY_FILES = dict.fromkeys(("post", "chunked", "slow", "stream"), "it has only files")
+EMPTY = {"chunked": "to an app it is an empty body, as it has no length"}
+DJANGO_EMPTY = {"chunked": "Django on WSGI takes a body without a length for an empty one"}
+RAW = {"chunked": "it gives an app the chunks as they came, sizes and all"}
+BY_LENGTH = {"chunked": "http.server leaves bodies to the program, and this one reads by the length"}
+ONLY_FILES = dict.fromkeys(("post", "chunked", "slow", "stream"), "it has files, and nothing else")
 
 ROWS = (
     _python("gunicorn", "wsgi", GUNICORN, "gunicorn"),
@@ -89,9 +91,9 @@ ROWS = (
     _python("uvicorn", "asgi", UVICORN, "uvicorn", websocket=True),
     _python("uvicorn-workers", "asgi", UVICORN, "uvicorn", websocket=True),
     _python("hypercorn", "asgi", ("hypercorn>=0.17",), "hypercorn", websocket=True),
-    _python("uwsgi", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_CHUNKS, **UWSGI),
-    _python("uwsgi-http", "wsgi", ("uwsgi>=2",), "uwsgi", without=NO_CHUNKS, **UWSGI),
-    _python("django-runserver", "django", DJANGO, "django", server="runserver", without=DJANGO_NO_CHUNKS),
+    _python("uwsgi", "wsgi", ("uwsgi>=2",), "uwsgi", without=EMPTY, **UWSGI),
+    _python("uwsgi-http", "wsgi", ("uwsgi>=2",), "uwsgi", without=EMPTY, **UWSGI),
+    _python("django-runserver", "django", DJANGO, "django", server="runserver", without=DJANGO_EMPTY),
     _python(
         "django-gunicorn",
         "django",
@@ -99,19 +101,19 @@ ROWS = (
         "gunicorn",
         "django",
         server="gunicorn-gthread",
-        without=DJANGO_NO_CHUNKS,
+        without=DJANGO_EMPTY,
     ),
     _python("flask", "flask", ("flask>=3",), "flask"),
     _python("flask-gunicorn", "flask", ("flask>=3", *GUNICORN), "gunicorn", "flask", server="gunicorn-gthread"),
     _python("fastapi", "fastapi", ("fastapi>=0.110", *UVICORN), "uvicorn", "fastapi", server="uvicorn", websocket=True),
-    Row("http.server", "plain", "python", version=("python3", "--version"), without=NO_CHUNKS),
+    Row("http.server", "plain", "python", version=("python3", "--version"), without=BY_LENGTH),
     _ruby("puma", "rack", ("puma",), "puma"),
     _ruby("puma-cluster", "rack", ("puma",), "puma"),
     _ruby("puma-socket", "rack", ("puma",), "puma"),
     _ruby("rails", "rails", ("puma", "ruby-railties"), "puma", "railties", server="puma"),
     _ruby("sinatra", "sinatra", ("puma", "ruby-sinatra"), "puma", "sinatra", server="puma"),
     _ruby("unicorn", "rack", ("unicorn",), "unicorn"),
-    _ruby("thin", "rack", ("thin",), "thin", without=NO_CHUNKS),
+    _ruby("thin", "rack", ("thin",), "thin", without=RAW),
     _ruby("webrick", "rack", ("ruby-webrick",), "webrick", program="rackup"),
     _ruby("async-http", "async", ("ruby-async-http",), "async-http", server="ruby", program="ruby"),
     _node("node", "node", "node"),

@@ -1,4 +1,4 @@
-"""The table of docs/servers.md, from the results of a run."""
+"""What is written into docs/servers.md: the tables of a run, and the recipes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rainbowd.cli.finding import look
+from rainbowd.cli.init import starter
 from rainbowd.cli.recipes import RECIPES
-from tests.servers.rows import ROWS
+from tests.servers.rows import APPS, ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SERVERS = "<!-- written by python -m tests.servers -->"
-OTHERS = "<!-- written by python -m tests.servers --others -->"
+    from tests.servers.rows import Row
+
+SERVERS = "<!-- measured by python -m tests.servers -->"
+OTHERS = "<!-- measured by python -m tests.servers --others -->"
+RECIPES_BEGIN = "<!-- what rainbowd init writes -->"
 END = "<!-- end -->"
-BESIDE = {"listen", "state_dir"}
+BESIDE = {"listen", "release", "state_dir"}
 """Keys that have nothing to do with the server."""
 
 
@@ -26,7 +31,7 @@ def write(page: Path, begin: str, text: str) -> None:
 
 
 def of_servers(results: list[dict[str, Any]]) -> str:
-    """The table, what was not run, and a recipe for each that was."""
+    """The table, and what was not run."""
     ran = {result["name"] for result in results}
     left_out = [row.name for row in ROWS if row.name not in ran]
     told = f"{sum(one['deploys'] for one in results)} deploys, {sum(one['requests'] for one in results):,} requests"
@@ -35,7 +40,7 @@ def of_servers(results: list[dict[str, Any]]) -> str:
     lines += ["|---|---|---|---|---|---|---|---|---|---|---|", *map(_row, results), ""]
     if left_out:
         lines += [f"Not run this time: {', '.join(left_out)}.", ""]
-    return "\n".join([*lines, *(_recipe(result) for result in results)])
+    return "\n".join(lines)
 
 
 def of_others(seen: list[dict[str, Any]]) -> str:
@@ -69,8 +74,13 @@ def _row(one: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _recipe(one: dict[str, Any]) -> str:
-    row = next(row for row in ROWS if row.name == one["name"])
-    why = "".join(f" Not asked for {', '.join(row.without)}: {reason}." for reason in set(row.without.values()))
-    config = json.dumps({key: value for key, value in one["config"].items() if key not in BESIDE})
+def of_recipes() -> str:
+    """What is special about each server, and its config, as far as it is about the server."""
+    return "\n".join(map(_recipe, ROWS))
+
+
+def _recipe(row: Row) -> str:
+    why = "".join(f" Not asked for: {', '.join(row.without)} ({reason})." for reason in set(row.without.values()))
+    settings = starter(APPS / row.app, look(APPS / row.app, row.recipe))
+    config = json.dumps({key: value for key, value in settings.items() if key not in BESIDE})
     return f"### {row.name}\n\n{RECIPES[row.recipe].note}{why}\n\n```json\n{config}\n```\n"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.cli.recipes import RECIPES
+from tests.live.agent import ROOT
 from tests.live.client import BadAnswer, CutOff
+from tests.servers import table
 from tests.servers.conftest import do_without
 from tests.servers.environments import Missing, is_ready
 from tests.servers.others import WAYS, how
@@ -85,6 +87,11 @@ def deploy(row: Row, directory: Path, environments: Path) -> None:
 def test_every_recipe_has_a_row_and_every_row_an_app() -> None:
     assert {row.recipe for row in ROWS} == RECIPES.keys()
     assert all((APPS / row.app).is_dir() for row in ROWS)
+
+
+def test_the_page_has_the_recipes_that_init_writes() -> None:
+    page = (ROOT / "docs" / "servers.md").read_text()
+    assert table.of_recipes() == page.partition(f"{table.RECIPES_BEGIN}\n")[2].partition(table.END)[0]
 
 
 def test_every_other_way_is_that_of_a_row() -> None:

@@ -1,0 +1,69 @@
+"""How an app is asked for its health: guesses, from its files alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.reading import near_top, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Health = str | dict[str, object]
+
+HEALTH_PATHS = "/up", "/healthz", "/health", "/health/", "/healthcheck", "/ping", "/livez"
+"""What apps call the page that says that they are there, the likeliest first."""
+ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
+"""Where no such page is known: any answer of an app that is not broken will do."""
+
+SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java"
+FILES_READ = 200
+
+
+def with_path(release: Path, told: Health) -> Health:
+    """``told``, with the path that the app's own source has for it."""
+    if isinstance(told, str) and told != "/":
+        return told
+    extra = {} if isinstance(told, str) else {key: value for key, value in told.items() if key != "path"}
+    path = _health_path(release)
+    if path is None:
+        return {**ALIVE, **extra}
+    return {"path": path, **extra} if extra else path
+
+
+def _health_path(release: Path) -> str | None:
+    text = "\n".join(_sources(release))
+    quoted = set(re.findall(r"[\"'](/?[a-z]+/?)[\"']", text))
+    for path in HEALTH_PATHS:
+        if path in quoted or path.removeprefix("/") in quoted & {"up", "healthz", "health/", "healthcheck"}:
+            return path
+    return None
+
+
+def _sources(release: Path) -> Iterable[str]:
+    files = [file for pattern in SOURCES for file in near_top(release, pattern)]
+    return map(read, files[:FILES_READ])
+
+
+def of_django(settings: str) -> Health:
+    """The fields without which Django refuses or redirects: ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
+    health: dict[str, object] = {}
+    host = _first_host(settings)
+    if host is not None:
+        health["host"] = host
+    if re.search(r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)", settings, re.MULTILINE):
+        health["headers"] = {"X-Forwarded-Proto": "https"}
+    return {"path": "", **health} if health else "/"
+
+
+def _first_host(settings: str) -> str | None:
+    match = re.search(r"^ALLOWED_HOSTS\s*=\s*(\[[^\]]*\])", settings, re.MULTILINE)
+    try:
+        hosts = ast.literal_eval(match[1]) if match else []
+    except (ValueError, SyntaxError):
+        return None
+    names = [host.lstrip(".") for host in hosts if isinstance(host, str) and host.strip(".*")]
+    return None if "*" in hosts or "localhost" in names or not names else names[0]
