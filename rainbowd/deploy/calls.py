@@ -9,21 +9,20 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from rainbowd import link
+from rainbowd.deploy.choice import CONFLICT, Choice
 from rainbowd.deploy.sight import escaped
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import Declined, RainbowdError, UsageError
 from rainbowd.log import get_logger
-from rainbowd.report.history import last_live_but
-from rainbowd.report.journal import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rainbowd.deploy.supervisor import Supervisor
     from rainbowd.deploy.verdicts import Deploy, Outcome
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 3.0
 """How long a turn may go unnoticed: files are compared twice a second, whatever events are lost."""
 
-BAD_REQUEST, CONFLICT, INTERNAL_ERROR, UNAVAILABLE = 400, 409, 500, 503
+INTERNAL_ERROR, UNAVAILABLE = 500, 503
 
 T = TypeVar("T")
 
@@ -91,10 +90,8 @@ class Calls:
 
     def __init__(self, supervisor: Supervisor, roster: Roster, release: Path, *, base: Path, state_dir: Path) -> None:
         self._supervisor = supervisor
-        self._roster = roster
+        self._choice = Choice(roster, release, base=base, state_dir=state_dir)
         self._release = release
-        self._base = base
-        self._state_dir = state_dir
         self._expected: _Turn | None = None
         self._under_way = 0
         self._ordered, self._orders = trio.open_memory_channel[_Turn](math.inf)
@@ -121,7 +118,7 @@ class Calls:
         if release is None:
             deploy = self._ask(trigger)
             return Asked(deploy, deploy.decided)
-        return await self._order(await self._decide(self._sibling, release), trigger)
+        return await self._order(await _decide(self._choice.sibling, release), trigger)
 
     async def rollback(self, note: str | None) -> Asked:
         """Turn the link back to the live release, or where it names that to the one that was live before.
@@ -130,12 +127,12 @@ class Calls:
             Declined: there is none, or it cannot be.
         """
         trigger = Trigger(kind="api", note=escaped(note) if note else None)
-        return await self._order(await self._decide(self._previous), trigger)
+        return await self._order(await _decide(self._choice.previous), trigger)
 
     def report(self, trigger: Trigger) -> None:
         """Take a trigger that the files gave; one that is the turn we made goes on as the call it was made for."""
         turn = self._expected
-        if turn is None or trigger.kind != "symlink" or self._named() != turn.release:
+        if turn is None or trigger.kind != "symlink" or self._choice.named() != turn.release:
             self._supervisor.request(trigger)
             return
         self._expected = None
@@ -159,48 +156,6 @@ class Calls:
                     self._under_way -= 1
                     self._expected = None
                     turn.answered.set()
-
-    # --- what is decided ------------------------------------------------------------------------------------------
-
-    def _present(self) -> Path:
-        """The live release; while nothing is live, the one that the link names, be it there or not."""
-        live = self._roster.live
-        return live.release if live is not None else self._named()
-
-    def _named(self) -> Path:
-        return self._release.resolve()
-
-    def _sibling(self, words: str) -> Path:
-        link.need_link(self._release)
-        present = self._present()
-        try:
-            found = link.find_release(words, self._base, present)
-        except UsageError as error:
-            raise Declined(str(error), BAD_REQUEST) from None
-        if found.parent != present.parent:
-            raise Declined(f"release: found {found}; expected a directory in {present.parent}", BAD_REQUEST)
-        return found
-
-    def _previous(self) -> Path:
-        link.need_link(self._release)
-        live = self._roster.live
-        if live is not None and live.release != self._named():
-            return live.release
-        before = last_live_but(read_events(self._state_dir, "generation.live"), str(self._present()))
-        if before is None:
-            raise Declined("no other release was live before", CONFLICT)
-        if not Path(before).is_dir():
-            raise Declined(f"the release that was live before is gone: {before}", CONFLICT)
-        return Path(before)
-
-    async def _decide(self, decide: Callable[..., Path], *args: object) -> Path:
-        """What ``decide`` says, in a thread, as it looks at the disk."""
-        try:
-            return await _on_disk(decide, *args)
-        except Declined:
-            raise
-        except (RainbowdError, OSError, RuntimeError) as error:
-            raise Declined(str(error), CONFLICT) from None
 
     # --- what is done ---------------------------------------------------------------------------------------------
 
@@ -241,7 +196,7 @@ class Calls:
             await turn.answered.wait()
         self._expected = None
         if turn.deploy is None:
-            if await _on_disk(self._named) != turn.release:
+            if await _on_disk(self._choice.named) != turn.release:
                 raise Declined("the link was turned elsewhere in the same moment", CONFLICT)
             turn.deploy = self._ask(replace(turn.trigger, request=None))  # the turn counted for somebody else
         return turned
@@ -263,6 +218,16 @@ class Calls:
         finally:
             self._under_way -= 1
             turn.settled.set()
+
+
+async def _decide(decide: Callable[..., Path], *args: object) -> Path:
+    """What ``decide`` says, in a thread, as it looks at the disk."""
+    try:
+        return await _on_disk(decide, *args)
+    except Declined:
+        raise
+    except (RainbowdError, OSError, RuntimeError) as error:
+        raise Declined(str(error), CONFLICT) from None
 
 
 async def _on_disk(do: Callable[..., T], *args: object) -> T:

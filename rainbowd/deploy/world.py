@@ -1,4 +1,4 @@
-"""The real world: the config file, the release link, ports, processes, probes."""
+"""The real world: ports, processes, their files and their output."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import contextlib
 import os
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
-from rainbowd.config import find_account, load, read_env_file, refuse_foreign_writers, restart_needed
+from rainbowd.config import find_account
 from rainbowd.deploy import commands
 from rainbowd.deploy.boot import Boot
-from rainbowd.deploy.foreign import refuse_foreign_hooks
+from rainbowd.deploy.files import Files
 from rainbowd.deploy.health import Prober
 from rainbowd.deploy.hook_run import run_hook
 from rainbowd.deploy.launched import RealApp
-from rainbowd.deploy.left import (
-    encode_plan,
-)
+from rainbowd.deploy.left import encode_plan
 from rainbowd.deploy.output import Output
 from rainbowd.deploy.place import Place
 from rainbowd.deploy.ports import choose_port
 from rainbowd.deploy.process import Process, spawn
-from rainbowd.deploy.seam import Left, Plan
-from rainbowd.deploy.sight import look, resolve_release
 from rainbowd.deploy.successor import Successor
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
@@ -35,10 +30,10 @@ from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from rainbowd.config import Account, Config, Loaded
-    from rainbowd.deploy.seam import HookCall, HookEnding
-    from rainbowd.deploy.sight import Sight
+    from rainbowd.deploy.seam import HookCall, HookEnding, Left, Plan
     from rainbowd.report.numbers import Numbers
 
 log = get_logger()
@@ -67,6 +62,8 @@ class Machine(Successor):
         keep: Callable[[str, bytes | None], None],
     ) -> None:
         super().__init__(file, loaded, numbers, keep)
+        files = Files(file, loaded)
+        self.named, self.look, self.plan = files.named, files.look, files.plan
         self.next_number = numbers.next
         self._soft_limit = soft_limit
         self._app_sink = app_sink
@@ -75,56 +72,6 @@ class Machine(Successor):
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
-
-    def named(self) -> Path | None:
-        """The release that the files name, resolved; a dangling link's target as written; None where there is none."""
-        release = self._loaded.config.release
-        try:
-            return Path(os.path.realpath(release, strict=True))
-        except OSError:
-            with contextlib.suppress(OSError):  # no link, or none any more
-                return Path(os.readlink(release))  # noqa: PTH115 - as written
-        return None
-
-    def look(self) -> Sight | None:
-        """What the files look like now; None where that cannot be told."""
-        try:
-            return look(self._loaded.config.release, self._loaded.config.trigger_file)
-        except OSError:
-            return None
-
-    def plan(self, release: Path | None = None) -> Plan:
-        """Read the config and what the files name.
-
-        Args:
-            release: to launch instead of what the files name.
-
-        Raises:
-            DeployFailed: the config is broken, the release is missing or dangles.
-        """
-        try:
-            loaded = self._read_config()
-            config = loaded.config
-            env_file = read_env_file(config.env_file) if config.env_file is not None else {}
-        except ConfigError as error:
-            raise DeployFailed("; ".join(error.problems)) from None
-        release = resolve_release(release or self._loaded.config.release)
-        try:
-            refuse_foreign_hooks(config, release, {**os.environ, **config.env, **env_file})
-        except ConfigError as error:
-            raise DeployFailed("; ".join(error.problems)) from None
-        return Plan(release, config, env_file, loaded.source)
-
-    def _read_config(self) -> Loaded:
-        loaded = load(self._file)
-        config = loaded.config
-        if os.geteuid() == 0:
-            refuse_foreign_writers(self._file)
-            if config.env_file is not None:
-                refuse_foreign_writers(config.env_file)
-        for key in restart_needed(self._loaded.config, config):
-            log.warning("a change in the config is without effect until a restart", key=key)
-        return loaded
 
     @contextlib.asynccontextmanager
     async def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AsyncIterator[RealApp]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.process.daemon import Daemon
 from rainbowd.deploy.process.members import hold, look, tell, until_ended
 from rainbowd.deploy.process.members import mark as generation_mark
 from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
@@ -82,8 +83,7 @@ class Process:
         self._reaped = self._may_have_forked = pidfd < 0
         self._known = {**(known or {}), identity.pid: identity.start_time}
         self._mark = mark or generation_mark(identity.start_time, identity.state_dir, identity.generation)
-        self._daemon: Entry | None = None
-        self._daemon_status: int | None = None
+        self._daemon = Daemon()
         self._looking = trio.Lock()
         await_status(identity.pid, identity.start_time)
 
@@ -134,7 +134,7 @@ class Process:
     def leave(self) -> None:
         """Have nothing to do with it any more; what of it is our child is reaped with the orphans when it ends."""
         self.close_gate()
-        self._follow(None)
+        self._daemon.follow(None)
         if not self._reaped:
             self._reaped = True
             let_go(self.pid, self.identity.start_time)
@@ -198,7 +198,7 @@ class Process:
                 nursery.cancel_scope.cancel()
         killed, left = await self._kill()
         self._reap()
-        self._follow(None)
+        self._daemon.follow(None)
         await trio.to_thread.run_sync(reap_orphans)
         return Ending(self._main_status(), killed, left)
 
@@ -237,8 +237,8 @@ class Process:
     async def _look(self) -> Members:
         """Find its processes, and remember them."""
         async with self._looking:
-            own = {self.pid, *([self._daemon.pid] if self._daemon else [])}
-            others = {pid for pid, _ in awaited()} - own
+            daemon = self._daemon.entry
+            others = {pid for pid, _ in awaited()} - {self.pid, daemon.pid if daemon is not None else 0}
             pidfile = Path(self.identity.pidfile)
             found = await trio.to_thread.run_sync(look, self._known, self._mark, pidfile, others)
             self._known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
@@ -251,35 +251,20 @@ class Process:
         daemon, and so may have one that had ended before we looked: the oldest of them, as long as no pidfile says
         which.
         """
-        live = {entry.pid: entry for entry in found.live}
-        named = found.named
-        if named is not None and named.pid != self.pid:
-            self._follow(named)
-        if self._daemon is not None and self._daemon.pid not in live:
-            self._follow(None)
-        main = self._daemon or live.get(self.pid)
+        self._daemon.look(found, self.pid)
+        main = self._daemon.entry or next((entry for entry in found.live if entry.pid == self.pid), None)
         has_forked = self._reaped and (self._may_have_forked or self._main_status() == 0)
         if main is None and found.live and has_forked:
             main = found.live[0]
-            self._follow(main)
+            self._daemon.follow(main)
         return main
-
-    def _follow(self, daemon: Entry | None) -> None:
-        """Take ``daemon`` for the main process, so that its exit status is the one to be known."""
-        followed, self._daemon = self._daemon, daemon
-        if daemon is not None:
-            await_status(daemon.pid, daemon.start_time)
-        if followed is not None and (daemon is None or daemon.pid != followed.pid):
-            status = reap(followed.pid, followed.start_time)
-            self._daemon_status = self._daemon_status if status is None else status
-            let_go(followed.pid, followed.start_time)
 
     def _main_status(self) -> int | None:
         """The exit status of the main process, as far as it is known.
 
         Whom the pidfile names may be a wrapper's child: its status the wrapper knows, and mostly passes on.
         """
-        return self.exit_status if self._daemon_status is None else self._daemon_status
+        return self.exit_status if self._daemon.status is None else self._daemon.status
 
     def _reap(self) -> None:
         if not self._reaped and not self.alive:

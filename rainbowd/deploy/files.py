@@ -1,0 +1,82 @@
+"""What the files say is to be live, and how: the config, its env file, the release link, the trigger file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.config import load, read_env_file, refuse_foreign_writers, restart_needed
+from rainbowd.config.account import ROOT
+from rainbowd.deploy.foreign import refuse_foreign_hooks
+from rainbowd.deploy.seam import Plan
+from rainbowd.deploy.sight import look, resolve_release
+from rainbowd.errors import ConfigError, DeployFailed
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from rainbowd.config import Loaded
+    from rainbowd.deploy.sight import Sight
+
+log = get_logger()
+
+
+class Files:
+    """Reads them, each time anew.
+
+    Args:
+        file: the config file.
+        loaded: what it said at the start, which counts for where the others are.
+    """
+
+    def __init__(self, file: Path, loaded: Loaded) -> None:
+        self._file = file
+        self._loaded = loaded
+
+    def named(self) -> Path | None:
+        """The release that the files name, resolved; a dangling link's target as written; None where there is none."""
+        release = self._loaded.config.release
+        try:
+            return Path(os.path.realpath(release, strict=True))
+        except OSError:
+            with contextlib.suppress(OSError):  # no link, or none any more
+                return Path(os.readlink(release))  # noqa: PTH115 - as written
+        return None
+
+    def look(self) -> Sight | None:
+        """What the files look like now; None where that cannot be told."""
+        try:
+            return look(self._loaded.config.release, self._loaded.config.trigger_file)
+        except OSError:
+            return None
+
+    def plan(self, release: Path | None = None) -> Plan:
+        """Read the config and what the files name.
+
+        Args:
+            release: to launch instead of what the files name.
+
+        Raises:
+            DeployFailed: the config is broken, the release is missing or dangles.
+        """
+        try:
+            loaded = self._read_config()
+            config = loaded.config
+            env_file = read_env_file(config.env_file) if config.env_file is not None else {}
+            release = resolve_release(release or self._loaded.config.release)
+            refuse_foreign_hooks(config, release, {**os.environ, **config.env, **env_file})
+        except ConfigError as error:
+            raise DeployFailed("; ".join(error.problems)) from None
+        return Plan(release, config, env_file, loaded.source)
+
+    def _read_config(self) -> Loaded:
+        loaded = load(self._file)
+        config = loaded.config
+        if os.geteuid() == ROOT:
+            refuse_foreign_writers(self._file)
+            if config.env_file is not None:
+                refuse_foreign_writers(config.env_file)
+        for key in restart_needed(self._loaded.config, config):
+            log.warning("a change in the config is without effect until a restart", key=key)
+        return loaded
