@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from rainbowd.cli.terminal import complain
 from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import holder, open_to_read
 
@@ -23,6 +24,13 @@ GONE_SECONDS = 1.0
 """How long the lock may be free: one agent may just have followed another."""
 AGAIN_SECONDS = 3.0
 """How long a request may go unnoticed until it is written again: an agent compares the files twice a second."""
+
+
+TIMES_BEFORE_A_WORD = 2
+UNSEEN = (
+    "warning: the agent has not seen the request yet; "
+    "where trigger_file or release was changed in the config since it was started, `rainbowd renew` has it look there"
+)
 
 
 class Gone(RainbowdError):  # noqa: N818 - reads as what happened
@@ -104,14 +112,18 @@ class _Missed:
         self._story = story
         self._trigger = trigger
         self._asked_at = time.monotonic()
+        self._times = 1
 
     def look(self) -> None:
         if self._story.deploy is not None:
             return
         self._story.is_passed_over = self._story.is_passed_over or not self._trigger.is_there()
         if time.monotonic() - self._asked_at >= AGAIN_SECONDS:
+            if self._times == TIMES_BEFORE_A_WORD:
+                complain(UNSEEN)
             self._trigger.write()
             self._asked_at = time.monotonic()
+            self._times += 1
 
 
 class _Output:

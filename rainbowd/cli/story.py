@@ -11,6 +11,7 @@ told it yet: the deploy that we follow still read the files after we wrote them,
 until that is decided.
 
 An agent that is just starting looks at the files by itself: the deploy of its start is ours too where it came later.
+One whose config was changed since its start may watch another trigger file; it still sees the link turn to our release.
 
 Should no deploy come at all, because the file was taken away rather than replaced, the command writes it again; so none
 waits for ever.  Doing that at once would be simpler, but have the same release launched for each of two commands, one
@@ -104,8 +105,15 @@ class Story:
             return self.deploy
         else:
             later = (event for event in asked if str(event.get("at", "")) >= self._asked_at)
-            own = next((event for event in later if self.is_passed_over or event.get("trigger") == "start"), None)
+            own = next((event for event in later if self._will_do(event)), None)
         return None if own is None else str(own.get("deploy"))
+
+    def _will_do(self, event: Event) -> bool:
+        """Whether a request that came later than ours is as good."""
+        if self.is_passed_over or event.get("trigger") == "start":
+            return True
+        is_a_turn_to_ours = event.get("trigger") == "symlink" and event.get("release") == self._release
+        return self._release is not None and is_a_turn_to_ours
 
     def _is_ours(self, event: Event) -> bool:
         if event.get("deploy") == self.deploy:

@@ -4,9 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rainbowd.cli import follow
+from rainbowd.cli.request import Request, Trigger
 from rainbowd.cli.story import FAILED, Story
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rainbowd.report.journal import Event
 
 ASKED_AT = "2026-11-23T10:00:05.000Z"
@@ -108,6 +112,26 @@ def test_what_an_agent_deploys_at_its_start_is_ours_if_it_came_later(story: Stor
     assert story.deploy is None
     story.read([requested("after", 5.5, trigger="start"), decided("after")])
     assert story.outcome is not None
+
+
+def test_a_turn_to_our_release_that_an_agent_sees_without_our_request_is_ours(story: Story) -> None:
+    elsewhere, here = (requested(name, 6, trigger="symlink") for name in ("elsewhere", "here"))
+    story.read([{**elsewhere, "release": "/r/b"}, {**here, "release": "/r/a"}, decided("here")])
+    assert story.deploy == "here"
+    assert story.outcome is not None
+
+
+def test_a_request_that_nobody_sees_is_made_again_and_at_last_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], story: Story, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(follow, "AGAIN_SECONDS", 0.0)
+    file = tmp_path / "redeploy.trigger"
+    missed = follow._Missed(story, Trigger(file, Request("mine", None, None)))
+    for _ in range(3):
+        file.unlink(missing_ok=True)
+        missed.look()
+        assert file.exists()
+    assert capsys.readouterr().err.count("`rainbowd renew` has it look there") == 1
 
 
 def test_without_a_request_the_first_deploy_behind_the_turn_is_ours() -> None:
