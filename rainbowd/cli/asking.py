@@ -50,20 +50,31 @@ def _sources(release: Path) -> Iterable[str]:
 
 def of_django(settings: str) -> Health:
     """The fields without which Django refuses or redirects: ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
+    return _with_fields(settings, r"^ALLOWED_HOSTS\s*=\s*", r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)")
+
+
+def of_rails(release: Path) -> Health:
+    """Those without which Rails does: config.hosts and config.force_ssl."""
+    files = release / "config" / "application.rb", release / "config" / "environments" / "production.rb"
+    return _with_fields("\n".join(map(read, files)), r"^\s*config\.hosts\s*=\s*", r"^\s*config\.force_ssl\s*=\s*true")
+
+
+def _with_fields(settings: str, hosts: str, https: str) -> Health:
+    """The first host that a list of ``settings`` behind ``hosts`` has, and HTTPS where ``https`` is found."""
     health: dict[str, object] = {}
-    host = _first_host(settings)
+    host = _first_host(settings, hosts)
     if host is not None:
         health["host"] = host
-    if re.search(r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)", settings, re.MULTILINE):
+    if re.search(https, settings, re.MULTILINE):
         health["headers"] = {"X-Forwarded-Proto": "https"}
     return {"path": "", **health} if health else "/"
 
 
-def _first_host(settings: str) -> str | None:
-    match = re.search(r"^ALLOWED_HOSTS\s*=\s*(\[[^\]]*\])", settings, re.MULTILINE)
+def _first_host(settings: str, hosts: str) -> str | None:
+    match = re.search(rf"{hosts}(\[[^\]]*\])", settings, re.MULTILINE)
     try:
-        hosts = ast.literal_eval(match[1]) if match else []
+        known = ast.literal_eval(match[1]) if match else []
     except (ValueError, SyntaxError):
         return None
-    names = [host.lstrip(".") for host in hosts if isinstance(host, str) and host.strip(".*")]
-    return None if "*" in hosts or "localhost" in names or not names else names[0]
+    names = [host.lstrip(".") for host in known if isinstance(host, str) and host.strip(".*")]
+    return None if "*" in known or "localhost" in names or not names else names[0]

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.asking import of_django, with_path
+from rainbowd.cli.asking import of_django, of_rails, with_path
 from rainbowd.cli.reading import near_top, read
 from rainbowd.cli.recipes import RECIPES
 from rainbowd.errors import UsageError
@@ -31,6 +31,7 @@ class Found:
         health: a path, or an object.
         prefix: words before the server's command.
         programs: the directory that the command is in, with a slash; empty for ``PATH``.
+        env: what its environment has to say.
     """
 
     seen: list[str] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Found:
     health: Health = "/"
     prefix: tuple[str, ...] = ()
     programs: str = ""
+    env: dict[str, str] = field(default_factory=dict)
 
 
 def look(release: Path, server: str | None) -> Found:
@@ -153,6 +155,8 @@ def _rack(release: Path) -> Found | None:
     server = next((name for name in names if re.search(rf"\b{name}\b", gems)), "puma")
     is_rails = (release / "config" / "application.rb").is_file()
     found = Found(["Rails" if is_rails else "Rack"], server, "config.ru")
+    if is_rails:
+        found.env, found.health = {"RAILS_ENV": "production"}, of_rails(release)
     if (release / "Gemfile").is_file():
         found.prefix = ("bundle", "exec")
     return found

@@ -62,6 +62,7 @@ def starter(directory: Path, found: Found) -> Settings:
         **({"health": found.health} if found.health else {"warmup": 5}),
         **_places(directory),
         "listen": LISTEN,
+        **({"env": found.env} if found.env else {}),
         **(recipe.config if recipe else {}),
     }
 

@@ -168,6 +168,17 @@ def test_a_site_that_knows_its_name_and_wants_https_is_asked_accordingly(here: P
     assert health == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
 
 
+def test_rails_is_run_for_production_and_asked_as_its_settings_want(here: Path) -> None:
+    shutil.copytree(APPS / "rails", here, dirs_exist_ok=True)
+    (here / "config" / "environments").mkdir()
+    production = 'Rails.application.configure do\n  config.force_ssl = true\n  config.hosts = ["shop.example"]\nend\n'
+    (here / "config" / "environments" / "production.rb").write_text(production)
+    assert main(["init"]) == 0
+    config = written(here)
+    assert config["env"] == {"RAILS_ENV": "production"}
+    assert config["health"] == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
+
+
 def test_where_the_directory_itself_lies_is_of_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "test" / "vendor"
     shutil.copytree(APPS / "django", place)

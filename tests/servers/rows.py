@@ -117,7 +117,7 @@ ROWS = (
     _ruby("webrick", "rack", ("ruby-webrick",), "webrick", program="rackup"),
     _ruby("async-http", "async", ("ruby-async-http",), "async-http", server="ruby", program="ruby"),
     _node("node", "node", "node"),
-    _node("npm", "node", "npm", debian=NPM, program="npm"),
+    _node("npm", "node", "npm", debian=NPM, program="npm", version=("npm", "--version")),
     _framework("express"),
     _framework("fastify", websocket=True),
     _node("node-cluster", "cluster", "node"),
