@@ -10,7 +10,7 @@ from rainbowd.address import parse_address
 from rainbowd.config import interpret
 from rainbowd.deploy.place import Place
 from rainbowd.deploy.process.identity import boot_id
-from rainbowd.deploy.record import FromNewer, Memory, Record
+from rainbowd.deploy.record import FromNewer, Memory, Record, need_format
 from rainbowd.deploy.seam import Undecided
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.log import get_logger
@@ -38,7 +38,8 @@ log = get_logger()
 
 def read_memory(state_dir: Path) -> Memory:
     """What the last agent remembered; nothing where that cannot be read."""
-    return _read(state_dir / MEMORY_NAME, Memory.decode) or Memory()
+    without = "what the files name is deployed where it is not live"
+    return _read(state_dir / MEMORY_NAME, Memory.decode, without) or Memory()
 
 
 def read_records(state_dir: Path) -> dict[int, Record]:
@@ -48,7 +49,7 @@ def read_records(state_dir: Path) -> dict[int, Record]:
     """
     records = {}
     for number in sorted(_numbers(state_dir)):
-        record = _read(Place(state_dir, number).record, Record.decode)
+        record = _read(Place(state_dir, number).record, Record.decode, "what runs is ended, and launched anew")
         if record is None:
             continue
         if (record.identity.state_dir, record.identity.generation) != (str(state_dir), number) or not _is_address(
@@ -70,16 +71,14 @@ def read_plan(path: Path, config_file: Path) -> tuple[Config, dict[str, object],
     """What a generation was launched from: the config, what the file said, and ``env_file``; None if that is lost."""
 
     def decode(data: bytes) -> tuple[Config, dict[str, object], dict[str, str]]:
-        fields = json.loads(data)
-        if not isinstance(fields, dict) or fields.get("format") != PLAN_FORMAT:
-            raise ValueError("torn, or of another version")
+        fields = need_format(json.loads(data), PLAN_FORMAT)
         source, env_file = fields["config"], fields["env_file"]
         try:
             return interpret(source, config_file).config, source, {str(name): str(env_file[name]) for name in env_file}
         except (ConfigError, TypeError) as error:
             raise ValueError(str(error)) from None
 
-    return _read(path, decode)
+    return _read(path, decode, "the present config counts")
 
 
 def read_undecided(state_dir: Path, last: int) -> Undecided:
@@ -145,15 +144,21 @@ def _entries(state_dir: Path) -> Iterator[Path]:
         log.warning("cannot look for what an earlier agent left", why=error.strerror)
 
 
-def _read(path: Path, decode: Callable[[bytes], T]) -> T | None:
-    """What a file says; None where there is none, and with a warning where it says nothing that can be used."""
+def _read(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
+    """What a file says; None where there is none, and with a warning where it says nothing that can be used.
+
+    Args:
+        path: of the file.
+        decode: reads it.
+        without: what comes of it where a newer version wrote it.
+    """
     try:
         with open_to_read(path) as file:
             return decode(file.read(_LIMIT_BYTES))
     except FileNotFoundError:
         return None
     except FromNewer as error:
-        hint = "start the newer version to have it adopted; this one ends what runs, and launches it anew"
+        hint = f"start the newer version to go on from there; with this one {without}"
         log.warning("a file of the state directory is not understood", file=path, why=str(error), hint=hint)
     except (OSError, ValueError, KeyError) as error:
         log.warning("a file of the state directory cannot be used", file=path, why=str(error))

@@ -19,7 +19,7 @@ from rainbowd.deploy.sight import Sight, Stamp
 from rainbowd.roster import State
 
 FORMAT = 1
-"""Raised when a reader of the one before could misread what is written."""
+"""Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
 
 
 class FromNewer(ValueError):  # noqa: N818 - nothing is wrong with it
@@ -139,12 +139,21 @@ def _fields(data: bytes) -> dict[str, Any]:
         fields = json.loads(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    version = fields.pop("format", None) if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise FromNewer(f"of format {version}, written by a newer rainbowd; this one reads {FORMAT}")
-    if version != FORMAT:
+    return need_format(fields, FORMAT)
+
+
+def need_format(fields: object, known: int) -> dict[str, Any]:
+    """What a file says, without its format, where that is the one that is known.
+
+    Raises:
+        FromNewer, ValueError: it is another.
+    """
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > known:
+        raise FromNewer(f"of format {version}, written by a newer rainbowd; this one reads {known}")
+    if not isinstance(fields, dict) or version != known:
         raise ValueError("torn, or written by something else")
-    return dict(fields)
+    return {name: value for name, value in fields.items() if name != "format"}
 
 
 def _sight(fields: dict[str, Any]) -> Sight:

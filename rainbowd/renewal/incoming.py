@@ -101,28 +101,36 @@ def receive_offer(environ: MutableMapping[str, str]) -> Offer | None:
     link = Link(socket.socket(fileno=int(fd)))
 
     async def receive() -> Offer:
-        message, (lock_fd, stderr_fd, *listening) = await link.expect("offer")
-        if message["format"] != FORMAT:
-            raise UsageError(
-                f"renewal: rainbowd {message['version']} hands over in format {message['format']}, this version takes "
-                f"{FORMAT}; restart the agent instead"
-            )
-        sockets = [
-            Socket(socket.socket(fileno=fd), told["asked"], told["part"])
-            for fd, told in zip(listening, message["sockets"], strict=True)
-        ]
-        return Offer(
-            link=link,
-            pid=message["pid"],
-            version=message["version"],
-            state_dir=Path(message["state_dir"]),
-            soft_limit=message["soft_limit"],
-            lock_fd=lock_fd,
-            sockets=sockets,
-            stderr_fd=stderr_fd,
-        )
+        try:
+            return await _read_offer(link)
+        except BaseException:
+            link.close()
+            raise
 
     return _run(receive)
+
+
+async def _read_offer(link: Link) -> Offer:
+    message, (lock_fd, stderr_fd, *listening) = await link.expect("offer")
+    if message["format"] != FORMAT:
+        raise UsageError(
+            f"renewal: rainbowd {message['version']} hands over in format {message['format']}, this version takes "
+            f"{FORMAT}; restart the agent instead"
+        )
+    sockets = [
+        Socket(socket.socket(fileno=fd), told["asked"], told["part"])
+        for fd, told in zip(listening, message["sockets"], strict=True)
+    ]
+    return Offer(
+        link=link,
+        pid=message["pid"],
+        version=message["version"],
+        state_dir=Path(message["state_dir"]),
+        soft_limit=message["soft_limit"],
+        lock_fd=lock_fd,
+        sockets=sockets,
+        stderr_fd=stderr_fd,
+    )
 
 
 def _run(talk: Callable[[], Awaitable[T]]) -> T:

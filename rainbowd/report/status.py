@@ -49,5 +49,7 @@ def read(state_dir: Path) -> Status | None:
         raise RainbowdError(f"{path}: damaged; expected an object")
     if status.get("format") != FORMAT:
         found = json.dumps(status.get("format"))
-        raise RainbowdError(f"{path}: found format {found}; this version of rainbowd reads {FORMAT}")
+        raise RainbowdError(
+            f"{path}: found format {found}; this version of rainbowd reads {FORMAT}: use that of the agent's version"
+        )
     return status

@@ -24,27 +24,6 @@ IDENTITY = Identity(
 )
 RECORD = Record(IDENTITY, State.STANDBY, 17.25, 1e9, 1e9 + 3, {4711: 123456, 4712: 123460})
 
-WRITTEN = {
-    1: (
-        b'{"format": 1, "pid": 4711, "pgid": 4711, "start_time": 123456, "boot_id": '
-        b'"5d1f1b6c-0000-4000-8000-000000000000", "state_dir": "/srv/.rainbowd", "generation": 3, "release": '
-        b'"/srv/a\\nb\\udcff", "address": "127.0.0.1:20000", "pidfile": "/srv/.rainbowd/generation-3/pid", '
-        b'"state": "standby", "since_seconds": 17.25, "started_at": 1000000000.0, "live_at": 1000000003.0, '
-        b'"known": [[4711, 123456], [4712, 123460]]}\n'
-    ),
-}
-"""The record as each format wrote it: what was released once is read for ever."""
-
-
-@pytest.mark.parametrize("version", WRITTEN)
-def test_every_format_that_was_ever_written_is_read(version: int) -> None:
-    assert Record.decode(WRITTEN[version]) == RECORD
-
-
-def test_a_record_is_one_line_and_what_is_written_now_is_kept_by_this_test() -> None:
-    assert RECORD.encode() == WRITTEN[FORMAT]
-    assert RECORD.encode().count(b"\n") == 1
-
 
 @pytest.mark.parametrize("encoded", [RECORD.encode(), Memory(Decision("d", "failed", "why", 1.5)).encode()])
 def test_every_torn_one_is_refused(encoded: bytes) -> None:
