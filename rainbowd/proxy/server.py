@@ -19,6 +19,7 @@ from rainbowd.proxy.connection import Connection, prepare
 from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.exchange import AppBroke, ClientGone
 from rainbowd.proxy.fiber import Fibers
+from rainbowd.proxy.garbage import seldom_collected
 from rainbowd.proxy.hold import Holds, nothing_live
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.pipes import Pipes
@@ -112,7 +113,7 @@ class Server:
 
         Where ``hand_over`` was called before, the end comes as that says.
         """
-        with contextlib.closing(self.pool), contextlib.closing(self.pipes):
+        with seldom_collected(), contextlib.closing(self.pool), contextlib.closing(self.pipes):
             async with trio.open_nursery() as beneath:  # outlives those who wait by it
                 beneath.start_soon(self.hub.run)
                 beneath.start_soon(self.deadlines.keep)
