@@ -32,8 +32,7 @@ class Load {
       const before = this.samples[index - 1]
       if (!before || sample.at < from || sample.at - before.at > GAP_MS) return []
       const rates = new Map([...sample.generations].map(([id, { requests }]) => {
-        const known = before.generations.get(id)?.requests ?? 0
-        const more = requests < known ? requests : requests - known  // an agent that adopted it counts from 0
+        const more = Math.max(0, requests - (before.generations.get(id)?.requests ?? 0))  // the next agent counts from 0
         return [id, more * 1000 / (sample.at - before.at)]
       }))
       return [{ at: sample.at, rates, total: [...rates.values()].reduce((sum, rate) => sum + rate, 0) }]
