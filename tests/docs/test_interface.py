@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,12 @@ def keys(value: object, place: str = "") -> set[str]:
     return {f"{place}{name}" for name in value}.union(*(keys(one, f"{place}{name}.") for name, one in value.items()))
 
 
-def written() -> Iterator[tuple[str, set[str]]]:
+@cache
+def written() -> list[tuple[str, set[str]]]:
+    return list(_written())
+
+
+def _written() -> Iterator[tuple[str, set[str]]]:
     """Each event that the code writes, with its keys; once for each place where it is written."""
     for path in sorted((ROOT / "rainbowd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
