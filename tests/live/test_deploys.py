@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.live.agent import APP, Agent, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.live
 
@@ -122,6 +122,27 @@ def test_requests_in_flight_at_the_switch_are_finished_by_the_old_generation(age
     assert (retired["killed"], retired["left"], retired["exit_status"]) == (False, [], 0)
 
 
+def test_at_the_limit_of_draining_a_request_is_cut_so_that_nobody_takes_it_for_whole(tmp_path: Path) -> None:
+    with running(tmp_path, drain={"timeout": 0.5, "kill_after": 2}) as agent:
+        seen: list[object] = []
+
+        def ask(path: str) -> None:
+            try:
+                seen.append(get(agent, path)[0])
+            except http.client.IncompleteRead:
+                seen.append("broken off")
+
+        clients = [threading.Thread(target=ask, args=(path,)) for path in ("/slow?ms=60000", "/stream?seconds=60")]
+        for client in clients:
+            client.start()
+        agent.wait_until(lambda: {} if agent.status()["generations"][0]["in_flight"] == 2 else None, "both requests")
+        assert deploy(agent, agent.touch)["event"] == "deploy.succeeded"
+        for client in clients:
+            client.join()
+        assert set(seen) == {504, "broken off"}
+        agent.wait_for("generation.retired", generation=1)  # and what it still does for nobody with it
+
+
 def test_many_touches_during_one_deploy_cost_one_more(agent: Agent) -> None:
     agent.add_release("slow", boot_seconds=1.0)
     since = len(agent.events())
@@ -167,6 +188,37 @@ def test_an_app_that_ignores_the_signal_is_killed_at_the_limit(agent: Agent) -> 
     deploy(agent, lambda: agent.flip("b"))
     retired = agent.wait_for("generation.retired", generation=deaf["generation"])
     assert (retired["killed"], retired["exit_status"]) == (True, -signal.SIGKILL)
+
+
+ESCAPE = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        with open("../../escaped", "a") as file: print(os.getpid(), file=file)
+        os.execve("/bin/sleep", ["sleep", "300"], {})
+    os._exit(0)
+os.wait()
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_what_left_its_session_and_cleared_its_environment_ends_with_its_generation(tmp_path: Path) -> None:
+    with running(tmp_path, run=[sys.executable, "-c", ESCAPE, str(APP), "{port}"], drain={"kill_after": 2}) as agent:
+        assert deploy(agent, lambda: agent.flip("b"))["event"] == "deploy.succeeded"
+        agent.wait_for("generation.retired", generation=1)
+        first, second = map(int, (tmp_path / "escaped").read_text().split())
+        assert (is_there(first), is_there(second)) == (False, True)
+        assert agent.stop() == 0
+        assert not is_there(second)
+
+
+def is_there(pid: int) -> bool:
+    """Whether that is a process that has not ended, be it that it waits to be reaped by somebody."""
+    try:
+        return b"sleep" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_a_generation_on_a_unix_socket_is_served_and_its_socket_removed(tmp_path: Path) -> None:

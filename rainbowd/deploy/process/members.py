@@ -37,7 +37,7 @@ _STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
 )  # of what follows the name in /proc/PID/stat
 _PIDFILE_BYTES = 32
 _EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
-_ANY_MARKER = b"RAINBOWD_STATE_DIR="
+ANY_MARKER = b"RAINBOWD_STATE_DIR="
 HOOK = "RAINBOWD_HOOK"
 """The variable that the processes of a hook have and those of a generation have not."""
 
@@ -100,17 +100,19 @@ def hook_mark(born: int, env: Mapping[str, str]) -> Mark:
     return Mark(born, frozenset(os.fsencode(f"{name}={env[name]}") for name in names), is_of_hook=True)
 
 
-def look(known: Mapping[int, int], mark: Mark, pidfile: Path, others: Collection[int]) -> Members:
-    """Find a generation's processes; reads all of /proc, so call it in a thread.
+def look(
+    table: Mapping[int, Entry], known: Mapping[int, int], mark: Mark, pidfile: Path, others: Collection[int]
+) -> Members:
+    """Find a generation's processes; reads much of /proc, so call it in a thread.
 
     Args:
+        table: see ``read_table``.
         known: those seen before, number to start time.
         mark: of the generation.
         pidfile: of the generation; what it names is believed only if that is alive, ours and no older than
             the launch.
         others: children of this process that are known not to be this generation's.
     """
-    table = read_table()
     named = table.get(read_pidfile(pidfile) or 0)
     if named is not None and named.pid not in others and _is_unmarked_orphan(named, mark):
         known = {**known, named.pid: named.start_time}
@@ -198,7 +200,7 @@ def _is_unmarked_orphan(entry: Entry, mark: Mark) -> bool:
     says.
     """
     young_orphan = entry.parent == os.getpid() and entry.start_time >= mark.born
-    return young_orphan and _ANY_MARKER not in environment(entry.pid)
+    return young_orphan and ANY_MARKER not in environment(entry.pid)
 
 
 def environment(pid: int) -> bytes:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.process import orphans
 from rainbowd.deploy.process.daemon import Daemon
-from rainbowd.deploy.process.members import hold, look, tell, until_ended
+from rainbowd.deploy.process.members import hold, look, read_table, tell, until_ended
 from rainbowd.deploy.process.members import mark as generation_mark
 from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
 
@@ -86,6 +87,7 @@ class Process:
         self._daemon = Daemon()
         self._looking = trio.Lock()
         await_status(identity.pid, identity.start_time)
+        orphans.begin(self, identity.start_time)
 
     @classmethod
     def found(cls, identity: Identity, known: Mapping[int, int]) -> Process:
@@ -135,6 +137,7 @@ class Process:
         """Have nothing to do with it any more; what of it is our child is reaped with the orphans when it ends."""
         self.close_gate()
         self._daemon.follow(None)
+        orphans.end(self)
         if not self._reaped:
             self._reaped = True
             let_go(self.pid, self.identity.start_time)
@@ -199,6 +202,7 @@ class Process:
         killed, left = await self._kill()
         self._reap()
         self._daemon.follow(None)
+        orphans.end(self)
         await trio.to_thread.run_sync(reap_orphans)
         return Ending(self._main_status(), killed, left)
 
@@ -239,10 +243,15 @@ class Process:
         async with self._looking:
             daemon = self._daemon.entry
             others = {pid for pid, _ in awaited()} - {self.pid, daemon.pid if daemon is not None else 0}
-            pidfile = Path(self.identity.pidfile)
-            found = await trio.to_thread.run_sync(look, self._known, self._mark, pidfile, others)
+            found = await trio.to_thread.run_sync(self._find, others)
             self._known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
             return found
+
+    def _find(self, others: set[int]) -> Members:
+        """In a thread, as it reads all of /proc."""
+        table = read_table()
+        known = self._known | orphans.of(self, table)
+        return look(table, known, self._mark, Path(self.identity.pidfile), others)
 
     def _main(self, found: Members) -> Entry | None:
         """The main process; None where it has ended.
