@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from rainbowd.http1.fields import BARE_LF, LENGTH_BYTES_MAX, Line, read_lines
+from rainbowd.http1.fields import LENGTH_BYTES_MAX, Line, has_bare_lf, read_lines
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
@@ -211,7 +211,7 @@ class ChunkedBody:
             if end < 4:  # noqa: PLR2004 - not found
                 if len(data) - at > self._trailer_bytes:
                     raise ValueError("trailers too long")
-                if BARE_LF.search(data, at):
+                if has_bare_lf(data, at):
                     raise ValueError("a line ends without a carriage return")
                 self._pending = data[at:]
                 return b""

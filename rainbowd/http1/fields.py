@@ -17,11 +17,14 @@ PROTECTED = frozenset(
 )
 """Names that a ``Connection`` field cannot have removed: the app trusts what rainbowd says in them."""
 
-BARE_LF = re.compile(rb"(?<!\r)\n")
-
 _FORWARDED_PREFIX = b"x-forwarded-"
 _KNOWN_NAMES_MAX = 4096
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def has_bare_lf(data: bytes | bytearray, at: int) -> bool:
+    """Whether a line that ends in ``data`` behind ``at`` does so without a carriage return; a regex is far slower."""
+    return data.count(b"\n", at) != data.count(b"\r\n", at - 1 if at else 0)
 
 
 class Rule(enum.IntEnum):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody
 from rainbowd.http1.errors import Refusal
 from rainbowd.http1.fields import (
-    BARE_LF,
     RULE_BY_NAME,
     Line,
     Rule,
+    has_bare_lf,
     parse_length,
     read_lines,
     tokens,
@@ -31,7 +31,7 @@ _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
 _COUNTED = frozenset({b"OPTIONS", b"TRACE"})
 _DIGITS = re.compile(rb"[0-9]{1,9}")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_CONTROLS = bytes([*range(0x20), 0x7F])
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _SLASH = 0x2F
@@ -63,11 +63,12 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
         raise Refusal(TOO_LARGE, "The header is too large.")
     if end >= 0:
         return end + 4
-    if BARE_LF.search(buffer, searched):
+    if has_bare_lf(buffer, searched):
         raise Refusal(BAD_REQUEST, "A line ends without a carriage return.")
     line_end = buffer.find(b"\r\n")
     if line_end < 0:
-        if _CONTROL.search(buffer.removesuffix(b"\r"), searched):
+        new = buffer[searched:].removesuffix(b"\r")
+        if len(new.translate(None, _CONTROLS)) < len(new):
             raise Refusal(BAD_REQUEST, "This is not an HTTP request.")
     elif line_end >= searched - 1:  # seen for the first time
         _read_request_line(bytes(buffer[: line_end + 2]))
