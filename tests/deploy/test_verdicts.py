@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from rainbowd.deploy.verdicts import Deploy, Verdicts
+from rainbowd.errors import DeployFailed
+from rainbowd.roster import Roster
+from tests.fakes import Events, FakeWorld
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from rainbowd.deploy.life import Life
+
+pytestmark = pytest.mark.usefixtures("autojump")
+
+RELEASE = Path("/releases/b")
+
+
+class Told:
+    """Verdicts, what they have told, and what the next agent will remember."""
+
+    def __init__(self) -> None:
+        self.events, self.world = Events(), FakeWorld()
+        self.verdicts = Verdicts(Roster(), self.events, self.world)  # type: ignore[arg-type]
+
+    @property
+    def result(self) -> str | None:
+        decision = self.world.memory.decision
+        return None if decision is None else decision.result
+
+
+def life() -> Life:
+    plan: Any = type("Plan", (), {"release": RELEASE})
+    found: Any = type("Life", (), {"number": 7, "plan": plan})
+    return found  # type: ignore[no-any-return]
+
+
+async def test_a_success_is_remembered_told_and_known_to_who_waits(autojump: MockClock) -> None:
+    told, deploy = Told(), Deploy()
+    await trio.sleep(1.5)
+    told.verdicts.succeed(deploy, "succeeded", life())
+    assert told.result == "succeeded"
+    (event,) = told.events
+    assert (event["event"], event["generation"], event["seconds"]) == ("deploy.succeeded", 7, 1.5)
+    assert deploy.decided.is_set()
+    assert deploy.outcome is not None
+    assert (deploy.outcome.result, deploy.outcome.release) == ("succeeded", RELEASE)
+
+
+async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
+    told, deploy = Told(), Deploy(generation=8)
+    told.verdicts.fail(deploy, DeployFailed("no", ["last words"]), RELEASE)
+    assert told.result == "failed"
+    (event,) = told.events
+    assert (event["generation"], event["reason"], event["output"]) == (8, "no", ["last words"])
+
+
+async def test_what_was_live_already_changes_no_decision_but_what_the_files_looked_like(autojump: MockClock) -> None:
+    told = Told()
+    told.verdicts.fail(Deploy(), DeployFailed("no"), RELEASE)
+    sight = told.world.look()
+    told.verdicts.succeed(Deploy(sight=sight), "rolled_back", life(), is_news=False)
+    assert told.result == "failed"
+    assert told.world.memory.sight == sight
