@@ -273,6 +273,27 @@ def test_a_crash_of_one_that_was_adopted_is_answered_with_its_own_environment(ag
     assert get(agent)[0] == 200
 
 
+@pytest.mark.parametrize("reached_by", ["{port}", "{socket}"])
+def test_one_that_has_no_health_check_is_adopted_by_its_listening_socket(tmp_path: Path, reached_by: str) -> None:
+    with running(tmp_path, run=[sys.executable, str(APP), reached_by], **QUICK) as agent:
+        before = get(agent)[1]["pid"]
+        launched_by = agent.state_dir / "generation-1.plan"
+        plan = json.loads(launched_by.read_text())
+        plan["config"] |= {"health": None, "warmup": 1}
+        launched_by.write_text(json.dumps(plan))
+        since = agent.restart()
+        agent.wait_for("generation.adopted", since, state="live")
+        assert get(agent)[1]["pid"] == before
+        since = len(agent.events())
+        assert agent.renew()["event"] == "agent.renewed"
+        assert get(agent)[1]["pid"] == before
+        agent.flip("b")
+        decided(agent, since)
+        agent.wait_for("generation.retired", since, generation=1)
+        assert agent.stop() == 0
+        assert agent.processes() == []
+
+
 DAEMON = """
 import ctypes, os, subprocess, sys
 app, port = sys.argv[1:]

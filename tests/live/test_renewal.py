@@ -305,6 +305,22 @@ def test_a_renewal_listens_where_the_config_says_by_then(agent: Agent) -> None:
     assert not unix.exists()
 
 
+def test_sockets_that_systemd_handed_over_stay_those_of_the_agent(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, running(tmp_path, listener) as agent:
+        agent.port = listener.getsockname()[1]
+        for _ in range(2):
+            assert agent.renew()["listen"] == [f"127.0.0.1:{agent.port}"]
+            assert get(agent) == (200, "1")
+        assert agent.process is not None
+        environ = Path(f"/proc/{agent.process.pid}/environ").read_bytes()
+        assert b"LISTEN_" not in environ
+        agent.restart()  # as Restart=always does it, by the same listener
+        assert get(agent) == (200, "1")
+        assert agent.status()["agent"]["listen"] == [f"127.0.0.1:{agent.port}"]
+        assert agent.stop() == 0
+        socket.create_connection(listener.getsockname()).close()  # it is systemd's, and waits for the next start
+
+
 def test_the_lock_is_never_free(agent: Agent) -> None:
     seen: set[int | None] = set()
     over = threading.Event()
