@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "log", "config", "address", "locations", "link"}
+FOR_ALL = {"errors", "log", "config", "address", "locations", "link", "listen"}
 """What every part may import."""
 
 ARROWS = {
@@ -27,6 +27,7 @@ ARROWS = {
     "address": set(),
     "locations": {"errors"},
     "link": {"errors"},
+    "listen": {"errors", "address"},
     "log": set(),
     "notify": set(),
     "config": {"errors", "address", "locations"},
@@ -280,3 +281,9 @@ def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, rainbowd.cli.{command}; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not PLACES.keys() & set(loaded.stdout.split())
+
+
+def test_an_agent_listens_before_it_loads_what_is_heavy() -> None:
+    code = "import sys, rainbowd.cli.run; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert PLACES.keys() & set(loaded.stdout.split()) == {"pydantic", "pydantic_core"}

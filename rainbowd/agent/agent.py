@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.control.api import Api
     from rainbowd.deploy.seam import World
-    from rainbowd.proxy import Listener
+    from rainbowd.listen import Listener
     from rainbowd.renewal import Incoming
     from rainbowd.report.recorder import Recorder
     from rainbowd.report.state_dir import Lock

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys import Deploys
-    from rainbowd.proxy import Listener
+    from rainbowd.listen import Listener
     from rainbowd.renewal import Program
     from rainbowd.report.recorder import Recorder
     from rainbowd.report.state_dir import Lock

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rainbowd.deploy.supervisor import Supervisor
-    from rainbowd.proxy import Listener
+    from rainbowd.listen import Listener
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 

@@ -180,11 +180,9 @@ _seconds.__name__, _count.__name__ = "number of seconds", "number"  # as argpars
 
 
 def _run(options: argparse.Namespace) -> int:
-    gc.disable()  # nothing of what is loaded is garbage, nor will be: a tenth of the start is looking whether it is
+    gc.disable()  # until all is loaded: nothing of it is garbage, and a tenth of the start is looking whether it is
     from rainbowd.cli.run import run
 
-    gc.freeze()
-    gc.enable()
     return run(options.config, options.listen, options.log_level, enable_api=options.enable_api)
 
 

@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import UsageError
-from rainbowd.proxy import open_listener, taken_over
+from rainbowd.listen import open_listener, taken_over
 
 if TYPE_CHECKING:
     import contextlib
 
     from rainbowd.config import Config
     from rainbowd.control.api import Api
-    from rainbowd.proxy import Listener
+    from rainbowd.listen import Listener
     from rainbowd.renewal import Socket
 
 SOCKET_MODE = 0o600

@@ -12,8 +12,9 @@ from rainbowd import log
 from rainbowd.address import Address, parse_address
 from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
 from rainbowd.errors import UsageError
+from rainbowd.listen import Listener, open_listener
 from rainbowd.locations import shown
-from rainbowd.proxy import Listener, Server, Settings, open_listener
+from rainbowd.proxy import Server, Settings
 from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:

@@ -1,42 +1,29 @@
-"""``rainbowd``: the agent in the foreground.  Everything that can be refused is refused before anything is started."""
+"""``rainbowd``: the agent in the foreground.  Everything that can be refused is refused before anything is started.
+
+It listens before it loads what is heavy, so that connections wait and are not refused meanwhile.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
-import signal
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-import trio
-
-from rainbowd import log
-from rainbowd.agent import HEEDED, Agent
-from rainbowd.cli.api import open_api
-from rainbowd.config import cautions, load, refuse_open_api, with_overrides
-from rainbowd.deploy.foreign import refuse_foreign_files
-from rainbowd.deploy.process import become_subreaper, reset_signals
-from rainbowd.deploy.world import Machine
+from rainbowd.config import cautions, load, refuse_foreign_writers, refuse_open_api, with_overrides
+from rainbowd.listen import inherited, open_listener, taken_over
 from rainbowd.locations import find_config
-from rainbowd.proxy import inherited, open_listener, taken_over
-from rainbowd.renewal import Incoming, receive_offer
-from rainbowd.report.numbers import Numbers
-from rainbowd.report.recorder import Recorder
 from rainbowd.report.state_dir import Lock, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.config import Config, Loaded
-    from rainbowd.control.api import Api
-    from rainbowd.proxy import Listener
-    from rainbowd.renewal import Socket
-    from rainbowd.roster import Roster
+    from rainbowd.config import Config
+    from rainbowd.listen import Listener
+    from rainbowd.renewal import Offer, Socket
 
-FLUSH_SECONDS = 1.0
+RENEWAL = "RAINBOWD_RENEWAL"
+"""In the environment of a program that an agent starts to be its successor: see ``renewal``."""
 
 
 def run(config_path: Path | None, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False) -> int:
@@ -51,10 +38,11 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     Raises:
         UsageError: the config, the addresses or the state directory cannot be used; nothing was started.
     """
-    offer = receive_offer(os.environ)
+    offer = _offer()
     file = find_config(config_path).absolute()
     loaded = load(file)
-    refuse_foreign_files(file, loaded.config)
+    if os.geteuid() == 0:
+        refuse_foreign_writers(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api)
     refuse_open_api(config)
     warnings = [*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))]
@@ -68,22 +56,21 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         stack.callback(lock.release)
         offered = offer.sockets if offer is not None else []
         listeners = _listen(config, offered, stack)
+
+        from rainbowd.cli.api import open_api
+        from rainbowd.cli.serve import serve
+
         api = open_api(config, offered, stack) if config.api.enabled else None
-        log.configure(config.log.level, config.log.format)
-        stack.callback(log.flush, FLUSH_SECONDS)
-        for warning in warnings:
-            log.get_logger().warning(warning)
-        incoming = None if offer is None else partial(Incoming, offer, offer.accept())
-        return _serve(
-            file,
-            loaded,
-            config,
-            listeners=listeners,
-            lock=lock,
-            api=api,
-            soft_limit=_raise_descriptor_limit() if offer is None else offer.soft_limit,
-            incoming=incoming,
-        )
+        return serve(file, loaded, config, listeners=listeners, lock=lock, api=api, offer=offer, warnings=warnings)
+
+
+def _offer() -> Offer | None:
+    """What an agent that is renewed offers."""
+    if RENEWAL not in os.environ:  # what it takes is heavy
+        return None
+    from rainbowd.renewal import receive_offer
+
+    return receive_offer(os.environ)
 
 
 def _listen(config: Config, offered: list[Socket], stack: contextlib.ExitStack) -> list[Listener]:
@@ -96,60 +83,3 @@ def _listen(config: Config, offered: list[Socket], stack: contextlib.ExitStack) 
         listeners.append(open_listener(address) if sock is None else taken_over(sock, str(address)))
         stack.callback(listeners[-1].close)
     return listeners
-
-
-def _serve(
-    file: Path,
-    loaded: Loaded,
-    config: Config,
-    *,
-    listeners: list[Listener],
-    lock: Lock,
-    api: tuple[Api, Listener] | None,
-    soft_limit: int,
-    incoming: Callable[[Roster], Incoming] | None,
-) -> int:
-    """The part that starts things."""
-    reset_signals()
-    become_subreaper()
-    recorder = Recorder(config.state_dir)
-    machine = Machine(
-        file,
-        loaded,
-        keep=recorder.keep,
-        soft_limit=soft_limit,
-        numbers=Numbers(config.state_dir),
-        app_sink=log.open_app_sink(config.log.app),
-    )
-    early: list[int] = []
-    for signum in HEEDED:  # until the agent heeds them, and from its end on
-        signal.signal(signum, lambda signum, _frame: early.append(signum))
-    agent = Agent(
-        config,
-        machine,
-        recorder,
-        listeners,
-        lock,
-        base=file.parent,
-        early=early,
-        api=api,
-        incoming=incoming,
-        soft_limit=soft_limit,
-    )
-    try:
-        trio.run(agent.run)
-    except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
-        log.get_logger().error("bug: the agent ended", exc_info=bug)
-        return 1
-    finally:
-        for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
-            signal.signal(signum, signal.SIG_IGN)
-    return 0
-
-
-def _raise_descriptor_limit() -> int:
-    """Allow ourselves all descriptors that we may have; the soft limit before, which the apps are to have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # not allowed after all: go on with fewer
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft

@@ -7,15 +7,14 @@ Requests: ``exchange`` is one request and its response, by a ``route`` to the ap
 ``upstream``'s pool), with its ``upload`` and its ``download``, large ones through ``pipes``; ``tunnel`` is what it
 becomes after ``101 Switching Protocols``; ``hold`` has those that wait while nothing is live; ``stamp`` tells one from
 another; ``reply`` answers in the app's place; ``traffic`` counts, where somebody wants to know.
-All together: ``listen`` accepts, ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
+All together: ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
 
 Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), no task for a usual request
 (``fiber``), a collector that looks seldom (``garbage``), deadlines without timers (``deadlines``), bodies through pipes
 (``pipes``), one pass over a head's fields (``http1``).
 """
 
-from rainbowd.proxy.listen import Listener, inherited, open_listener, taken_over
 from rainbowd.proxy.server import Server, Settings
 from rainbowd.proxy.traffic import Traffic
 
-__all__ = ["Listener", "Server", "Settings", "Traffic", "inherited", "open_listener", "taken_over"]
+__all__ = ["Server", "Settings", "Traffic"]

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rainbowd.config import Drain, Hold, Limits
+    from rainbowd.listen import Listener
     from rainbowd.proxy.exchange import Exchange
-    from rainbowd.proxy.listen import Listener
     from rainbowd.proxy.traffic import Traffic
     from rainbowd.roster import Roster
 

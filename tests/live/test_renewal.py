@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-BEGIN = "    offer = receive_offer"
+BEGIN = "    offer = _offer()"
 AGENT = "agent/agent.py"
 ADOPTED = "        self._lock.claim()\n"
 FAILING = {
@@ -262,9 +262,7 @@ def test_a_stop_of_the_new_agent_waits_for_what_the_old_one_has(agent: Agent) ->
 
 
 def test_a_stop_during_a_renewal_ends_everything(agent: Agent, tmp_path: Path) -> None:
-    edit(
-        tmp_path, "cli/run.py", "    offer = receive_offer", "    import time; time.sleep(1)\n    offer = receive_offer"
-    )
+    edit(tmp_path, "cli/run.py", "    offer = _offer()", "    import time; time.sleep(1)\n    offer = _offer()")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
     time.sleep(0.3)  # somewhere in it: every moment has to do

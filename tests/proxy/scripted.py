@@ -15,14 +15,15 @@ import trio
 from rainbowd.address import Address, TcpAddress, family, parse_address, sockaddr
 from rainbowd.config import DEFAULT_TRUST, Hold, Limits
 from rainbowd.http1.body import ChunkedBody
-from rainbowd.proxy import Server, Settings, open_listener
+from rainbowd.listen import open_listener
+from rainbowd.proxy import Server, Settings
 from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:
     import ipaddress
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-    from rainbowd.proxy import Listener
+    from rainbowd.listen import Listener
 
 PATIENCE_SECONDS = 10
 """No wait of a test takes longer, if all is well."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from rainbowd.cli.run import RENEWAL
 from rainbowd.errors import UsageError
 from rainbowd.renewal.incoming import FORMAT, VARIABLE, receive_offer
 from rainbowd.renewal.leases import Leases, read_leases
@@ -82,6 +83,10 @@ def test_an_agent_that_has_gone_is_said_to(line: tuple[socket.socket, socket.soc
     line[0].close()
     with pytest.raises(UsageError, match="has gone"):
         receive_offer({VARIABLE: str(line[1].detach())})
+
+
+def test_the_command_knows_by_what_it_is_offered_to() -> None:
+    assert RENEWAL == VARIABLE
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1"])

@@ -11,8 +11,7 @@ import pytest
 
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.errors import UsageError
-from rainbowd.proxy import inherited, open_listener
-from rainbowd.proxy.listen import close_all
+from rainbowd.listen import close_all, inherited, open_listener
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
 
@@ -129,7 +128,7 @@ def test_a_path_that_cannot_be_is_said_to_be(path: str) -> None:
 
 def hand_over(monkeypatch: pytest.MonkeyPatch, fd: int) -> dict[str, str]:
     """As systemd would: ``fd`` is the first of one descriptor."""
-    monkeypatch.setattr("rainbowd.proxy.listen._FIRST_FD", fd)
+    monkeypatch.setattr("rainbowd.listen._FIRST_FD", fd)
     return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
 
 

@@ -1,0 +1,135 @@
+"""The part of a start that loads what is heavy, and starts things: by now the listeners are open."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import resource
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import log
+from rainbowd.agent import HEEDED, Agent
+from rainbowd.deploy.foreign import refuse_foreign_files
+from rainbowd.deploy.process import become_subreaper, reset_signals
+from rainbowd.deploy.world import Machine
+from rainbowd.renewal import Incoming
+from rainbowd.report.numbers import Numbers
+from rainbowd.report.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rainbowd.config import Config, Loaded
+    from rainbowd.control.api import Api
+    from rainbowd.listen import Listener
+    from rainbowd.renewal import Offer
+    from rainbowd.report.state_dir import Lock
+
+FLUSH_SECONDS = 1.0
+
+
+def serve(
+    file: Path,
+    loaded: Loaded,
+    config: Config,
+    *,
+    listeners: list[Listener],
+    lock: Lock,
+    api: tuple[Api, Listener] | None,
+    offer: Offer | None,
+    warnings: Iterable[str],
+) -> int:
+    """Be the agent until told to stop.
+
+    Args:
+        file: the config file.
+        loaded: what it says.
+        config: the same, with what the command line says instead.
+        listeners: of the proxy.
+        lock: of the state directory.
+        api: where it is enabled, with its listener.
+        offer: of the agent that we take the place of.
+        warnings: of the start.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: a program that we would start is not to be trusted, or that agent has gone.
+    """
+    gc.freeze()  # what is loaded stays
+    gc.enable()
+    refuse_foreign_files(file, loaded.config)
+    log.configure(config.log.level, config.log.format)
+    try:
+        for warning in warnings:
+            log.get_logger().warning(warning)
+        agent = _agent(file, loaded, config, listeners=listeners, lock=lock, api=api, offer=offer)
+        return _run(agent)
+    finally:
+        log.flush(FLUSH_SECONDS)
+
+
+def _agent(
+    file: Path,
+    loaded: Loaded,
+    config: Config,
+    *,
+    listeners: list[Listener],
+    lock: Lock,
+    api: tuple[Api, Listener] | None,
+    offer: Offer | None,
+) -> Agent:
+    soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
+    incoming = None if offer is None else partial(Incoming, offer, offer.accept())
+    reset_signals()
+    become_subreaper()
+    recorder = Recorder(config.state_dir)
+    machine = Machine(
+        file,
+        loaded,
+        keep=recorder.keep,
+        soft_limit=soft_limit,
+        numbers=Numbers(config.state_dir),
+        app_sink=log.open_app_sink(config.log.app),
+    )
+    early: list[int] = []
+    for signum in HEEDED:  # until the agent heeds them, and from its end on
+        signal.signal(signum, lambda signum, _frame: early.append(signum))
+    return Agent(
+        config,
+        machine,
+        recorder,
+        listeners,
+        lock,
+        base=file.parent,
+        early=early,
+        api=api,
+        incoming=incoming,
+        soft_limit=soft_limit,
+    )
+
+
+def _run(agent: Agent) -> int:
+    try:
+        trio.run(agent.run)
+    except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
+        log.get_logger().error("bug: the agent ended", exc_info=bug)
+        return 1
+    finally:
+        for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
+            signal.signal(signum, signal.SIG_IGN)
+    return 0
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow ourselves all descriptors that we may have; the soft limit before, which the apps are to have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # not allowed after all: go on with fewer
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
