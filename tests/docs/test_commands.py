@@ -16,8 +16,6 @@ PARSER = _parser()
 OF_ALL = {"-h", "--help", "--version", "--config"}
 IN_PLACE_OF_THE_SAME = {"rollback": "deploy"}
 """Commands that are told as working like another."""
-AS_FOR_DEPLOY = {"renew": {"--timeout"}}
-"""Options that a command may be told without."""
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
@@ -41,7 +39,7 @@ def told() -> dict[str, set[str]]:
 def test_the_readme_has_every_command_with_its_options(name: str) -> None:
     parser = COMMANDS[name] if name else PARSER
     like = IN_PLACE_OF_THE_SAME.get(name)
-    untold = (told()[like] if like else AS_FOR_DEPLOY.get(name, set())) - told()[name]
+    untold = told()[like] - told()[name] if like else set()
     assert told()[name] == options(parser) - untold
 
 
