@@ -57,7 +57,7 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
         Refusal: it is too long, or what is there cannot become a request.
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
-    if limit_bytes is not None and (end if end >= 0 else len(buffer)) > limit_bytes:
+    if limit_bytes is not None and (end + 4 if end >= 0 else len(buffer)) > limit_bytes:
         if b"\r\n" not in buffer[:limit_bytes]:
             raise Refusal(TARGET_TOO_LONG, "The request target is too long.")
         raise Refusal(TOO_LARGE, "The header is too large.")

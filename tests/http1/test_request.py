@@ -255,6 +255,13 @@ def test_a_head_beyond_the_limit_is_refused_as_soon_as_it_is_seen(data: bytes, s
     assert status_of(data, step, limit_bytes=4096) == status
 
 
+@pytest.mark.parametrize("step", [WHOLE, BYTE_BY_BYTE])
+def test_a_head_may_be_as_long_as_the_limit_with_its_empty_line(step: int) -> None:
+    data = head(b"X: y")
+    assert read_request(data, step, limit_bytes=len(data))[0].lines == [b"X: y"]
+    assert status_of(data, step, limit_bytes=len(data) - 1) == 431
+
+
 def test_too_many_fields_are_refused() -> None:
     many = [b"X: %d" % number for number in range(128)]
     assert status_of(head(*many)) == 431
