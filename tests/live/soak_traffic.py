@@ -115,11 +115,14 @@ async def pipeline(traffic: Traffic) -> None:
 
 async def stay_idle(traffic: Traffic) -> None:
     """Many connections that say nothing for a while, before their first request and between two."""
-    clients = [await Client.connect(traffic.host, traffic.port) for _ in range(IDLE)]
+    idle = clients = [await Client.connect(traffic.host, traffic.port) for _ in range(IDLE)]
     try:
         for _ in range(3):
             await asyncio.sleep(_dice.random())
-            clients = [client for client in clients if not (await get(client)).last]
+            answers = await asyncio.gather(
+                *map(get, idle)
+            )  # all at once: one that waits its turn may be closed meanwhile
+            idle = [client for client, answer in zip(idle, answers, strict=True) if not answer.last]
     finally:
         for client in clients:
             await client.close()
