@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.renewal.program import RenewalFailed, _command, new_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("first_line", "mode", "is_itself"),
+    [("#!/usr/bin/python3", 0o755, True), ("#!/usr/bin/python3", 0o644, False), ("import rainbowd", 0o755, False)],
+)
+def test_a_script_is_run_as_itself_where_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_line: str, mode: int, is_itself: bool
+) -> None:
+    script = tmp_path / "rainbowd"
+    script.write_text(f"{first_line}\n")
+    script.chmod(mode)
+    words = [str(script), "--config", "rainbowd.json"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, *words])
+    assert _command() == (words if is_itself else [sys.executable, *words])
+
+
+def test_a_module_is_run_by_the_same_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/rainbowd/__main__.py", "--config", "c"])
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "rainbowd", "--config", "c"])
+    assert _command() == [sys.executable, "-m", "rainbowd", "--config", "c"]
+
+
+async def test_the_first_process_of_a_container_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(RenewalFailed, match="restart that instead"):
+        async with new_program():
+            pass
