@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Run the other ways; what they lose is no failure of the run."""
     seen: list[Seen] = []
-    for one in others.run_all(options.deploys, options.environments):
+    for one in others.run_all(options.deploys, options.environments, options.only or ()):
         seen.append(one)
         print(f"{one.server:18} {one.way:60} {one.deploys} deploys {one.requests:6} requests  {one.lost}", flush=True)
         keep(options.json, seen)

@@ -19,7 +19,7 @@ from tests.servers.rows import ROWS, Row
 from tests.servers.ways import NewMaster, Nginx, Nothing, Phased, Reload, Site, StopAndStart, Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 NGINX = Row("nginx", "", debian=("nginx-light",), program="nginx", version=("sh", "-c", "nginx -v 2>&1"))
 
@@ -87,14 +87,19 @@ def how(kind: str, what: object) -> str:
             return f"closed on a {'POST' if kind in {'post', 'chunked'} else 'GET'}"
 
 
-def run_all(deploys: int, environments: Path) -> Iterator[Seen]:
+def run_all(deploys: int, environments: Path, only: Collection[str]) -> Iterator[Seen]:
     """Each way, one after the other.
+
+    Args:
+        deploys: how many, of each.
+        environments: where what they need is, or is put.
+        only: servers; all where there are none.
 
     Raises:
         Missing: what one needs cannot be had.
     """
     prepare(NGINX, environments)
-    for server, way, kind in WAYS:
+    for server, way, kind in (one for one in WAYS if not only or one[0] in only):
         row = next(row for row in ROWS if row.name == server)
         with tempfile.TemporaryDirectory(prefix="others-") as directory:
             if kind is None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tests.live.storm import Lives
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
+"""Puma gives a worker half a minute to end."""
 LOOK_SECONDS = 0.02
 NOTHING_SECONDS = 1.0
 
@@ -165,9 +166,20 @@ class Reload(StopAndStart):
 
 
 class Phased(Reload):
-    """Puma's: one worker after the other."""
+    """Puma's: one worker after the other; over when the last says that it has booted."""
 
     signum = signal.SIGUSR1
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.phase = 0
+
+    def deploy(self) -> None:
+        super().deploy()
+        self.phase += 1
+        count = len(self.server.children(self.server.process.pid))
+        log = self.site.directory / "log"
+        wait(lambda: log.read_text().count(f", phase: {self.phase}\n") == count + 1, "workers that have booted")
 
 
 class NewMaster(StopAndStart):
