@@ -34,6 +34,8 @@ FIRST_SECONDS = 1.0
 ADOPT_SECONDS = 15.0
 """For it to adopt what is live, and to see whether that goes well, while nobody else looks after that."""
 
+_END_SECONDS = 5.0
+"""For a program that has hung up to end, so that it can be said how."""
 _INIT = 1
 _FRAME = " |+-"
 """What Python draws around the traceback of an exception group."""
@@ -156,7 +158,7 @@ class Program:
 
     async def _failure(self) -> RenewalFailed:
         """Why it hung up: as a rule because it ended."""
-        with trio.move_on_after(1.0):
+        with trio.move_on_after(_END_SECONDS):
             await trio.lowlevel.wait_readable(self._pidfd)
         status = reap(self.pid, self._start_time)
         lines = self._last_lines()
