@@ -13,6 +13,7 @@ import pytest
 
 from tests.live import holding
 from tests.live.agent import ROOT, Agent, running
+from tests.story import problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,27 @@ def test_a_stop_while_a_candidate_boots_ends_it_too_and_the_journal_says_interru
         failed = agent.find("deploy.failed", since)
         assert failed is not None
         assert failed["reason"].startswith("interrupted")
+
+
+@pytest.mark.parametrize("step", ["generation.draining", "deploy.waiting"])
+def test_a_stop_while_one_drains_or_a_deploy_waits_for_it_ends_both(tmp_path: Path, step: str) -> None:
+    with running(tmp_path, max_generations=2, drain={"timeout": 600, "stop": 0.5, "kill_after": 1}) as agent:
+        connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+        connection.request("GET", "/slow?ms=600000")
+        agent.wait_until(
+            lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request"
+        )
+        since = len(agent.events())
+        agent.flip("b")
+        agent.wait_for("generation.draining", since)
+        if step == "deploy.waiting":
+            agent.touch()
+            agent.wait_for(step, since)
+        assert agent.stop() == 0
+        assert connection.getresponse().status == 504
+        connection.close()
+        assert agent.processes() == []
+        assert problems(agent.events()) == []
 
 
 def test_hup_deploys(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,6 +182,37 @@ def test_a_live_app_that_dies_is_launched_again_while_requests_wait(agent: Agent
     assert get(agent)[0] == 200
     assert live(agent) != before
     assert agent.find("generation.launched", relaunch=True)
+
+
+def test_a_live_app_whose_release_was_deleted_serves_on_but_is_not_launched_again(agent: Agent) -> None:
+    shutil.rmtree(agent.directory / "releases" / "a")
+    assert "is a dangling link" in str(agent.wait_for("deploy.failed")["reason"])
+    assert get(agent)[0] == 200
+    os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
+    words = f"release: directory gone: {agent.directory}/releases/a"
+    agent.wait_until(lambda: {} if words in agent.output(100) else None, "a relaunch that fails")
+    assert get(agent)[0] == 503
+    assert deploy(agent, lambda: agent.flip("b"))["event"] == "deploy.succeeded"
+    assert get(agent)[0] == 200
+
+
+def test_while_nothing_is_live_so_many_requests_wait_for_so_long(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, hold={"timeout": 1.0, "limit": 2})
+    agent.add_release("a", boot_seconds=600)
+    agent.flip("a")
+    agent.start()
+    try:
+        agent.wait_for("generation.launched")
+        seen: list[str] = []
+        clients = [threading.Thread(target=lambda: seen.append(get(agent)[1])) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        told = Counter(text.partition(": ")[2].strip() for text in seen)
+        assert told == {"Nothing answered in time.": 2, "Too many requests wait for the app already.": 2}
+    finally:
+        agent.destroy()
 
 
 def test_an_app_that_ignores_the_signal_is_killed_at_the_limit(agent: Agent) -> None:
