@@ -26,7 +26,9 @@ NOTICE_SECONDS = 0.1
 FAIL_SECONDS = 3.0
 """How late on a busy machine a client may see that its answer broke off."""
 SEEN_SECONDS = 0.5
-"""How late on such a machine the journal may tell of an app's end."""
+"""How late on such a machine the journal may tell that what was live is dead."""
+REAPED_SECONDS = 2.0
+"""How late it may tell so of what was not live any more, and is told of when it is reaped."""
 TUNNELS_SECONDS = 2.0
 EARLY_SECONDS = 1.0
 """How much later than it happens a switch, or a renewal, may be told of."""
@@ -72,9 +74,7 @@ def judge(agent: Agent, outcome: Outcome) -> None:
     """Tell what should not have been, of an agent that has stopped."""
     events = agent.events()
     outcome.events.update(event["event"] for event in events)
-    kills = outcome.kills + [
-        Kill(storm.at(event) - SEEN_SECONDS, storm.at(event), "itself") for event in events if has_died(event)
-    ]
+    kills = outcome.kills + [own_death(event) for event in events if has_died(event)]
     for failure in outcome.traffic.seen:
         if any(kill.explains(failure) for kill in kills):
             outcome.in_flight.append(failure)
@@ -124,6 +124,12 @@ def has_died(event: Event) -> bool:
     if event["event"] == "generation.retired":
         return kind(event) == "mortal" and event["exit_status"] in {-signal.SIGKILL, None}
     return bool(event["event"] == "generation.crashed")
+
+
+def own_death(event: Event) -> Kill:
+    """When it was, as far as can be told."""
+    late_seconds = REAPED_SECONDS if event["event"] == "generation.retired" else SEEN_SECONDS
+    return Kill(storm.at(event) - late_seconds, storm.at(event), "itself")
 
 
 def is_bad(event: Event) -> bool:

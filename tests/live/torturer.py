@@ -155,7 +155,8 @@ class Torturer:
         done = subprocess.run(
             command, cwd=self._agent.directory, env=env, capture_output=True, text=True, timeout=90, check=False
         )
-        if done.returncode not in {exit_status, *({0, 1} if exit_status is None else ())}:
+        is_usual = exit_status is None and (done.returncode in {0, 1} or "is gone" in done.stderr)
+        if done.returncode != exit_status and not is_usual:
             self._outcome.wrong.append(f"{words} exits with {done.returncode}: {done.stdout}{done.stderr}")
 
     def reconfigure(self) -> None:
