@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-SHORT = {"health": {"path": "/up", "deadline": 1.5, "timeout": 0.5}, "drain": {"kill_after": 2}}
+SHORT = {"health": {"path": "/up", "deadline": 3, "timeout": 0.5}, "drain": {"kill_after": 2}}
 
 
 @pytest.fixture

@@ -169,17 +169,18 @@ class Torturer:
         """Until nothing that was asked for is undecided."""
 
         def decided() -> Event | None:
-            asked, done = deploys(self._agent.events())
-            return {"event": "all"} if self.is_seen() and not asked - done else None
+            events = self._agent.events()
+            asked, done = deploys(events)
+            return {"event": "all"} if self.is_asked_for(events) and not asked - done else None
 
         self._agent.wait_until(decided, "all deploys to be decided")
 
-    def is_seen(self) -> bool:
-        """Whether the agent has noticed what the link names; a moment later it has begun with it."""
-        with contextlib.suppress(OSError, ValueError):
+    def is_asked_for(self, events: list[Event]) -> bool:
+        """Whether the last deploy was of what the link names."""
+        with contextlib.suppress(OSError):
             link = self._agent.link
             named = {str(link.resolve()), str(link.readlink())}  # as written where its release has vanished
-            return self._agent.status()["wanted"] in named
+            return next(e["release"] for e in reversed(events) if e["event"] == "deploy.requested") in named
         return False
 
     # --- blows ----------------------------------------------------------------------------------------------------
