@@ -146,7 +146,7 @@ class Agent:
             if self._incoming is not None:
                 await self._deploys.supervisor.started.wait()  # until now the agent before us serves
             if self._api is not None:
-                beneath.start_soon(self._control, self._api[0])
+                beneath.start_soon(self._control, *self._api)
             with self._serving:
                 async with trio.open_nursery() as serving:
                     await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
@@ -242,8 +242,8 @@ class Agent:
             await trio.sleep(_REAP_SECONDS)
             await trio.to_thread.run_sync(reap_orphans)
 
-    async def _control(self, api: Api) -> None:
-        """Let the API ask for what the files can ask for, until told to stop."""
+    async def _control(self, api: Api, listener: Listener) -> None:
+        """Let the API ask for what the files can ask for, until told to stop; then its address is free for others."""
         from rainbowd.controls import make_controls  # noqa: PLC0415 - nothing of it is loaded where it is off
 
         controls = make_controls(
@@ -255,6 +255,7 @@ class Agent:
             status=self._telling.status,
         )
         await api.run(controls, self._deploys.supervisor.started, self._stop)
+        listener.close()
 
     # --- signals --------------------------------------------------------------------------------------------------
 

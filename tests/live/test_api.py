@@ -256,6 +256,18 @@ def test_an_address_that_is_taken_is_named_by_its_key(tmp_path: Path) -> None:
     assert "api.listen: cannot listen on 127.0.0.1:" in ended.stderr
 
 
+def test_an_agent_that_was_renewed_holds_no_address_while_it_finishes(api: Caller) -> None:
+    agent, old = api.agent, pid(api.agent)
+    connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+    connection.request("GET", "/slow?ms=600000")
+    agent.wait_until(lambda: {} if agent.status()["generations"][0]["in_flight"] else None, "the request")
+    assert agent.renew()["event"] == "agent.renewed"
+    agent.wait_until(lambda: None if listening(old) else {}, "the old one to listen no more")
+    since = agent.restart()
+    agent.wait_for("generation.adopted", since)
+    connection.close()
+
+
 def test_a_renewal_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
     agent = api.agent
     events = api.events()
