@@ -13,9 +13,14 @@ from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from rainbowd.deploy.life import Life
-    from rainbowd.deploy.seam import Plan
+    from rainbowd.deploy.seam import Plan, World
+
+_MISSING_SECONDS = 0.5
+_TRIGGER_SECONDS = 2.0
+"""In which a trigger is seen, with the turn of the link that its note names."""
 
 log = get_logger()
 
@@ -24,6 +29,7 @@ class Recovery:
     """At most one is under way; whatever becomes live ends it.
 
     Args:
+        world: reads the files.
         launch: launches a plan as a task of a nursery, and returns the life that is healthy.
         switch: makes such a life live.
         on_change: called when ``is_due`` changes.
@@ -35,12 +41,14 @@ class Recovery:
 
     def __init__(
         self,
+        world: World,
         launch: Callable[[Plan, trio.Nursery], Awaitable[Life]],
         switch: Callable[[Life], None],
         on_change: Callable[[], None],
     ) -> None:
         self.is_due = False
         self.back_off = BackOff()
+        self._world = world
         self._launch = launch
         self._switch = switch
         self._on_change = on_change
@@ -82,6 +90,31 @@ class Recovery:
             lived_seconds = 0.0
             if await self.relaunch(dead.plan, lives):
                 return
+
+    async def of_failed(self, last: Path | None, lives: trio.Nursery) -> bool:
+        """Launch what was live last; whether that went well. If not, it is time to try again what failed.
+
+        Args:
+            last: that release; None where there is none but what failed.
+            lives: the nursery for its life.
+        """
+        if last is not None:
+            try:
+                if await self.relaunch(self._world.plan(last), lives):
+                    return True
+            except DeployFailed as failure:  # it does not exist any more
+                log.warning("what was live last cannot be launched", reason=failure.reason)
+        self.set_due(due=False)
+        await trio.sleep(self.back_off.after(0.0))
+        await self._until_named()
+        return False
+
+    async def _until_named(self) -> None:
+        """Wait for a missing release; its coming is also a trigger, which goes first, and need not be guessed then."""
+        while self._world.named() is None:
+            while self._world.named() is None:  # noqa: ASYNC110 - no event says that it has come
+                await trio.sleep(_MISSING_SECONDS)
+            await trio.sleep(_TRIGGER_SECONDS)
 
     async def relaunch(self, plan: Plan, lives: trio.Nursery) -> bool:
         """Launch ``plan`` without a deploy, and switch to it; whether that went well."""

@@ -63,7 +63,7 @@ class Succession:
         self.live: Life | None = None
         self.config = config
         self.hurry = trio.Event()
-        self.recovery = Recovery(self.launch, self.switch, on_change)
+        self.recovery = Recovery(world, self.launch, self.switch, on_change)
         self._roster = roster
         self._world = world
         self._surroundings = Surroundings(

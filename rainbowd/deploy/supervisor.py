@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
-_MISSING_SECONDS = 0.5
-_TRIGGER_SECONDS = 2.0
-"""In which a trigger is seen, with the turn of the link that its note names."""
-
 log = get_logger()
 
 
@@ -124,32 +120,14 @@ class Supervisor:
         turned = named != before and (trigger.kind == "symlink" or trigger.request is not None)
         deploy.turns_only &= turned
         deploy.again = deploy.retry_of = deploy.prepared = None
-        deploy.trigger, deploy.note = trigger.kind, trigger.note or deploy.note
-        self._ask(deploy, note=trigger.note, by=trigger.by, request=trigger.request, release=named)
+        self._ask(deploy, named, trigger)
         if self._current is not None and turned:
             self._current.turned(named)
         return deploy
 
-    def _ask(
-        self,
-        deploy: Deploy,
-        *,
-        release: Path | None,
-        note: str | None = None,
-        by: str | None = None,
-        request: str | None = None,
-    ) -> None:
-        """``deploy`` is the next."""
-        self._verdicts.record(
-            "deploy.requested",
-            deploy,
-            trigger=deploy.trigger,
-            note=note,
-            by=by,
-            request=request,
-            release=release,
-            retry_of=deploy.retry_of,
-        )
+    def _ask(self, deploy: Deploy, release: Path | None, trigger: Trigger) -> None:
+        """``deploy``, of ``release``, is the next."""
+        self._verdicts.ask(deploy, release, trigger)
         self._pending = deploy
         self._set_launch_due()
         self._asked.set()
@@ -194,8 +172,8 @@ class Supervisor:
         """Launch what is live anew, as it misses its checks; not while anything is under way, nor again too soon."""
         is_busy = self._stopping or self._current is not None or self._pending is not None
         if not is_busy and life is self._succession.live and self._patience.is_over(life.live_for_seconds):
-            deploy = Deploy(turns_only=False, again=life.plan, trigger="liveness")
-            self._ask(deploy, release=life.plan.release)
+            deploy = Deploy(turns_only=False, again=life.plan)
+            self._ask(deploy, life.plan.release, Trigger(kind="liveness"))
 
     # --- what is done ---------------------------------------------------------------------------------------------
 
@@ -272,29 +250,15 @@ class Supervisor:
 
     async def _rescue(self, failed: Deploy, lives: trio.Nursery) -> None:
         """Nothing is live and what the files name failed: launch what was live last, else try that again later."""
-        release, recovery = self._verdicts.memory.live_release, self._succession.recovery
-        if release is not None and release != self.named:
-            try:
-                if await recovery.relaunch(self._world.plan(release), lives):
-                    return
-            except DeployFailed as failure:  # it does not exist any more
-                log.warning("what was live last cannot be launched", reason=failure.reason)
-        recovery.set_due(due=False)
-        await trio.sleep(recovery.back_off.after(0.0))
-        await self._until_named()
+        last, recovery = self._verdicts.memory.live_release, self._succession.recovery
+        if await recovery.of_failed(last if last != self.named else None, lives):
+            return
         recovery.end()
         if self._pending is None and self._current is None:
             self.named = self._world.named()
             first = failed.retry_of or failed.id
-            retry = Deploy(turns_only=False, note=failed.note, retry_of=first, prepared=failed.prepared)
-            self._ask(retry, release=self.named, note=failed.note)
-
-    async def _until_named(self) -> None:
-        """Wait for a missing release; its coming is also a trigger, which goes first, and need not be guessed then."""
-        while self._world.named() is None:
-            while self._world.named() is None:  # noqa: ASYNC110 - no event says that it has come
-                await trio.sleep(_MISSING_SECONDS)
-            await trio.sleep(_TRIGGER_SECONDS)
+            retry = Deploy(turns_only=False, retry_of=first, prepared=failed.prepared)
+            self._ask(retry, self.named, Trigger(kind="start", note=failed.note))
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

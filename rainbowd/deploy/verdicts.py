@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.life import Life
     from rainbowd.deploy.seam import Plan, World
     from rainbowd.deploy.sight import Sight
+    from rainbowd.deploy.watch import Trigger
     from rainbowd.errors import DeployFailed
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -103,6 +104,20 @@ class Verdicts:
         """Change what is remembered."""
         self.memory = replace(self.memory, **changes)
         self._world.remember(self.memory)
+
+    def ask(self, deploy: Deploy, release: Path | None, trigger: Trigger) -> None:
+        """``deploy``, of ``release``, is asked for, perhaps once more."""
+        deploy.trigger, deploy.note = trigger.kind, trigger.note or deploy.note
+        self.record(
+            "deploy.requested",
+            deploy,
+            trigger=trigger.kind,
+            note=trigger.note,
+            by=trigger.by,
+            request=trigger.request,
+            release=release,
+            retry_of=deploy.retry_of,
+        )
 
     def succeed(self, deploy: Deploy, result: str, life: Life, *, is_news: bool = True) -> None:
         """``deploy`` has made ``life`` live, or found it so, which is no news."""

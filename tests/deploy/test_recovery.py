@@ -12,6 +12,7 @@ from rainbowd.deploy.life import End
 from rainbowd.deploy.recovery import Recovery
 from rainbowd.deploy.seam import Plan
 from rainbowd.errors import DeployFailed
+from tests.fakes import FakeWorld
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -43,7 +44,7 @@ class Launches:
         self.switched: list[Any] = []
         self.due: list[bool] = []
         self.launched = Dead()
-        self.recovery = Recovery(self.launch, self.switch, lambda: self.due.append(self.recovery.is_due))
+        self.recovery = Recovery(FakeWorld(), self.launch, self.switch, lambda: self.due.append(self.recovery.is_due))
 
     async def launch(self, _plan: object, _lives: trio.Nursery) -> Any:
         self.asked_at.append(trio.current_time())
