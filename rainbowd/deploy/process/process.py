@@ -248,7 +248,15 @@ class Process:
             return found
 
     def _find(self, others: set[int]) -> Members:
-        """In a thread, as it reads all of /proc."""
+        """In a thread, as it reads all of /proc.
+
+        Nothing is believed only when it is seen twice: a daemon's parent may fork and end between the moments at which
+        its directory is listed and read, and whom it left behind is not in that list.
+        """
+        found = self._find_once(others)
+        return found if found.live else self._find_once(others)
+
+    def _find_once(self, others: set[int]) -> Members:
         table = read_table()
         known = self._known | orphans.of(self, table)
         return look(table, known, self._mark, Path(self.identity.pidfile), others)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -298,6 +299,25 @@ async def test_a_daemon_without_a_pidfile_is_known_by_its_marker(launch: Launch)
     pid = int(await launch.line())
     assert await app.wait() == 0
     assert await app.members() == [pid]
+    assert await end(app) == Ending(TERMINATED, killed=False, left=[])
+
+
+async def test_a_daemon_that_was_forked_while_the_table_was_read_is_not_missed(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = launch(*daemon(None, "sleep", "1000"))
+    pid = int(await launch.line())
+    with monkeypatch.context() as patch:
+        turns: itertools.cycle[set[int]] = itertools.cycle([set(), {pid}])
+
+        def read_too_early() -> dict[int, Entry]:
+            missed = next(turns)
+            return {number: entry for number, entry in read_table().items() if number not in missed}
+
+        patch.setattr(process, "read_table", read_too_early)
+        with trio.move_on_after(SHORT) as waiting:
+            await app.ended()
+    assert waiting.cancelled_caught
     assert await end(app) == Ending(TERMINATED, killed=False, left=[])
 
 
