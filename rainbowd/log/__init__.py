@@ -1,0 +1,25 @@
+"""What the agent says, and where the apps' own lines go.
+
+Nothing here waits, raises into its caller or grows without bound: a line is put in a queue, and a thread
+writes.  Where the reader is gone, slow or stopped (Ctrl-S), or the disk is full, lines are dropped and counted;
+the count is said as soon as writing works again.
+
+- ``logger``: the agent's own lines; ``apps``: the apps' lines.
+- ``entry``: a line as bytes; ``writing``: the queue and its thread.
+"""
+
+from rainbowd.log.apps import app_line, open_app_sink
+from rainbowd.log.logger import configure, get_logger, request
+from rainbowd.log.writing import BYTES_MAX, LINES_MAX, Writer, flush
+
+__all__ = [
+    "BYTES_MAX",
+    "LINES_MAX",
+    "Writer",
+    "app_line",
+    "configure",
+    "flush",
+    "get_logger",
+    "open_app_sink",
+    "request",
+]

@@ -1,0 +1,94 @@
+"""The apps' own lines: on stdout, named by their generation, or in a file, as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from rainbowd.log.entry import RESET, encode, inert, now
+from rainbowd.log.logger import get_logger, stdout
+from rainbowd.log.writing import Writer, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_COLOUR_ESCAPE = re.compile(r"\x1b\[[0-9;:]*m")
+_GENERATION_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[33m", "\x1b[32m")
+_FILE_MODE = 0o640
+
+
+def app_line(generation: int, line: str) -> None:
+    """Say one line of an app's output, named by its generation."""
+    text = _COLOUR_ESCAPE.sub("", line)
+    if stdout.form == "json":
+        said = json.dumps({"at": now(), "event": "app", "generation": generation, "line": text})
+    elif stdout.form == "colour":
+        colour = _GENERATION_COLOURS[generation % len(_GENERATION_COLOURS)]
+        said = f"{colour}[{generation}]{RESET} {inert(text)}"
+    else:
+        said = f"[{generation}] {inert(text)}"
+    stdout.writer.put(encode(said))
+
+
+def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:
+    """Where the apps' lines go.
+
+    Args:
+        app: ``"stdout"``, a file to append to, or None to drop them.
+
+    Returns:
+        Takes a generation's number and a line of its output; neither waits nor raises.
+    """
+    if app is None:
+        return lambda _generation, _line: None
+    return app_line if app == "stdout" else AppLogFile(app).write
+
+
+class AppLogFile:
+    """A file that the apps' lines are appended to as they are; one that was moved away is made anew.
+
+    Args:
+        path: made where it is missing; its directory is not.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+        self._fd = -1
+        self._works = True
+        self._writer = Writer(self._append, lambda lost: encode(f"rainbowd: {lost} lines were lost here"))
+
+    def write(self, _generation: int, line: str) -> None:
+        """Append a line, some time soon."""
+        self._writer.put(encode(line))
+
+    def _append(self, data: bytes) -> int:
+        try:
+            self._follow()
+        except OSError as error:
+            self._tell(error.strerror)
+            return 0
+        written, failure = write(self._fd, data)
+        self._tell(failure)
+        return written
+
+    def _follow(self) -> None:
+        """Have the file open that is at the path now."""
+        if self._fd >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self._path), os.fstat(self._fd)):  # noqa: PTH116 - may be a str
+                    return
+            os.close(self._fd)
+            self._fd = -1
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+
+    def _tell(self, failure: str | None) -> None:
+        """Say once that it fails, and once that it works again."""
+        if failure is not None and self._works:
+            get_logger().warning("log.app: cannot be written, its lines are lost", file=self._path, why=failure)
+        elif failure is None and not self._works:
+            get_logger().info("log.app: can be written again", file=self._path)
+        self._works = failure is None
