@@ -12,7 +12,7 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.config import Config, Drain
-from rainbowd.deploy.left import undecided
+from rainbowd.deploy.machine.left import undecided
 from rainbowd.deploy.process import Ending, Strays
 from rainbowd.deploy.record import Memory
 from rainbowd.deploy.seam import App, HookCall, HookEnding, Left, Plan, PortTaken, Undecided

@@ -79,7 +79,7 @@ PLACES = {
     "h11": {"control"},  # Hypercorn's parser
     "httptools": {"http1"},
     "hypercorn": {"control"},
-    "httpx": {"deploy/health.py"},
+    "httpx": {"deploy/machine/health.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "prometheus_client": {"control"},
     "pydantic": {"config"},
@@ -93,6 +93,8 @@ PLACES = {
 """The files and packages that may import each third party."""
 
 OPT_IN = {"control", "controls"}
+
+MACHINE = "rainbowd.deploy.machine"
 
 PURE = {"http1", "roster"}
 """Neither waits nor asks the machine anything."""
@@ -236,7 +238,16 @@ def enabled_by_import(package: Path) -> list[str]:
     ]
 
 
-RULES = [against_the_arrows, heavy, out_of_place, impure, enabled_by_import]
+def past_the_seam(package: Path) -> list[str]:
+    """Imports of the real world by those who decide, who know it as ``deploy.seam.World``."""
+    return [
+        f"{package.name}/{one.file}:{one.line}: {one.name} is behind the seam"
+        for one in imports(package)
+        if one.part == "deploy" and one.name.startswith(MACHINE) and not one.within({"deploy/machine"})
+    ]
+
+
+RULES = [against_the_arrows, heavy, out_of_place, impure, enabled_by_import, past_the_seam]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -265,6 +276,7 @@ def test_every_part_has_its_arrows() -> None:
         ("log/a.py", "import unheard_of", out_of_place, "log/a.py:1"),
         ("http1/a.py", "import time", impure, "http1/a.py:1"),
         ("roster/a.py", "async def f() -> None: ...", impure, "roster/a.py:1"),
+        ("deploy/a.py", "from rainbowd.deploy.machine import world", past_the_seam, "deploy/a.py:1"),
         ("cli/run.py", "import trio\nfrom rainbowd.control.api import Api", enabled_by_import, "cli/run.py:2"),
     ],
 )

@@ -23,8 +23,8 @@ from rainbowd.config import (
     refuse_foreign_writers,
     user_name,
 )
-from rainbowd.deploy.commands import find_command, refuse_closed, render
-from rainbowd.deploy.foreign import HOOKS, first_word, refuse_foreign_hooks
+from rainbowd.deploy.machine.commands import find_command, refuse_closed, render
+from rainbowd.deploy.machine.foreign import HOOKS, first_word, refuse_foreign_hooks
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.locations import find_config
 
@@ -183,7 +183,7 @@ def _shell_knows(word: str, environment: dict[str, str], release: Path) -> bool:
 
 
 def _find_port(config: Config) -> None:
-    from rainbowd.deploy.ports import choose_port
+    from rainbowd.deploy.machine.ports import choose_port
 
     choose_port(config.ports, ())
 

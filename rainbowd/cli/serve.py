@@ -13,9 +13,9 @@ import trio
 
 from rainbowd import log
 from rainbowd.agent import HEEDED, Agent
-from rainbowd.deploy.foreign import refuse_foreign_files
+from rainbowd.deploy.machine.foreign import refuse_foreign_files
+from rainbowd.deploy.machine.world import Machine
 from rainbowd.deploy.process import become_subreaper, reset_signals
-from rainbowd.deploy.world import Machine
 from rainbowd.renewal import Incoming
 from rainbowd.report.numbers import Numbers
 from rainbowd.report.recorder import Recorder

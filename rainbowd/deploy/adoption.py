@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.generation.life import Life
     from rainbowd.deploy.process import Strays
     from rainbowd.deploy.record import Memory
     from rainbowd.deploy.seam import Left, Undecided, World

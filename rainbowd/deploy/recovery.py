@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.backoff import BackOff
-from rainbowd.deploy.life import End
+from rainbowd.deploy.generation.life import End
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.generation.life import Life
     from rainbowd.deploy.seam import Plan, World
 
 _MISSING_SECONDS = 0.5

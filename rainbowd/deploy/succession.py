@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.adopted import Adopted
-from rainbowd.deploy.life import End, Life, Surroundings
+from rainbowd.deploy.generation.adopted import Adopted
+from rainbowd.deploy.generation.life import End, Life, Surroundings
 from rainbowd.deploy.recovery import Recovery
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed

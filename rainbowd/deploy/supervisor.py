@@ -12,8 +12,8 @@ import trio
 
 from rainbowd.deploy.adoption import adopt, is_due
 from rainbowd.deploy.attempt import Attempt
+from rainbowd.deploy.generation.liveness import Patience
 from rainbowd.deploy.hooks import Hooks, after_failure
-from rainbowd.deploy.liveness import Patience
 from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.deploy.slots import Slots
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config, Drain
-    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.generation.life import Life
     from rainbowd.deploy.record import Decision
     from rainbowd.deploy.seam import World
     from rainbowd.deploy.sight import Sight

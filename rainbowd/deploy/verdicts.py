@@ -14,7 +14,7 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.generation.life import Life
     from rainbowd.deploy.seam import Plan, World
     from rainbowd.deploy.sight import Sight
     from rainbowd.deploy.watch import Trigger

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rainbowd.deploy import left, record
-from rainbowd.deploy.left import PLAN_FORMAT, encode_plan, read_memory, read_plan
+from rainbowd.deploy import record
+from rainbowd.deploy.machine import left
+from rainbowd.deploy.machine.left import PLAN_FORMAT, encode_plan, read_memory, read_plan
 from rainbowd.deploy.record import Decision, Memory, Record
 from rainbowd.deploy.sight import Sight, Stamp
 from rainbowd.log import flush

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from rainbowd.config import Config
-from rainbowd.deploy.life import End
+from rainbowd.deploy.generation.life import End
 from rainbowd.deploy.recovery import Recovery
 from rainbowd.deploy.seam import Plan
 from rainbowd.errors import DeployFailed

@@ -14,7 +14,7 @@ from tests.fakes import Events, FakeWorld
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from rainbowd.deploy.life import Life
+    from rainbowd.deploy.generation.life import Life
 
 pytestmark = pytest.mark.usefixtures("autojump")
 

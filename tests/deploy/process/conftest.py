@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.deploy.commands import environment
+from rainbowd.deploy.machine.commands import environment
 from rainbowd.deploy.process import Process, spawn
 
 if TYPE_CHECKING:

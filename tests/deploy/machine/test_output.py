@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.deploy.output import TAIL_LINE_BYTES, TAIL_LINES, Output, _open
+from rainbowd.deploy.machine.output import TAIL_LINE_BYTES, TAIL_LINES, Output, _open
 from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:

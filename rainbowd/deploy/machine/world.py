@@ -12,18 +12,18 @@ import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account
-from rainbowd.deploy import commands
-from rainbowd.deploy.boot import Boot
-from rainbowd.deploy.files import Files
-from rainbowd.deploy.health import Prober
-from rainbowd.deploy.hook_run import run_hook
-from rainbowd.deploy.launched import RealApp
-from rainbowd.deploy.left import encode_plan
-from rainbowd.deploy.output import Output
-from rainbowd.deploy.place import Place
-from rainbowd.deploy.ports import choose_port
+from rainbowd.deploy.machine import commands
+from rainbowd.deploy.machine.boot import Boot
+from rainbowd.deploy.machine.files import Files
+from rainbowd.deploy.machine.health import Prober
+from rainbowd.deploy.machine.hook_run import run_hook
+from rainbowd.deploy.machine.launched import RealApp
+from rainbowd.deploy.machine.left import encode_plan
+from rainbowd.deploy.machine.output import Output
+from rainbowd.deploy.machine.place import Place
+from rainbowd.deploy.machine.ports import choose_port
+from rainbowd.deploy.machine.successor import Successor
 from rainbowd.deploy.process import Process, spawn
-from rainbowd.deploy.successor import Successor
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
 from rainbowd.roster import State

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rainbowd.deploy.boot import LIMIT_BYTES, Boot
+from rainbowd.deploy.machine.boot import LIMIT_BYTES, Boot
 
 
 def test_what_is_kept_grows_until_the_end() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.config import PortRange
-from rainbowd.deploy import ports
-from rainbowd.deploy.ports import choose_port, is_free
+from rainbowd.deploy.machine import ports
+from rainbowd.deploy.machine.ports import choose_port, is_free
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:

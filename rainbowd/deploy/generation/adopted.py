@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.candidacy import prove
-from rainbowd.deploy.life import Life, Surroundings
+from rainbowd.deploy.generation.candidacy import prove
+from rainbowd.deploy.generation.life import Life, Surroundings
 from rainbowd.roster import Generation, State
 
 if TYPE_CHECKING:

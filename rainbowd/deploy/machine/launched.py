@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import Address, TcpAddress
-from rainbowd.deploy.health import Prober, until_healthy
-from rainbowd.deploy.listening import listeners, owns
-from rainbowd.deploy.ports import is_free
+from rainbowd.deploy.machine.health import Prober, until_healthy
+from rainbowd.deploy.machine.listening import listeners, owns
+from rainbowd.deploy.machine.ports import is_free
 from rainbowd.deploy.record import Record
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.config import Config
-    from rainbowd.deploy.boot import Boot
-    from rainbowd.deploy.output import Output
+    from rainbowd.deploy.machine.boot import Boot
+    from rainbowd.deploy.machine.output import Output
     from rainbowd.deploy.process import Ending, Process
 
 log = get_logger()

@@ -8,7 +8,7 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import Drain
-from rainbowd.deploy.draining import Draining
+from rainbowd.deploy.generation.draining import Draining
 from rainbowd.roster import Generation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from rainbowd.config import Health, Liveness
-from rainbowd.deploy.liveness import Patience, listen
+from rainbowd.deploy.generation.liveness import Patience, listen
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

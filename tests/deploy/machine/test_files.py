@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.config import load
-from rainbowd.deploy.files import Files
+from rainbowd.deploy.machine.files import Files
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:

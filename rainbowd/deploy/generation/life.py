@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.candidacy import prove
-from rainbowd.deploy.chronicle import Chronicle
-from rainbowd.deploy.draining import Draining
 from rainbowd.deploy.exits import describe_exit
-from rainbowd.deploy.liveness import listen
+from rainbowd.deploy.generation.candidacy import prove
+from rainbowd.deploy.generation.chronicle import Chronicle
+from rainbowd.deploy.generation.draining import Draining
+from rainbowd.deploy.generation.liveness import listen
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.deploy.place import Place
+from rainbowd.deploy.machine.place import Place
 from tests.accounts import account, needs_root
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
-from rainbowd.deploy import listening
-from rainbowd.deploy.listening import Listening, listeners, owns
+from rainbowd.deploy.machine import listening
+from rainbowd.deploy.machine.listening import Listening, listeners, owns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.candidacy import prove
+from rainbowd.deploy.generation.candidacy import prove
 from rainbowd.deploy.seam import PortTaken
 from tests.fakes import Behaviour, FakeApp, FakeWorld
 

@@ -12,7 +12,7 @@ import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
 from rainbowd.config import Health, StatusRanges
-from rainbowd.deploy.health import BODY_BYTES, Prober, until_healthy
+from rainbowd.deploy.machine.health import BODY_BYTES, Prober, until_healthy
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:

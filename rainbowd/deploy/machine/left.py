@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.address import parse_address
 from rainbowd.config import interpret
-from rainbowd.deploy.place import Place
+from rainbowd.deploy.machine.place import Place
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.record import FromNewer, Memory, Record, need_format
 from rainbowd.deploy.seam import Undecided

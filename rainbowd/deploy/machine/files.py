@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.config import load, read_env_file, refuse_foreign_writers, restart_needed
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.foreign import refuse_foreign_hooks
+from rainbowd.deploy.machine.foreign import refuse_foreign_hooks
 from rainbowd.deploy.seam import Plan
 from rainbowd.deploy.sight import look, resolve_release
 from rainbowd.errors import ConfigError, DeployFailed

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rainbowd.config import Health
-from rainbowd.deploy.hint import hint
+from rainbowd.deploy.machine.hint import hint
 
 HTTPS = {"X-Forwarded-Proto": "https"}
 

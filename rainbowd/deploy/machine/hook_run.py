@@ -15,11 +15,11 @@ import trio
 
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import find_account
-from rainbowd.deploy import commands
 from rainbowd.deploy.exits import describe_exit
-from rainbowd.deploy.foreign import refuse_foreign_hooks
-from rainbowd.deploy.output import Output
-from rainbowd.deploy.place import Place
+from rainbowd.deploy.machine import commands
+from rainbowd.deploy.machine.foreign import refuse_foreign_hooks
+from rainbowd.deploy.machine.output import Output
+from rainbowd.deploy.machine.place import Place
 from rainbowd.deploy.process import spawn
 from rainbowd.deploy.seam import HookCall, HookEnding
 from rainbowd.errors import DeployFailed, RainbowdError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.deploy.left import (
+from rainbowd.deploy.machine.left import (
     MEMORY_NAME,
     clear_all_but,
     encode_plan,
@@ -15,7 +15,7 @@ from rainbowd.deploy.left import (
     read_records,
     read_undecided,
 )
-from rainbowd.deploy.place import Place
+from rainbowd.deploy.machine.place import Place
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.record import FORMAT, Memory, Record
 from rainbowd.roster import State

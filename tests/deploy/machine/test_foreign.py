@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.config import Config, Hooks
-from rainbowd.deploy.foreign import first_word, refuse_foreign_files, refuse_foreign_hooks
+from rainbowd.deploy.machine.foreign import first_word, refuse_foreign_files, refuse_foreign_hooks
 from rainbowd.errors import ConfigError
 from tests.accounts import USER, needs_root, uid
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rainbowd.config import Account
-from rainbowd.deploy.commands import environment, find_command, render
+from rainbowd.deploy.machine.commands import environment, find_command, render
 from rainbowd.errors import DeployFailed
 
 PIDFILE = Path("/state/generation-3/pid")

@@ -18,7 +18,7 @@ import httpx
 import trio
 
 from rainbowd.address import UnixAddress
-from rainbowd.deploy.hint import hint
+from rainbowd.deploy.machine.hint import hint
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import TcpAddress, parse_address
-from rainbowd.deploy.left import MEMORY_NAME, clear_all_but, read_memory, read_plan, read_records, read_undecided
-from rainbowd.deploy.place import Place
+from rainbowd.deploy.machine.left import (
+    MEMORY_NAME,
+    clear_all_but,
+    read_memory,
+    read_plan,
+    read_records,
+    read_undecided,
+)
+from rainbowd.deploy.machine.place import Place
 from rainbowd.deploy.process import end_strays, find_strays
 from rainbowd.deploy.seam import Left, Plan
 from rainbowd.log import get_logger

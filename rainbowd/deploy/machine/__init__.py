@@ -1,0 +1,1 @@
+"""The real world behind the seam: files, ports, commands, probes, output, and what an earlier agent left."""
