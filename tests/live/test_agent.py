@@ -212,8 +212,8 @@ def test_sockets_handed_over_by_systemd_take_the_place_of_listen(tmp_path: Path)
 def test_after_many_deploys_the_agent_holds_no_more_than_after_a_few(tmp_path: Path) -> None:
     agent = holding.counted_agent(tmp_path)
     try:
-        few = holding.deploy(agent, 5)
-        many = holding.deploy(agent, 15, like=few)
+        few = holding.deploy(agent, 3)
+        many = holding.deploy(agent, 9, like=few)
         assert many.grown_beyond(few) == []
         assert agent.zombies() == []
         assert agent.stop() == 0
