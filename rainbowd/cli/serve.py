@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import resource
 import signal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rainbowd.report.state_dir import Lock
 
 FLUSH_SECONDS = 1.0
+_M_ARENA_MAX = -8
 
 
 def serve(
@@ -89,6 +91,7 @@ def _agent(
     incoming = None if offer is None else partial(Incoming, offer, offer.accept())
     reset_signals()
     become_subreaper()
+    _share_one_heap()
     recorder = Recorder(config.state_dir)
     machine = Machine(
         file,
@@ -125,6 +128,12 @@ def _run(agent: Agent) -> int:
         for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
             signal.signal(signum, signal.SIG_IGN)
     return 0
+
+
+def _share_one_heap() -> None:
+    """Have all threads allocate from one heap: one for each of them holds several MiB that nobody needs (mallopt(3))."""
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _raise_descriptor_limit() -> int:
