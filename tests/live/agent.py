@@ -80,7 +80,10 @@ class Agent:
         host, port: where the agent listens.
         process: the agent, once started; after a renewal the new one.
         inherited: a listener that it is to be given, as systemd does; it outlives agents.
+        patience_seconds: for whatever is waited for.
     """
+
+    patience_seconds = PATIENCE_SECONDS
 
     def __init__(self, directory: Path, **config: object) -> None:
         self.directory = directory.resolve()
@@ -236,10 +239,10 @@ class Agent:
         """What ``look`` sees, once it sees something.
 
         Raises:
-            AssertionError: the agent ended, or ``PATIENCE_SECONDS`` passed; with the agent's last lines.
+            AssertionError: the agent ended, or ``patience_seconds`` passed; with the agent's last lines.
         """
         assert self.process is not None
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while True:
             ended = self.process.poll() is not None
             seen = look()

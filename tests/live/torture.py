@@ -35,6 +35,9 @@ CONFIG: dict[str, object] = {
     "log": {"app": None},
 }
 
+PATIENCE_SECONDS = 90.0
+"""A deploy may wait for a slot until all that drains has had its time, and then boot."""
+
 
 def run(directory: Path, seconds: float, seed: int) -> Outcome:
     """Set up a site in ``directory``, torture it for so long, stop it, and judge what was seen."""
@@ -43,6 +46,7 @@ def run(directory: Path, seconds: float, seed: int) -> Outcome:
         config = {**CONFIG, **enabled(api_port)}
         agent = Agent(directory, **config)
         agent.inherited, agent.port = listener, listener.getsockname()[1]
+        agent.patience_seconds = PATIENCE_SECONDS
         outcome = Outcome(seed, Watched(agent.host, agent.port))
         torturer = Torturer(agent, config, Caller(agent, api_port), random.Random(seed), outcome)
         torturer.deploy("good")

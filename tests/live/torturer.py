@@ -134,9 +134,10 @@ class Torturer:
         """Ask over the API, for what the link names or for another."""
         told = self._dice.choice([None, {"release": self.release("good")}, {"release": self.release("exits")}])
         self._api.until_it_listens()
-        answer = self._api.deploy(told)
-        if answer.status not in {200, 422}:
+        answer = self._api.call("POST", "/redeploy", told)
+        if answer.status != 202:
             self._outcome.wrong.append(f"a call: {answer}")
+        self.await_decision()
 
     def command(self) -> None:
         """Ask as people do."""
