@@ -131,7 +131,7 @@ def _run(agent: Agent) -> int:
 
 
 def _share_one_heap() -> None:
-    """Have all threads allocate from one heap: one for each of them holds several MiB that nobody needs (mallopt(3))."""
+    """Have all threads allocate from one heap: one for each holds several MiB that nobody needs (mallopt(3))."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
