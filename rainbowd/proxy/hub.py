@@ -36,7 +36,7 @@ ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
-_LOOKS_MAX = 16
+_LOOKS_MAX = 4
 """How often a turn looks for what became ready meanwhile, before trio's own tasks have theirs."""
 
 _KEPT_BACK_MAX = 32
