@@ -152,9 +152,10 @@ def _core_ticks(chosen: Sequence[int]) -> tuple[int, int]:
 
 
 def _pss_kib(pid: int) -> int:
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended: nothing is left of its memory
+        for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
     return 0
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BETWEEN_SECONDS = 0.3
 TUNNELS_SECONDS = 3.0
 TOLD_SECONDS = 1.0
-"""How much later than the old agent knows of it the new one may tell of a renewal, on a busy machine."""
+"""How much later one of two agents may know what the other tells of, a renewal or a switch, on a busy machine."""
 SHOWN = 20
 
 
@@ -49,7 +49,8 @@ def run(directory: Path, renewals: int) -> Outcome:
         events = agent.events()
         wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
         lives = [(storm.at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
-        wrong += [*traffic.failures, *storm.stale_answers(traffic, lives), *problems(events)]
+        known = [(live_at + TOLD_SECONDS, generation) for live_at, generation in lives]
+        wrong += [*traffic.failures, *storm.stale_answers(traffic, known), *problems(events)]
         wrong += storm.leftovers(agent, events) + closed_early(traffic, events)
     return Outcome(traffic, seconds, wrong)
 
