@@ -184,12 +184,14 @@ class Connection:
     def disarm(self) -> None:
         """No limit."""
         self.deadline = math.inf
+        self._on_deadline = None
 
     def expire(self) -> None:
         """The limit is over."""
+        on_deadline = self._on_deadline
         self.disarm()
-        if self._on_deadline is not None:
-            self._on_deadline()
+        if on_deadline is not None:
+            on_deadline()
 
     def cut(self) -> None:
         """End what is under way, so that the client can tell it from a complete answer."""

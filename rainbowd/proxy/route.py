@@ -126,6 +126,7 @@ class Route:
             self.disconnect()
         if self._leased:
             self._end_lease()
+        del self._patience  # the exchange, which holds us: together they would be left to the garbage collector
 
     async def _lease(self, waiting: Waiting | None) -> Generation:
         """A lease on the live generation; kept if there is one already, as for a second try."""
