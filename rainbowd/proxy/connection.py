@@ -130,7 +130,7 @@ class Connection:
                 buffer = self.buffer = skip_empty_lines(buffer)
             end = find_request_head(buffer, self._searched, self.server.settings.limits.head_bytes)
         except Refusal as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # which holds the frame of whoever keeps it: a cycle
         if end < 0:
             self._searched = len(buffer)
             return None
@@ -238,9 +238,10 @@ class Connection:
     async def _answer(self, head: bytes | Refusal) -> bool:
         """Answer one request; whether another may follow."""
         self._served = True
+        if isinstance(head, Refusal):
+            await self._refuse(head, None)
+            return False
         try:
-            if isinstance(head, Refusal):
-                raise head
             request = parse_request(head, trusted=self.trusted, fields_max=self.server.settings.limits.headers)
         except Refusal as refusal:
             await self._refuse(refusal, None)

@@ -218,9 +218,12 @@ class Exchange:
                 failure = error
             if failure is not None or self._route.upstream is None:
                 nursery.cancel_scope.cancel()  # the app has done with the request, or it failed
-        if failure is not None:
+        if failure is None:
+            return keep_alive and self._upload.done
+        try:
             raise failure
-        return keep_alive and self._upload.done
+        finally:
+            del failure  # which holds this frame by its traceback: a cycle
 
     async def _answer(self) -> bool:
         try:
@@ -300,7 +303,7 @@ class Exchange:
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes."""
         if pipe is not None and (left := download.plain_bytes):
-            with _raising(AppBroke("the connection was reset")):
+            with _raising(AppBroke, "the connection was reset"):
                 moved = await upstream.wire.splice_to(pipe.write_end, left)
             if moved:
                 with _raising(ClientGone):
@@ -414,9 +417,9 @@ class Exchange:
 
 
 @contextlib.contextmanager
-def _raising(exception: Exception | type[Exception]) -> Iterator[None]:
-    """Raise ``exception`` where a socket breaks."""
+def _raising(kind: type[Exception], *words: str) -> Iterator[None]:
+    """Raise an exception of ``kind`` where a socket breaks."""
     try:
         yield
     except OSError:
-        raise exception from None
+        raise kind(*words) from None

@@ -126,7 +126,10 @@ class Route:
             self.disconnect()
         if self._leased:
             self._end_lease()
-        del self._patience  # the exchange, which holds us: together they would be left to the garbage collector
+        # Together with what holds us they would be left to the garbage collector: with the exchange, and with an
+        # exception that nobody waited for, whose traceback has its frames.
+        del self._patience
+        self.waits_on = None
 
     async def _lease(self, waiting: Waiting | None) -> Generation:
         """A lease on the live generation; kept if there is one already, as for a second try."""

@@ -354,7 +354,10 @@ class Wire:
     def _raise_interruption(self) -> NoReturn:
         exception, self._interruption = self._interruption, None
         assert exception is not None
-        raise exception
+        try:
+            raise exception
+        finally:
+            del exception  # which holds this frame by its traceback: a cycle
 
     def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
         self._reader = None
