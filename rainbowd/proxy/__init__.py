@@ -10,8 +10,8 @@ another; ``reply`` answers in the app's place; ``traffic`` counts, where somebod
 All together: ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
 
 Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), no task for a usual request
-(``fiber``), a collector that looks seldom (``garbage``), deadlines without timers (``deadlines``), bodies through pipes
-(``pipes``), one pass over a head's fields (``http1``).
+(``fiber``), not even a fiber's step for a frame (``tunnel``), a collector that looks seldom (``garbage``), deadlines
+without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields (``http1``).
 """
 
 from rainbowd.proxy.server import Server, Settings

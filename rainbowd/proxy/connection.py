@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.proxy.server import Server
+    from rainbowd.proxy.tunnel import Tunnel
     from rainbowd.proxy.wire import Wire
 
 LINGER_SECONDS = 2.0
@@ -48,7 +49,7 @@ class Connection:
         buffer: received and not consumed.
         deadline: on the monotonic clock; ``expire`` is called behind it.
         watched_until: which deadline ``Deadlines`` looks at it for.
-        in_tunnel: it carries no HTTP any more.
+        tunnel: what it has become, where it carries no HTTP any more.
     """
 
     __slots__ = (
@@ -59,10 +60,10 @@ class Connection:
         "_served",
         "buffer",
         "deadline",
-        "in_tunnel",
         "peer",
         "server",
         "trusted",
+        "tunnel",
         "watched_until",
         "wire",
     )
@@ -74,7 +75,7 @@ class Connection:
         self.trusted = trusted
         self.buffer = b""
         self.deadline = self.watched_until = math.inf
-        self.in_tunnel = False
+        self.tunnel: Tunnel | None = None
         self._on_deadline: Callable[[], None] | None = None
         self._exchange: Exchange | None = None
         self._begun = False
@@ -195,11 +196,9 @@ class Connection:
 
     def cut(self) -> None:
         """End what is under way, so that the client can tell it from a complete answer."""
-        if self._exchange is None:
-            return
-        if self.in_tunnel:
-            self._exchange.close_tunnel()
-        else:
+        if self.tunnel is not None:
+            self.tunnel.end()
+        elif self._exchange is not None:
             begun = self._exchange.status != 0
             late = Refusal(504, "The app was stopped before it answered.")
             self._exchange.abandon(AppBroke("the time to drain was over") if begun else late)

@@ -14,7 +14,7 @@ from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.fiber import become_task, turn
 from rainbowd.proxy.route import Route
 from rainbowd.proxy.stamp import date, stamp
-from rainbowd.proxy.tunnel import TunnelClosed, tunnel
+from rainbowd.proxy.tunnel import Tunnel
 from rainbowd.proxy.upload import NO_UPLOAD, Upload
 
 if TYPE_CHECKING:
@@ -342,21 +342,18 @@ class Exchange:
         """Switch protocols, and move bytes from then on."""
         check_switch(self.request, response)
         assert self.generation is not None
+        connection, upstream = self._connection, self._open_upstream
         self.status = response.status
-        self.generation.become_tunnel(self._connection)
-        self._client.on_ended = None
-        self._connection.in_tunnel = True
-        upstream, early = self._open_upstream, self._connection.take_buffer()
-        for wire in (self._client, upstream.wire):
-            wire.clear_interruption()  # it was meant for an exchange
-        with contextlib.suppress(TunnelClosed):
-            await self._to_client(response.serialise(chunked=False, connection=b"") + upstream.take_buffer())
-            if early:
-                with contextlib.suppress(OSError):
-                    await upstream.wire.send(early)
-            await become_task(self._connection.server.hub)
-            if not self._connection.server.stopping:
-                await tunnel(self._client, upstream.wire)
+        self.generation.become_tunnel(connection)
+        to_client = response.serialise(chunked=False, connection=b"") + upstream.take_buffer()
+        if connection.server.stopping:
+            await self._to_client(to_client)
+        else:
+            connection.tunnel = Tunnel(connection, upstream.wire)
+            try:
+                await connection.tunnel.run(to_client, connection.take_buffer())
+            finally:
+                connection.tunnel = None
         self.complete = True
         return False
 
@@ -374,12 +371,6 @@ class Exchange:
         waits_on = self._client if self._client.is_sending else self._route.waits_on
         if waits_on is None or not waits_on.interrupt(exception):
             self._client.interrupt(exception)  # it was woken just now, and may wait for either next
-
-    def close_tunnel(self) -> None:
-        """End the tunnel that this has become, whatever it waits for."""
-        self._client.interrupt(TunnelClosed())
-        if self._route.upstream is not None:
-            self._route.upstream.wire.interrupt(TunnelClosed())
 
     def expect_answer(self) -> None:
         """The app's turn: it has to begin its answer in time, and may take any time from then on.

@@ -90,6 +90,41 @@ def pause() -> Generator[None]:
     yield _PAUSE
 
 
+class Pause:
+    """The wait of one fiber or task for ``end``, which may come before it."""
+
+    __slots__ = ("_hub", "_over", "_waiter")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._over = False
+        self._waiter: Fiber | trio.lowlevel.Task | None = None
+
+    async def wait(self) -> None:
+        """Wait until it is over."""
+        if self._over:
+            return
+        self._waiter = self._hub.fiber
+        if self._waiter is not None:
+            await pause()
+        else:
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def end(self) -> None:
+        """Have it over; may be called again."""
+        self._over = True
+        waiter, self._waiter = self._waiter, None
+        if isinstance(waiter, Fiber):
+            self._hub.resume(waiter)
+        elif waiter is not None:
+            trio.lowlevel.reschedule(waiter)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
 @types.coroutine
 def become_task(hub: Hub) -> Generator[str]:
     """Go on as a task of trio, which may wait for anything, unless it is one already."""

@@ -105,6 +105,10 @@ class Hub(trio.abc.Instrument):
         self._epoll.register(fd, _EVERYTHING)
         self._registered[fd] = registered
 
+    def look_again(self, sock: socket.socket) -> None:
+        """Tell in the next turn what there is by then, as if it had just come: for whoever left something."""
+        self._epoll.modify(sock.fileno(), _EVERYTHING)
+
     def forget(self, sock: socket.socket) -> None:
         """No more events; the caller closes the socket now, which takes it out of the epoll."""
         self._registered.pop(sock.fileno(), None)

@@ -161,7 +161,7 @@ class Server:
     def close_idle(self) -> None:
         """No request may come any more on a connection that has none."""
         for connection in list(self.connections):
-            if not connection.in_tunnel:
+            if not connection.tunnel:
                 connection.wind_down()
 
     async def _finish(self, stop_seconds: float) -> None:
@@ -185,16 +185,16 @@ class Server:
     async def _end_requests(self, seconds: float) -> None:
         await trio.sleep(seconds)
         for connection in list(self.connections):
-            if not connection.in_tunnel:
+            if not connection.tunnel:
                 connection.wind_down()
                 connection.cut()
 
     async def _end_tunnels(self, seconds: float) -> None:
         """Close them one by one, so that their clients do not come back all at once."""
         await trio.sleep(seconds)
-        tunnels = [connection for connection in self.connections if connection.in_tunnel]
+        tunnels = [connection.tunnel for connection in self.connections if connection.tunnel]
         for tunnel in tunnels:
-            tunnel.cut()
+            tunnel.end()
             await trio.sleep(TUNNELS_CLOSE_SECONDS / len(tunnels))
 
     def hurry(self) -> None:
@@ -318,8 +318,8 @@ class Server:
         self.holds.stopping = True
         self.holds.wake()
         for connection in list(self.connections):
-            if connection.in_tunnel:
-                connection.cut()
+            if connection.tunnel:
+                connection.tunnel.end()
             else:
                 connection.wind_down()
 

@@ -1,13 +1,21 @@
-"""What a connection becomes after ``101 Switching Protocols``: bytes both ways, until both ends are done."""
+"""What a connection becomes after ``101 Switching Protocols``: bytes both ways, until both ends are done.
+
+A frame is so short that a step of a coroutine costs as much as to pass it on.  So the events of the two sockets do that
+themselves, and whoever opened the tunnel waits for its end alone.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+import contextlib
+import socket
 from typing import TYPE_CHECKING
 
-import trio
+from rainbowd.proxy.fiber import Pause
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.wire import Wire
 
 HALF_CLOSED_SECONDS = 10.0
@@ -16,79 +24,138 @@ HALF_CLOSED_SECONDS = 10.0
 BROKEN_SECONDS = 0.5
 """Behind a reset of one side: how long what it sent before may take to be passed on."""
 
-_TURN_BYTES = 1 << 20
+_TURN_BYTES = 256 << 10
 """How much one direction may move before others get a turn."""
 
 
-class TunnelClosed(Exception):  # noqa: N818 - an end like any other
-    """The tunnel is to end now: its generation drains, or the agent stops."""
+class Tunnel:
+    """Bytes both ways; one side's end is passed on, and the other side may go on until its own.
 
-
-class _Direction:
-    """One way through a tunnel.
+    A side that breaks takes the other one along.  Both are closed in the end.
 
     Attributes:
-        ended: the source's end was passed on.
-        scope: ends the direction.
+        half_closed: one side's end was passed on.
     """
 
-    def __init__(self, source: Wire, sink: Wire) -> None:
-        self.source = source
-        self.sink = sink
-        self.ended = False
-        self.scope = trio.CancelScope()
+    __slots__ = ("_broken", "_connection", "_over", "_upstream", "half_closed")
 
-    async def move(self, back: _Direction, whole: trio.CancelScope) -> None:
-        """Pass on what comes until it ends, and the end too; a side that breaks ends the whole tunnel."""
+    def __init__(self, connection: Connection, upstream: Wire) -> None:
+        self.half_closed = False
+        self._broken = False
+        self._connection = connection
+        self._upstream = upstream
+        self._over = Pause(connection.server.hub)
+
+    async def run(self, to_client: bytes, to_upstream: bytes) -> None:
+        """Move bytes until the end; these first."""
+        client, upstream = self._connection.wire, self._upstream
         try:
-            with self.scope:
-                await self._pass_on(back)
-                back.scope.deadline = trio.current_time() + HALF_CLOSED_SECONDS
-            if self.scope.cancelled_caught:  # nobody is there any more
-                whole.cancel()
-        except TunnelClosed:
-            whole.cancel()
-        except OSError:
-            self.source.reset()
-            self.sink.reset()
-            whole.cancel()
-
-    async def _pass_on(self, back: _Direction) -> None:
-        moved_bytes = 0
-        while data := await self.source.recv():
-            await self.sink.send(data)
-            if back.ended:
-                self.scope.deadline = trio.current_time() + HALF_CLOSED_SECONDS
-            moved_bytes += len(data)
-            if moved_bytes >= _TURN_BYTES:
-                moved_bytes = 0
-                await trio.lowlevel.checkpoint()
-        await self.sink.shut_down_sending()
-        self.ended = True
-
-
-async def tunnel(client: Wire, upstream: Wire) -> None:
-    """Move bytes both ways; one side's end is passed on, and the other side may go on until its own.
-
-    A side that breaks takes the other one along. Both are closed in the end.
-    """
-    there, back = _Direction(client, upstream), _Direction(upstream, client)
-    with trio.CancelScope() as whole:
-        for wire in (client, upstream):
-            wire.on_ended = partial(_hasten, wire, whole)
-            _hasten(wire, whole)  # it may have broken before anybody was to be told
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(there.move, back, whole)
-                nursery.start_soon(back.move, there, whole)
+            for source, sink, first in ((upstream, client, to_client), (client, upstream, to_upstream)):
+                source.on_ended = self._on_ended
+                _Way(self, source, sink).begin(first)
+            self._on_ended()  # one may have broken before anybody was to be told
+            await self._over.wait()
         finally:
+            self._connection.disarm()
             for wire in (client, upstream):
-                if there.source.broken or back.source.broken:
+                wire.flush()
+                if self._broken:
                     wire.reset()
                 wire.close()
 
+    def end(self) -> None:
+        """Be over: its time is, or its generation drains, or the agent stops."""
+        self._over.end()
 
-def _hasten(wire: Wire, whole: trio.CancelScope) -> None:
-    """A side that broke may be one that nobody waits for just now: the tunnel ends soon in any case."""
-    if wire.broken:
-        whole.deadline = min(whole.deadline, trio.current_time() + BROKEN_SECONDS)
+    def fail(self) -> None:
+        """Be over, as one side is broken."""
+        self._broken = True
+        self._over.end()
+
+    def put_off_end(self) -> None:
+        """One side's end was passed on, or bytes came behind it from the other."""
+        if not self._broken:
+            self._connection.arm(HALF_CLOSED_SECONDS, self.end)
+
+    def end_way(self) -> None:
+        """One side's end was passed on."""
+        if self.half_closed:
+            self.end()
+        else:
+            self.half_closed = True
+            self.put_off_end()
+
+    def _on_ended(self) -> None:
+        """A side that broke may be one that nobody reads just now: the tunnel ends soon in any case."""
+        if not self._broken and (self._connection.wire.broken or self._upstream.broken):
+            self._broken = True
+            self._connection.arm(BROKEN_SECONDS, self.end)
+
+
+class _Way:
+    """One way through a tunnel; the wires hold it, whose events drive it, and nobody else."""
+
+    __slots__ = ("_sink", "_source", "_tunnel")
+
+    def __init__(self, tunnel: Tunnel, source: Wire, sink: Wire) -> None:
+        self._tunnel = tunnel
+        self._source = source
+        self._sink = sink
+
+    def begin(self, first: bytes) -> None:
+        """Pass on ``first``, and from now on what comes."""
+        self._source.on_readable = self._move
+        self._move(first)
+
+    def _move(self, first: bytes = b"") -> None:
+        """Pass on what there is, as far as there is room, and the end too."""
+        source, sink = self._source, self._sink
+        moved_bytes = 0
+        try:
+            data = first or source.receive()
+            while data:
+                moved_bytes += len(data)
+                if not sink.send_or_keep(data):
+                    self._wait_for_room(self._go_on)
+                    break
+                if moved_bytes >= _TURN_BYTES:
+                    source.look_again()
+                    break
+                data = source.receive()
+        except OSError:
+            self._tunnel.fail()
+            return
+        if data == b"":
+            self._end()
+        elif self._tunnel.half_closed and moved_bytes:
+            self._tunnel.put_off_end()
+
+    def _wait_for_room(self, then: Callable[[], None]) -> None:
+        """Read no more until the other side takes what it was sent."""
+        self._source.on_readable = None
+        self._sink.on_writable = then
+
+    def _go_on(self) -> None:
+        """The other side took something, or broke."""
+        try:
+            if not self._sink.send_or_keep(b""):
+                return
+        except OSError:
+            self._tunnel.fail()
+            return
+        if self._tunnel.half_closed:
+            self._tunnel.put_off_end()
+        self._sink.on_writable = None
+        self._source.on_readable = self._move
+        self._move()
+
+    def _end(self) -> None:
+        """Pass the end on, behind all that came before it."""
+        self._sink.flush()
+        if not self._sink.is_flushed:
+            self._wait_for_room(self._end)
+            return
+        self._source.on_readable = self._sink.on_writable = None
+        with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
+            self._sink.sock.shutdown(socket.SHUT_WR)
+        self._tunnel.end_way()

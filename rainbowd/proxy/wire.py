@@ -43,7 +43,8 @@ class Wire:
         gone: the connection is broken, or shut in both directions.
         broken: the connection is reset.
         on_readable: called where something is to be received, or the end, and no task waits for it.
-        on_ended: called at the moment of either, also while nobody waits.
+        on_writable: called where there may be room to send, and no task waits for it.
+        on_ended: called at the moment of an end or a break, also while nobody waits.
         received_bytes: of its life.
     """
 
@@ -61,6 +62,7 @@ class Wire:
         "gone",
         "on_ended",
         "on_readable",
+        "on_writable",
         "received_bytes",
         "sock",
     )
@@ -72,6 +74,7 @@ class Wire:
         self.gone = False
         self.broken = False
         self.on_readable: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
         self.received_bytes = 0
         self._hub = hub
@@ -102,6 +105,8 @@ class Wire:
             if self._writer is not None:
                 self._wake(self._writer)
                 self._writer = None
+            elif self.on_writable is not None:
+                self.on_writable()
         if events & ENDED and self.on_ended is not None:
             self.on_ended()
 
@@ -137,6 +142,10 @@ class Wire:
             if data is not None:
                 return data
 
+    def look_again(self) -> None:
+        """Have ``on_readable`` called for what was left, once all others had their turn."""
+        self._hub.look_again(self.sock)
+
     def send_soon(self, data: bytes) -> bool:
         """Have ``data`` sent with the hub's next flush, where it is small; whether it is."""
         if self._failure is not None or len(self._kept_back) + len(data) > KEPT_BACK_BYTES:
@@ -145,6 +154,20 @@ class Wire:
         if first:
             self._hub.flush_soon(self)
         return True
+
+    def send_or_keep(self, data: bytes) -> bool:
+        """Send ``data``, soon where it is small, and keep what finds no room; whether there is room for more.
+
+        Raises:
+            OSError: the connection broke, perhaps at an earlier send.
+        """
+        if self.send_soon(data):
+            return True
+        self._kept_back += data
+        self.flush()
+        if self._failure is not None:
+            raise self._failure
+        return not self._kept_back
 
     async def send(self, data: bytes) -> None:
         """Send ``data``: what is small soon; else return when all is handed over.
@@ -298,7 +321,7 @@ class Wire:
             self.flush()
             self.closed = True
             self._kept_back = b""
-            self.on_readable = self.on_ended = None
+            self.on_readable = self.on_writable = self.on_ended = None
             self._hub.forget(self.sock)
             self.sock.close()
 

@@ -80,11 +80,23 @@ class Peer:
     def send_until_full(self) -> int:
         """Send until the socket takes no more at once; the number of bytes."""
         sent = 0
-        with contextlib.suppress(BlockingIOError), socket.socket(fileno=os.dup(self.sock.fileno())) as raw:
-            raw.setblocking(False)
+        with contextlib.suppress(BlockingIOError), self._raw() as raw:
             while True:
                 sent += raw.send(b"x" * 65536)
         return sent
+
+    def take_what_is_there(self) -> int:
+        """Receive what has arrived; the number of bytes."""
+        received = 0
+        with contextlib.suppress(BlockingIOError), self._raw() as raw:
+            while data := raw.recv(65536):
+                received += len(data)
+        return received
+
+    def _raw(self) -> socket.socket:
+        raw = socket.socket(fileno=os.dup(self.sock.fileno()))
+        raw.setblocking(False)
+        return raw
 
     async def _more(self) -> None:
         data = await self.sock.recv(65536)

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from rainbowd.proxy.fiber import Fibers, become_task, pause, turn
+from rainbowd.proxy.fiber import Fibers, Pause, become_task, pause, turn
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.wire import Wire
 
@@ -105,6 +105,37 @@ async def test_an_interruption_is_raised_where_a_fiber_waits() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert here.wire.interrupt(ZeroDivisionError())
         await done.wait()
+
+
+@pytest.mark.parametrize("as_task", [False, True], ids=["fiber", "task"])
+@pytest.mark.parametrize("first", ["wait", "end"])
+async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) -> None:
+    async def wait(here: Place) -> None:
+        if as_task:
+            await become_task(here.hub)
+        await paused.wait()
+        done.set()
+
+    done = trio.Event()
+    async with place() as here:
+        paused = Pause(here.hub)
+        if first == "end":
+            paused.end()
+        here.fibers.start(wait(here))
+        await trio.testing.wait_all_tasks_blocked()
+        assert done.is_set() == (first == "end")
+        for _ in range(2):
+            paused.end()
+        await done.wait()
+
+
+async def test_a_pause_may_be_cancelled() -> None:
+    async with place() as here:
+        paused = Pause(here.hub)
+        with trio.move_on_after(0) as scope:
+            await paused.wait()
+        assert scope.cancelled_caught
+        paused.end()
 
 
 async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> None:

@@ -61,6 +61,24 @@ async def test_whoever_is_registered_hears_while_all_tasks_sleep(
         assert ear.heard == b"onetwo"
 
 
+async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        hub, ear = Hub(), Ear(ours)
+        hub.register(ours, ear)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.run)
+            theirs.send(b"x" * 150)
+            for heard in (100, 150):
+                ear.came = trio.Event()
+                hub.look_again(ours)
+                with trio.fail_after(5):
+                    await ear.came.wait()
+                assert len(ear.heard) == heard
+            nursery.cancel_scope.cancel()
+
+
 async def test_this_trio_ends_its_waits_for_us_without_a_task() -> None:
     """Where it does not any more, all works still, but a request costs more: find another way."""
     with select.epoll() as ours:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from rainbowd.address import UnixAddress
+from rainbowd.proxy.exchange import Exchange
+from rainbowd.proxy.tunnel import Tunnel
 from tests.proxy.scripted import OK, Peer, Setting, eventually, setting
 
 if TYPE_CHECKING:
@@ -211,3 +214,75 @@ async def test_a_tunnel_survives_a_switch() -> None:
         assert (await (await here.client()).ask()).body == OK[-2:]
         await flows(client, peer)
         assert len(old.tunnels) == 1
+
+
+async def test_a_tunnel_takes_no_task() -> None:
+    async with setting() as here:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        tunnels = [await open_tunnel(here) for _ in range(3)]
+        for client, peer in tunnels:
+            await flows(client, peer)
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+async def test_a_request_that_was_held_may_become_a_tunnel() -> None:
+    async with setting(live=False) as here:
+        here.roster.launch_due = True
+        client = await here.client()
+        await client.send(UPGRADE)
+        await eventually(lambda: len(here.server.holds) > 0)
+        await here.launch()
+        peer = await here.app.accept()
+        await peer.head()
+        await peer.send(SWITCHING)
+        assert (await client.head()).status == 101
+        await flows(client, peer)
+        (holder,) = here.generation.tunnels
+        holder.cut()
+        assert await client.ended()
+
+
+async def test_what_one_side_does_not_read_is_not_taken_from_the_other() -> None:
+    async with setting() as here:
+        client, peer = await open_tunnel(here)
+        sent = 0
+        while more := peer.send_until_full():
+            sent += more
+            await trio.sleep(0.02)
+        await client.send(b"the other way is free")
+        assert await peer.take(21) == b"the other way is free"
+        assert await client.take(sent) == b"x" * sent
+        await flows(client, peer)
+
+
+async def test_a_flood_in_one_tunnel_leaves_the_others_their_turn() -> None:
+    async with setting() as here:
+        (flooded, flooder), (client, peer) = await open_tunnel(here), await open_tunnel(here)
+        waiting_bytes = flooder.send_until_full()  # nothing of the proxy runs meanwhile
+        await client.send(b"a frame")
+        moved_bytes = 0
+        while not peer.take_what_is_there():
+            await trio.lowlevel.checkpoint()
+            moved_bytes += flooded.take_what_is_there()
+        assert moved_bytes < waiting_bytes / 2
+
+
+@pytest.mark.parametrize("how", ["fin", "reset", "cut"])
+async def test_nothing_of_a_tunnel_is_left_to_the_collector(how: str) -> None:
+    async with setting() as here:
+        gc.collect()
+        gc.disable()
+        try:
+            client, peer = await open_tunnel(here)
+            await flows(client, peer)
+            if how == "cut":
+                next(iter(here.generation.tunnels)).cut()
+            elif how == "reset":
+                client.reset()
+            else:
+                client.close()
+                peer.close()
+            await eventually(lambda: not here.server.connections)
+            assert not [left for left in gc.get_objects() if isinstance(left, Tunnel | Exchange)]
+        finally:
+            gc.enable()

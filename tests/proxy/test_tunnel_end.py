@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from rainbowd.address import UnixAddress
 from rainbowd.proxy import tunnel
 from tests.proxy.scripted import Peer, Setting, eventually, setting
 from tests.proxy.test_tunnel import flows, open_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 async def stall(sender: Peer) -> None:
@@ -69,6 +71,26 @@ async def test_a_reset_of_a_side_that_does_not_read_reaches_the_other(leaver: st
         await stall(stays)
         left.reset()
         await eventually(over(here))
+
+
+@pytest.mark.parametrize("leaver", ["client", "app"])
+async def test_what_was_sent_right_before_a_reset_arrives(leaver: str) -> None:
+    async with setting() as here:
+        left, stays = sides(*await open_tunnel(here), leaver)
+        await left.send(b"bye")
+        left.reset()
+        assert await stays.take(3) == b"bye"
+        with pytest.raises(ConnectionResetError):
+            await stays.rest()
+
+
+async def test_a_close_on_a_unix_socket_reaches_a_side_that_waits_for_room(tmp_path: Path) -> None:
+    async with setting(listen=UnixAddress(tmp_path / "front"), app_address=UnixAddress(tmp_path / "app")) as here:
+        client, peer = await open_tunnel(here)
+        await stall(client)
+        peer.close()
+        with trio.fail_after(2):
+            await eventually(over(here))
 
 
 @pytest.mark.parametrize("leaver", ["client", "app"])

@@ -123,6 +123,30 @@ async def test_a_sender_is_woken_by_a_reset() -> None:
         far.close()
 
 
+async def test_what_finds_no_room_is_kept_and_goes_when_there_is_some() -> None:
+    async with wired() as (wire, far):
+        room, kept = trio.Event(), 1
+        wire.on_writable = room.set
+        while wire.send_or_keep(b"x" * 65536):
+            kept += 1
+        assert not wire.is_flushed
+        received = 0
+        while received < kept * 65536:
+            received += len(await trio.to_thread.run_sync(far.recv, 1 << 20))
+        await room.wait()
+        assert wire.is_flushed
+        assert wire.send_or_keep(b"more")
+
+
+async def test_whoever_sends_or_keeps_is_told_of_a_break() -> None:
+    async with wired() as (wire, far):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        await settle()
+        with pytest.raises(OSError, match=r"."):
+            wire.send_or_keep(b"x" * 65536)
+
+
 async def test_an_interruption_reaches_whoever_waits() -> None:
     async with wired() as (wire, _), trio.open_nursery() as nursery:
 
