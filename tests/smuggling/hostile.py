@@ -57,6 +57,22 @@ CODINGS = [
     b": chunked\r\nTransfer-Encoding: chunked",
     b"Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked",
     b"Foo: bar\r\n\r\nTransfer-Encoding: chunked",
+    b"Foo: bar\n\nTransfer-Encoding: chunked",
+    b"Foo: bar\r\n\rTransfer-Encoding: chunked",
+    b"Tra\rnsfer-Encoding: chunked",
+    b"Transfer-Encoding\n : chunked",
+    b"Transfer-Encoding:\n\x0bchunked",
+    b"Transfer-Encoding x: chunked",
+    b"Transfer Encoding: chunked",
+    b"Transfer\\Encoding: chunked",
+    b"Transfer-%45ncoding: chunked",
+    b"Transf\x82r-Encoding: chunked",
+    b"Transfer-Encoding: ch\x96nked",
+    b"Transfer-Encoding:\xffchunked",
+    b"Transfer-Encoding: chunked\x7f",
+    b"Transfer-Encoding: identity, chunked, identity",
+    b"Content-Encoding: chunked",
+    b"TE: chunked",
 ]
 LENGTHS = [
     b"",
@@ -81,6 +97,15 @@ LENGTHS = [
     b"Connection: Content-Length\r\nContent-Length: 5",
     b"X: y\nContent-Length: 5",
     b"X: y\rContent-Length: 5",
+    b"X: y\r\n Content-Length: 5",
+    b"Content-Length:\n5",
+    b"Content-Length\t: 5",
+    b"Content-Length:\x0b5",
+    b"\x00Content-Length: 5",
+    b"Content-Length: Z\r\nContent-Length: 5",
+    b"Content-Length: 0\r\nExpect: 100-continue",
+    b"Content-Length: 5\r\nExpect: 100-continue",
+    b"Expect: y 100-continue\r\nContent-Length: 5",
 ]
 CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
 BODIES = [b"", b"hello", CHUNKED, b"0\r\n\r\n", b"0\r\n\r\n" + NEXT, b"hello" + NEXT]
@@ -105,9 +130,20 @@ _SIZES = [
         b";a",
         b"10000000000000005",
         b"ffffffffffffffff",
+        b"5;\rX",
+        b"5;a\r\r",
+        b'5;a="\r\n"',
+        b"5;\x7f",
+        b"5\x00",
+        b"5\x0c",
+        b"5.",
+        b"0x",
+        b"+0x5",
+        b"5;a=b;\x85",
+        b"5\t;\t a",
     ),
 ]
-_ENDS = [b"\r\n", b"\n", b"\r", b"", b"\n\r", b"\r\r\n", b"XX", b"\x00\n"]
+_ENDS = [b"\r\n", b"\n", b"\r", b"", b"\n\r", b"\r\r\n", b"XX", b"\x00\n", b"\rX", b"\r\r", b"\n\n"]
 _LAST = [
     *(
         b"0\r\n\r\n",
@@ -296,6 +332,15 @@ _FIELDS = [
     ),
 ]
 
+_EXPECTATIONS = [
+    b"Expect: 100-continue\r\nTransfer-Encoding: chunked",
+    b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5",
+    b"Expect: 100-continue, x\r\nContent-Length: 5",
+    b"Expect:\r\n 100-continue\r\nContent-Length: 5",
+    b"Expect : 100-continue\r\nContent-Length: 5",
+    b"Expect: 100-continue",
+]
+
 
 def _message(
     *fields: bytes, line: bytes = b"POST /" + TAG + b" HTTP/1.1", body: bytes = b"", end: bytes = b"\r\n"
@@ -325,7 +370,11 @@ def table() -> list[bytes]:
     cases += [_message(b"Host: a", field, body=body) for field, body in product(_FIELDS, BODIES[:3])]
     cases += [
         _message(b"Host: a", length, line=method + b" /" + TAG + b" HTTP/1.1", body=b"hello")
-        for method, length in product((b"GET", b"HEAD", b"DELETE"), LENGTHS)
+        for method, length in product((b"GET", b"HEAD", b"DELETE", b"OPTIONS"), LENGTHS)
+    ]
+    cases += [
+        _message(b"Host: a", field, line=method + b" /" + TAG + b" HTTP/1.1", body=body)
+        for method, field, body in product((b"GET", b"OPTIONS"), (CODINGS[0], *_EXPECTATIONS), BODIES[1:4])
     ]
     return [case + NEXT for case in cases]
 

@@ -29,7 +29,7 @@ async def answer_all(cases: Sequence[bytes]) -> None:
         client = await here.client()
         for number, case in enumerate(cases):
             for method in METHODS:
-                secret = b"secret-%d-%b" % (number, method)
+                secret = b"secret-%d-%b." % (number, method)
                 answer, open_still = await ask(client, method, b"/%d/%b" % (number, secret))
                 got.append((case, method, secret, answer))
                 if not open_still:
@@ -95,7 +95,7 @@ def final(reader: Reader, method: bytes) -> Read:
 
 def judge(case: bytes, method: bytes, secret: bytes, answer: bytes) -> None:
     """The answer of the app as it is, a 502, or one that is visibly cut; and nobody else's secret."""
-    assert set(re.findall(rb"secret-\d+-[A-Z]+", answer)) <= {secret}, (case, answer)
+    assert set(re.findall(rb"secret-\d+-[A-Z]+\.", answer)) <= {secret}, (case, answer)
     reader = Reader(answer)
     try:
         response = final(reader, method)
