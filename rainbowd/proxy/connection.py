@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,6 @@ FRESH_GRACE_SECONDS = 1.0
 """At a stop: how long a connection that was just accepted may take to send its request."""
 
 _LOOK_AGAIN_SECONDS = 0.1
-
-_INT_MAX = 2**31 - 1
-"""Milliseconds that a socket option holds: some 25 days."""
 
 log = get_logger()
 
@@ -308,19 +304,3 @@ class Connection:
                 await self.wire.shut_down_sending()
                 while self.wire.received_bytes < limit_bytes and await self.wire.recv():
                     await trio.lowlevel.checkpoint()
-
-
-def prepare(sock: socket.socket, stalled_seconds: float | None) -> None:
-    """Set what a client's socket needs: no delay for small writes, and to notice one that vanished or reads no more.
-
-    Args:
-        sock: just accepted.
-        stalled_seconds: how long what is sent may go unread: TCP_USER_TIMEOUT in tcp(7), which since Linux 5.11 covers
-            a closed window too.
-    """
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if stalled_seconds is not None:
-            milliseconds = int(min(stalled_seconds * 1000, _INT_MAX))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

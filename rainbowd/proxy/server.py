@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,40 +12,33 @@ import trio
 from rainbowd.http1 import Refusal
 from rainbowd.log import get_logger
 from rainbowd.log import request as log_request
-from rainbowd.proxy.connection import Connection, prepare
 from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.exchange import AppBroke, ClientGone
 from rainbowd.proxy.fiber import Fibers
 from rainbowd.proxy.garbage import seldom_collected
-from rainbowd.proxy.hold import Holds, nothing_live
+from rainbowd.proxy.hold import Holds
 from rainbowd.proxy.hub import Hub
+from rainbowd.proxy.intake import Intake
 from rainbowd.proxy.pipes import Pipes
 from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
-from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from rainbowd.config import Drain, Hold, Limits
     from rainbowd.listen import Listener
+    from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.exchange import Exchange
+    from rainbowd.proxy.intake import Network
     from rainbowd.proxy.traffic import Traffic
     from rainbowd.roster import Roster
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TRIM_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 1.0
 """At the end of the time to stop: how long what is cut then may take to be told so."""
 TUNNELS_CLOSE_SECONDS = 5.0
-_ACCEPTS_A_TURN = 64
-_TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
-_PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
-_WARNING_SECONDS = 10.0
 _APP_FAILED = frozenset({502, 504})
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = get_logger()
 
@@ -98,7 +88,6 @@ class Server:
         self._all_served = trio.Event()
         self._hand_over_rules: Drain | None = None
         self._patience = trio.CancelScope()
-        self._warned_at = -math.inf
         roster.observe(self.pool.close_superseded)
 
     async def serve(
@@ -134,15 +123,16 @@ class Server:
         self, stop: trio.Event, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
         """Accept until ``stop`` is set, and then what waits in the queues."""
-        async with trio.open_nursery() as intake:
+        intake = Intake(self)
+        async with trio.open_nursery() as accepting:
             for listener in listeners:
-                intake.start_soon(self._accept, listener)
+                accepting.start_soon(intake.accept, listener)
             task_status.started()
             await stop.wait()
-            intake.cancel_scope.cancel()
+            accepting.cancel_scope.cancel()
         for listener in listeners:
             if not listener.is_shared:
-                self._accept_queued(listener)
+                intake.accept_queued(listener)
             listener.close()
 
     def hand_over(self, rules: Drain) -> None:
@@ -240,60 +230,6 @@ class Server:
             client = connection.peer.decode() if connection.peer else "unix"
             log_request({"status": refusal.status, "why": refusal.text, "client": client})
 
-    # --- intake ---------------------------------------------------------------------------------------------------
-
-    async def _accept(self, listener: Listener) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(listener.sock)
-            try:
-                for _ in range(_ACCEPTS_A_TURN):
-                    self._begin(*listener.sock.accept())
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    self._warn_of_exhaustion(error)
-                    await trio.sleep(_PAUSE_SECONDS)
-                # anything else is the end of the one connection that was to be accepted: accept(2)
-
-    def _warn_of_exhaustion(self, error: OSError) -> None:
-        """Say it now and then, not at each try."""
-        if time.monotonic() - self._warned_at > _WARNING_SECONDS:
-            self._warned_at = time.monotonic()
-            log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
-
-    def _accept_queued(self, listener: Listener) -> None:
-        """Accept all that is in the queue, as closing the listener would reset it."""
-        while True:
-            try:
-                self._begin(*listener.sock.accept())
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ECONNABORTED:
-                    return
-
-    def _begin(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
-        sock.setblocking(False)
-        try:
-            prepare(sock, self.settings.limits.idle_timeout)
-            wire = Wire(self.hub, sock)
-        except OSError:  # reset already, or no memory to watch it
-            sock.close()
-            return
-        peer = _client_ip(address) if isinstance(address, tuple) else None
-        trusted = peer is None or any(peer in network for network in self.settings.trust)
-        connection = Connection(self, wire, str(peer).encode() if peer else None, trusted=trusted)
-        limit = self.settings.limits.connections
-        if limit is None or len(self.connections) < limit:
-            self.connections.add(connection)
-            connection.park()
-        elif len(self.turned_away) < _TURNED_AWAY_MAX:
-            self.turned_away.add(connection)
-            self.fibers.start(connection.serve(nothing_live("Too many connections.")))
-        else:
-            wire.reset()
-
     def forget(self, connection: Connection) -> None:
         """It is closed."""
         self.deadlines.forget(connection)
@@ -322,10 +258,3 @@ class Server:
                 connection.tunnel.end()
             else:
                 connection.wind_down()
-
-
-def _client_ip(address: tuple[str, int]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Without a zone; an IPv4 address as such also where the socket is for IPv6."""
-    ip = ipaddress.ip_address(address[0].partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return mapped or ip

@@ -17,6 +17,8 @@ from rainbowd.proxy.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.proxy.conftest import Line
+
 
 class Place:
     """A hub, its fibers, and a wire with its other end."""
@@ -157,7 +159,7 @@ async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> Non
 
 
 @pytest.mark.parametrize("as_task", [False, True], ids=["fiber", "task"])
-async def test_a_bug_in_one_is_logged_and_ends_that_one(as_task: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_one_is_logged_and_ends_that_one(lines: list[Line], *, as_task: bool) -> None:
     async def fail(here: Place) -> None:
         if as_task:
             await become_task(here.hub)
@@ -173,6 +175,8 @@ async def test_a_bug_in_one_is_logged_and_ends_that_one(as_task: bool, caplog: p
         here.fibers.start(live(here))
         await done.wait()
         assert not here.fibers.alive
+    assert [(level, event) for level, event, _ in lines] == [("error", "bug: a connection failed")]
+    lines.clear()
 
 
 async def test_the_end_closes_fibers_and_tasks_where_they_wait() -> None:
