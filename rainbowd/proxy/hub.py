@@ -6,7 +6,7 @@ back from that, all sockets that are ready are told in one batch, and the fibers
 
 What is sent meanwhile is kept back until all that were ready had their turn, and goes out then, wire after wire.  A
 send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
-closely find it running.
+closely find it running.  Where only one was ready it sends at once, so that what else it has to do delays nobody.
 
 An edge says that something happened since the last look, so whoever reads takes all there is, or remembers that he did
 not; ``Wire`` keeps that promise and is the only user of this module.
@@ -94,6 +94,7 @@ class Hub(trio.abc.Instrument):
         self._kept_back: list[Registered] = []
         self._resumed: list[tuple[Fiber, BaseException | None]] = []
         self._in_turn = False
+        self._is_only_one = False
         self._sleeper: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
@@ -115,6 +116,9 @@ class Hub(trio.abc.Instrument):
 
     def flush_soon(self, registered: Registered) -> None:
         """Have ``registered`` flushed once all that are ready had their turn."""
+        if self._is_only_one:
+            registered.flush()
+            return
         self._kept_back.append(registered)
         if len(self._kept_back) >= _KEPT_BACK_MAX:
             self._flush()
@@ -179,29 +183,31 @@ class Hub(trio.abc.Instrument):
         """
         self._in_turn = True
         for _ in range(_LOOKS_MAX):
-            for fd, events in self._epoll.poll(0):
-                registered = self._registered.get(fd)
-                if registered is not None:
-                    self._tell(registered, events)
+            self._look()
             if not self._resumed:
                 break
             resumed, self._resumed = self._resumed, []
+            self._is_only_one = len(resumed) == 1
             for self.fiber, exception in resumed:
                 self.fiber.step(exception)
-            self.fiber = None
+            self.fiber, self._is_only_one = None, False
             if self._kept_back:
                 self._flush()
         self._in_turn = False
         if self._resumed:
             self._wake()
 
-    def _tell(self, registered: Registered, events: int) -> None:
-        """A bug in one connection ends that one."""
-        try:
-            registered.on_events(events)
-        except Exception as bug:
-            log.error("bug: a connection failed", exc_info=bug)
-            registered.close()
+    def _look(self) -> None:
+        """Tell whose sockets are ready; a bug in one connection ends that one."""
+        for fd, events in self._epoll.poll(0):
+            registered = self._registered.get(fd)
+            if registered is None:
+                continue
+            try:
+                registered.on_events(events)
+            except Exception as bug:
+                log.error("bug: a connection failed", exc_info=bug)
+                registered.close()
 
     def _flush(self) -> None:
         kept_back, self._kept_back = self._kept_back, []

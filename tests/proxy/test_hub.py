@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from rainbowd.proxy import hub as module
+from rainbowd.proxy.fiber import Fibers
 from rainbowd.proxy.hub import READABLE, Hub
 
 if TYPE_CHECKING:
@@ -77,6 +79,42 @@ async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
                     await ear.came.wait()
                 assert len(ear.heard) == heard
             nursery.cancel_scope.cancel()
+
+
+class Voice:
+    """Tells when what it has to send goes out."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def on_events(self, events: int) -> None: ...
+
+    def flush(self) -> None:
+        self._told.append("sent")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("count", "order"),
+    [(1, ["says", "sent", "goes on"]), (2, ["says", "goes on", "says", "goes on", "sent", "sent"])],
+    ids=["the only one", "one of two"],
+)
+async def test_who_has_a_turn_alone_sends_at_once_and_others_when_all_had_theirs(count: int, order: list[str]) -> None:
+    hub, told = Hub(), list[str]()
+
+    async def speak() -> None:
+        told.append("says")
+        hub.flush_soon(Voice(told))
+        told.append("goes on")
+
+    async with trio.open_nursery() as nursery:
+        with contextlib.closing(Fibers(hub, nursery)) as fibers:
+            for _ in range(count):
+                fibers.start(speak())
+            nursery.start_soon(hub.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert told == order
 
 
 async def test_this_trio_ends_its_waits_for_us_without_a_task() -> None:
