@@ -31,7 +31,7 @@ from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
 from rainbowd.log import get_logger
 from rainbowd.proxy import Server, Settings
-from rainbowd.renewal import Outgoing
+from rainbowd.renewal import Outgoing, Predecessors
 from rainbowd.roster import Roster
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rainbowd.control.api import Api
     from rainbowd.deploy.seam import World
     from rainbowd.listen import Listener
-    from rainbowd.renewal import Incoming
+    from rainbowd.renewal import Incoming, Program
     from rainbowd.report.recorder import Recorder
     from rainbowd.report.state_dir import Lock
 
@@ -99,6 +99,7 @@ class Agent:
         self._late: list[int] | None = None
         self._roster = Roster()
         self._server = Server(self._roster, settings(config))
+        self._before = Predecessors(config.state_dir, self._roster)
         self._incoming = incoming(self._roster) if incoming is not None else None
         is_new = incoming is None
         self._deploys = self._new_deploys(Ownership(is_complete=is_new), is_handed_over=not is_new)
@@ -140,6 +141,8 @@ class Agent:
         """Deploy and serve until told to stop; then finish requests first, and generations behind them."""
         async with trio.open_nursery() as beneath:
             self._roster.observe(self._telling.publish)
+            if self._incoming is None:
+                self._before.look(beneath)
             beneath.start_soon(self._deploy)
             beneath.start_soon(self._telling.keep_counting)
             beneath.start_soon(self._reap)
@@ -153,8 +156,8 @@ class Agent:
                     if self._incoming is not None:
                         await self._succeed(self._incoming, beneath)
                     self._telling.ready()
-                if self._incoming is not None:
-                    await self._outlive(self._incoming)
+                await self._outlive()
+            self._renewing.close()
             beneath.cancel_scope.cancel()
 
     # --- the agent before us --------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ class Agent:
         self._lock.claim()
         await incoming.ready({listener.sock.fileno() for _, listener in self._shared})
         self._deploys.supervisor.ownership.complete()
-        beneath.start_soon(incoming.run)
+        self._before.add(incoming.offer.pid, incoming, beneath)
         self._telling.is_silent = False
         for _, listener in self._shared:
             listener.is_shared = False
@@ -177,11 +180,10 @@ class Agent:
             predecessor={"pid": incoming.offer.pid, "version": incoming.offer.version},
         )
 
-    async def _outlive(self, incoming: Incoming) -> None:
-        """It has requests on our generations; where we stop, it was told to hurry."""
-        is_stopping = self._renewing.successor is None
-        with trio.move_on_after(self._config.drain.stop if is_stopping else math.inf):
-            await incoming.gone.wait()
+    async def _outlive(self) -> None:
+        """Those before us have requests on our generations; where we stop, they were told to hurry."""
+        with trio.move_on_after(math.inf if self._renewing.is_over else self._config.drain.stop):
+            await self._before.until_gone()
 
     # --- deploying ------------------------------------------------------------------------------------------------
 
@@ -199,17 +201,20 @@ class Agent:
                         self._deploys.supervisor.leave()
                         lives.cancel_scope.cancel()
                     is_renewed = await self._renewing.hand_over(program)
-                    self._go_on(is_renewed=is_renewed)
+                    self._go_on(program, is_renewed=is_renewed)
             if is_renewed:
-                await Outgoing(program.link, self._roster, self._server.stop).run()
-                self._server.close_idle()  # the new one was killed: nobody tells any more what is live
-                return
+                assert self._renewing.meeting is not None
+                server, meeting = self._server, self._renewing.meeting
+                outgoing = Outgoing(
+                    program.link, meeting, self._roster, on_stop=server.stop, on_alone=server.close_idle
+                )
+                await outgoing.run()
 
-    def _go_on(self, *, is_renewed: bool) -> None:
+    def _go_on(self, program: Program, *, is_renewed: bool) -> None:
         """Finish what is here for the new agent; or be the agent again."""
         if is_renewed:
-            assert self._renewing.successor is not None
-            self._telling.notices.hand_over(self._renewing.successor)
+            self._telling.notices.hand_over(program.pid)
+            self._renewing.pass_on_ask()
             self._server.hand_over(self._deploys.supervisor.drain)
             self._stop.set()
             if self._telling.state == "stopping":  # told so when it was too late for us
@@ -281,7 +286,7 @@ class Agent:
         """For a deploy or a renewal; who is the agent has to be known for that."""
         if self._late is not None:
             self._late.append(signum)
-        elif self._renewing.successor is not None:
+        elif self._renewing.is_over:
             self._renewing.pass_on(signum)
         elif signum == signal.SIGHUP:
             self._deploys.signal()
@@ -291,12 +296,11 @@ class Agent:
     def _wind_down(self) -> None:
         self._telling.stopping(self._config.drain.stop, self._deploys.supervisor.drain.kill_after)
         self._deploys.stop()
-        if self._incoming is not None:
-            self._incoming.stop(self._config.drain.stop)
-        if self._renewing.successor is None:
-            self._stop.set()
-        else:
+        self._before.stop(self._config.drain.stop)
+        if self._renewing.is_over:
             self._server.stop(self._config.drain.stop)
+        else:
+            self._stop.set()
 
 
 def settings(config: Config) -> Settings:

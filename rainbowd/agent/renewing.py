@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.log import get_logger
-from rainbowd.renewal import RenewalFailed, Socket, new_program
+from rainbowd.renewal import Meeting, RenewalFailed, Socket, new_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,8 @@ class Renewing:
         soft_limit: of open files, as the first agent was started with.
 
     Attributes:
-        successor: the new agent's pid, once it is the agent.
+        is_over: there is a new agent.
+        meeting: where the next one finds us, once there is a new agent.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Renewing:
         state_dir: Path,
         soft_limit: int,
     ) -> None:
-        self.successor: int | None = None
+        self.is_over = False
+        self.meeting: Meeting | None = None
+        self._successor_pidfd = -1
         self._roster = roster
         self._recorder = recorder
         self._lock = lock
@@ -68,9 +72,14 @@ class Renewing:
 
     def pass_on(self, signum: int) -> None:
         """Signal the new agent: whoever sent it to us meant the agent."""
-        if self.successor is not None:
+        if self.is_over:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.successor, signum)
+                signal.pidfd_send_signal(self._successor_pidfd, signum)
+
+    def pass_on_ask(self) -> None:
+        """Ask the new agent for what was asked for when its own program had been started already."""
+        if self._asked.is_set():
+            self.pass_on(signal.SIGUSR2)
 
     async def prepare(self, deploys: Deploys, renewal: contextlib.AsyncExitStack) -> Program:
         """Wait until asked, and for a program that is ready for it, at a moment that is good for it.
@@ -81,9 +90,9 @@ class Renewing:
         """
         while True:
             await self._asked.wait()
-            self._asked = trio.Event()
             try:
                 await deploys.until_quiet()
+                self._asked = trio.Event()  # what is asked for from now on is one more: what is installed may change
                 log.info("renewal begins")
                 program = await renewal.enter_async_context(new_program())
                 await program.prepare(
@@ -103,20 +112,35 @@ class Renewing:
         """Leave everything to ``program``; whether it is the agent now. Where it is not, all is ours again."""
         try:
             await self._write_all()
+            self.meeting = self._open_meeting()
             ready = await program.hand_over(self._roster)
         except RenewalFailed as failure:
+            self.close()
             await program.end()
             with contextlib.suppress(OSError):  # it says what it said before, as a rule
                 self._lock.claim()
             self._tell(failure)
             return False
+        self._successor_pidfd = os.pidfd_open(program.pid)
         program.release()
         for (_, listener), is_taken in zip(self._shared, ready["taken"], strict=True):
             listener.is_shared = is_taken
-        self.successor = program.pid
+        self.is_over = True
         self._lock.leave()
         log.info("renewed", pid=program.pid)
         return True
+
+    def close(self) -> None:
+        """Nothing is left that another agent has to know."""
+        if self.meeting is not None:
+            self.meeting.close()
+            self.meeting = None
+
+    def _open_meeting(self) -> Meeting:
+        try:
+            return Meeting(self._state_dir)
+        except OSError as error:
+            raise RenewalFailed(f"the state directory cannot be written: {error.strerror}") from None
 
     async def _write_all(self) -> None:
         """Have on disk what the new agent has to find there."""

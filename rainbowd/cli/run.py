@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,9 @@ def _offer() -> Offer | None:
     """What an agent that is renewed offers."""
     if RENEWAL not in os.environ:  # what it takes is heavy
         return None
+    from rainbowd.parent import signal_at_parents_end
+
+    signal_at_parents_end(signal.SIGKILL)  # until we are the agent: what we are offered holds the lock
     from rainbowd.renewal import receive_offer
 
     return receive_offer(os.environ)

@@ -114,6 +114,7 @@ class Calls:
         Raises:
             Declined: that cannot be, and nothing was done.
         """
+        await self._supervisor.ownership.until_complete()  # else it may come to nothing, with all that we have begun
         trigger = Trigger(kind="api", note=escaped(note) if note else None)
         if release is None:
             deploy = self._ask(trigger)
@@ -126,6 +127,7 @@ class Calls:
         Raises:
             Declined: there is none, or it cannot be.
         """
+        await self._supervisor.ownership.until_complete()
         trigger = Trigger(kind="api", note=escaped(note) if note else None)
         return await self._order(await _decide(self._choice.previous), trigger)
 

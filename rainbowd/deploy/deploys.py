@@ -71,7 +71,8 @@ class Deploys:
         self.supervisor.stop()
 
     async def until_quiet(self) -> None:
-        """Wait until nothing is under way that another agent could not go on with."""
+        """Wait until all is ours, and nothing is under way that another agent could not go on with."""
+        await self.supervisor.ownership.until_complete()
         while not (self.supervisor.is_quiet and self.calls.are_quiet):  # noqa: ASYNC110 - many things end here
             await trio.sleep(_LOOK_AGAIN_SECONDS)
 

@@ -6,11 +6,28 @@ accepts.  Until the incoming one says that it is ready, whatever goes wrong with
 that it was: it adopts the generations back.
 
 From there on the outgoing agent finishes the requests that it has.  What they lease is told to the incoming one, which
-stops no generation under them; and what is live is told back, as an idle connection may still bring a request.
+stops no generation under them; and what is live is told back, as an idle connection may still bring a request.  Should
+the incoming one be killed, the next start finds the outgoing one by its ``Meeting``, and both go on as before.
+
+Where the outgoing one is killed before it has said goodbye, so is the incoming one: that is a crash like any other, and
+the next start finds all that there is to find.
 """
 
 from rainbowd.renewal.incoming import Incoming, Offer, Socket, receive_offer
+from rainbowd.renewal.meeting import Meeting
 from rainbowd.renewal.outgoing import Outgoing
+from rainbowd.renewal.predecessor import Predecessors
 from rainbowd.renewal.program import Program, RenewalFailed, new_program
 
-__all__ = ["Incoming", "Offer", "Outgoing", "Program", "RenewalFailed", "Socket", "new_program", "receive_offer"]
+__all__ = [
+    "Incoming",
+    "Meeting",
+    "Offer",
+    "Outgoing",
+    "Predecessors",
+    "Program",
+    "RenewalFailed",
+    "Socket",
+    "new_program",
+    "receive_offer",
+]

@@ -1,28 +1,27 @@
-"""The agent that comes: it takes what it is offered, and keeps the leases of the one before in its roster."""
+"""The agent that comes: it takes what it is offered."""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import socket
-from collections import Counter, deque
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.errors import UsageError
-from rainbowd.renewal.leases import Leases, read_leases, tell_live
+from rainbowd.parent import signal_at_parents_end
 from rainbowd.renewal.link import Link
+from rainbowd.renewal.predecessor import Predecessor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from typing import TypeVar
 
     from rainbowd.renewal.link import Message
-    from rainbowd.roster import Generation, Roster
+    from rainbowd.roster import Roster
 
     T = TypeVar("T")
 
@@ -33,6 +32,7 @@ VARIABLE = "RAINBOWD_RENEWAL"
 """In the environment of the new program: the descriptor of its end of the link."""
 
 _STDERR = 2
+_GONE = "renewal: the agent to be renewed has gone"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,12 @@ class Offer:
     lock_fd: int
     sockets: list[Socket]
     stderr_fd: int
+
+    def end_alone(self) -> None:
+        """The end of the other is not ours any more; until now it was, so that the next start would not find us."""
+        signal_at_parents_end(None)
+        if os.getppid() != self.pid:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def accept(self) -> Message:
         """Say that we are prepared; returns when all is ours, with what ``Incoming`` wants to know.
@@ -137,44 +143,20 @@ def _run(talk: Callable[[], Awaitable[T]]) -> T:
     try:
         return trio.run(talk)
     except EOFError:
-        raise UsageError("renewal: the agent to be renewed has gone") from None
+        raise UsageError(_GONE) from None
 
 
-class Elsewhere:
-    """One lease that the outgoing agent has: in our roster a holder like any other."""
-
-    def __init__(self, on_cut: Callable[[], None]) -> None:
-        self.cut = on_cut
-
-
-class Incoming:
-    """Keeps in our roster what the outgoing agent leases, and tells that what is live.
-
-    A generation may be leased there as long as it was live by what the other had heard: so one that is superseded here
-    has one holder more until the other has said that it knows.
+class Incoming(Predecessor):
+    """The agent whose place we take, from the moment that it has left all to us.
 
     Args:
-        offer: of the other.
-        yours: what it said when all became ours.
-
-    Attributes:
-        gone: set once the other has no lease any more, and has ended.
+        offer: of it.
+        yours: what it said then.
     """
 
     def __init__(self, offer: Offer, yours: Message, roster: Roster) -> None:
+        super().__init__(offer.link, roster, yours)
         self.offer = offer
-        self._link = offer.link
-        self._leases = read_leases(yours["leases"])
-        self._roster = roster
-        self._told_live: deque[tuple[int, int | None]] = deque([(0, yours["live"])])  # what may be believed there
-        self._said: dict[str, object] = {}
-        self._number = 0
-        self._to_cut: Counter[tuple[int, bool]] = Counter()
-        self._changed = trio.Event()
-        self.gone = trio.Event()
-        self._stop_seconds: float | None = None
-        self._counted: dict[int, int] = {}
-        roster.observe(self._keep)
 
     async def ready(self, listening: set[int]) -> None:
         """Say that we are the agent now.
@@ -182,79 +164,11 @@ class Incoming:
         Args:
             listening: the descriptors that we listen by; what was offered and is not among them is closed.
         """
+        self.offer.end_alone()
         taken = [one.sock.fileno() in listening for one in self.offer.sockets]
         os.dup2(self.offer.stderr_fd, _STDERR)
         os.close(self.offer.stderr_fd)
         for one, is_taken in zip(self.offer.sockets, taken, strict=True):
             if not is_taken:
                 one.sock.close()
-        await self._link.send("ready", taken=taken)
-
-    async def run(self) -> None:
-        """Until the other has gone: hear what it leases, and tell it what is live."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell)
-            with contextlib.suppress(EOFError):
-                while True:
-                    message, _ = await self._link.receive()
-                    if message["kind"] == "leases":
-                        self._leases = read_leases(message["leases"])
-                        while self._told_live[0][0] < message["heard"]:
-                            self._told_live.popleft()
-                        self._keep()
-            nursery.cancel_scope.cancel()
-        self._leases = {number: replace(there, in_flight=0, tunnels=0) for number, there in self._leases.items()}
-        self._told_live.clear()
-        self.gone.set()
-        self._keep()
-        self._link.close()
-
-    def stop(self, seconds: float) -> None:
-        """Have the other finish within so many seconds."""
-        self._stop_seconds = seconds
-        self._changed.set()
-
-    # --- our roster -----------------------------------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        """Give every generation as many holders as it has there."""
-        said = tell_live(self._roster)
-        if said != self._said and not self.gone.is_set():
-            self._said = said
-            self._number += 1
-            live = said["live"]
-            self._told_live.append((self._number, live["id"] if live is not None else None))
-            self._changed.set()
-        believed = {live for _, live in self._told_live}
-        for number, generation in list(self._roster.generations.items()):
-            there = self._leases.get(number, Leases())
-            may_come = number in believed and generation is not self._roster.live
-            self._match(generation, there.in_flight + may_come, tunnels=False)
-            self._match(generation, there.tunnels, tunnels=True)
-            generation.requests += there.requests - self._counted.get(number, 0)
-            self._counted[number] = there.requests
-
-    def _match(self, generation: Generation, count: int, *, tunnels: bool) -> None:
-        holders = generation.tunnels if tunnels else generation.holders
-        elsewhere = [holder for holder in holders if isinstance(holder, Elsewhere)]
-        for holder in elsewhere[count:]:
-            generation.release_lease(holder)
-        for _ in range(count - len(elsewhere)):
-            holders.add(Elsewhere(partial(self._cut, generation.id, tunnels)))
-
-    def _cut(self, generation: int, tunnels: bool) -> None:
-        self._to_cut[generation, tunnels] += 1
-        self._changed.set()
-
-    async def _tell(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed = trio.Event()
-            if self._stop_seconds is not None:
-                await self._link.send("stop", seconds=self._stop_seconds)
-                self._stop_seconds = None
-            said, number = self._said, self._number
-            await self._link.send("live", number=number, **said)
-            to_cut, self._to_cut = self._to_cut, Counter()
-            for (generation, tunnels), count in to_cut.items():
-                await self._link.send("cut", generation=generation, count=count, tunnels=tunnels)
+        await self.offer.link.send("ready", taken=taken)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.renewal.link import Link, Message
+    from rainbowd.renewal.meeting import Meeting
     from rainbowd.roster import Roster
 
 _TELL_SECONDS = 0.05
@@ -24,8 +25,50 @@ class Outgoing:
 
     Args:
         link: to the new one.
+        meeting: where the next one comes if that is killed.
         on_stop: told that the new one stops, and within how many seconds we are to.
+        on_alone: told that it was killed: nobody tells what is live until another has come.
     """
+
+    def __init__(
+        self,
+        link: Link,
+        meeting: Meeting,
+        roster: Roster,
+        *,
+        on_stop: Callable[[float], None],
+        on_alone: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._meeting = meeting
+        self._roster = roster
+        self._on_stop = on_stop
+        self._on_alone = on_alone
+
+    async def run(self) -> None:
+        """Follow what is live there, and tell which leases there are here, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._meet, nursery)
+            await self._talk(self._link)
+            self._on_alone()
+
+    async def _meet(self, nursery: trio.Nursery) -> None:
+        while True:
+            nursery.start_soon(self._talk, await self._meeting.next())
+
+    async def _talk(self, link: Link) -> None:
+        """With one that came, until it has gone."""
+        line = _Line(link, self._roster, self._on_stop)
+        with contextlib.closing(link):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(line.tell)
+                with contextlib.suppress(EOFError):
+                    await line.hear()
+                nursery.cancel_scope.cancel()
+
+
+class _Line:
+    """What is said with one of those that came."""
 
     def __init__(self, link: Link, roster: Roster, on_stop: Callable[[float], None]) -> None:
         self._link = link
@@ -33,15 +76,19 @@ class Outgoing:
         self._on_stop = on_stop
         self._heard = 0
 
-    async def run(self) -> None:
-        """Follow what is live there, and tell which leases there are here, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell)
-            with contextlib.suppress(EOFError):  # the new one was killed: the next start finds all there is to find
-                while True:
-                    message, _ = await self._link.receive()
-                    await self._heed(message)
-            nursery.cancel_scope.cancel()
+    async def hear(self) -> None:
+        while True:
+            message, _ = await self._link.receive()
+            await self._heed(message)
+
+    async def tell(self) -> None:
+        told: object = None
+        while True:
+            leases = tell_leases(self._roster)
+            if leases != told:
+                told = leases
+                await self._send()
+            await trio.sleep(_TELL_SECONDS)
 
     async def _heed(self, message: Message) -> None:
         match message["kind"]:
@@ -60,14 +107,6 @@ class Outgoing:
             for holder in list(known.tunnels if tunnels else known.holders)[:count]:
                 holder.cut()
 
-    async def _tell(self) -> None:
-        told: object = None
-        while True:
-            leases = tell_leases(self._roster)
-            if leases != told:
-                told = leases
-                await self._send()
-            await trio.sleep(_TELL_SECONDS)
-
     async def _send(self) -> None:
-        await self._link.send("leases", leases=tell_leases(self._roster), heard=self._heard)
+        live = None if self._roster.live is None else self._roster.live.id
+        await self._link.send("leases", leases=tell_leases(self._roster), live=live, heard=self._heard)

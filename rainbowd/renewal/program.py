@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -113,7 +114,10 @@ class Program:
         """
         live = None if roster.live is None else roster.live.id
         await self.link.send("yours", leases=tell_leases(roster), live=live)
-        return await self._expect("ready", ADOPT_SECONDS)
+        ready = await self._expect("ready", ADOPT_SECONDS)
+        if select.select([self._pidfd], [], [], 0)[0]:  # those were its last words
+            raise await self._failure()
+        return ready
 
     def release(self) -> None:
         """It is the agent: who it is, and what it says, is its own business from now on."""

@@ -188,14 +188,17 @@ class Agent:
         self.process = Successor(pid)
 
     def destroy(self) -> None:
-        """End what is left of the agent and its apps, whatever state they are in."""
+        """End what is left of the agent, of those that it has started in its place, and of their apps."""
         for process in (*self.renewed, self.process):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for look in (self.agents, self.processes):  # the one kind may start more of either
+            while left := look():
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(LOOK_SECONDS)
 
     # --- what it tells -------------------------------------------------------------------------------------
 
@@ -264,6 +267,11 @@ class Agent:
         """The processes that carry this site's marker in their environment."""
         marker = b"RAINBOWD_STATE_DIR=" + os.fsencode(self.state_dir)
         return [pid for pid in pids() if marker in _read(pid, "environ").split(b"\0")]
+
+    def agents(self) -> list[int]:
+        """The agents of this site: also one that nobody here knows, as it was started by another."""
+        config = os.fsencode(self.directory / "rainbowd.json")
+        return [pid for pid in pids() if config in _read(pid, "cmdline").split(b"\0")]
 
     def zombies(self) -> list[int]:
         """The agent's children that have ended and were not reaped."""

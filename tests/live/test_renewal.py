@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,18 +16,16 @@ import pytest
 
 from rainbowd.report.state_dir import holder
 from tests.live import renewals
-from tests.live.agent import ROOT, Agent, free_port, running
+from tests.live.agent import ROOT, free_port, running
+from tests.live.installed import ADOPTED, AGENT, BEGIN, PROGRAM, Upload, edit, get, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.live.agent import Event
+    from tests.live.agent import Agent, Event
 
 pytestmark = pytest.mark.live
 
-BEGIN = "    offer = _offer()"
-AGENT = "agent/agent.py"
-ADOPTED = "        self._lock.claim()\n"
 FAILING = {
     "cannot be imported": (AGENT, "import trio", "import no_such_module", "no_such_module"),
     "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "12 s"),
@@ -41,48 +38,8 @@ FAILING = {
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
-    """One whose program is a copy, so that another can be installed in its place."""
-    shutil.copytree(ROOT / "rainbowd", tmp_path / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
-    shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0, "FIRST_SECONDS": 0.0}
-    for name, seconds in shorten.items():
-        edit(tmp_path, "renewal/program.py", f"{name} =", f"{name} = {seconds}  # was")
-    edit(tmp_path, AGENT, "TRIAL_SECONDS =", "TRIAL_SECONDS = 0.1  # was")
-    with running(tmp_path, drain={"timeout": 30, "tunnels": 2}) as agent:
+    with installed(tmp_path) as agent:
         yield agent
-
-
-def edit(directory: Path, file: str, old: str, new: str) -> None:
-    """Install another version."""
-    path = directory / "installed" / "rainbowd" / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
-    with contextlib.closing(http.client.HTTPConnection(agent.host, agent.port, timeout=20)) as connection:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        response.read()
-        return response.status, response.getheader("X-Generation")
-
-
-class Upload:
-    """A request that the agent and generation 1 have until its last byte is sent."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
-        self._connection.putrequest("POST", "/echo")
-        self._connection.putheader("Content-Length", "2")
-        self._connection.endheaders(b"a")
-        agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "a request")
-
-    def finish(self) -> tuple[int, str | None]:
-        with contextlib.closing(self._connection):
-            self._connection.send(b"b")
-            response = self._connection.getresponse()
-            response.read()
-            return response.status, response.getheader("X-Generation")
 
 
 def test_renewals_under_traffic_between_and_during_deploys_lose_nothing(tmp_path: Path) -> None:
@@ -131,7 +88,7 @@ def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: P
 
 
 def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, "renewal/program.py", "FIRST_SECONDS =", "FIRST_SECONDS = 60.0  # was")
+    edit(tmp_path, PROGRAM, "FIRST_SECONDS =", "FIRST_SECONDS = 60.0  # was")
     agent.restart()
     agent.wait_for("generation.adopted")
     edit(tmp_path, "cli/run.py", BEGIN, f"    import threading\n    threading.Timer(1, os._exit, [3]).start()\n{BEGIN}")

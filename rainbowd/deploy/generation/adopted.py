@@ -91,11 +91,11 @@ class Adopted(Life):
     async def _drain_on(self, app: App) -> None:
         """Whoever had requests on it may be gone, or have handed them over."""
         since, rules = trio.current_time() - self._left.for_seconds, self._around.drain()
-        if self._left.is_handed_over:
-            await self._draining.run(rules, since)
-        else:
+        if not self._left.is_handed_over:
             with trio.move_on_at(since + rules.timeout):
                 await app.ended()
+                return
+        await self._draining.run(rules, since)
 
     def _tell(self) -> None:
         assert self.generation is not None

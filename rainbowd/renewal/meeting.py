@@ -1,0 +1,100 @@
+"""Where a later agent finds one that was renewed, should the agent between them be killed: a socket on disk.
+
+It is in the state directory before there is a new agent, and until the old one has nothing more to finish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.log import get_logger
+from rainbowd.renewal.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+    from pathlib import Path
+
+PREFIX = "renewed-"
+"""Of its name; behind it the pid."""
+
+_MODE = 0o600
+
+log = get_logger()
+
+
+class Meeting:
+    """The socket of this agent.
+
+    Args:
+        state_dir: where it is to be.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / f"{PREFIX}{os.getpid()}"
+        self._path.unlink(missing_ok=True)  # of another process that had our pid
+        self._sock = _new_socket()
+        try:
+            with _within(state_dir, self._path.name) as name:
+                self._sock.bind(name)
+            self._path.chmod(_MODE)
+            self._sock.listen()
+        except OSError:
+            self.close()
+            raise
+
+    async def next(self) -> Link:
+        """The line to the next agent that comes."""
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            with contextlib.suppress(OSError):  # it has gone again
+                return Link(self._sock.accept()[0])
+
+    def close(self) -> None:
+        """Nobody can come any more."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self._sock.close()
+
+
+def find_renewed(state_dir: Path, known: Container[int]) -> dict[int, Link]:
+    """A line to each agent that is there and not known, by its pid; what one left that was killed is removed."""
+    found = {}
+    for path in state_dir.glob(f"{PREFIX}*"):
+        pid = path.name.removeprefix(PREFIX)
+        if not pid.isdecimal() or int(pid) in known:
+            continue
+        sock = _new_socket()
+        try:
+            with _within(state_dir, path.name) as name:
+                sock.connect(name)
+            found[int(pid)] = Link(sock)
+        except OSError as error:
+            sock.close()
+            if not isinstance(error, ConnectionRefusedError | FileNotFoundError):
+                log.warning("cannot be asked for the requests that it has", pid=int(pid), why=error.strerror)
+                continue
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return found
+
+
+def _new_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+
+@contextlib.contextmanager
+def _within(directory: Path, name: str) -> Iterator[str]:
+    """A path to ``name`` that is short enough for unix(7), however long that of ``directory`` is."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rainbowd.address import TcpAddress
+from rainbowd.renewal.link import Link
+from rainbowd.renewal.meeting import Meeting, find_renewed
+from rainbowd.renewal.outgoing import Outgoing
+from rainbowd.renewal.predecessor import Elsewhere, Predecessors
+from rainbowd.roster import Generation, Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Exchange:
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def roster(*numbers: int, live: int) -> Roster:
+    """One with these generations."""
+    made = Roster()
+    for number in numbers:
+        made.add(Generation(number, Path("/srv/a"), TcpAddress("127.0.0.1", 20_000 + number)))
+    made.promote(made.generations[live], live_at=1.0)
+    return made
+
+
+def leases(of: Roster, number: int) -> int:
+    """Those that another agent has."""
+    generation = of.generations[number]
+    return sum(isinstance(one, Elsewhere) for one in (*generation.holders, *generation.tunnels))
+
+
+@pytest.fixture
+def another(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on we are another process."""
+    return lambda: monkeypatch.setattr(os, "getpid", lambda: 1)
+
+
+async def outgoing(of: Roster, met: Meeting, nursery: trio.Nursery) -> Link:
+    """An agent that was renewed; the other end of its line to the one that took its place."""
+    ours, theirs = Link.pair()
+    going = Outgoing(ours, met, of, on_stop=lambda _: None, on_alone=lambda: None)
+    nursery.start_soon(going.run)
+    return Link(theirs)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    with trio.fail_after(10):
+        while not true():  # noqa: ASYNC110 - what is waited for is told by a socket
+            await trio.sleep(0.001)
+
+
+async def test_what_a_renewed_agent_leases_is_known_to_one_that_finds_it(
+    tmp_path: Path, another: Callable[[], None]
+) -> None:
+    old, new = roster(1, 2, live=2), roster(1, 2, 3, live=2)
+    one, two = Exchange(), Exchange()
+    old.generations[1].lease(one)
+    met = Meeting(tmp_path)
+    another()
+    async with trio.open_nursery() as nursery:
+        (await outgoing(old, met, nursery)).close()  # killed
+        found = Predecessors(tmp_path, new)
+        found.look(nursery)
+        new.changed()
+        assert (leases(new, 1), leases(new, 2), leases(new, 3)) == (2, 0, 2)  # whatever it has: but live is live
+        await until(lambda: (leases(new, 1), leases(new, 3)) == (1, 0))
+        old.generations[2].lease(two)
+        new.promote(new.generations[3], live_at=2.0)
+        assert leases(new, 2) >= 1
+        await until(lambda: old.live is not None and old.live.id == 3)
+        await until(lambda: leases(new, 2) == 1)
+        for holder in list(new.generations[2].holders):
+            holder.cut()
+        await until(lambda: two.is_cut)
+        assert not one.is_cut
+        old.generations[1].release_lease(one)
+        old.generations[2].release_lease(two)
+        await until(lambda: leases(new, 1) == leases(new, 2) == 0)
+        nursery.cancel_scope.cancel()
+    met.close()
+
+
+async def test_one_that_has_ended_is_forgotten_with_all_that_it_had(
+    tmp_path: Path, another: Callable[[], None]
+) -> None:
+    old, new = roster(1, live=1), roster(1, 2, live=2)
+    old.generations[1].lease(Exchange())
+    met = Meeting(tmp_path)
+    another()
+    async with trio.open_nursery() as nursery:
+        found = Predecessors(tmp_path, new)
+        async with trio.open_nursery() as of_old:
+            (await outgoing(old, met, of_old)).close()
+            found.look(nursery)
+            await until(lambda: leases(new, 1) == 1)
+            met.close()
+            of_old.cancel_scope.cancel()
+        await found.until_gone()
+        assert leases(new, 1) == 0
+    assert find_renewed(tmp_path, set()) == {}
+
+
+def test_a_meeting_is_for_its_owner_alone_in_a_directory_of_any_length(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir()
+    met = Meeting(deep)
+    (path,) = deep.iterdir()
+    assert path.name == f"renewed-{os.getpid()}"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert find_renewed(deep, {os.getpid()}) == {}
+    met.close()
+    assert not path.exists()
+
+
+def test_what_one_left_that_was_killed_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "renewed-4711"))
+    (tmp_path / "renewed-notes").touch()
+    assert find_renewed(tmp_path, set()) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["renewed-notes"]
+
+
+def test_another_version_of_us_that_had_our_pid_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / f"renewed-{os.getpid()}").touch()
+    met = Meeting(tmp_path)
+    met.close()
+    with pytest.raises(OSError, match="No such file"):
+        Meeting(tmp_path / "missing")
