@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live import storm
+from tests.live import nginx, storm
 from tests.live.agent import PATIENCE_SECONDS, ROOT, free_port, needs, running
 from tests.live.client import Client
 from tests.live.traffic import Traffic
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 
     from tests.live.agent import Agent
     from tests.live.client import Answer
-
-NGINX = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    {site}
-}}
-"""
-
 
 HAPROXY = """
 {site}
@@ -100,9 +83,9 @@ FRONTS = [
     Front(
         "nginx",
         "nginx.conf",
-        NGINX,
+        nginx.CONFIG,
         {"listen 80;": "listen 127.0.0.1:{port};", "listen [::]:80;": ""},
-        "-p {directory} -c {file}",
+        nginx.ARGUMENTS,
     ),
     Front("haproxy", "haproxy.cfg", HAPROXY, {"bind :80": "bind 127.0.0.1:{port}"}, "-db -f {file}"),
     Front(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.live import nginx
 from tests.live.agent import free_port, pids
 
 if TYPE_CHECKING:
@@ -24,29 +25,17 @@ PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.02
 NOTHING_SECONDS = 1.0
 
-NGINX = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-    upstream app {{ server 127.0.0.1:{upstream}; keepalive 32; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-        }}
+PASS_ON = """
+map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+upstream app {{ server 127.0.0.1:{upstream}; keepalive 32; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
     }}
 }}
 """
@@ -216,7 +205,7 @@ class Nginx(StopAndStart):
         self.site = site
         self.server = Server(site, free_port())
         self.configure()
-        command = ["nginx", "-p", str(site.directory), "-c", str(self.file)]
+        command = ["nginx", *nginx.ARGUMENTS.format(directory=site.directory, file=self.file).split()]
         self.nginx = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=site.log, stderr=subprocess.STDOUT)
         wait((site.directory / "nginx.pid").exists, "nginx")
 
@@ -226,8 +215,8 @@ class Nginx(StopAndStart):
 
     def configure(self) -> None:
         """Write its configuration, with the app where it is now."""
-        told = NGINX.format(directory=self.site.directory, port=self.site.port, upstream=self.server.port)
-        self.file.write_text(told)
+        site = PASS_ON.format(port=self.site.port, upstream=self.server.port)
+        self.file.write_text(nginx.CONFIG.format(directory=self.site.directory, site=site))
 
     def end(self) -> None:
         self.nginx.terminate()
