@@ -1,0 +1,136 @@
+"""The agent's own lines, and a stdout that is not as it should be."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rainbowd
+from rainbowd import log
+from tests.log.conftest import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from tests.log.conftest import Said
+
+ROOT = Path(rainbowd.__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+TALK = """
+import sys
+for number in range(60_000):
+    log.get_logger().info("line", number=number, padding="x" * 100)
+print("said", log.flush(0.01), file=sys.stderr, flush=True)
+sys.stdin.readline()
+log.flush(30)
+"""
+
+
+def python(code: str, **options: object) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", f"from rainbowd import log\n{code}"]
+    return subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def ends_well(process: subprocess.Popen[str]) -> str:
+    """What it said on stderr."""
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def test_a_logger_follows_what_is_configured_after_it_was_got(said: Said) -> None:
+    logger = log.get_logger()
+    log.configure("warning", "auto")
+    logger.info("unsaid")
+    assert said() == ""
+    log.configure("debug", "auto")
+    logger.debug("said")
+    assert "debug said" in said()
+
+
+def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
+    ours, theirs = pty.openpty()
+    process = python(
+        "log.get_logger().info('event', key='value'); log.app_line(3, '\x1b[5mblink\x1b[0m'); log.flush(10)",
+        stdout=theirs,
+    )
+    os.close(theirs)
+    ends_well(process)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "\x1b[32minfo \x1b[0m event" in shown
+    assert re.search(r"\x1b\[3\dm\[3\]\x1b\[0m blink\r\n", shown)
+
+
+def test_a_pipe_that_nobody_reads_stops_nothing_and_what_was_lost_is_counted() -> None:
+    process = python(TALK, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "said False\n"
+    output, _ = process.communicate("\n", timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    lines = output.splitlines()
+    numbers = [int(found) for found in re.findall(r"number=(\d+)", output)]
+    lost = [int(found) for found in re.findall(r"lines of this log were lost lines=(\d+)", output)]
+    assert numbers == list(range(len(numbers))), "the oldest are kept, in order and whole"
+    assert "were lost" in lines[-1]
+    assert len(numbers) + sum(lost) == 60_000
+
+
+def test_a_pipe_without_a_reader_stops_nothing() -> None:
+    process = python(TALK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert ends_well(process) == "said True\n"
+
+
+def test_a_full_disk_stops_nothing() -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = python(TALK, stdin=subprocess.DEVNULL, stdout=full)
+        assert ends_well(process) == "said True\n"
+
+
+def test_a_stdout_that_was_closed_from_the_start_is_not_mistaken_for_what_has_its_number(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other"
+    code = f"""
+from rainbowd import log
+import os
+assert os.open({str(other)!r}, os.O_CREAT | os.O_WRONLY) == 1
+log.configure("info", "auto")
+log.get_logger().info("event")
+log.app_line(1, "line")
+assert log.flush(10)
+"""
+    command = 'exec "$0" -c "$1" >&-'
+    subprocess.run(["sh", "-c", command, sys.executable, code], env=ENVIRONMENT, check=True)
+    assert other.read_bytes() == b""
+
+
+def test_a_stdout_that_others_made_non_blocking_gets_every_line() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    process = python("for _ in range(3000): log.get_logger().info('x' * 100)\nlog.flush(30)", stdout=write_end)
+    os.close(write_end)
+    with os.fdopen(read_end) as reader:
+        assert len(reader.readlines()) == 3000
+    ends_well(process)
+
+
+def test_saying_something_while_the_interpreter_shuts_down_is_harmless() -> None:
+    code = """
+import atexit
+class Last:
+    def __del__(self):
+        log.get_logger().info("last")
+        log.app_line(1, "last")
+keep = Last()
+atexit.register(log.get_logger().info, "at exit")
+"""
+    process = python(code, stdout=subprocess.DEVNULL)
+    assert ends_well(process) == ""
