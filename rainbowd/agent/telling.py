@@ -60,6 +60,7 @@ class Telling:
         self._listeners = listeners
         self._supervisor = supervisor
         self._started_at = started_at
+        self._told: list[tuple[int, int, int]] = []
         recorder.observe(self.notices.event)
 
     @property
@@ -85,6 +86,7 @@ class Telling:
     def publish(self) -> None:
         """Tell what there is now."""
         if not self.is_silent:
+            self._told = self._counters()
             status = self.status()
             self._recorder.publish(status)
             self.notices.status(status)
@@ -101,12 +103,12 @@ class Telling:
         return snapshot(agent, self._roster, self._supervisor())
 
     async def keep_counting(self) -> None:
-        """Tell the counters once a second, where they moved."""
-        told: object = None
+        """Tell the counters once a second, where they are not as they were told last, at whatever occasion."""
         while True:
             await trio.sleep(_COUNTERS_SECONDS)
-            generations = self._roster.generations.values()
-            counters = [(g.requests, len(g.holders), len(g.tunnels)) for g in generations]
-            if counters != told:
-                told = counters
+            if self._counters() != self._told:
                 self.publish()
+
+    def _counters(self) -> list[tuple[int, int, int]]:
+        generations = self._roster.generations.values()
+        return [(one.requests, len(one.holders), len(one.tunnels)) for one in generations]

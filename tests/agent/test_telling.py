@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from rainbowd.address import TcpAddress
+from rainbowd.agent.telling import Telling
+from rainbowd.roster import Generation, Roster
+from tests.deploy.test_adoption import A
+
+
+class FakeRecorder:
+    """Keeps each status."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def observe(self, _: object) -> None: ...
+
+    def publish(self, status: object) -> None:
+        self.told.append(status)
+
+
+class Holder:
+    """Of a lease."""
+
+    def cut(self) -> None: ...
+
+
+@pytest.mark.usefixtures("autojump")
+async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_it_is() -> None:
+    roster, recorder = Roster(), FakeRecorder()
+    generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
+    roster.add(generation)
+    supervisor: Any = SimpleNamespace(named=None, last_decision=None)
+    lasting: Any = recorder
+    telling = Telling(roster, lasting, [], lambda: supervisor, started_at=0.0, is_silent=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(telling.keep_counting)
+        await trio.sleep(1.5)
+        holder = Holder()
+        generation.holders.add(holder)
+        telling.publish()  # something else changed
+        generation.holders.discard(holder)
+        await trio.sleep(1)
+        assert recorder.told[-1]["generations"][0]["in_flight"] == 0
+        count = len(recorder.told)
+        await trio.sleep(5)
+        assert len(recorder.told) == count, "nothing moved"
+        nursery.cancel_scope.cancel()
