@@ -1,4 +1,4 @@
-"""Renew the agent between and during deploys, under traffic: ``python -m tests.live.renewals``."""
+"""Renew the agent in every way and at every moment, under traffic: ``python -m tests.live.renewals``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import contextlib
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.live import storm
-from tests.live.agent import Agent, running
+from tests.live.agent import free_port, running
+from tests.live.api import Caller, enabled
 from tests.live.traffic import Traffic
+from tests.live.ways_to_renew import WAYS, Site, Way
 from tests.story import problems
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.live.agent import Event
 
 BETWEEN_SECONDS = 0.3
@@ -30,29 +33,38 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was seen, and what of it should not have been; ``seconds`` is how long each renewal took."""
+    """What was seen, and what of it should not have been; ``seconds`` is how long each way took."""
 
     traffic: Traffic
     seconds: list[float]
+    renewals: int
     wrong: list[str]
 
 
-def run(directory: Path, renewals: int) -> Outcome:
+def run(directory: Path, ways: Sequence[Way]) -> Outcome:
     """Set up a site in ``directory``, renew its agent under traffic, stop it, and judge what was seen."""
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
-    with running(directory, drain=drain) as agent:
-        traffic = Traffic(agent.host, agent.port)
-        seconds, wrong = asyncio.run(again_and_again(agent, traffic, renewals))
-        for process in agent.renewed:
-            process.wait(30)
+    api_port = free_port()
+    with running(directory, drain=drain, **enabled(api_port)) as agent:
+        traffic, site = Traffic(agent.host, agent.port), Site(agent, Caller(agent, api_port))
+        asyncio.run(again_and_again(site, traffic, ways))
+        site.settle()
         exit_status = agent.stop()
-        events = agent.events()
+        events, wrong = agent.events(), site.wrong
         wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
         lives = [(storm.at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
         known = [(live_at + TOLD_SECONDS, generation) for live_at, generation in lives]
         wrong += [*traffic.failures, *storm.stale_answers(traffic, known), *problems(events)]
-        wrong += storm.leftovers(agent, events) + closed_early(traffic, events)
-    return Outcome(traffic, seconds, wrong)
+        wrong += storm.leftovers(agent, events) + closed_early(traffic, events) + launched_in_vain(events)
+        wrong += [f"agent {pid} is left" for pid in agent.agents()]
+    renewals = sum(event["event"] == "agent.renewed" for event in events)
+    return Outcome(traffic, site.seconds, renewals, wrong)
+
+
+def launched_in_vain(events: list[Event]) -> list[str]:
+    """Launches that no deploy asked for."""
+    launched = [event for event in events if event["event"] == "generation.launched"]
+    return [f"launched: {event}" for event in launched if event["relaunch"] or event["deploy"] is None]
 
 
 def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
@@ -66,44 +78,26 @@ def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
     ]
 
 
-async def again_and_again(agent: Agent, traffic: Traffic, count: int) -> tuple[list[float], list[str]]:
-    """Renew while all the clients ask: alone, after a deploy, and during one."""
-    seconds, wrong = [], []
+async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> None:
+    """Renew while all the clients ask, one way after the other."""
     async with asyncio.TaskGroup() as tasks:
         for client in traffic.clients():
             tasks.create_task(client)
         try:
-            await asyncio.sleep(BETWEEN_SECONDS)
-            for number in range(count):
-                since = len(agent.events())
-                pids = {one["id"]: one["pid"] for one in agent.status()["generations"]}
-                if number % 3 == 1:
-                    agent.flip("ba"[number // 3 % 2])
-                elif number % 3 == 2:
-                    agent.touch()
-                    await asyncio.sleep(0.05)  # so that the deploy is under way
-                begun_at = time.monotonic()
-                outcome = await asyncio.to_thread(agent.renew)
-                seconds.append(time.monotonic() - begun_at)
-                if outcome["event"] != "agent.renewed":
-                    wrong.append(f"renewal {number}: {outcome}")
-                if number % 3:
-                    decided = await asyncio.to_thread(agent.decision, since)
-                    wrong += [f"{decided}"] if decided["event"] != "deploy.succeeded" else []
-                await asyncio.to_thread(agent.wait_until, agent.status, "a status")
-                moved = [one for one in agent.status()["generations"] if pids.get(one["id"], one["pid"]) != one["pid"]]
-                wrong += [f"another process now: {one}" for one in moved]
+            for way in ways:
                 await asyncio.sleep(BETWEEN_SECONDS)
+                await asyncio.to_thread(site.go, way)
+            await asyncio.sleep(BETWEEN_SECONDS)
         finally:
             traffic.over.set()
-    return seconds, wrong
 
 
 def report(outcome: Outcome) -> str:
     """What happened, in lines."""
     lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
     seconds = outcome.seconds
-    lines.append(f"{len(seconds):8} renewals: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
+    lines.append(f"{outcome.renewals:8} renewals")
+    lines.append(f"{len(seconds):8} times asked: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
     lines += [f"FAILED {wrong}" for wrong in outcome.wrong[:SHOWN]]
     lines.append(f"{len(outcome.wrong)} lines of failure" if outcome.wrong else "no failure")
     return "\n".join(lines)
@@ -112,10 +106,11 @@ def report(outcome: Outcome) -> str:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.renewals", description="Renew under traffic.")
-    parser.add_argument("--renewals", type=int, default=20, help="how many; default: %(default)s")
+    parser.add_argument("--renewals", type=int, default=20, help="how often; default: %(default)s")
     options = parser.parse_args()
+    ways = [WAYS[number % len(WAYS)] for number in range(options.renewals)]
     with tempfile.TemporaryDirectory(prefix="renewals-") as directory:
-        outcome = run(Path(directory), options.renewals)
+        outcome = run(Path(directory), ways)
         if outcome.wrong:
             print((Path(directory) / "agent.log").read_text()[-6000:])
     print(report(outcome))

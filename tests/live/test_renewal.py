@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import signal
@@ -18,6 +17,7 @@ from rainbowd.report.state_dir import holder
 from tests.live import renewals
 from tests.live.agent import ROOT, free_port, running
 from tests.live.installed import ADOPTED, AGENT, BEGIN, PROGRAM, Upload, edit, get, installed
+from tests.live.ways_to_renew import a_call_on_trial, a_signal_beside_the_command, during_a_deploy, two_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +42,9 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def test_renewals_under_traffic_between_and_during_deploys_lose_nothing(tmp_path: Path) -> None:
-    outcome = renewals.run(tmp_path, 4)
+def test_renewals_under_traffic_lose_nothing_be_they_two_at_once_or_amid_deploys(tmp_path: Path) -> None:
+    ways = [two_signals, during_a_deploy, a_signal_beside_the_command, a_call_on_trial]
+    outcome = renewals.run(tmp_path, ways)
     print(renewals.report(outcome))
     assert outcome.wrong == []
 
@@ -228,6 +229,24 @@ def test_a_stop_during_a_renewal_ends_everything(agent: Agent, tmp_path: Path) -
     assert agent.find("agent.stopped")
 
 
+def test_a_stop_while_the_new_agent_is_on_trial_finishes_requests_and_ends_everything(
+    agent: Agent, tmp_path: Path
+) -> None:
+    edit(tmp_path, AGENT, ADOPTED, f"        await trio.sleep(0.5)\n{ADOPTED}")
+    upload = Upload(agent)
+    old = agent.process
+    assert old is not None
+    old.send_signal(signal.SIGUSR2)
+    agent.wait_for("generation.adopted")
+    old.send_signal(signal.SIGTERM)
+    renewed = agent.wait_for("agent.renewed")
+    agent.follow(renewed["pid"])
+    assert upload.finish() == (200, "1")
+    assert (old.wait(20), agent.process and agent.process.wait(20)) == (0, 0)
+    assert agent.agents() == agent.processes() == []
+    assert agent.find("agent.stopped")
+
+
 def test_a_stop_while_a_failing_renewal_is_taken_back_ends_everything(agent: Agent, tmp_path: Path) -> None:
     edit(tmp_path, AGENT, ADOPTED, "        await trio.sleep_forever()\n")
     assert agent.process is not None
@@ -292,19 +311,6 @@ def test_the_lock_is_never_free(agent: Agent) -> None:
     over.set()
     looking.join()
     assert seen == {before, after}
-
-
-def test_two_renewals_asked_for_at_once_are_one_or_two_and_lose_nothing(agent: Agent) -> None:
-    assert agent.process is not None
-    pid = agent.status()["generations"][0]["pid"]
-    for _ in range(2):
-        agent.process.send_signal(signal.SIGUSR2)
-        time.sleep(0.01)
-    agent.renew()
-    with contextlib.suppress(AssertionError):
-        agent.renew()
-    assert get(agent) == (200, "1")
-    assert agent.status()["generations"][0]["pid"] == pid
 
 
 def test_what_is_sent_to_the_old_pid_reaches_the_new_agent(agent: Agent) -> None:
