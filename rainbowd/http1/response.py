@@ -154,4 +154,5 @@ def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C9
     else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1
         response.keep_alive = b"keep-alive" in nominated and not response.chunked
     if response.status < OK or response.status == NO_CONTENT:
+        response.keep_alive &= not (response.chunked or response.length_bytes)  # what it says it has may follow
         response.length_bytes, response.chunked = None, False

@@ -81,8 +81,12 @@ class Download:
         response = self._response
         if not response.keep_alive or self.rest or isinstance(self.body, UntilCloseBody):
             return False
-        # Some apps send the body that they declare behind a head that has none.
-        return not (isinstance(self.body, EmptyBody) and (response.chunked or bool(response.length_bytes)))
+        if not isinstance(self.body, EmptyBody):
+            return True
+        # Some apps send the body that they declare behind a head that has none, or the one that GET would have had.
+        declared = response.chunked or bool(response.length_bytes)
+        unsized = self._request.method == b"HEAD" and response.length_bytes is None
+        return not (declared or unsized)
 
 
 def check_switch(request: RequestHead, response: ResponseHead) -> None:

@@ -69,6 +69,38 @@ async def test_bytes_behind_a_response_are_nobodys_answer(extra: bytes) -> None:
         assert await_nothing(client)
 
 
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+    ],
+)
+async def test_no_connection_is_kept_on_which_a_body_may_follow_that_must_not(method: bytes, head: bytes) -> None:
+    async with setting() as here:
+        client = await here.client()
+        await client.send(GET.replace(b"GET", method))
+        peer, _ = await here.app.answer(head)
+        await client.message(bodiless=True)
+        assert len(here.server.pool) == 0
+        assert await peer.ended()
+
+
+@pytest.mark.parametrize("line", [b"204 No Content", b"304 Not Modified"])
+async def test_a_connection_is_kept_behind_an_answer_that_has_no_body(line: bytes) -> None:
+    async with setting() as here:
+        client = await here.client()
+        await client.send(GET)
+        peer, _ = await here.app.answer(b"HTTP/1.1 " + line + b"\r\n\r\n")
+        await client.message(bodiless=True)
+        here.serve(peer)
+        assert (await client.ask()).body == b"ok"
+        assert here.server.pool.opened == 1
+
+
 def await_nothing(client: Peer) -> bool:
     return client.buffer == b""
 
