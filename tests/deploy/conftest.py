@@ -1,4 +1,4 @@
-"""No test of the deploy side leaves a process behind, neither running nor as a zombie."""
+"""No test of the deploy side leaves a process behind, neither running nor as a zombie; and a site for some."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rainbowd.deploy.process.members import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rainbowd.deploy.process.members import Entry
 
@@ -33,6 +34,16 @@ def no_process_is_left() -> Iterator[None]:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     assert not left
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Two releases, a link to the first of them, and a trigger file."""
+    for name in ("v1", "v2"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/v1")
+    (tmp_path / "trigger").touch()
+    return tmp_path
 
 
 def _children() -> dict[int, Entry]:

@@ -2,26 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rainbowd.deploy.process import Identity
 from rainbowd.deploy.record import FORMAT, Decision, FromNewer, Memory, Record
 from rainbowd.deploy.sight import look
 from rainbowd.roster import State
+from tests.deploy.process import test_identity
 
-IDENTITY = Identity(
-    pid=4711,
-    pgid=4711,
-    start_time=123456,
-    boot_id="5d1f1b6c-0000-4000-8000-000000000000",
-    state_dir="/srv/.rainbowd",
-    generation=3,
-    release="/srv/a\nb\udcff",
-    address="127.0.0.1:20000",
-    pidfile="/srv/.rainbowd/generation-3/pid",
-)
+IDENTITY = replace(test_identity.IDENTITY, release="/srv/a\nb\udcff")
 RECORD = Record(IDENTITY, State.STANDBY, 17.25, 1e9, 1e9 + 3, {4711: 123456, 4712: 123460})
 
 

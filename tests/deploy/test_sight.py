@@ -34,16 +34,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Two releases, a link to the first of them, and a trigger file."""
-    for name in ("v1", "v2"):
-        (tmp_path / "releases" / name).mkdir(parents=True)
-    (tmp_path / "current").symlink_to("releases/v1")
-    (tmp_path / "trigger").touch()
-    return tmp_path
-
-
-@pytest.fixture
 def unprivileged() -> Iterator[Path]:
     """A directory of our own, and no right to what is not ours."""
     place = Path(tempfile.mkdtemp())

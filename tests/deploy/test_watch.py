@@ -34,16 +34,6 @@ async def until(is_so: Callable[[], object]) -> None:
         await trio.sleep(0.001)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Two releases, a link to the first of them, and a trigger file."""
-    for name in ("v1", "v2"):
-        (tmp_path / "releases" / name).mkdir(parents=True)
-    (tmp_path / "current").symlink_to("releases/v1")
-    (tmp_path / "trigger").touch()
-    return tmp_path
-
-
 class Looks:
     """Every sight that was seen, so that a test can act once the watcher has seen something."""
 

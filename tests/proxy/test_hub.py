@@ -14,7 +14,7 @@ from rainbowd.proxy.fiber import Fibers
 from rainbowd.proxy.hub import READABLE, Hub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 class Ear:
@@ -36,6 +36,21 @@ class Ear:
     def close(self) -> None: ...
 
 
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Hub, Ear, socket.socket]]:
+    """A hub that runs, who is registered at it, and the other end of his socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        hub, ear = Hub(), Ear(ours)
+        hub.register(ours, ear)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hub.run)
+                yield hub, ear, theirs
+                nursery.cancel_scope.cancel()
+
+
 @contextlib.contextmanager
 def awaiting(_: select.epoll) -> Iterator[bool]:
     yield False
@@ -47,38 +62,22 @@ async def test_whoever_is_registered_hears_while_all_tasks_sleep(
 ) -> None:
     if is_public:
         monkeypatch.setattr(module, "_ending_waits", awaiting)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        hub, ear = Hub(), Ear(ours)
-        hub.register(ours, ear)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.run)
-            for word in (b"one", b"two"):
-                ear.came = trio.Event()
-                theirs.send(word)
-                with trio.fail_after(5):
-                    await ear.came.wait()
-            nursery.cancel_scope.cancel()
+    async with listening() as (_, ear, theirs):
+        for word in (b"one", b"two"):
+            ear.came = trio.Event()
+            theirs.send(word)
+            await ear.came.wait()
         assert ear.heard == b"onetwo"
 
 
 async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        hub, ear = Hub(), Ear(ours)
-        hub.register(ours, ear)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.run)
-            theirs.send(b"x" * 150)
-            for heard in (100, 150):
-                ear.came = trio.Event()
-                hub.look_again(ours)
-                with trio.fail_after(5):
-                    await ear.came.wait()
-                assert len(ear.heard) == heard
-            nursery.cancel_scope.cancel()
+    async with listening() as (hub, ear, theirs):
+        theirs.send(b"x" * 150)
+        for heard in (100, 150):
+            ear.came = trio.Event()
+            hub.look_again(ear.sock)
+            await ear.came.wait()
+            assert len(ear.heard) == heard
 
 
 class Voice:
