@@ -1,0 +1,162 @@
+"""One app as the supervisor sees it, with processes and answers that a test says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from rainbowd.address import TcpAddress
+from rainbowd.config import Config
+from rainbowd.deploy.machine.launched import RealApp
+from rainbowd.deploy.process import Ending
+from rainbowd.deploy.record import Record
+from rainbowd.deploy.seam import PortTaken
+from rainbowd.errors import DeployFailed
+from rainbowd.roster import State
+from tests.deploy.process.test_identity import IDENTITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+US = [os.getpid()]
+
+
+class FakeProcess:
+    """Processes that are there until they are ended."""
+
+    pid, identity = IDENTITY.pid, IDENTITY
+
+    def __init__(self, members: list[int]) -> None:
+        self.pids = members
+        self.known: dict[int, int] = {}
+        self.ends = 0
+        self.was_left = False
+
+    async def members(self) -> list[int]:
+        return self.pids
+
+    async def end(self, **_: object) -> Ending:
+        self.ends += 1
+        return Ending(0, killed=False, left=[])
+
+    def leave(self) -> None:
+        self.was_left = True
+
+
+class FakeProber:
+    """Answers; each is a problem, or None."""
+
+    def __init__(self, *answers: str | None) -> None:
+        self.answers = list(answers)
+
+    async def probe(self, *_: object) -> str | None:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class Launch:
+    """An app, and what it is made of."""
+
+    def __init__(
+        self,
+        address: TcpAddress,
+        *,
+        members: list[int],
+        answers: tuple[str | None, ...] = (None,),
+        is_adopted: bool = False,
+        **config: Any,
+    ) -> None:
+        self.process, self.prober = FakeProcess(members), FakeProber(*answers)
+        self.kept: list[bytes | None] = []
+        parts: Any = self.process, None, self.prober
+        self.app = RealApp(
+            Config.model_validate({"run": "app", **config}),
+            address,
+            *parts,
+            keep=self.kept.append,
+            hurry=trio.Event(),
+            started_at=1e9,
+            is_adopted=is_adopted,
+        )
+
+
+@pytest.fixture
+def ours() -> Iterator[TcpAddress]:
+    """Where this very process listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield TcpAddress(*listener.getsockname())
+
+
+@pytest.fixture
+def nowhere() -> TcpAddress:
+    """Where nobody does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return TcpAddress(*listener.getsockname())
+
+
+async def test_one_that_answers_on_a_socket_of_its_own_is_healthy(ours: TcpAddress) -> None:
+    await Launch(ours, members=US, health="/").app.check()
+    await Launch(ours, members=US, warmup=0).app.check()
+
+
+async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(ours: TcpAddress) -> None:
+    with pytest.raises(PortTaken, match=f"{ours} is answered by a process that is not of this generation"):
+        await Launch(ours, members=[], health="/").app.check()
+
+
+async def test_behind_the_warm_up_it_has_to_listen(nowhere: TcpAddress) -> None:
+    with pytest.raises(
+        DeployFailed, match=f"not listening on {nowhere} after the warm-up; .* does not listen anywhere"
+    ):
+        await Launch(nowhere, members=[], warmup=0).app.check()
+
+
+async def test_a_failure_says_where_it_listens_instead(ours: TcpAddress, nowhere: TcpAddress) -> None:
+    health = {"path": "/", "deadline": 0.01, "interval": 0.001}
+    with pytest.raises(DeployFailed, match=f"last seen: refused; the app listens on .*{ours}"):
+        await Launch(nowhere, members=US, answers=("refused",), health=health).app.check()
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+async def test_one_that_was_healthy_once_is_asked_for_one_good_answer(ours: TcpAddress, *, is_adopted: bool) -> None:
+    health = {"path": "/", "passes": 2, "deadline": 0.2, "timeout": 0.2, "interval": 0.001}
+    launch = Launch(ours, members=US, answers=(None, "503"), health=health, is_adopted=is_adopted)
+    with contextlib.nullcontext() if is_adopted else pytest.raises(DeployFailed, match="last seen: 503"):
+        await launch.app.check()
+
+
+async def test_a_probe_asks_once_and_without_a_check_looks_whether_anything_runs(ours: TcpAddress) -> None:
+    assert await Launch(ours, members=[], answers=("500",), health="/").app.probe() == "500"
+    assert await Launch(ours, members=US, warmup=1).app.probe() is None
+    assert await Launch(ours, members=[], warmup=1).app.probe() == "nothing of it runs"
+
+
+async def test_its_state_is_on_record_until_it_is_retired(ours: TcpAddress) -> None:
+    launch = Launch(ours, members=US, warmup=1)
+    launch.app.note(State.LIVE, 1e9 + 3)
+    launch.app.note(State.RETIRED, 1e9 + 3)
+    live, retired = launch.kept
+    assert live is not None
+    record = Record.decode(live)
+    assert (record.state, record.live_at, record.identity) == (State.LIVE, 1e9 + 3, IDENTITY)
+    assert retired is None
+
+
+async def test_a_port_is_a_strangers_where_somebody_listens_on_it(ours: TcpAddress, nowhere: TcpAddress) -> None:
+    assert Launch(ours, members=[], warmup=1).app.port_is_taken()
+    assert not Launch(nowhere, members=[], warmup=1).app.port_is_taken()
+
+
+async def test_whatever_happens_it_is_ended_once_unless_it_is_anothers(ours: TcpAddress) -> None:
+    launch, left = Launch(ours, members=US, warmup=1), Launch(ours, members=US, warmup=1)
+    left.app.leave()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        for _ in range(2):
+            await launch.app.end_if_due()
+            await left.app.end_if_due()
+    assert (launch.process.ends, left.process.ends, left.process.was_left) == (1, 0, True)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+
+from rainbowd.deploy.process.daemon import Daemon
+from rainbowd.deploy.process.members import Entry, Members, read_entry
+from rainbowd.deploy.process.reaping import awaited
+
+CHILD = 4_000_000
+ONE, OTHER = (Entry(4_000_000 + number, 1, 4_000_000, 17) for number in (1, 2))
+
+
+def found(*live: Entry, named: Entry | None = None) -> Members:
+    return Members(live, (), named)
+
+
+def zombie(command: str) -> Entry:
+    """A child of ours that has ended."""
+    pid = os.posix_spawnp("sh", ["sh", "-c", command], os.environ)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    entry = read_entry(pid)
+    assert entry is not None
+    return entry
+
+
+def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
+    daemon = Daemon()
+    child = Entry(CHILD, 1, CHILD, 17)
+    daemon.look(found(child, ONE, named=child), CHILD)
+    assert daemon.entry is None
+    daemon.look(found(child, ONE, named=ONE), CHILD)
+    assert daemon.entry == ONE
+    assert (ONE.pid, ONE.start_time) in awaited()
+    daemon.follow(None)
+    assert (ONE.pid, ONE.start_time) not in awaited()
+
+
+def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() -> None:
+    daemon = Daemon()
+    daemon.look(found(ONE, OTHER, named=ONE), CHILD)
+    daemon.look(found(ONE, OTHER), CHILD)
+    assert daemon.entry == ONE
+    daemon.look(found(OTHER), CHILD)
+    assert daemon.entry is None
+
+
+def test_how_one_ended_is_known_as_far_as_anybody_can() -> None:
+    daemon = Daemon()
+    daemon.follow(zombie("exit 3"))
+    daemon.look(found(ONE, named=ONE), CHILD)
+    assert (daemon.entry, daemon.status) == (ONE, 3)
+    daemon.follow(None)  # no child of ours
+    assert daemon.status == 3
+    daemon.follow(zombie("kill -9 $$"))
+    daemon.look(found(), CHILD)
+    assert daemon.status == -9
