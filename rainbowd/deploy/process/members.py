@@ -5,6 +5,9 @@ A process is ours by any of these, for each of them can be lost: descent (its pa
 last looked.  A process group never reaches beyond its session (setpgid(2)), so the session stands for the
 group.  A number alone tells nothing, since the kernel gives it out again: a process is its number and its
 start time, and a session counts only while one of our processes is in it.
+
+We read /proc ourselves rather than with psutil, which tells no session, gives start times by a clock that may be set,
+so that no record could hold them, and takes four times as long for a look at all processes.
 """
 
 from __future__ import annotations
