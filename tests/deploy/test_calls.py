@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from rainbowd import link
 from rainbowd.deploy import calls
@@ -86,6 +87,18 @@ async def test_a_turn_by_a_call_is_known_as_the_calls(tmp_path: Path) -> None:
         (trigger,) = here.supervisor.triggers
         assert (trigger.kind, trigger.note, trigger.by) == ("api", "why\\x1b", None)
         assert asked.id == here.supervisor.deploys[0].id
+        assert link.read(here.link) == "releases/b"
+
+
+async def test_a_call_to_an_agent_on_trial_waits_until_all_is_its_own(tmp_path: Path) -> None:
+    async with site(tmp_path) as here, trio.open_nursery() as nursery:
+        here.supervisor.ownership = Ownership(is_complete=False)
+        nursery.start_soon(here.calls.redeploy, "b", None)
+        nursery.start_soon(here.calls.redeploy, None, None)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert (here.supervisor.triggers, link.read(here.link)) == ([], "releases/a")
+        here.supervisor.ownership.complete()
+        await here.until(lambda: len(here.supervisor.triggers) == 2)
         assert link.read(here.link) == "releases/b"
 
 

@@ -106,8 +106,8 @@ def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, 
     edit(
         tmp_path,
         "agent/telling.py",
-        "            generations =",
-        "            raise ZeroDivisionError\n            generations =",
+        "            await trio.sleep(_COUNTERS_SECONDS)",
+        "            await trio.sleep(_COUNTERS_SECONDS)\n            raise ZeroDivisionError",
     )
     outcome = agent.renew()
     assert outcome["reason"] == "the new program ended with status 1"
