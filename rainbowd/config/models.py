@@ -1,9 +1,8 @@
 """What a config may say: frozen models of ``rainbowd.json``, each key with the words for what it should be.
 
-The description of a field ends the sentence "found ...; expected ..." of every message about it.
+The description of a field ends the sentence "found ...; expected ..." of every message about it.  Annotations are no
+strings here, as pydantic would compile each of them at every start.
 """
-
-from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from signal import Signals
