@@ -9,17 +9,26 @@ from __future__ import annotations
 import os
 import ssl
 import string
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
 import trio
 
 from rainbowd.address import UnixAddress
 from rainbowd.deploy.machine.hint import hint
 from rainbowd.errors import DeployFailed
+
+# httpx does without its command line where that cannot be imported, which None says to the import system: where click
+# is installed, it and rich behind it are a fifth of a start.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+try:
+    import httpx
+finally:
+    if sys.modules["httpx._main"] is None:
+        del sys.modules["httpx._main"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
