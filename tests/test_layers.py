@@ -87,7 +87,7 @@ PLACES = {
     "pydantic_core": {"config"},
     "rich": {"cli"},
     "starlette": {"control"},
-    "structlog": {"log/logger.py"},
+    "structlog": {"log/structured.py"},
     "trio": {"proxy", "deploy", "control", "renewal", "agent", "notify.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
@@ -296,7 +296,15 @@ def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     assert not PLACES.keys() & set(loaded.stdout.split())
 
 
-def test_an_agent_listens_before_it_loads_what_is_heavy() -> None:
-    code = "import sys, rainbowd.cli.run; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+@pytest.mark.parametrize(
+    ("module", "third_parties"),
+    [
+        ("cli.run", {"pydantic", "pydantic_core"}),
+        ("cli.serve", {"httptools", "httpx", "outcome", "pydantic", "pydantic_core", "trio", "watchfiles"}),
+        ("cli.proxy", {"httptools", "outcome", "pydantic", "pydantic_core", "trio"}),
+    ],
+)
+def test_an_agent_listens_and_then_serves_before_it_loads_what_is_heavy(module: str, third_parties: set[str]) -> None:
+    code = f"import sys, rainbowd.{module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert PLACES.keys() & set(loaded.stdout.split()) == {"pydantic", "pydantic_core"}
+    assert PLACES.keys() & set(loaded.stdout.split()) == third_parties

@@ -16,6 +16,7 @@ What is opened first ends last::
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -29,7 +30,7 @@ from rainbowd.agent.telling import Telling
 from rainbowd.deploy.deploys import Deploys
 from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
-from rainbowd.log import get_logger
+from rainbowd.log import get_logger, load
 from rainbowd.proxy import Server, Settings
 from rainbowd.renewal import Outgoing, Predecessors
 from rainbowd.roster import Roster
@@ -52,6 +53,8 @@ TRIAL_SECONDS = 1.1
 """How long a new agent serves beside the one before until it says that it is ready: by then it has done all it does."""
 
 _REAP_SECONDS = 1.0
+_SILENT_SECONDS = 1.0
+"""How long the log may wait for the adoption."""
 
 log = get_logger()
 
@@ -121,6 +124,7 @@ class Agent:
         async with trio.open_nursery() as reporting:
             await reporting.start(self._recorder.run)
             reporting.start_soon(self._telling.notices.run)
+            reporting.start_soon(self._load_log)
             if self._incoming is None:
                 self._recorder.record(
                     "agent.started", version=__version__, pid=os.getpid(), listen=self._telling.addresses
@@ -136,6 +140,13 @@ class Agent:
                     self._recorder.record("agent.stopped")
                     self._telling.publish()
                 reporting.cancel_scope.cancel()
+
+    async def _load_log(self) -> None:
+        """Load what the log goes through when what is live takes traffic again, which that would delay."""
+        with trio.move_on_after(_SILENT_SECONDS):
+            await self._deploys.supervisor.started.wait()
+        await trio.to_thread.run_sync(load)
+        gc.freeze()  # as ``proxy.garbage`` did with what was there before
 
     async def _live(self) -> None:
         """Deploy and serve until told to stop; then finish requests first, and generations behind them."""

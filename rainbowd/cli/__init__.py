@@ -180,7 +180,7 @@ _seconds.__name__, _count.__name__ = "number of seconds", "number"  # as argpars
 
 
 def _run(options: argparse.Namespace) -> int:
-    gc.disable()  # until all is loaded: nothing of it is garbage, and a tenth of the start is looking whether it is
+    gc.disable()  # until the proxy serves: nothing that is loaded is garbage, and looking for it a tenth of the start
     from rainbowd.cli.run import run
 
     return run(options.config, options.listen, options.log_level, enable_api=options.enable_api)
@@ -235,6 +235,7 @@ def _completion(options: argparse.Namespace) -> int:
 
 
 def _proxy(options: argparse.Namespace) -> int:
+    gc.disable()  # as for the agent
     from rainbowd.cli.proxy import proxy
 
     return proxy(options.upstream, options.listen, options.limit)

@@ -56,7 +56,9 @@ async def _serve(target: Address, settings: Settings, listener: Listener) -> Non
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            await Server(roster, settings).serve([listener], stop, STOP_SECONDS)
+            async with trio.open_nursery() as serving:
+                await serving.start(Server(roster, settings).serve, [listener], stop, STOP_SECONDS)
+                await trio.to_thread.run_sync(log.load)  # while it serves
             nursery.cancel_scope.cancel()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import resource
 import signal
 from functools import partial
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from rainbowd.control.api import Api
     from rainbowd.listen import Listener
     from rainbowd.renewal import Offer
+    from rainbowd.renewal.link import Message
     from rainbowd.report.state_dir import Lock
 
 FLUSH_SECONDS = 1.0
@@ -64,58 +64,55 @@ def serve(
     Raises:
         UsageError: a program that we would start is not to be trusted, or that agent has gone.
     """
-    gc.freeze()  # what is loaded stays
-    gc.enable()
     refuse_foreign_files(file, loaded.config)
     log.configure(config.log.level, config.log.format)
     try:
         for warning in warnings:
             log.get_logger().warning(warning)
-        agent = _agent(file, loaded, config, listeners=listeners, lock=lock, api=api, offer=offer)
+        soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
+        incoming = None if offer is None else partial(Incoming, offer, _accept(offer))
+        early = _prepare_process()
+        recorder = Recorder(config.state_dir)
+        machine = Machine(
+            file,
+            loaded,
+            keep=recorder.keep,
+            soft_limit=soft_limit,
+            numbers=Numbers(config.state_dir),
+            app_sink=log.open_app_sink(config.log.app),
+        )
+        agent = Agent(
+            config,
+            machine,
+            recorder,
+            listeners,
+            lock,
+            base=file.parent,
+            early=early,
+            api=api,
+            incoming=incoming,
+            soft_limit=soft_limit,
+        )
         return _run(agent)
     finally:
         log.flush(FLUSH_SECONDS)
 
 
-def _agent(
-    file: Path,
-    loaded: Loaded,
-    config: Config,
-    *,
-    listeners: list[Listener],
-    lock: Lock,
-    api: tuple[Api, Listener] | None,
-    offer: Offer | None,
-) -> Agent:
-    soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
-    incoming = None if offer is None else partial(Incoming, offer, offer.accept())
+def _accept(offer: Offer) -> Message:
+    """Take it once all is loaded: what fails here changes nothing, as the agent before us goes on."""
+    log.load()
+    return offer.accept()
+
+
+def _prepare_process() -> list[int]:
+    """Have this process own apps; returns where signals are kept until the agent heeds them, and from its end on."""
     reset_signals()
     become_subreaper()
     _share_one_heap()
-    recorder = Recorder(config.state_dir)
-    machine = Machine(
-        file,
-        loaded,
-        keep=recorder.keep,
-        soft_limit=soft_limit,
-        numbers=Numbers(config.state_dir),
-        app_sink=log.open_app_sink(config.log.app),
-    )
     early: list[int] = []
-    for signum in HEEDED:  # until the agent heeds them, and from its end on
+    for signum in HEEDED:
         signal.signal(signum, lambda signum, _frame: early.append(signum))
-    return Agent(
-        config,
-        machine,
-        recorder,
-        listeners,
-        lock,
-        base=file.parent,
-        early=early,
-        api=api,
-        incoming=incoming,
-        soft_limit=soft_limit,
-    )
+    return early
 
 
 def _run(agent: Agent) -> int:

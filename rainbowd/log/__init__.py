@@ -4,22 +4,24 @@ Nothing here waits, raises into its caller or grows without bound: a line is put
 writes.  Where the reader is gone, slow or stopped (Ctrl-S), or the disk is full, lines are dropped and counted;
 the count is said as soon as writing works again.
 
-- ``logger``: the agent's own lines; ``apps``: the apps' lines.
+- ``logger``: the agent's own lines, through structlog as ``structured`` has it; ``apps``: the apps' lines.
 - ``entry``: a line as bytes; ``writing``: the queue and its thread.
 """
 
 from rainbowd.log.apps import app_line, open_app_sink
-from rainbowd.log.logger import configure, get_logger, request
-from rainbowd.log.writing import BYTES_MAX, LINES_MAX, Writer, flush
+from rainbowd.log.logger import Logger, configure, flush, get_logger, load, request
+from rainbowd.log.writing import BYTES_MAX, LINES_MAX, Writer
 
 __all__ = [
     "BYTES_MAX",
     "LINES_MAX",
+    "Logger",
     "Writer",
     "app_line",
     "configure",
     "flush",
     "get_logger",
+    "load",
     "open_app_sink",
     "request",
 ]

@@ -25,7 +25,7 @@ _ERROR_COLOUR = "\x1b[31m"
 _INDENT = "    "
 
 
-def entry(form: Form, level: str, event: str, fields: Mapping[str, Any]) -> bytes:
+def entry(form: Form, level: str, event: str, fields: Mapping[str, Any], at: str | None = None) -> bytes:
     """An entry, with its end.
 
     Args:
@@ -33,13 +33,15 @@ def entry(form: Form, level: str, event: str, fields: Mapping[str, Any]) -> byte
         level: its name.
         event: what happened.
         fields: what is told of it.
+        at: when it happened; by default now.
     """
+    at = at or now()
     if form == "json":
-        return encode(json.dumps({"at": now(), "level": level, "event": event, **fields}, default=str))
+        return encode(json.dumps({"at": at, "level": level, "event": event, **fields}, default=str))
     dim, colour, reset = "", "", ""
     if form == "colour":
         dim, colour, reset = _DIM, _LEVEL_COLOURS.get(level, _ERROR_COLOUR), RESET
-    words = [f"{dim}{now()}{reset}", f"{colour}{level:<5}{reset}", inert(event)]
+    words = [f"{dim}{at}{reset}", f"{colour}{level:<5}{reset}", inert(event)]
     words += [f"{dim}{inert(key)}={reset}{_value(value)}" for key, value in fields.items() if key not in _BELOW]
     below = [line for key in _BELOW for line in _lines(fields.get(key))]
     return encode("\n".join([" ".join(words), *(f"{_INDENT}{inert(line)}" for line in below)]))

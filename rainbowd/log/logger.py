@@ -4,22 +4,75 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from rainbowd.log.entry import Form, entry
+from rainbowd.log import writing
+from rainbowd.log.entry import Form, entry, now
 from rainbowd.log.writing import Writer, write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from structlog.typing import EventDict, FilteringBoundLogger
+    from collections.abc import Callable, Mapping
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+EARLY_MAX = 1000
+"""So many lines wait for structlog, and the next one has it loaded."""
+
 _STDOUT = 1 if sys.__stdout__ is not None else -1
 """Started with stdout closed, the number 1 may by now be anything, such as a client's connection."""
+
+
+class Logger:
+    """Says what happened; what is said before ``load`` waits for that, with its time."""
+
+    def __init__(self) -> None:
+        self._early: list[tuple[str, dict[str, Any]]] = []
+        self._speak: Callable[[str, dict[str, Any]], None] | None = None
+        self._order = threading.RLock()  # a destructor may log too
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Say ``event`` with ``fields``, at this level; an exception is the field ``exc_info``."""
+        self._say("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """See ``debug``."""
+        self._say("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """See ``debug``."""
+        self._say("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """See ``debug``."""
+        self._say("error", event, fields)
+
+    def load(self) -> None:
+        """Load structlog, and say what waits; takes 0.1 s, once, so call it in a thread."""
+        from rainbowd.log.structured import speaker  # noqa: PLC0415 - see there
+
+        with self._order:
+            self._speak = self._speak or speaker(stdout)
+            early, self._early = self._early, []
+            for level, fields in early:
+                self._speak(level, fields)
+
+    def flush(self) -> None:
+        """Have nothing wait."""
+        if self._early:
+            self.load()
+
+    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if LEVELS[level] < stdout.level:
+            return
+        said = {"at": now(), "event": event, **fields}
+        with self._order:
+            if self._speak is not None:
+                self._speak(level, said)
+                return
+            self._early.append((level, said))
+        if len(self._early) > EARLY_MAX:
+            self.load()
 
 
 def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own word
@@ -31,18 +84,22 @@ def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own
     """
     stdout.level = LEVELS[level]
     stdout.form = "json" if format == "json" else "colour" if _is_terminal(_STDOUT) else "plain"
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, _render],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: stdout,
-        cache_logger_on_first_use=False,
-    )
 
 
-def get_logger() -> FilteringBoundLogger:
-    """A logger; one got before ``configure`` follows what that says."""
-    logger: FilteringBoundLogger = structlog.get_logger()
-    return logger
+def get_logger() -> Logger:
+    """The logger; one got before ``configure`` follows what that says."""
+    return _logger
+
+
+def load() -> None:
+    """Have lines said that waited until now: see ``Logger``."""
+    _logger.load()
+
+
+def flush(timeout_seconds: float) -> bool:
+    """Wait until everything said before is written or dropped; False if that was not so in time."""
+    _logger.flush()
+    return writing.flush(timeout_seconds)
 
 
 def request(fields: Mapping[str, Any]) -> None:
@@ -75,19 +132,11 @@ class Stdout:
         return entry(self.form, "warning", "lines of this log were lost", {"lines": lost})
 
 
-def _render(_logger: Stdout, level: str, fields: EventDict) -> bytes:
-    """The last of structlog's processors: an entry as bytes."""
-    event = str(fields.pop("event", ""))
-    try:
-        return entry(stdout.form, level, event, fields)
-    except Exception as bug:  # noqa: BLE001 - what str() and repr() of any object may raise
-        return entry(stdout.form, level, event, {"unsayable": ", ".join(fields), "why": type(bug).__name__})
-
-
 def _is_terminal(fd: int) -> bool:
     return fd >= 0 and os.isatty(fd)
 
 
 stdout = Stdout()
 """The one there is."""
+_logger = Logger()
 configure("info", "auto")

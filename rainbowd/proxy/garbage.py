@@ -15,7 +15,7 @@ _YOUNG_MAX = 50_000
 
 @contextlib.contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Have the collector look seldom, and never at what is there already.
+    """Have the collector, which a start turns off, look seldom, and never at what is there already.
 
     A request's objects are freed by their reference counts when it ends, while it looks, after each 700 by which they
     grow, for cycles among them.  With hundreds of requests under way that is all the time, and in vain.
@@ -23,6 +23,7 @@ def seldom_collected() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_YOUNG_MAX, *thresholds[1:])
+    gc.enable()
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import rainbowd
 from rainbowd import log
+from rainbowd.log.logger import EARLY_MAX
 from tests.log.conftest import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -50,6 +51,46 @@ def test_a_logger_follows_what_is_configured_after_it_was_got(said: Said) -> Non
     log.configure("debug", "auto")
     logger.debug("said")
     assert "debug said" in said()
+
+
+EARLY = """
+import sys
+from rainbowd.log.entry import now
+log.get_logger().info("early", number=1)
+log.get_logger().error("early", number=2, exc_info=ValueError("odd"))
+log.get_logger().debug("unsaid")
+assert "structlog" not in sys.modules
+between = now()
+log.load()
+log.get_logger().info("late", between=between)
+assert log.flush(30)
+"""
+
+
+def test_what_is_said_before_structlog_is_loaded_is_said_behind_it_in_order_and_with_its_own_time() -> None:
+    process = python(EARLY, stdout=subprocess.PIPE)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    first, second, trace, late = output.splitlines()
+    assert first.endswith("info  early number=1")
+    assert second.endswith("error early number=2")
+    assert trace == "    ValueError: odd"
+    assert first[:24] <= second[:24] <= late.partition("between=")[2]
+
+
+def test_so_many_lines_wait_for_structlog_and_no_more() -> None:
+    code = f"""
+import sys
+for number in range({EARLY_MAX + 1}):
+    assert "structlog" not in sys.modules
+    log.get_logger().info("line", number=number)
+assert "structlog" in sys.modules
+assert log.flush(30)
+"""
+    process = python(code, stdout=subprocess.PIPE)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    assert [int(found) for found in re.findall(r"number=(\d+)", output)] == list(range(EARLY_MAX + 1))
 
 
 def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
