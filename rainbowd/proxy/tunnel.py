@@ -125,6 +125,9 @@ class _Way:
         except OSError:
             self._tunnel.fail()
             return
+        except Exception:  # a bug, which the hub logs: nobody else would end the tunnel
+            self._tunnel.fail()
+            raise
         if data == b"":
             self._end()
         elif self._tunnel.half_closed and moved_bytes:

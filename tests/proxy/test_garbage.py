@@ -9,7 +9,7 @@ import pytest
 
 from rainbowd.proxy.garbage import seldom_collected
 from tests.proxy.scripted import GET, OK, eventually, setting
-from tests.proxy.test_tunnel import SWITCHING, UPGRADE
+from tests.proxy.test_tunnel import SWITCHING, UPGRADE, flows, open_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -124,6 +124,18 @@ async def tunnelled(here: Setting) -> None:
     await peer.rest()
 
 
+async def tunnelled_and_cut(here: Setting) -> None:
+    client, _ = await open_tunnel(here)
+    next(iter(here.generation.tunnels)).cut()
+    await client.rest()
+
+
+async def tunnelled_and_reset(here: Setting) -> None:
+    client, peer = await open_tunnel(here)
+    await flows(client, peer)
+    client.reset()
+
+
 async def sent_by_a_client_that_goes(here: Setting) -> None:
     client, _ = await here.pair()
     client.reset()
@@ -193,6 +205,8 @@ WAYS = {
             hinted,
             held,
             tunnelled,
+            tunnelled_and_cut,
+            tunnelled_and_reset,
             sent_by_a_client_that_goes,
             sent_in_part_by_a_client_that_goes,
             sent_in_chunks_that_are_none,

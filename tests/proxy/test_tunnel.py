@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from rainbowd.address import UnixAddress
-from rainbowd.proxy.exchange import Exchange
-from rainbowd.proxy.tunnel import Tunnel
 from tests.proxy.scripted import OK, Peer, Setting, eventually, setting
 
 if TYPE_CHECKING:
@@ -265,24 +262,3 @@ async def test_a_flood_in_one_tunnel_leaves_the_others_their_turn() -> None:
             await trio.lowlevel.checkpoint()
             moved_bytes += flooded.take_what_is_there()
         assert moved_bytes < waiting_bytes / 2
-
-
-@pytest.mark.parametrize("how", ["fin", "reset", "cut"])
-async def test_nothing_of_a_tunnel_is_left_to_the_collector(how: str) -> None:
-    async with setting() as here:
-        gc.collect()
-        gc.disable()
-        try:
-            client, peer = await open_tunnel(here)
-            await flows(client, peer)
-            if how == "cut":
-                next(iter(here.generation.tunnels)).cut()
-            elif how == "reset":
-                client.reset()
-            else:
-                client.close()
-                peer.close()
-            await eventually(lambda: not here.server.connections)
-            assert not [left for left in gc.get_objects() if isinstance(left, Tunnel | Exchange)]
-        finally:
-            gc.enable()

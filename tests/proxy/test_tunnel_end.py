@@ -10,12 +10,15 @@ import trio
 
 from rainbowd.address import UnixAddress
 from rainbowd.proxy import tunnel
+from rainbowd.proxy.wire import Wire
 from tests.proxy.scripted import Peer, Setting, eventually, setting
 from tests.proxy.test_tunnel import flows, open_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.proxy.conftest import Line
 
 
 async def stall(sender: Peer) -> None:
@@ -147,6 +150,22 @@ async def test_all_that_was_sent_before_a_close_arrives_at_a_slow_reader(leaver:
             received += len(await stays.take(min(1 << 18, size - received)))
             await trio.sleep(0.01)
         assert await stays.rest() == b""
+
+
+async def test_a_bug_ends_the_tunnel_that_it_is_in(monkeypatch: pytest.MonkeyPatch, lines: list[Line]) -> None:
+    def fail(_: Wire, __: bytes) -> bool:
+        raise ZeroDivisionError
+
+    async with setting() as here:
+        client, peer = await open_tunnel(here)
+        with monkeypatch.context() as broken:
+            broken.setattr(Wire, "send_or_keep", fail)
+            await client.send(b"x")
+            assert await client.ended()
+        assert await peer.ended()
+        await eventually(over(here))
+    assert {(level, event) for level, event, _ in lines} == {("error", "bug: a connection failed")}
+    lines.clear()
 
 
 async def test_the_end_of_one_tunnel_leaves_the_others_alone() -> None:
