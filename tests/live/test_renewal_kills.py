@@ -23,12 +23,9 @@ pytestmark = pytest.mark.live
 
 HERE = "import pathlib; pathlib.Path('here').touch(); import time; time.sleep(60)"
 RECEIVE = "    from rainbowd.renewal import receive_offer\n"
-ACCEPT = "    incoming = None if offer is None else"
 READY = '        await self.offer.link.send("ready", taken=taken)\n'
 PHASES = {
     "before it is offered anything": ("cli/run.py", RECEIVE, f"    {HERE}\n"),
-    "before it is prepared": ("cli/serve.py", ACCEPT, f"    if offer: {HERE}\n"),
-    "before it has adopted anything": ("cli/serve.py", "    reset_signals()\n", f"    if offer: {HERE}\n"),
     "while it serves on trial": (AGENT, ADOPTED, f"        {HERE.replace('time.sleep', 'await trio.sleep')}\n"),
     "before it says that it is ready": (AGENT, "        await incoming.ready(", f"        {HERE}\n"),
 }
