@@ -74,7 +74,7 @@ class Registered(Protocol):
         """Something happened: a mask of ``READABLE``, ``WRITABLE`` and ``ENDED``. Registers nothing, never blocks."""
 
     def flush(self) -> None:
-        """Send what was kept back. Wakes no task: trio has decided how long to sleep when this is called."""
+        """Send what was kept back. Wakes no task: trio may have decided how long to sleep when this is called."""
 
     def close(self) -> None:
         """Be gone, without a trace."""
@@ -190,16 +190,18 @@ class Hub(trio.abc.Instrument):
             self._is_only_one = len(resumed) == 1
             for self.fiber, exception in resumed:
                 self.fiber.step(exception)
-            self.fiber, self._is_only_one = None, False
+            self.fiber = None
             if self._kept_back:
                 self._flush()
-        self._in_turn = False
+        self._in_turn = self._is_only_one = False
         if self._resumed:
             self._wake()
 
     def _look(self) -> None:
         """Tell whose sockets are ready; a bug in one connection ends that one."""
-        for fd, events in self._epoll.poll(0):
+        ready = self._epoll.poll(0)
+        self._is_only_one = len(ready) == 1
+        for fd, events in ready:
             registered = self._registered.get(fd)
             if registered is None:
                 continue
