@@ -41,7 +41,7 @@ class Listening:
 def listeners(pids: Collection[int]) -> Listening:
     """Where the processes ``pids`` listen; reads /proc, so call it in a thread."""
     sockets, hidden = _sockets_of(pids)
-    addresses = {str(address) for address, inode in _rows() if inode in sockets}
+    addresses = {str(address) for address, inode in _rows(is_whole=True) if inode in sockets}
     return Listening(sorted(addresses), hidden)
 
 
@@ -55,7 +55,9 @@ def owns(pids: Collection[int], address: Address) -> bool | None:
         another name.
     """
     sockets, hidden = _sockets_of(pids)
-    rows = list(_rows())
+    if _reached(address, list(_rows(is_whole=False))) & sockets:
+        return True
+    rows = list(_rows(is_whole=True))
     reached = _reached(address, rows)
     if reached & sockets:
         return True
@@ -113,24 +115,33 @@ def _sockets(descriptors: Path) -> Iterator[int]:
             yield int(target[len("socket:[") : -1])
 
 
-def _rows() -> Iterator[tuple[Address, int]]:
-    """Every listening socket: what it is bound to, and its inode."""
-    yield from _tcp_rows(_NET / "tcp")
-    yield from _tcp_rows(_NET / "tcp6")
+def _rows(*, is_whole: bool) -> Iterator[tuple[Address, int]]:
+    """Every listening socket: what it is bound to, and its inode.
+
+    Args:
+        is_whole: look for them everywhere.  Linux lists them before the connections, of which a busy proxy leaves tens
+            of thousands that wait for their end, a tenth of a second to read; but it does not promise to.
+    """
+    yield from _tcp_rows(_NET / "tcp", is_whole=is_whole)
+    yield from _tcp_rows(_NET / "tcp6", is_whole=is_whole)
     for line in (_NET / "unix").read_bytes().splitlines()[1:]:
         _, _, _, flags, _, _, inode, *path = line.split(maxsplit=7)
         if path and int(flags, 16) & _ACCEPTS_CONNECTIONS:
             yield UnixAddress(Path(os.fsdecode(path[0]))), int(inode)
 
 
-def _tcp_rows(table: Path) -> Iterator[tuple[Address, int]]:
+def _tcp_rows(table: Path, *, is_whole: bool) -> Iterator[tuple[Address, int]]:
     if not table.exists():  # a kernel without IPv6
         return
-    for line in table.read_bytes().splitlines()[1:]:
-        _, local, _, state, _, _, _, _, _, inode, *_ = line.split(maxsplit=10)
-        if state == _TCP_LISTEN:
-            host, port = local.split(b":")
-            yield TcpAddress(_host(host), int(port, 16)), int(inode)
+    with table.open("rb") as lines:
+        next(lines, None)
+        for line in lines:
+            _, local, _, state, _, _, _, _, _, inode, *_ = line.split(maxsplit=10)
+            if state == _TCP_LISTEN:
+                host, port = local.split(b":")
+                yield TcpAddress(_host(host), int(port, 16)), int(inode)
+            elif not is_whole:
+                return
 
 
 def _host(text: bytes) -> str:
