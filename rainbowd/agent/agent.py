@@ -55,6 +55,8 @@ TRIAL_SECONDS = 1.1
 _REAP_SECONDS = 1.0
 _SILENT_SECONDS = 1.0
 """How long the log may wait for the adoption."""
+_BURST_SECONDS = 0.3
+"""For the requests that have waited for it, which come before the log, too."""
 
 log = get_logger()
 
@@ -145,6 +147,7 @@ class Agent:
         """Load what the log goes through when what is live takes traffic again, which that would delay."""
         with trio.move_on_after(_SILENT_SECONDS):
             await self._deploys.supervisor.started.wait()
+            await trio.sleep(_BURST_SECONDS)
         await trio.to_thread.run_sync(load)
         gc.freeze()  # as ``proxy.garbage`` did with what was there before
 
