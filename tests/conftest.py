@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 
 __all__ = ["open_path"]
+
+
+def pytest_configure() -> None:
+    """Have a TERM end the run as Ctrl-C does: with every fixture's end, which ends the processes that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
