@@ -148,7 +148,10 @@ class Agent:
         with trio.move_on_after(_SILENT_SECONDS):
             await self._deploys.supervisor.started.wait()
             await trio.sleep(_BURST_SECONDS)
-        await trio.to_thread.run_sync(load)
+        try:
+            await trio.to_thread.run_sync(load)
+        except Exception as broken:  # noqa: BLE001 - what was adopted serves on, whatever became of what is installed
+            log.error("structlog cannot be loaded", why=str(broken), hint="install rainbowd again, then renew it")
         gc.freeze()  # as ``proxy.garbage`` did with what was there before
 
     async def _live(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -48,19 +49,30 @@ class Logger:
         self._say("error", event, fields)
 
     def load(self) -> None:
-        """Load structlog, and say what waits; takes 0.1 s, once, so call it in a thread."""
-        from rainbowd.log.structured import speaker  # noqa: PLC0415 - see there
+        """Load structlog, and say what waits; takes 0.1 s, once, so call it in a thread.
 
-        with self._order:
-            self._speak = self._speak or speaker(stdout)
-            early, self._early = self._early, []
-            for level, fields in early:
-                self._speak(level, fields)
+        Raises:
+            Exception: structlog is not as it was installed. From now on lines are said without it.
+        """
+        try:
+            from rainbowd.log.structured import speaker  # noqa: PLC0415 - see there
+        except BaseException:
+            self._begin(_say_as_it_is)
+            raise
+        self._begin(speaker(stdout))
 
     def flush(self) -> None:
         """Have nothing wait."""
         if self._early:
-            self.load()
+            with contextlib.suppress(Exception):
+                self.load()
+
+    def _begin(self, speak: Callable[[str, dict[str, Any]], None]) -> None:
+        with self._order:
+            self._speak = self._speak or speak
+            early, self._early = self._early, []
+            for level, fields in early:
+                self._speak(level, fields)
 
     def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LEVELS[level] < stdout.level:
@@ -72,7 +84,12 @@ class Logger:
                 return
             self._early.append((level, said))
         if len(self._early) > EARLY_MAX:
-            self.load()
+            self.flush()
+
+
+def _say_as_it_is(level: str, fields: dict[str, Any]) -> None:
+    """Where structlog cannot be loaded: a line is worth more than its form."""
+    stdout.info(entry(stdout.form, level, fields.pop("event"), fields, fields.pop("at")))
 
 
 def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own word

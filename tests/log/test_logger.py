@@ -93,6 +93,28 @@ assert log.flush(30)
     assert [int(found) for found in re.findall(r"number=(\d+)", output)] == list(range(EARLY_MAX + 1))
 
 
+WITHOUT_STRUCTLOG = """
+import sys
+sys.modules["structlog"] = None
+log.get_logger().info("early", number=1)
+try:
+    log.load()
+except ImportError:
+    log.get_logger().error("late", exc_info=ValueError("odd"))
+assert log.flush(30)
+"""
+
+
+def test_where_structlog_is_not_as_it_was_installed_lines_are_said_without_it() -> None:
+    process = python(WITHOUT_STRUCTLOG, stdout=subprocess.PIPE)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    first, second, *_ = output.splitlines()
+    assert first.endswith("info  early number=1")
+    assert "error late" in second
+    assert "odd" in output
+
+
 def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
     ours, theirs = pty.openpty()
     process = python(
