@@ -38,6 +38,7 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
     settings = Settings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
     listener = open_listener(_address("--listen", listen))
     log.configure("info", "auto")
+    log.load()
     log.get_logger().info("ready", listen=listener.address, upstream=str(target))
     try:
         trio.run(_serve, target, settings, listener)
@@ -56,9 +57,7 @@ async def _serve(target: Address, settings: Settings, listener: Listener) -> Non
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            async with trio.open_nursery() as serving:
-                await serving.start(Server(roster, settings).serve, [listener], stop, STOP_SECONDS)
-                await trio.to_thread.run_sync(log.load)  # while it serves
+            await Server(roster, settings).serve([listener], stop, STOP_SECONDS)
             nursery.cancel_scope.cancel()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import json
 import re
 import subprocess
@@ -77,6 +78,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 told = json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:
+                raise ConnectionError("it is starting") from None
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
         assert told["status"] == "success"
         return told["data"]

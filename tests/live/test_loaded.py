@@ -39,6 +39,7 @@ def test_an_agent_that_runs_loads_nothing_more(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "installed" / "sitecustomize.py").write_text(TELL)
     with running(tmp_path, hooks=HOOKS, standby=0.5) as agent:
         assert agent.process is not None
+        agent.wait_until(lambda: {} if "ready" in agent.output() else None, "its first words, which are loaded last")
         at_start = len(told.read_text())
         agent.add_release("bad", exit_status=3)
         for name, result in ("b", "succeeded"), ("bad", "failed"):
