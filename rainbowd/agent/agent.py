@@ -222,6 +222,7 @@ class Agent:
             if is_renewed:
                 assert self._renewing.meeting is not None
                 server, meeting = self._server, self._renewing.meeting
+                self._before.below = meeting.number
                 outgoing = Outgoing(
                     program.link, meeting, self._roster, on_stop=server.stop, on_alone=server.close_idle
                 )

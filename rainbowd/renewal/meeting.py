@@ -6,7 +6,9 @@ It is in the state directory before there is a new agent, and until the old one 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from pathlib import Path
 
-PREFIX = "renewed-"
-"""Of its name; behind it the pid."""
+_NAME = re.compile(r"renewed-([0-9]+)-([0-9]+)")
+"""A number that grows with each renewal, and the pid."""
 
 _MODE = 0o600
 
@@ -33,13 +35,16 @@ class Meeting:
     Args:
         state_dir: where it is to be.
 
+    Attributes:
+        number: above that of every agent that was renewed before.
+
     Raises:
         OSError: it cannot be made.
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / f"{PREFIX}{os.getpid()}"
-        self._path.unlink(missing_ok=True)  # of another process that had our pid
+        self.number = 1 + max((number for _, number, _ in _there(state_dir)), default=0)
+        self._path = state_dir / f"renewed-{self.number}-{os.getpid()}"
         self._sock = _new_socket()
         try:
             with _within(state_dir, self._path.name) as name:
@@ -64,26 +69,38 @@ class Meeting:
         self._sock.close()
 
 
-def find_renewed(state_dir: Path, known: Container[int]) -> dict[int, Link]:
-    """A line to each agent that is there and not known, by its pid; what one left that was killed is removed."""
+def find_renewed(state_dir: Path, known: Container[int], *, below: float = math.inf) -> dict[int, Link]:
+    """A line to each agent that is there and not known, by its pid; what one left that was killed is removed.
+
+    Args:
+        state_dir: where they are.
+        known: pids of those that are not meant.
+        below: which number those have that are meant. Of an agent that was renewed its own: behind it come those that
+            have taken its place, and wait for its end.
+    """
     found = {}
-    for path in state_dir.glob(f"{PREFIX}*"):
-        pid = path.name.removeprefix(PREFIX)
-        if not pid.isdecimal() or int(pid) in known:
+    for path, number, pid in _there(state_dir):
+        if pid in known or number >= below:
             continue
         sock = _new_socket()
         try:
             with _within(state_dir, path.name) as name:
                 sock.connect(name)
-            found[int(pid)] = Link(sock)
+            found[pid] = Link(sock)
         except OSError as error:
             sock.close()
             if not isinstance(error, ConnectionRefusedError | FileNotFoundError):
-                log.warning("cannot be asked for the requests that it has", pid=int(pid), why=error.strerror)
+                log.warning("cannot be asked for the requests that it has", pid=pid, why=error.strerror)
                 continue
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return found
+
+
+def _there(state_dir: Path) -> list[tuple[Path, int, int]]:
+    """The path, the number and the pid of each."""
+    matches = [(path, _NAME.fullmatch(path.name)) for path in state_dir.iterdir()]
+    return [(path, int(match[1]), int(match[2])) for path, match in matches if match]
 
 
 def _new_socket() -> socket.socket:

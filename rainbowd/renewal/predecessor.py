@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import Counter, deque
 from dataclasses import replace
@@ -146,9 +147,13 @@ class Predecessors:
 
     Args:
         state_dir: where they are found.
+
+    Attributes:
+        below: see ``find_renewed``.
     """
 
     def __init__(self, state_dir: Path, roster: Roster) -> None:
+        self.below = math.inf
         self._state_dir = state_dir
         self._roster = roster
         self._known: dict[int, Predecessor] = {}
@@ -157,7 +162,7 @@ class Predecessors:
 
     def look(self, nursery: trio.Nursery) -> None:
         """Find those that are there; from now on nothing is stopped that one of them may have a request on."""
-        for pid, link in find_renewed(self._state_dir, {os.getpid(), *self._known}).items():
+        for pid, link in find_renewed(self._state_dir, {os.getpid(), *self._known}, below=self.below).items():
             self.add(pid, Predecessor(link, self._roster), nursery)
 
     def add(self, pid: int, predecessor: Predecessor, nursery: trio.Nursery) -> None:

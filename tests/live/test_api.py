@@ -262,7 +262,11 @@ def test_an_agent_that_was_renewed_holds_no_address_while_it_finishes(api: Calle
     connection.request("GET", "/slow?ms=600000")
     agent.wait_until(lambda: {} if agent.status()["generations"][0]["in_flight"] else None, "the request")
     assert agent.renew()["event"] == "agent.renewed"
-    agent.wait_until(lambda: None if listening(old) else {}, "the old one to listen no more")
+    for_the_next_agent = f"renewed-1-{old}"
+    agent.wait_until(
+        lambda: {} if [Path(one).name for one in listening(old)] == [for_the_next_agent] else None,
+        "the old one to listen no more",
+    )
     since = agent.restart()
     agent.wait_for("generation.adopted", since)
     connection.close()

@@ -195,7 +195,7 @@ def test_a_stop_of_a_third_agent_waits_for_what_the_first_one_has(agent: Agent) 
 def test_what_an_old_agent_that_was_killed_left_is_removed(agent: Agent) -> None:
     with contextlib.closing(Upload(agent)):
         agent.renew()
-        meeting = agent.state_dir / f"renewed-{agent.renewed[0].pid}"
+        meeting = agent.state_dir / f"renewed-1-{agent.renewed[0].pid}"
         assert meeting.is_socket()
         agent.renewed[0].kill()
         agent.wait_until(lambda: None if meeting.exists() else {}, "its end")

@@ -118,7 +118,7 @@ def test_a_meeting_is_for_its_owner_alone_in_a_directory_of_any_length(tmp_path:
     deep.mkdir()
     met = Meeting(deep)
     (path,) = deep.iterdir()
-    assert path.name == f"renewed-{os.getpid()}"
+    assert path.name == f"renewed-1-{os.getpid()}"
     assert path.stat().st_mode & 0o777 == 0o600
     assert find_renewed(deep, {os.getpid()}) == {}
     met.close()
@@ -127,15 +127,32 @@ def test_a_meeting_is_for_its_owner_alone_in_a_directory_of_any_length(tmp_path:
 
 def test_what_one_left_that_was_killed_is_removed_and_nothing_else(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.bind(str(tmp_path / "renewed-4711"))
+        sock.bind(str(tmp_path / "renewed-1-4711"))
     (tmp_path / "renewed-notes").touch()
     assert find_renewed(tmp_path, set()) == {}
     assert [path.name for path in tmp_path.iterdir()] == ["renewed-notes"]
 
 
-def test_another_version_of_us_that_had_our_pid_is_no_hindrance(tmp_path: Path) -> None:
-    (tmp_path / f"renewed-{os.getpid()}").touch()
+def test_where_one_is_in_the_way_or_nothing_can_be_there(tmp_path: Path) -> None:
+    (tmp_path / f"renewed-7-{os.getpid()}").touch()  # another process had our pid
     met = Meeting(tmp_path)
+    assert met.number == 8
     met.close()
     with pytest.raises(OSError, match="No such file"):
         Meeting(tmp_path / "missing")
+
+
+async def test_a_renewed_agent_does_not_wait_for_those_that_took_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for it: neither would ever end."""
+    meetings = []
+    for pid in (11, 12, 13):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        meetings.append(Meeting(tmp_path))
+    monkeypatch.setattr(os, "getpid", lambda: 12)
+    links = find_renewed(tmp_path, {12}, below=meetings[1].number)
+    assert list(links) == [11]
+    links[11].close()
+    for meeting in meetings:
+        meeting.close()
