@@ -87,6 +87,17 @@ def test_where_the_new_agent_is_killed_the_old_one_goes_on_and_is_the_only_one(a
     stops_well(agent)
 
 
+def test_agents_that_were_renewed_wait_for_those_before_them_and_not_in_a_circle(agent: Agent) -> None:
+    uploads = []
+    for _ in range(3):
+        uploads.append(Upload(agent))
+        assert agent.renew()["event"] == "agent.renewed"
+    for upload, old in zip(uploads, agent.renewed, strict=True):  # each looks now for others behind the one before it
+        assert upload.finish() == (200, "1")
+        old.wait(20)
+    stops_well(agent)
+
+
 def stops_well(agent: Agent) -> None:
     """Nothing is left of it."""
     assert agent.stop() == 0
