@@ -11,6 +11,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING
 
+import outcome
 import trio
 
 from rainbowd.log import get_logger
@@ -90,6 +91,14 @@ def pause() -> Generator[None]:
     yield _PAUSE
 
 
+def wake(hub: Hub, waiter: Fiber | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
+    """Have whoever waits go on, with ``exception`` raised where it does."""
+    if isinstance(waiter, Fiber):
+        hub.resume(waiter, exception)
+    else:
+        trio.lowlevel.reschedule(waiter, outcome.Error(exception) if exception else outcome.Value(None))
+
+
 class Pause:
     """The wait of one fiber or task for ``end``, which may come before it."""
 
@@ -115,10 +124,8 @@ class Pause:
         """Have it over; may be called again."""
         self._over = True
         waiter, self._waiter = self._waiter, None
-        if isinstance(waiter, Fiber):
-            self._hub.resume(waiter)
-        elif waiter is not None:
-            trio.lowlevel.reschedule(waiter)
+        if waiter is not None:
+            wake(self._hub, waiter)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None

@@ -11,10 +11,9 @@ import struct
 import termios
 from typing import TYPE_CHECKING, NoReturn
 
-import outcome
 import trio
 
-from rainbowd.proxy.fiber import Fiber, pause
+from rainbowd.proxy.fiber import Fiber, pause, wake
 from rainbowd.proxy.hub import BROKEN, ENDED, GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Wire:
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
-                self._wake(self._reader)
+                wake(self._hub, self._reader)
                 self._reader = None
             elif self.on_readable is not None:
                 self.on_readable()
@@ -103,7 +102,7 @@ class Wire:
             if self._kept_back:
                 self.flush()
             if self._writer is not None:
-                self._wake(self._writer)
+                wake(self._hub, self._writer)
                 self._writer = None
             elif self.on_writable is not None:
                 self.on_writable()
@@ -300,7 +299,7 @@ class Wire:
         waiting = [waiter for waiter in (self._reader, self._writer) if waiter is not None]
         self._reader = self._writer = None
         for waiter in waiting:
-            self._wake(waiter, exception)
+            wake(self._hub, waiter, exception)
         if not waiting:
             self._interruption = exception
         return bool(waiting)
@@ -367,12 +366,6 @@ class Wire:
         else:
             self._writer = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
-
-    def _wake(self, waiter: Fiber | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
-        if isinstance(waiter, Fiber):
-            self._hub.resume(waiter, exception)
-        else:
-            trio.lowlevel.reschedule(waiter, outcome.Error(exception) if exception else outcome.Value(None))
 
     def _raise_interruption(self) -> NoReturn:
         exception, self._interruption = self._interruption, None

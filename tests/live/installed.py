@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
+from rainbowd.report.state_dir import holder
 from tests.live.agent import ROOT, Agent, running
 
 if TYPE_CHECKING:
@@ -46,6 +48,25 @@ def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
         response = connection.getresponse()
         response.read()
         return response.status, response.getheader("X-Generation")
+
+
+@contextlib.contextmanager
+def looking(agent: Agent) -> Iterator[set[int | None]]:
+    """Who has the lock, all the time."""
+    seen: set[int | None] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.add(holder(agent.state_dir))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 class Upload:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.report.state_dir import holder
 from tests.live import renewals
 from tests.live.agent import ROOT, free_port, running
-from tests.live.installed import ADOPTED, AGENT, BEGIN, PROGRAM, Upload, edit, get, installed
+from tests.live.installed import ADOPTED, AGENT, BEGIN, PROGRAM, Upload, edit, get, installed, looking
 from tests.live.ways_to_renew import a_call_on_trial, a_signal_beside_the_command, during_a_deploy, two_signals
 
 if TYPE_CHECKING:
@@ -296,20 +295,10 @@ def test_sockets_that_systemd_handed_over_stay_those_of_the_agent(tmp_path: Path
 
 
 def test_the_lock_is_never_free(agent: Agent) -> None:
-    seen: set[int | None] = set()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            seen.add(holder(agent.state_dir))
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    before = agent.status()["agent"]["pid"]
-    after = agent.renew()["pid"]
-    agent.renewed[0].wait(10)
-    over.set()
-    looking.join()
+    with looking(agent) as seen:
+        before = agent.status()["agent"]["pid"]
+        after = agent.renew()["pid"]
+        agent.renewed[0].wait(10)
     assert seen == {before, after}
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.report.state_dir import holder
-from tests.live.installed import ADOPTED, AGENT, PROGRAM, Upload, edit, get, installed
+from tests.live.installed import ADOPTED, AGENT, PROGRAM, Upload, edit, get, installed, looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,25 +103,6 @@ def stops_well(agent: Agent) -> None:
     for process in agent.renewed:
         process.wait(20)
     assert (agent.agents(), agent.processes(), left(agent)) == ([], [], [])
-
-
-@contextlib.contextmanager
-def looking(agent: Agent) -> Iterator[set[int | None]]:
-    """Who has the lock, all the time."""
-    seen: set[int | None] = set()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            seen.add(holder(agent.state_dir))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def left(agent: Agent) -> list[str]:
