@@ -36,7 +36,7 @@ ARROWS = {
     "roster": FOR_ALL,
     "report": FOR_ALL,
     "proxy": FOR_ALL | {"http1", "roster"},
-    "deploy": FOR_ALL | {"roster", "report"},
+    "deploy": FOR_ALL | {"http1", "roster", "report"},
     "control": FOR_ALL | {"roster", "report"},
     "renewal": FOR_ALL | {"roster", "deploy", "parent"},
     "controls": FOR_ALL | {"roster", "report", "proxy", "deploy", "control"},

@@ -8,10 +8,12 @@ say where in its input a message ended.  What is refused here never reaches the 
 - ``request``: a request's head, and its serialisation towards the app.
 - ``response``: a response's head, and its serialisation towards the client.
 - ``body``: where a body ends, by its framing.
+- ``judge``: whether the proxy can pass on an answer of the app.
 """
 
 from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.errors import BadResponse, Refusal
+from rainbowd.http1.judge import Judge
 from rainbowd.http1.request import RequestHead, find_request_head, parse_request, skip_empty_lines
 from rainbowd.http1.response import ResponseHead, find_response_head, parse_response
 
@@ -21,6 +23,7 @@ __all__ = [
     "Body",
     "ChunkedBody",
     "EmptyBody",
+    "Judge",
     "LengthBody",
     "Refusal",
     "RequestHead",

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from rainbowd.http1 import Judge
+from tests.http1.feeding import in_any_pieces, pieces
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def judged(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = False) -> Judge:
+    judge = Judge(method)
+    for piece in pieces(data, step):
+        judge.feed(piece)
+    if closed:
+        judge.feed_eof()
+    return judge
+
+
+@in_any_pieces
+@pytest.mark.parametrize(
+    "data",
+    [
+        OK + b"Content-Length: 5\r\n\r\nhello",
+        OK + b"Content-Length: 0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        OK + b"Content-Length: 5\r\n\r\nhello, and more than it declared",
+    ],
+)
+def test_an_answer_that_clients_get_whole_has_no_problem(data: bytes, step: int) -> None:
+    judge = judged(data, step)
+    assert (judge.problem, judge.done) == (None, True)
+    assert judge.feed(b"more") is judge.feed_eof() is None
+
+
+@in_any_pieces
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_answer_that_ends_with_its_connection_is_whole_only_then(step: int, closed: bool) -> None:
+    judge = judged(OK + b"\r\nhello", step, closed=closed)
+    assert (judge.problem, judge.done) == (None, closed)
+
+
+@in_any_pieces
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"<html>\n", "it is not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it switches protocols, which was not asked for"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n", "bad chunk size"),
+    ],
+)
+def test_the_problem_is_named_once_it_is_there_and_stays(data: bytes, problem: str, step: int) -> None:
+    judge = judged(data, step)
+    assert judge.problem == problem
+    assert judge.feed(OK + b"\r\n") == judge.feed_eof() == problem
+
+
+@in_any_pieces
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "the connection was closed instead"),
+        (b"HTTP/1.1 200", "it was broken off"),
+        (OK + b"Content-Length: 5\r\n\r\nhell", "ended before its length"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "ended before its last chunk"),
+    ],
+)
+def test_an_answer_that_is_cut_has_a_problem_once_the_app_closes(data: bytes, problem: str, step: int) -> None:
+    assert judged(data, step).problem is None
+    assert judged(data, step, closed=True).problem == problem
+
+
+@in_any_pieces
+def test_a_response_to_head_has_no_body(step: int) -> None:
+    judge = judged(OK + b"Content-Length: 5\r\n\r\n", step, method=b"HEAD")
+    assert (judge.problem, judge.done) == (None, True)
+    assert judge.head is not None
+    assert judge.head.status == 200
