@@ -26,7 +26,7 @@ import trio
 
 from rainbowd import __version__
 from rainbowd.agent.renewing import Renewing
-from rainbowd.agent.telling import Telling
+from rainbowd.agent.telling import Telling, app_name
 from rainbowd.deploy.deploys import Deploys
 from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
@@ -113,6 +113,7 @@ class Agent:
             recorder,
             listeners,
             lambda: self._deploys.supervisor,
+            name=app_name(config.name, base),
             started_at=world.now(),
             is_silent=not is_new,
         )

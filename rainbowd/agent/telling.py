@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -34,6 +35,7 @@ class Telling:
         recorder: writes ``status.json``.
         listeners: of the proxy.
         supervisor: of now: after a renewal that failed, that is another.
+        name: of the app, for people.
         started_at: seconds since the epoch.
 
     Attributes:
@@ -49,6 +51,7 @@ class Telling:
         listeners: Sequence[Listener],
         supervisor: Callable[[], Supervisor],
         *,
+        name: str,
         started_at: float,
         is_silent: bool,
     ) -> None:
@@ -59,6 +62,7 @@ class Telling:
         self._recorder = recorder
         self._listeners = listeners
         self._supervisor = supervisor
+        self._name = name
         self._started_at = started_at
         self._told: list[tuple[int, int, int]] = []
         recorder.observe(self.notices.event)
@@ -94,6 +98,7 @@ class Telling:
     def status(self) -> dict[str, object]:
         """As ``status.json`` has it."""
         agent = {
+            "name": self._name,
             "pid": os.getpid(),
             "version": __version__,
             "started_at": timestamp(self._started_at),
@@ -112,3 +117,13 @@ class Telling:
     def _counters(self) -> list[tuple[int, int, int]]:
         generations = self._roster.generations.values()
         return [(one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+
+
+def app_name(configured: str | None, base: Path) -> str:
+    """Return the app's name for people.
+
+    Args:
+        configured: the config's ``name``.
+        base: the config file's directory, which gives its own name otherwise.
+    """
+    return configured or Path(os.path.realpath(base)).name or "rainbowd"

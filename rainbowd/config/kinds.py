@@ -15,6 +15,9 @@ from rainbowd.address import Address
 from rainbowd.config import values
 from rainbowd.locations import EXPECTED_PATH, absolute_path
 
+APP_NAME_MAX = 64
+"""Characters: a name has to fit into a browser's tab and a line of a terminal."""
+
 EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
 
 
@@ -50,6 +53,13 @@ def _name_or_off(value: object) -> str | int | None:
     if value is None or is_number or (isinstance(value, str) and value and "\0" not in value):
         return value  # type: ignore[return-value]
     raise ValueError
+
+
+def _app_name(value: str | None) -> str | None:
+    """Return the name of the app as it stands in titles and tables; raise ValueError for control characters."""
+    if value is not None and not (value.isprintable() and 1 <= len(value) <= APP_NAME_MAX and value.strip()):
+        raise ValueError
+    return value
 
 
 def _several(value: object) -> object:
@@ -127,6 +137,9 @@ NameOrOff = Annotated[
     str | int | None,
     PlainValidator(_name_or_off),
     Field(description="a name or a number, or null"),
+]
+NameOfApp = Annotated[
+    str | None, AfterValidator(_app_name), Field(description=f"1 to {APP_NAME_MAX} printable characters, or null")
 ]
 AppLog = Annotated[
     Literal["stdout"] | Path | None, PlainValidator(_app_log), Field(description='"stdout", a path, or null')

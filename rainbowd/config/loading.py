@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Place = tuple[int | str, ...]
 
-RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "state_dir")
+RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "name", "state_dir")
 """What an agent takes from its config only when it starts."""
 
 SECRETS = (("env",), ("health", "headers"))

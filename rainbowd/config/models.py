@@ -25,6 +25,7 @@ from rainbowd.config.kinds import (
     Host,
     Listen,
     Listens,
+    NameOfApp,
     NameOrOff,
     Networks,
     PathAsObject,
@@ -142,6 +143,7 @@ class Config(_Model):
     """The whole of ``rainbowd.json``; paths are absolute, with their symlinks unresolved."""
 
     run: Command
+    name: NameOfApp = None
     release: FilePath = Field(default=DEFAULT_RELEASE, validate_default=True)
     trigger_file: FilePathOrOff = Field(default=DEFAULT_TRIGGER_FILE, validate_default=True)
     listen: Listens = Field(default="0.0.0.0:7000", validate_default=True)

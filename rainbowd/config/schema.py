@@ -26,6 +26,7 @@ Schema = dict[str, Any]
 MEANINGS = {
     "run": "The command that runs the app, in the release: a list, or a string for `sh -c`. {port} {socket} {pidfile} "
     "{release} {generation} are filled in; in a string $1 and $PORT are the port, $2 and $PIDFILE the pidfile.",
+    "name": "The app's name in the page's title and `rainbowd status`; null: the name of the config file's directory.",
     "release": "The app's directory or a symlink to it, resolved once for each launch; the app runs in it.",
     "trigger_file": "Create, touch or replace it to deploy the same release again.",
     "listen": "Where clients connect.",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 COLOURS = (
-    "#e5484d",  # red
-    "#f76b15",  # orange
-    "#e2b203",  # yellow
-    "#46a758",  # green
-    "#12a5b8",  # cyan
+    "#2f9e5f",  # green
     "#3e7bfa",  # blue
+    "#cfa006",  # yellow
     "#8e4ec6",  # violet
-    "#e54cb4",  # pink
+    "#12a5b8",  # cyan
+    "#c94fd6",  # magenta
+    "#7aa116",  # lime
+    "#6366d8",  # indigo
 )
-"""Apart enough to tell neighbours by, on black and on white."""
+"""Distinct from their neighbours on black and on white.
+
+Red and grey are left out: red stands for trouble and grey for nothing, and a healthy generation is neither.
+"""
 
 _CUBE = (0, 95, 135, 175, 215, 255)
 """The levels of the 6x6x6 cube that begins at colour 16 of a terminal's 256."""

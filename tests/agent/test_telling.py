@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.agent.telling import Telling
+from rainbowd.agent.telling import Telling, app_name
 from rainbowd.roster import Generation, Roster
 from tests.deploy.test_adoption import A
 
@@ -37,7 +38,7 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster.add(generation)
     supervisor: Any = SimpleNamespace(named=None, last_decision=None)
     lasting: Any = recorder
-    telling = Telling(roster, lasting, [], lambda: supervisor, started_at=0.0, is_silent=False)
+    telling = Telling(roster, lasting, [], lambda: supervisor, name="shop", started_at=0.0, is_silent=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(telling.keep_counting)
         await trio.sleep(1.5)
@@ -51,3 +52,13 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
         await trio.sleep(5)
         assert len(recorder.told) == count, "nothing moved"
         nursery.cancel_scope.cancel()
+
+
+def test_an_app_is_named_by_its_config_or_by_the_directory_of_that(tmp_path: Path) -> None:
+    base = tmp_path / "shop"
+    base.mkdir()
+    (tmp_path / "link").symlink_to(base)
+    assert app_name("The shop", base) == "The shop"
+    assert app_name(None, base) == "shop"
+    assert app_name(None, tmp_path / "link") == "shop"
+    assert app_name(None, Path("/")) == "rainbowd"

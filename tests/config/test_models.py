@@ -32,6 +32,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
     assert found.warnings == ()
     assert plain(found.config) == {
         "run": ["app", "{port}"],
+        "name": None,
         "release": str(file.parent),
         "trigger_file": str(file.parent / "redeploy.trigger"),
         "listen": ["0.0.0.0:7000"],
@@ -255,6 +256,8 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"drain": {"timeout": None}}, f"drain.timeout: found null; expected {SECONDS}"),
         ({"drain": {"signal": 15}}, 'drain.signal: found 15; expected a signal\'s name such as "TERM"'),
         ({"drain": {"signal": "BANG"}}, 'drain.signal: found "BANG"; expected a signal\'s name'),
+        ({"name": ""}, 'name: found ""; expected 1 to 64 printable characters, or null'),
+        ({"name": "a\x1bb"}, 'name: found "a\\u001bb"; expected 1 to 64 printable characters, or null'),
         ({"max_generations": 1}, "max_generations: found 1; expected a whole number, 2 or more"),
         ({"max_generations": True}, "max_generations: found true; expected a whole number, 2 or more"),
         ({"hold": {"limit": -1}}, "hold.limit: found -1; expected a whole number, 0 or more"),

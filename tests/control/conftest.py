@@ -69,6 +69,7 @@ class FakeAgent:
         self.load = Load(self.controls().sources)
         self.status: dict[str, Any] = {
             "agent": {
+                "name": "shop",
                 "pid": 5,
                 "version": "1",
                 "started_at": "2026-11-23T10:00:00.000Z",

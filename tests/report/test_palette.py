@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import colorsys
 import re
 
 from rainbowd.report.palette import COLOURS, colour, foreground
@@ -12,6 +13,13 @@ def test_neighbours_differ_and_the_colours_come_again() -> None:
 
 
 def test_a_terminal_gets_the_same_colours_as_well_as_it_can_show_them() -> None:
-    assert foreground(1, is_true_colour=True) == "38;2;229;72;77"
-    assert foreground(1, is_true_colour=False) == "38;5;167"
+    assert foreground(1, is_true_colour=True) == "38;2;47;158;95"
+    assert foreground(1, is_true_colour=False) == "38;5;35"
     assert len({foreground(number, is_true_colour=False) for number in range(1, 9)}) == 8
+
+
+def test_no_generation_looks_like_trouble_or_like_nothing() -> None:
+    for code in COLOURS:
+        hue, _, saturation = colorsys.rgb_to_hls(*(int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)))
+        assert 40 <= hue * 360 <= 320, f"{code} is red"
+        assert saturation >= 0.4, f"{code} is grey"
