@@ -18,8 +18,6 @@ from rainbowd.proxy.tunnel import Tunnel
 from rainbowd.proxy.upload import NO_UPLOAD, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rainbowd.http1 import RequestHead, ResponseHead
     from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.pipes import Pipe
@@ -160,7 +158,7 @@ class Exchange:
                         moved_bytes = 0
                         await turn(self._connection.server.hub)
             if self.complete:  # the app answered early: nothing else waits until it has the rest
-                with _raising(_TakesNoMore):
+                with _Raising(_TakesNoMore):
                     await self._open_upstream.wire.drain()
             self.notice_client_end()
         except _TakesNoMore:
@@ -176,22 +174,22 @@ class Exchange:
         """
         self._connection.arm(self._limits.body_timeout, self._on_client_silent)
         if pipe is not None and (left := self._upload.plain_bytes):
-            with _raising(ClientGone):
+            with _Raising(ClientGone):
                 moved = await self._client.splice_to(pipe.write_end, left)
             if not moved:
                 raise ClientGone
             self.expect_answer()
-            with _raising(_TakesNoMore):
+            with _Raising(_TakesNoMore):
                 await self._open_upstream.wire.splice_from(pipe.read_end, moved)
             self._upload.skip(moved)
             return moved
-        with _raising(ClientGone):
+        with _Raising(ClientGone):
             data = await self._client.recv()
         if not data:
             raise ClientGone
         self.expect_answer()
         out = self._take_body(data)
-        with _raising(_TakesNoMore):
+        with _Raising(_TakesNoMore):
             await self._open_upstream.wire.send(out)
         self._upload.passed_on()
         return len(data)
@@ -303,10 +301,10 @@ class Exchange:
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes."""
         if pipe is not None and (left := download.plain_bytes):
-            with _raising(AppBroke, "the connection was reset"):
+            with _Raising(AppBroke, "the connection was reset"):
                 moved = await upstream.wire.splice_to(pipe.write_end, left)
             if moved:
-                with _raising(ClientGone):
+                with _Raising(ClientGone):
                     await self._client.splice_from(pipe.read_end, moved)
                 download.skip(moved)
                 return moved
@@ -359,7 +357,7 @@ class Exchange:
 
     async def _to_client(self, data: bytes) -> None:
         if not self._client.send_soon(data):
-            with _raising(ClientGone):
+            with _Raising(ClientGone):
                 await self._client.send(data)
         if self._client.ended:
             self._on_client_ended()
@@ -407,10 +405,21 @@ class Exchange:
             self._connection.arm_earlier(CLIENT_LEFT_SECONDS, self._on_client_left)
 
 
-@contextlib.contextmanager
-def _raising(kind: type[Exception], *words: str) -> Iterator[None]:
-    """Raise an exception of ``kind`` where a socket breaks."""
-    try:
-        yield
-    except OSError:
-        raise kind(*words) from None
+class _Raising:
+    """A ``with`` block that raises an exception of ``kind`` instead of an ``OSError``.
+
+    It is a class, because a generator's frame would keep the error, and the request, in a reference cycle.
+    """
+
+    __slots__ = ("_kind", "_words")
+
+    def __init__(self, kind: type[Exception], *words: str) -> None:
+        self._kind = kind
+        self._words = words
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, OSError):
+            raise self._kind(*self._words) from None
