@@ -5,9 +5,12 @@ The commands that talk to a running agent read no more than this and leave judgi
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from rainbowd.errors import ConfigError
 
@@ -151,7 +154,8 @@ def read_text(path: Path, *, expected: str) -> str:
         ConfigError: it cannot be read or is not UTF-8; ``expected`` says what it should have been.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
     try:
@@ -159,6 +163,24 @@ def read_text(path: Path, *, expected: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}: line {line}: found bytes that are not UTF-8; expected {expected}") from None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, and never wait for anything else: see open(2) on ``O_NONBLOCK``.
+
+    Somebody else may put a FIFO, a device or a terminal where a file is expected, also at the last moment.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        is_directory = stat.S_ISDIR(mode)
+        code, reason = (errno.EISDIR, "Is a directory") if is_directory else (errno.EINVAL, "not a regular file")
+        raise OSError(code, reason, str(path))
+    return os.fdopen(fd, "rb")
 
 
 def key_path(place: tuple[str | int, ...]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,18 @@ def test_importing_locations_loads_nothing_heavy() -> None:
     root = Path(rainbowd.__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"pydantic", "trio", "httpx", "rich", "structlog", "asyncio"} & set(run.stdout.split())
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory", "socket"])
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(file: Path, kind: str) -> None:
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(file))
+    with pytest.raises(ConfigError, match=r"cannot be read \(.+\); expected a JSON file"):
+        read_json(file)

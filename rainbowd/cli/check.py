@@ -23,8 +23,9 @@ from rainbowd.config import (
     refuse_foreign_writers,
     user_name,
 )
-from rainbowd.deploy.machine.commands import find_command, refuse_closed, render
+from rainbowd.deploy.machine.commands import render
 from rainbowd.deploy.machine.foreign import HOOKS, first_word, refuse_foreign_hooks
+from rainbowd.deploy.machine.programs import find_command, refuse_closed
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.locations import find_config
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rainbowd.locations import open_regular
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,7 +22,7 @@ def near_top(release: Path, pattern: str) -> list[Path]:
 def read(file: Path) -> str:
     """The beginning of a text file; empty where there is none."""
     try:
-        with file.open("rb") as source:
+        with open_regular(file) as source:
             return source.read(FILE_BYTES).decode(errors="replace")
     except OSError:
         return ""

@@ -85,7 +85,7 @@ def test_a_bad_release_never_goes_live_and_the_journal_says_why(
 def test_a_command_that_is_not_there_fails_the_deploy_with_those_words(agent: Agent) -> None:
     agent.configure(run=["no-such-command", "{port}"], **SHORT)
     failed = deploy(agent, agent.touch)
-    assert failed["reason"] == "run: command not found: no-such-command"
+    assert str(failed["reason"]).startswith("run: command not found: no-such-command; PATH is ")
     assert get(agent)[0] == 200
 
 

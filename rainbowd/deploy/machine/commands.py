@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rainbowd.config import has_acl
 from rainbowd.deploy.process.members import HOOK
-from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +20,6 @@ _SHELL_PLACEHOLDER = re.compile(r"(?<!\$)" + _PLACEHOLDER.pattern)  # ${port} is
 
 _AGENTS = re.compile(r"PORT|SOCKET|NOTIFY_SOCKET|JOURNAL_STREAM|WATCHDOG_.*|LISTEN_.*")
 """What is said of the agent alone: an app that believed systemd's part would answer in the agent's name."""
-
-_SHEBANG_BYTES = 256  # more than execve(2) reads
 
 
 def render(
@@ -121,74 +115,3 @@ def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
         "RAINBOWD_REASON": call.reason,
     }
     return {**app, **{name: "" if value is None else str(value) for name, value in told.items()}}
-
-
-def find_command(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path, *, key: str = "run", account: Account | None = None
-) -> tuple[Path, ...]:
-    """Find the program of ``argv`` before anything is started, by the rules of execvp(3).
-
-    Args:
-        argv: its first element is looked up.
-        env: with the ``PATH`` that counts; relative entries start at ``cwd``.
-        cwd: the resolved release.
-        key: of the config, for messages.
-        account: who is to run it; None for the agent's own user.
-
-    Returns:
-        What would be executed: the program, and where that is a script its interpreter.
-
-    Raises:
-        DeployFailed: the directory is gone, or the program is not there, not executable, or a script whose
-            interpreter is not there.
-    """
-    if not cwd.is_dir():
-        raise DeployFailed(f"release: directory gone: {cwd}")
-    refuse_closed(cwd, account, f"release: user may not enter {cwd}")
-    name = argv[0]
-    directories = [""] if "/" in name else env.get("PATH", os.defpath).split(":")
-    files = [file for directory in directories if os.access(file := cwd / directory / name, os.F_OK)]
-    for file in files:
-        if file.is_file() and os.access(file, os.X_OK):
-            refuse_closed(file, account, f"{key}: not executable by user: {file}")
-            return (file, *_find_interpreter(file, cwd, key))
-    if files:
-        what = "a directory" if files[0].is_dir() else f"chmod +x {files[0]}"
-        raise DeployFailed(f"{key}: not executable: {name} ({what})")
-    raise DeployFailed(f"{key}: command not found: {name}")
-
-
-def refuse_closed(path: Path, account: Account | None, message: str) -> None:
-    """Refuse a file that ``account`` may not run, or a directory that it may not enter, as far as modes tell.
-
-    Args:
-        path: the file or directory; what is not there is not judged.
-        account: None for the agent's own user, who is not judged.
-        message: of the error; where it is for a directory above ``path``, that is added.
-
-    Raises:
-        DeployFailed: a mode is against it.
-    """
-    if account is None:
-        return
-    whole = (path, path.resolve())
-    for part in (one for start in whole for one in (start, *start.parents)):
-        with suppress(FileNotFoundError):
-            if not account.may_execute(part.stat()) and not has_acl(part):
-                raise DeployFailed(message + ("" if part in whole else f", as {part} is closed to it"))
-
-
-def _find_interpreter(script: Path, cwd: Path, key: str) -> tuple[Path, ...]:
-    """Refuse a script whose first line names what is not there, as after a virtual environment was moved."""
-    try:
-        with script.open("rb") as file:
-            start = file.read(_SHEBANG_BYTES)
-    except OSError:  # executable but not readable: the kernel can tell, we cannot
-        return ()
-    words = start.removeprefix(b"#!").split(b"\n", 1)[0].split()
-    if not start.startswith(b"#!") or not words:
-        return ()
-    interpreter = cwd / os.fsdecode(words[0])
-    if not interpreter.exists():
-        raise DeployFailed(f"{key}: command not found: {os.fsdecode(words[0])} (the interpreter of {script})")
-    return (interpreter,)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.config import find_account, read_env_file, refuse_foreign_writers
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.machine.commands import find_command
+from rainbowd.deploy.machine.programs import find_command
 from rainbowd.errors import ConfigError, DeployFailed
 
 if TYPE_CHECKING:

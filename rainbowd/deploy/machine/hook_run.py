@@ -20,6 +20,7 @@ from rainbowd.deploy.machine import commands
 from rainbowd.deploy.machine.foreign import refuse_foreign_hooks
 from rainbowd.deploy.machine.output import Output
 from rainbowd.deploy.machine.place import Place
+from rainbowd.deploy.machine.programs import find_command
 from rainbowd.deploy.process import spawn
 from rainbowd.deploy.seam import HookCall, HookEnding
 from rainbowd.errors import DeployFailed, RainbowdError
@@ -118,7 +119,7 @@ def _prepare(call: HookCall, state_dir: Path) -> _Start:
         account=account,
     )
     env = commands.hook_environment(app, call)
-    commands.find_command(argv, env, release, key=f"hooks.{call.hook}", account=account)
+    find_command(argv, env, release, key=f"hooks.{call.hook}", account=account)
     refuse_foreign_hooks(config, release, env, (call.hook,))
     return _Start(argv, env, account)
 

@@ -22,6 +22,7 @@ from rainbowd.deploy.machine.left import encode_plan
 from rainbowd.deploy.machine.output import Output
 from rainbowd.deploy.machine.place import Place
 from rainbowd.deploy.machine.ports import choose_port
+from rainbowd.deploy.machine.programs import find_command
 from rainbowd.deploy.machine.successor import Successor
 from rainbowd.deploy.process import Process, spawn
 from rainbowd.errors import ConfigError, DeployFailed
@@ -177,7 +178,7 @@ class Machine(Successor):
             state_dir=self._state_dir,
             account=account,
         )
-        commands.find_command(argv, env, plan.release, account=account)
+        find_command(argv, env, plan.release, account=account)
         try:
             place.make(account)
             output = Output(place.output, -1 if account is None else account.uid)

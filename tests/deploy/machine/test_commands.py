@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from rainbowd.config import Account
-from rainbowd.deploy.machine.commands import environment, find_command, render
-from rainbowd.errors import DeployFailed
+from rainbowd.deploy.machine.commands import environment, render
 
 PIDFILE = Path("/state/generation-3/pid")
 SOCKET = Path("/state/generation-3/sock")
@@ -112,89 +111,6 @@ def test_what_systemd_told_the_agent_is_not_for_the_app() -> None:
         "JOURNAL_STREAM",
     ]  # fmt: skip
     assert environ(dict.fromkeys(names, "1")) == environ({})
-
-
-def executable(path: Path, text: str = "#!/bin/sh\n") -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
-def test_a_command_is_found_on_the_path_of_the_app(tmp_path: Path) -> None:
-    app = executable(tmp_path / "bin" / "app")
-    assert find_command(["app"], {"PATH": f"/nowhere:{app.parent}"}, tmp_path)[0] == app
-
-
-def test_relative_commands_and_paths_start_at_the_release(tmp_path: Path) -> None:
-    app = executable(tmp_path / "bin" / "app")
-    assert find_command(["./bin/app"], {}, tmp_path)[0] == app
-    assert find_command(["app"], {"PATH": "bin"}, tmp_path)[0] == app
-
-
-def test_what_may_not_be_executed_is_passed_over_as_the_kernel_does(tmp_path: Path) -> None:
-    executable(tmp_path / "a" / "app").chmod(0o644)
-    app = executable(tmp_path / "b" / "app")
-    assert find_command(["app"], {"PATH": "a:b"}, tmp_path)[0] == app
-
-
-def test_without_a_path_the_systems_own_is_searched() -> None:
-    assert find_command(["sh"], {}, Path("/"))[0].name == "sh"
-
-
-def test_a_command_that_is_nowhere_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(DeployFailed, match=r"^run: command not found: no-such-app$"):
-        find_command(["no-such-app"], {"PATH": "/usr/bin"}, tmp_path)
-
-
-def test_a_file_without_its_bit_is_not_executable(tmp_path: Path) -> None:
-    executable(tmp_path / "app").chmod(0o644)
-    with pytest.raises(DeployFailed, match=r"^run: not executable: \./app \(chmod \+x "):
-        find_command(["./app"], {}, tmp_path)
-
-
-def test_a_directory_is_not_executable(tmp_path: Path) -> None:
-    with pytest.raises(DeployFailed, match=r"^run: not executable: \./ \(a directory\)$"):
-        find_command(["./"], {}, tmp_path)
-
-
-def test_a_release_that_was_removed_is_a_directory_gone(tmp_path: Path) -> None:
-    with pytest.raises(DeployFailed, match=r"^release: directory gone: .*/v1$"):
-        find_command(["sh"], {"PATH": "/bin"}, tmp_path / "v1")
-
-
-@pytest.mark.parametrize("first_line", ["#!/no/such/python3", "#! /no/such/python3 -u"])
-def test_a_script_whose_interpreter_is_missing_is_not_found_and_says_which(tmp_path: Path, first_line: str) -> None:
-    executable(tmp_path / "app", f"{first_line}\nprint()\n")
-    with pytest.raises(DeployFailed, match=r"command not found: /no/such/python3 \(the interpreter of "):
-        find_command(["./app"], {}, tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "#!", "#!\n", "echo no first line\n", "\x7fELF"])
-def test_a_file_that_names_no_interpreter_is_left_to_the_kernel(tmp_path: Path, text: str) -> None:
-    app = executable(tmp_path / "app", text)
-    assert find_command(["./app"], {}, tmp_path)[0] == app
-
-
-def test_what_is_found_is_the_program_and_the_interpreter_of_a_script(tmp_path: Path) -> None:
-    app = executable(tmp_path / "app", "#!/bin/sh -e\n")
-    assert find_command(["./app"], {}, tmp_path) == (app, Path("/bin/sh"))
-
-
-def test_another_key_is_named_where_its_command_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DeployFailed, match=r"^hooks\.after_live: command not found: none$"):
-        find_command(["none"], {"PATH": "/bin"}, tmp_path, key="hooks.after_live")
-
-
-def test_what_another_user_may_not_run_or_enter_is_said(tmp_path: Path) -> None:
-    somebody = Account(12345, 12345, (), {})
-    app = executable(tmp_path / "v1" / "app")
-    tmp_path.chmod(0o700)
-    found = f"release: user may not enter {tmp_path}/v1, as .* is closed to it"
-    with pytest.raises(DeployFailed, match=found):
-        find_command(["./app"], {}, tmp_path / "v1", account=somebody)
-    with pytest.raises(DeployFailed, match=rf"^run: not executable by user: {app}, as "):
-        find_command([str(app)], {}, Path("/"), account=somebody)
 
 
 def test_an_account_gives_its_variables_and_the_config_has_the_last_word() -> None:
