@@ -24,6 +24,38 @@ if TYPE_CHECKING:
     from tests.live.agent import Agent
     from tests.live.client import Answer
 
+FORWARDED = [
+    *(
+        "For",
+        "Host",
+        "Port",
+        "Proto",
+        "Access-Token",
+        "By",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "Email",
+        "Groups",
+        "Method",
+        "Path",
+        "Preferred-Username",
+        "Prefix",
+        "Proto-Version",
+        "Protocol",
+        "Scheme",
+        "Server",
+        "Ssl",
+        "Tls-Client-Cert",
+        "Tls-Client-Cert-Info",
+        "Uri",
+        "Url",
+        "User",
+        "Username",
+    )
+]
+"""What apps and their libraries read of ``X-Forwarded-...``: addresses, URLs, users and certificates."""
+OTHERS = ["Forwarded", "X-Real-IP", "Client-IP", "X-Request-ID", "X-Request-Start"]
+
 HAPROXY = """
 {site}
 """
@@ -135,11 +167,17 @@ def wait_for_listener(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module", params=FRONTS, ids=lambda front: front.program)
-def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Agent, int]]:
+def front(request: pytest.FixtureRequest) -> Front:
+    found: Front = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def behind(front: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Agent, int]]:
     """An agent, and the port of a front proxy before it."""
-    needs(request.param.program)
-    directory = tmp_path_factory.mktemp(request.param.program)
-    with running(directory) as agent, serving(request.param, directory / "front", agent.port) as port:
+    needs(front.program)
+    directory = tmp_path_factory.mktemp(front.program)
+    with running(directory) as agent, serving(front, directory / "front", agent.port) as port:
         yield agent, port
 
 
@@ -164,16 +202,27 @@ def test_behind_the_shipped_configuration_deploys_lose_no_request(behind: tuple[
 @pytest.mark.live
 def test_behind_the_shipped_configuration_the_app_is_told_who_the_client_is(behind: tuple[Agent, int]) -> None:
     _, port = behind
-    forwarded = ("For", "Host", "Port", "Proto", "Server", "Scheme", "Ssl", "Prefix")
-    others = ("Forwarded", "X-Real-IP", "Client-IP", "X-Request-ID", "X-Request-Start")
-    lies = [f"{name}: 6.6.6.6" for name in (*(f"X-Forwarded-{name}" for name in forwarded), *others)]
-    fields = json.loads(asyncio.run(ask(port, "/", lies)).body)["fields"]
+    names = [f"X-Forwarded-{name}" for name in FORWARDED] + OTHERS
+    for spelled in (str, str.lower, lambda name: name.replace("-", "_")):
+        lies = [f"{spelled(name)}: 6.6.6.6" for name in names]
+        fields = json.loads(asyncio.run(ask(port, "/", lies)).body)["fields"]
+        assert not [name for name, value in fields.items() if "6.6.6.6" in value]
     assert fields["host"] == f"127.0.0.1:{port}"
     assert fields["x-forwarded-for"].split(",")[0] == "127.0.0.1"
     assert fields["x-forwarded-proto"] == "http"
     assert fields["x-forwarded-host"] == f"127.0.0.1:{port}"
     assert fields["x-forwarded-port"] == str(port)
     assert fields["x-request-id"]
+
+
+@pytest.mark.live
+def test_behind_a_shipped_configuration_that_removes_by_prefix_no_forwarded_field_is_left(
+    behind: tuple[Agent, int], front: Front
+) -> None:
+    if front.program not in {"haproxy", "caddy"}:
+        pytest.skip(f"{front.program} removes only the fields that its configuration names")
+    lies = ["X-Forwarded-Whatever: 6.6.6.6", "x-forwarded-anything-else: 6.6.6.6"]
+    fields = json.loads(asyncio.run(ask(behind[1], "/", lies)).body)["fields"]
     assert not [name for name, value in fields.items() if "6.6.6.6" in value]
 
 
