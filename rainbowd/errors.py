@@ -33,6 +33,12 @@ class NotRunning(RainbowdError):  # noqa: N818 - an exit status, not a fault
     exit_status = 3
 
 
+class TimedOut(RainbowdError):  # noqa: N818 - an exit status, not a fault
+    """What a command waits for did not come in time; it may come yet."""
+
+    exit_status = 4
+
+
 class Declined(RainbowdError):  # noqa: N818 - an answer
     """What a running agent was asked for cannot be done, and nothing was.
 

@@ -16,6 +16,8 @@ from rainbowd.errors import ConfigError
 
 CONFIG_NAME = "rainbowd.json"
 LEGACY_CONFIG_NAME = "rainbow.conf.json"
+CONFIG_VARIABLE = "RAINBOWD_CONFIG"
+"""Names the config file for every command, unless ``--config`` does."""
 
 DEFAULT_RELEASE = "."
 DEFAULT_TRIGGER_FILE = "redeploy.trigger"
@@ -40,14 +42,23 @@ class Locations(NamedTuple):
     state_dir: Path
 
 
+def named_config(given: Path | None) -> Path | None:
+    """Return the config file that ``--config`` or RAINBOWD_CONFIG names, in this order; None if neither does."""
+    return given or (Path(name) if (name := os.environ.get(CONFIG_VARIABLE)) else None)
+
+
 def find_config(given: Path | None) -> Path:
-    """The config file to use: the given one, else the one in the working directory.
+    """Return the config file to use: the one that is named, else the one in the working directory.
+
+    Args:
+        given: of ``--config``; None if it was not given.
 
     Raises:
-        ConfigError: none was given and there is none.
+        ConfigError: none is named, and none is there.
     """
-    if given is not None:
-        return given
+    named = named_config(given)
+    if named is not None:
+        return named
     for name in (CONFIG_NAME, LEGACY_CONFIG_NAME):
         if Path(name).is_file():
             return Path(name)

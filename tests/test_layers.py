@@ -55,13 +55,16 @@ LIGHT = {
     "locations.py",
     "link.py",
     "cli/__init__.py",
+    "cli/agent_process.py",
     "cli/asking.py",
+    "cli/commands.py",
     "cli/completion.py",
     "cli/deploy.py",
     "cli/finding.py",
     "cli/follow.py",
     "cli/history.py",
     "cli/init.py",
+    "cli/parser.py",
     "cli/progress.py",
     "cli/reading.py",
     "cli/recipes.py",
@@ -69,6 +72,7 @@ LIGHT = {
     "cli/request.py",
     "cli/site.py",
     "cli/status.py",
+    "cli/stop.py",
     "cli/story.py",
     "cli/terminal.py",
     "cli/watch.py",
@@ -289,7 +293,7 @@ def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: s
     assert found.startswith(f"{PACKAGE}/{message}: ")
 
 
-@pytest.mark.parametrize("command", ["status", "history", "deploy", "renew", "watch", "completion"])
+@pytest.mark.parametrize("command", ["status", "history", "deploy", "renew", "stop", "watch", "completion"])
 def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, rainbowd.cli.{command}; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import complain
-from rainbowd.errors import RainbowdError
+from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.state_dir import holder, open_to_read
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ UNSEEN = (
 
 class Gone(RainbowdError):  # noqa: N818 - reads as what happened
     """No agent runs any more, and nothing was decided."""
-
-
-class TimedOut(RainbowdError):  # noqa: N818 - the same
-    """It was not decided in time."""
-
-    exit_status = 4
 
 
 def follow(

@@ -11,7 +11,7 @@ from typing import Any
 from rainbowd.cli.finding import Found, look
 from rainbowd.cli.recipes import APP, RECIPES
 from rainbowd.errors import UsageError
-from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME
+from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 
 LISTEN = "127.0.0.1:7000"
 LINK = "current"
@@ -33,7 +33,7 @@ def init(config_path: Path | None, server: str | None) -> int:
     Raises:
         UsageError: there is a config already, no app that is known, or no place to write to.
     """
-    file = config_path or Path(CONFIG_NAME)
+    file = named_config(config_path) or Path(CONFIG_NAME)
     directory = file.absolute().parent
     there = next((one for one in (file, directory / LEGACY_CONFIG_NAME) if os.path.lexists(one)), None)
     if there is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.site import locate, need_agent
+from rainbowd.cli.agent_process import open_agent
+from rainbowd.cli.site import locate
 from rainbowd.cli.terminal import complain
 from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import holder
@@ -38,9 +38,11 @@ def renew(config_path: Path | None, timeout_seconds: float | None) -> int:
         RainbowdError: it may not be asked, or has gone.
     """
     state_dir = locate(config_path).state_dir
-    need_agent(state_dir)
-    tail = Tail(state_dir, None)
-    _ask(need_agent(state_dir))
+    with open_agent(state_dir, "renew") as agent:
+        tail = Tail(state_dir, None)
+        while not agent.handles(signal.SIGUSR2) and not agent.has_ended(LOOK_SECONDS):
+            pass  # it is still starting, and the signal would kill it
+        agent.send(signal.SIGUSR2)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     while True:
         is_gone = holder(state_dir) is None  # asked first: what an agent told before its end is then there
@@ -53,15 +55,6 @@ def renew(config_path: Path | None, timeout_seconds: float | None) -> int:
         if is_gone:
             raise RainbowdError("the agent has gone, and was not renewed")
         time.sleep(LOOK_SECONDS)
-
-
-def _ask(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGUSR2)
-    except PermissionError:
-        raise RainbowdError(f"the agent (pid {pid}) is another user's: only that user and root may renew it") from None
-    except ProcessLookupError:
-        raise RainbowdError("the agent has gone") from None
 
 
 def _outcome(tail: Tail) -> Event | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
-from rainbowd.locations import find_config, read_locations
+from rainbowd.locations import CONFIG_VARIABLE, find_config, read_locations
 from rainbowd.report.state_dir import holder
 from rainbowd.report.status import NAME, read
 
@@ -32,7 +32,8 @@ def locate(config_path: Path | None) -> Locations:
     """
     file = find_config(config_path)
     if not file.exists():
-        raise ConfigError(f"{file}: no such file; expected the config of the agent")
+        by = f" ({CONFIG_VARIABLE} names it)" if config_path is None else ""
+        raise ConfigError(f"{file}: no such file{by}; expected the config of the agent")
     try:
         return read_locations(file)
     except ConfigError as error:

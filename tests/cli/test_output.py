@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rainbowd import cli
+from rainbowd.cli.parser import make_parser
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("given", "note"), [("grün".encode(), "grün"), (b"a\xff", r"a\xff"), (b"\x1b\n", "\x1b\n")])
 def test_a_note_is_text_whatever_the_locale_makes_of_it(given: bytes, note: str) -> None:
     in_c = given.decode("ascii", "surrogateescape")
-    assert cli._parser().parse_args(["deploy", "--note", in_c]).note == note
+    assert make_parser().parse_args(["deploy", "--note", in_c]).note == note
 
 
 def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rainbowd.cli import _parser
+from rainbowd.cli.parser import make_parser
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-PARSER = _parser()
+PARSER = make_parser()
 (COMMANDS,) = (action.choices for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 OF_ALL = {"-h", "--help", "--version", "--config"}
 IN_PLACE_OF_THE_SAME = {"rollback": "deploy"}

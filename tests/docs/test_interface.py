@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd import cli, errors
+from rainbowd import errors
+from rainbowd.cli.parser import EXIT_STATUS
 from rainbowd.deploy.snapshot import snapshot
 from rainbowd.report import status
 from rainbowd.report.history import DECISIONS, Entry
@@ -126,7 +127,7 @@ def test_every_exit_status_is_documented() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     ours = {0, 4, 130, *(kind.exit_status for kind in kinds if issubclass(kind, errors.RainbowdError))}
     assert {int(row[0]) for row in rows("Exit status")} == ours
-    assert {int(number) for number in re.findall(r"\b\d\b", cli.EPILOG)} == ours - {130}
+    assert {int(number) for number in re.findall(r"\b\d\b", EXIT_STATUS)} == ours - {130}
 
 
 def test_the_rotation_is_as_documented() -> None:

@@ -1,0 +1,95 @@
+"""What each command of the command line runs.  Each imports what it needs when it is called, and nothing before."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the agent."""
+    gc.disable()  # until the proxy serves: nothing that is loaded is garbage, and collecting takes a tenth of the start
+    from rainbowd.cli import run as command
+
+    return command.run(options.config, options.listen, options.log_level, enable_api=options.enable_api)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Run ``rainbowd check``."""
+    from rainbowd.cli import check as command
+
+    return command.check(options.config)
+
+
+def init(options: argparse.Namespace) -> int:
+    """Run ``rainbowd init``."""
+    from rainbowd.cli import init as command
+
+    return command.init(options.config, options.server)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Run ``rainbowd status``."""
+    from rainbowd.cli import status as command
+
+    return command.status(options.config, as_json=options.as_json, is_watching=options.is_watching)
+
+
+def history(options: argparse.Namespace) -> int:
+    """Run ``rainbowd history``."""
+    from rainbowd.cli import history as command
+
+    return command.history(options.config, as_json=options.as_json, count=options.count)
+
+
+def deploy(options: argparse.Namespace) -> int:
+    """Run ``rainbowd deploy``."""
+    from rainbowd.cli import deploy as command
+
+    wait = command.Wait(options.is_waiting, options.timeout)
+    return command.deploy(options.config, options.release, options.note, wait)
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Run ``rainbowd rollback``."""
+    from rainbowd.cli import deploy as command
+
+    return command.rollback(options.config, options.note, command.Wait(options.is_waiting, options.timeout))
+
+
+def renew(options: argparse.Namespace) -> int:
+    """Run ``rainbowd renew``."""
+    from rainbowd.cli import renew as command
+
+    return command.renew(options.config, options.timeout)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Run ``rainbowd stop``."""
+    from rainbowd.cli import stop as command
+
+    return command.stop(options.config, options.timeout)
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Run ``rainbowd completion``."""
+    from rainbowd.cli import completion as command
+
+    return command.completion(options.parser, options.shell, options.words)
+
+
+def proxy(options: argparse.Namespace) -> int:
+    """Run ``rainbowd proxy``."""
+    gc.disable()  # as for the agent
+    from rainbowd.cli import proxy as command
+
+    return command.proxy(options.upstream, options.listen, options.limit)
+
+
+def show_help(options: argparse.Namespace) -> int:
+    """Run ``rainbowd help``: print the help of a command, or of all."""
+    options.helps[options.topic].print_help()
+    return 0
