@@ -51,6 +51,7 @@ class Behaviour:
     Attributes:
         boots_after: until healthy; infinite for never.
         unhealthy_after: until the check gives up.
+        first_check_after: until its first check has come back, with 503.
         exits_after: until it exits by itself, with ``status``.
         stops_after: from being told to end to its end.
         port_taken: how many of its launches find their port taken.
@@ -60,6 +61,7 @@ class Behaviour:
 
     boots_after: float = 1.0
     unhealthy_after: float = math.inf
+    first_check_after: float = 0.0
     exits_after: float = math.inf
     status: int = 1
     stops_after: float = 0.1
@@ -79,6 +81,7 @@ class FakeApp:
         self.behaviour = behaviour
         self.address: Address = TcpAddress("127.0.0.1", 20000 + number)
         self.pid = 1000 + number
+        self.last_check: str | None = None
         self.opened_at: float | None = None
         self.ended_times = 0
         self.is_adopted = False
@@ -118,7 +121,10 @@ class FakeApp:
             if behaviour.is_silent:
                 raise DeployFailed("no answer")
             return
-        await trio.sleep(min(behaviour.boots_after, behaviour.unhealthy_after))
+        checked_after = min(behaviour.first_check_after, behaviour.boots_after, behaviour.unhealthy_after)
+        await trio.sleep(checked_after)
+        self.last_check = "answered 503"
+        await trio.sleep(min(behaviour.boots_after, behaviour.unhealthy_after) - checked_after)
         if behaviour.unhealthy_after < behaviour.boots_after:
             raise DeployFailed("not healthy in time")
         if behaviour.port_taken > 0:
@@ -228,8 +234,11 @@ class FakeWorld:
         self.last_number += 1
         return self.last_number
 
-    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+    async def run_hook(
+        self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
+    ) -> HookEnding:
         self.hooks.append(call)
+        tell(f"{call.hook} begins")
         self.hooks_at_once += 1
         with trio.move_on_after(self.hook_seconds):
             await drop.wait()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _COUNTERS_SECONDS = 1.0
 """How often ``status.json`` is written while only counters move."""
 
+_DEPLOYING_SECONDS = 0.25
+"""How often it is written while a hook writes lines or health checks come back."""
+
 log = get_logger()
 
 
@@ -64,7 +67,7 @@ class Telling:
         self._supervisor = supervisor
         self._name = name
         self._started_at = started_at
-        self._told: list[tuple[int, int, int]] = []
+        self._told: object = None
         recorder.observe(self.notices.event)
 
     @property
@@ -90,7 +93,7 @@ class Telling:
     def publish(self) -> None:
         """Tell what there is now."""
         if not self.is_silent:
-            self._told = self._counters()
+            self._told = self._moving()
             status = self.status()
             self._recorder.publish(status)
             self.notices.status(status)
@@ -108,15 +111,19 @@ class Telling:
         return snapshot(agent, self._roster, self._supervisor())
 
     async def keep_counting(self) -> None:
-        """Tell the counters once a second, where they are not as they were told last, at whatever occasion."""
+        """Publish once a second if a counter moved; during a deploy more often, if its output or last check did."""
         while True:
-            await trio.sleep(_COUNTERS_SECONDS)
-            if self._counters() != self._told:
+            await trio.sleep(_DEPLOYING_SECONDS if self._supervisor().deploying is not None else _COUNTERS_SECONDS)
+            if self._moving() != self._told:
                 self.publish()
 
-    def _counters(self) -> list[tuple[int, int, int]]:
+    def _moving(self) -> object:
+        """Return what changes between two changes of a generation's state."""
         generations = self._roster.generations.values()
-        return [(one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        counters = [(one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        deploy = self._supervisor().deploying
+        progress = None if deploy is None else deploy.progress
+        return counters, None if progress is None else (progress.output_lines, progress.last_check)
 
 
 def app_name(configured: str | None, base: Path) -> str:

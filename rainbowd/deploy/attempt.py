@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.hooks import hook_call
+from rainbowd.deploy.progress import Progress, Step
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rainbowd.deploy.hooks import Hooks
@@ -24,7 +26,11 @@ log = get_logger()
 
 
 class Attempt:
-    """Carries out ``deploy``; all that happens meanwhile and concerns it is said to this."""
+    """Carries out ``deploy``; all that happens meanwhile and concerns it is said to this.
+
+    Args:
+        on_change: called at each new step of the deploy.
+    """
 
     def __init__(
         self,
@@ -35,8 +41,10 @@ class Attempt:
         slots: Slots,
         hooks: Hooks,
         verdicts: Verdicts,
+        on_change: Callable[[], None],
     ) -> None:
         self.deploy = deploy
+        self.progress = deploy.progress = Progress(world.now, on_change)
         self._world = world
         self._succession = succession
         self._slots = slots
@@ -116,6 +124,7 @@ class Attempt:
         """Wait until one more generation may be alive; a standby makes room."""
         if not self._slots.is_free(max_generations) and not self._succession.end_standby_early():
             self._verdicts.record("deploy.waiting", self.deploy, reason=f"{max_generations} generations are alive")
+            self.progress.begin(Step.SLOT)
             log.warning("a deploy waits for a slot", deploy=self.deploy.id, max_generations=max_generations)
         await self._slots.until_free(max_generations)
 
@@ -123,5 +132,7 @@ class Attempt:
         """Run the hook before the launch, unless it went well already in a deploy that this tries again."""
         prepared = plan.release, plan.config.hooks.before_launch
         if self.deploy.prepared != prepared:
-            await self._hooks.before(hook_call("before_launch", self.deploy, plan))
+            if plan.config.hooks.before_launch is not None:
+                self.progress.begin(Step.BEFORE_LAUNCH)
+            await self._hooks.before(hook_call("before_launch", self.deploy, plan), self.progress.tell)
             self.deploy.prepared = prepared

@@ -17,6 +17,7 @@ from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rainbowd.address import Address
@@ -49,14 +50,18 @@ class Hooks:
         """Whether one runs behind a decision, or is to."""
         return self._waiting > 0
 
-    async def before(self, call: HookCall) -> None:
+    async def before(self, call: HookCall, tell: Callable[[str], None]) -> None:
         """Run a hook and wait for its end; cancelled, the end comes soon and is waited for too.
+
+        Args:
+            call: which hook, and what it is given.
+            tell: is given each line that it writes, as it comes; must not block.
 
         Raises:
             DeployFailed: it failed, with its output.
         """
         if _is_given(call):
-            ending = await self._run(call, trio.Event())
+            ending = await self._run(call, trio.Event(), tell)
             if ending.failure is not None:
                 raise DeployFailed(ending.failure, ending.output)
 
@@ -76,31 +81,34 @@ class Hooks:
             async with self._turn:
                 if not self._stopping:
                     self._drop = trio.Event()
-                    await self._run(call, self._drop)
+                    await self._run(call, self._drop, _nowhere)
         finally:
             self._waiting -= 1
 
-    async def _run(self, call: HookCall, drop: trio.Event) -> HookEnding:
+    async def _run(self, call: HookCall, drop: trio.Event, tell: Callable[[str], None]) -> HookEnding:
         """One run to its end; cancelled, it is dropped, so that nothing of it is left when this returns."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_set_when_cancelled, drop)
                 with trio.CancelScope(shield=True):  # bounded by the hook's time and kill_after
-                    ending = await self._carry_out(call, drop)
+                    ending = await self._carry_out(call, drop, tell)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup:  # of nothing but Cancelled, which callers expect alone
             await trio.lowlevel.checkpoint_if_cancelled()
             raise
         return ending
 
-    async def _carry_out(self, call: HookCall, drop: trio.Event) -> HookEnding:
+    async def _carry_out(self, call: HookCall, drop: trio.Event, tell: Callable[[str], None]) -> HookEnding:
         """Run it, and tell the journal whatever comes of it."""
         log.info("hook begins", hook=call.hook, deploy=call.deploy, release=call.plan.release)
+        begun_at = trio.current_time()
         try:
-            ending = await self._world.run_hook(call, drop, self._hurry)
+            ending = await self._world.run_hook(call, drop, self._hurry, tell)
         except Exception as bug:
             log.error("bug: a hook's run broke", exc_info=bug)
             ending = HookEnding(None, [], f"internal error: {bug!r}")
+        seconds = round(trio.current_time() - begun_at, 3)
+        log.info("hook ended", hook=call.hook, deploy=call.deploy, exit_status=ending.exit_status, seconds=seconds)
         if ending.failure is not None:
             log.warning("a hook failed", hook=call.hook, deploy=call.deploy, why=ending.failure, output=ending.output)
         self._recorder.record(
@@ -112,8 +120,13 @@ class Hooks:
             exit_status=ending.exit_status,
             output=ending.output,
             reason=ending.failure,
+            seconds=seconds,
         )
         return ending
+
+
+def _nowhere(line: str) -> None:
+    """Drop a line of a hook that nobody waits for; its last lines are reported when it has ended."""
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -140,10 +140,12 @@ class App(Protocol):
     Attributes:
         address: where it is reached.
         pid: the child that was launched.
+        last_check: what its last health check got, in one line; None before the first one has come back.
     """
 
     address: Address
     pid: int
+    last_check: str | None
 
     def note(self, state: State, live_at: float | None) -> None:
         """Put on record for a later agent that it is in ``state`` now; retired, it has no record any more."""
@@ -243,11 +245,14 @@ class World(Protocol):
     async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
         """End them, and remove the files of generations that have no record."""
 
-    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+    async def run_hook(
+        self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
+    ) -> HookEnding:
         """Run a hook to its end, which comes at its time limit or once ``drop`` is set; nothing of it is left then.
 
         Args:
             call: which, and what it is told.
             drop: it is not to go on.
             hurry: no patience with what does not end once it is told to.
+            tell: is given each line of its output as it comes; must not block.
         """

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.record import Decision
     from rainbowd.deploy.supervisor import Supervisor
+    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.roster import Generation, Roster
 
 
@@ -19,6 +20,7 @@ def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor
         "agent": dict(agent),
         "live": roster.live.id if roster.live is not None else None,
         "wanted": str(supervisor.named) if supervisor.named is not None else None,
+        "deploying": _deploying(supervisor.deploying),
         "last_deploy": _decision(supervisor.last_decision),
         "generations": [_generation(generation) for generation in roster.generations.values()],
     }
@@ -27,6 +29,26 @@ def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor
 def timestamp(at_seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, with milliseconds."""
     return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
+    if deploy is None or deploy.progress is None:
+        return None
+    progress = deploy.progress
+    return {
+        "deploy": deploy.id,
+        "release": str(deploy.release) if deploy.release is not None else None,
+        "generation": deploy.generation,
+        "trigger": deploy.trigger,
+        "by": deploy.by,
+        "note": deploy.note,
+        "at": timestamp(deploy.asked_at_seconds or progress.since),
+        "step": progress.step.value,
+        "step_at": timestamp(progress.since),
+        "output": list(progress.output),
+        "output_lines": progress.output_lines,
+        "last_check": progress.last_check,
+    }
 
 
 def _decision(decision: Decision | None) -> dict[str, object] | None:

@@ -114,6 +114,8 @@ class Succession:
             number = None
             if deploy is not None:
                 deploy.generation = life.number
+                if deploy.progress is not None:
+                    deploy.progress.launched(life)
             try:
                 await life.ready.wait()
             except trio.Cancelled:

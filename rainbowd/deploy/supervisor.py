@@ -100,6 +100,11 @@ class Supervisor:
         return self._verdicts.memory.decision
 
     @property
+    def deploying(self) -> Deploy | None:
+        """The deploy that is under way; its ``progress`` is set."""
+        return None if self._current is None else self._current.deploy
+
+    @property
     def drain(self) -> Drain:
         """How generations drain, as of now."""
         return self._succession.config.drain
@@ -227,8 +232,10 @@ class Supervisor:
             slots=self._slots,
             hooks=self._hooks,
             verdicts=self._verdicts,
+            on_change=self._roster.changed,
         )
         self._set_launch_due()
+        self._roster.changed()
         try:
             failure = await attempt.run(lives)
         except trio.Cancelled:

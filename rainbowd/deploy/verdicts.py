@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.generation.life import Life
+    from rainbowd.deploy.progress import Progress
     from rainbowd.deploy.seam import Plan, World
     from rainbowd.deploy.sight import Sight
     from rainbowd.deploy.watch import Trigger
@@ -54,10 +55,13 @@ class Deploy:
         retry_of: the first of those deploys that failed with nothing live, which this one tries again by itself.
         prepared: the release and the hook that was run before its launch, in this deploy or in one that it tries again.
         sight: what the files looked like to it.
-        trigger, note: of the last trigger that was merged into it, and the last note.
+        asked_release: the release that the files named when it was last asked for; None for none.
+        trigger, by, note: of the last trigger that was merged into it, and the last note.
         plan: what is launched; None until it is known.
         previous: what was live when it began.
         asked_at: when, by trio's clock, which nobody sets.
+        asked_at_seconds: the same in seconds since the epoch.
+        progress: what it is doing now; None unless it is under way.
         outcome: how it was decided; None before.
         decided: set then.
     """
@@ -69,13 +73,22 @@ class Deploy:
     prepared: tuple[Path, object] | None = None
     sight: Sight | None = None
     trigger: str = "start"
+    by: str | None = None
     note: str | None = None
+    asked_release: Path | None = None
     generation: int | None = None
     plan: Plan | None = None
     previous: Plan | None = None
     asked_at: float = field(default_factory=trio.current_time)
+    asked_at_seconds: float | None = None
+    progress: Progress | None = None
     outcome: Outcome | None = None
     decided: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def release(self) -> Path | None:
+        """The release that it deploys, or as long as that is not known the one that was asked for."""
+        return self.plan.release if self.plan is not None else self.asked_release
 
     def seconds(self) -> float:
         """How long ago it was asked for."""
@@ -107,7 +120,10 @@ class Verdicts:
 
     def ask(self, deploy: Deploy, release: Path | None, trigger: Trigger) -> None:
         """``deploy``, of ``release``, is asked for, perhaps once more."""
-        deploy.trigger, deploy.note = trigger.kind, trigger.note or deploy.note
+        deploy.trigger, deploy.by, deploy.note = trigger.kind, trigger.by, trigger.note or deploy.note
+        deploy.asked_release = release
+        if deploy.asked_at_seconds is None:
+            deploy.asked_at_seconds = self._world.now()
         self.record(
             "deploy.requested",
             deploy,

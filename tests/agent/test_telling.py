@@ -36,7 +36,7 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
-    supervisor: Any = SimpleNamespace(named=None, last_decision=None)
+    supervisor: Any = SimpleNamespace(named=None, deploying=None, last_decision=None)
     lasting: Any = recorder
     telling = Telling(roster, lasting, [], lambda: supervisor, name="shop", started_at=0.0, is_silent=False)
     async with trio.open_nursery() as nursery:

@@ -11,7 +11,7 @@ from tests.deploy.test_adoption import A, B
 
 
 def supervisor(**changes: Any) -> Any:
-    return SimpleNamespace(**({"named": None, "last_decision": None} | changes))
+    return SimpleNamespace(**({"named": None, "deploying": None, "last_decision": None} | changes))
 
 
 def test_a_time_is_in_utc_with_milliseconds() -> None:
@@ -20,7 +20,8 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
 
 def test_nothing_is_told_as_nothing() -> None:
     told = snapshot({"pid": 7}, Roster(), supervisor())
-    assert told == {"agent": {"pid": 7}, "live": None, "wanted": None, "last_deploy": None, "generations": []}
+    nothing = {"live": None, "wanted": None, "deploying": None, "last_deploy": None}
+    assert told == {"agent": {"pid": 7}, **nothing, "generations": []}
 
 
 def test_every_generation_is_told_and_which_is_live() -> None:

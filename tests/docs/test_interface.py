@@ -46,10 +46,8 @@ def rows(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def example(title: str) -> Any:
-    found = re.search(r"```json\n(.*?)```", section(title), re.DOTALL)
-    assert found
-    return json.loads(found[1])
+def example(title: str, number: int = 0) -> Any:
+    return json.loads(re.findall(r"```json\n(.*?)```", section(title), re.DOTALL)[number])
 
 
 def keys(value: object, place: str = "") -> set[str]:
@@ -108,6 +106,13 @@ async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) ->
         agent = dict.fromkeys(_agent_keys(), "")
         found = snapshot(agent, scene.roster, scene.supervisor)
     assert keys({"format": status.FORMAT, **found}) == keys(example("status.json"))
+
+
+async def test_a_deploy_that_is_under_way_has_the_keys_that_are_documented(autojump: MockClock) -> None:
+    async with playing() as scene:
+        await trio.sleep(0.5)
+        found: Any = snapshot({}, scene.roster, scene.supervisor)["deploying"]
+    assert found.keys() == example("status.json", 1).keys()
 
 
 def _agent_keys() -> list[str]:

@@ -98,6 +98,7 @@ class Life:
         self._deploy = deploy
         self._candidacy = trio.CancelScope()
         self._end: End | None = None
+        self._app: App | None = None
         self._nudged = trio.Event()
         self._warm_until = math.inf
 
@@ -110,6 +111,11 @@ class Life:
     def is_warm(self) -> bool:
         """It is a standby, and may be switched to."""
         return self.is_candidate and self.generation is not None and self.generation.state is State.STANDBY
+
+    @property
+    def last_check(self) -> str | None:
+        """What its last health check got; None before the first one has come back."""
+        return None if self._app is None else self._app.last_check
 
     @property
     def live_for_seconds(self) -> float:
@@ -163,6 +169,7 @@ class Life:
 
     def _enlist(self, app: App) -> None:
         """From here on the roster knows it."""
+        self._app = app
         generation = self._make(app)
         generation.on_advance = lambda: app.note(generation.state, generation.live_at)
         generation.on_refusing = lambda: self.end(End.REFUSING)

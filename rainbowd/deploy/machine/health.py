@@ -31,7 +31,7 @@ finally:
         del sys.modules["httpx._main"]
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rainbowd.address import Address
     from rainbowd.config import Health
@@ -129,8 +129,16 @@ class _Answer:
         return seen if line is None else f"{seen} ({line})"
 
 
-async def until_healthy(prober: Prober, address: Address, health: Health) -> None:
+async def until_healthy(
+    prober: Prober, address: Address, health: Health, on_check: Callable[[str], None] | None = None
+) -> None:
     """Probe, often at first and then less so, until enough answers in a row were healthy.
+
+    Args:
+        prober: sends each probe.
+        address: the app's.
+        health: what to ask for, how often, and which answer is a healthy one.
+        on_check: is given what each check got, in one line.
 
     Raises:
         DeployFailed: they were not by the deadline; the reason says what was last seen.
@@ -143,6 +151,8 @@ async def until_healthy(prober: Prober, address: Address, health: Health) -> Non
             problem = await prober.probe(address, health)
             passes = 0 if problem else passes + 1
             seen = problem or f"{passes} healthy in a row, {health.passes} wanted"
+            if on_check is not None:
+                on_check(seen)
         return
     raise DeployFailed(f"not healthy within {health.deadline:g} s; last seen: {seen}")
 

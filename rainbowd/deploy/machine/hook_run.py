@@ -27,6 +27,7 @@ from rainbowd.errors import DeployFailed, RainbowdError
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rainbowd.config import Account
@@ -36,7 +37,13 @@ log = get_logger()
 
 
 async def run_hook(
-    call: HookCall, state_dir: Path, *, nofile_limit: int, drop: trio.Event, hurry: trio.Event
+    call: HookCall,
+    state_dir: Path,
+    *,
+    nofile_limit: int,
+    drop: trio.Event,
+    hurry: trio.Event,
+    tell: Callable[[str], None],
 ) -> HookEnding:
     """Run a hook, and end all that it started.
 
@@ -46,6 +53,7 @@ async def run_hook(
         nofile_limit: its soft limit of open files.
         drop: it is not to go on.
         hurry: no patience with what does not end once it is told to.
+        tell: is given each line of its output as it comes; must not block.
 
     Returns:
         How it ended; also where it could not be started.
@@ -65,7 +73,7 @@ async def run_hook(
             nofile_limit=nofile_limit,
             account=start.account,
         )
-        failure = await _until_over(process, output, call, drop, hurry)
+        failure = await _until_over(process, output, call, drop, hurry=hurry, tell=tell)
         return HookEnding(process.exit_status, output.tail, failure)
     except DeployFailed as error:
         return HookEnding(None, [], error.reason)
@@ -125,13 +133,19 @@ def _prepare(call: HookCall, state_dir: Path) -> _Start:
 
 
 async def _until_over(
-    process: Process, output: Output, call: HookCall, drop: trio.Event, hurry: trio.Event
+    process: Process,
+    output: Output,
+    call: HookCall,
+    drop: trio.Event,
+    *,
+    hurry: trio.Event,
+    tell: Callable[[str], None],
 ) -> str | None:
     """Let it run until it has ended, its time is over or it is dropped; what went wrong, in words."""
     config = call.plan.config
     failure: str | None = f"did not end within {config.hooks.timeout:g} s"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(output.drain, _nowhere)
+        nursery.start_soon(output.drain, tell)
         process.open_gate()
         try:
             with trio.move_on_after(config.hooks.timeout):
@@ -163,7 +177,3 @@ async def _first(process: Process, drop: trio.Event) -> str | None:
         await drop.wait()
         nursery.cancel_scope.cancel()
     return failure
-
-
-def _nowhere(line: str) -> None:
-    """Where a hook's lines go: the last of them are told when it has ended."""

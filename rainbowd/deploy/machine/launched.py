@@ -43,6 +43,7 @@ class RealApp:
         is_adopted: an earlier agent launched it, and saw it healthy.
 
     Attributes:
+        last_check: what its last health check got; None before the first.
         boot: told what it says, until it is live; None where that is over already.
         is_handed_over: it is another agent's now, with its files.
     """
@@ -64,6 +65,7 @@ class RealApp:
         self.pid = process.pid
         self.output = output
         self.boot: Boot | None = None
+        self.last_check: str | None = None
         self._config = config
         self._process = process
         self._prober = prober
@@ -106,10 +108,13 @@ class RealApp:
             await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
         else:
             try:
-                await until_healthy(self._prober, self.address, health)
+                await until_healthy(self._prober, self.address, health, self._checked)
             except DeployFailed as failure:
                 raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
         await self._check_owner(seen_healthy=health is not None)
+
+    def _checked(self, seen: str) -> None:
+        self.last_check = seen
 
     async def is_alive(self) -> bool:
         """Whether anything of it runs."""

@@ -148,9 +148,11 @@ class Machine(Successor):
 
     # --- hooks and launches ---------------------------------------------------------------------------------------
 
-    async def run_hook(self, call: HookCall, drop: trio.Event, hurry: trio.Event) -> HookEnding:
+    async def run_hook(
+        self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
+    ) -> HookEnding:
         """Run a hook to its end; nothing of it is left then."""
-        return await run_hook(call, self._state_dir, nofile_limit=self._soft_limit, drop=drop, hurry=hurry)
+        return await run_hook(call, self._state_dir, nofile_limit=self._soft_limit, drop=drop, hurry=hurry, tell=tell)
 
     def _choose_address(self, config: Config, place: Place) -> Address:
         if config.uses_socket:

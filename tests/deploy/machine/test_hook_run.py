@@ -40,6 +40,7 @@ class Site:
         self.state_dir.mkdir()
         self.drop = trio.Event()
         self.hurry = trio.Event()
+        self.lines: list[str] = []
 
     def call(self, command: Command, *, timeout: float = 60, kill_after: float = 10, **changes: Any) -> HookCall:
         config = Config(
@@ -66,7 +67,12 @@ class Site:
     async def __call__(self, command: Command, **options: Any) -> HookEnding:
         with trio.fail_after(50):
             return await run_hook(
-                self.call(command, **options), self.state_dir, nofile_limit=99, drop=self.drop, hurry=self.hurry
+                self.call(command, **options),
+                self.state_dir,
+                nofile_limit=99,
+                drop=self.drop,
+                hurry=self.hurry,
+                tell=self.lines.append,
             )
 
     async def pids(self, count: int, file: str = "pids") -> list[int]:
@@ -102,6 +108,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
 async def test_a_hook_runs_in_the_release_and_its_output_is_kept(site: Site) -> None:
     ending = await site("pwd; echo to stderr >&2; printf unfinished")
     assert ending == HookEnding(0, [str(site.release), "to stderr", "unfinished"], None)
+
+
+async def test_each_line_of_a_hook_is_reported_while_the_hook_runs(site: Site) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(site, "echo begins; read line < more; echo $line")
+        os.mkfifo(site.release / "more")
+        with trio.fail_after(20):
+            while site.lines != ["begins"]:  # noqa: ASYNC110 - a list has no event
+                await trio.sleep(0.01)
+            await trio.to_thread.run_sync((site.release / "more").write_text, "ends\n")
+    assert site.lines == ["begins", "ends"]
 
 
 async def test_placeholders_are_replaced_as_in_the_apps_command(site: Site) -> None:
