@@ -95,7 +95,7 @@ def test_a_link_turned_while_no_agent_ran_is_deployed(agent: Agent) -> None:
     agent.flip("b")
     agent.start()
     assert decided(agent, since, trigger="symlink")["generation"] == 2
-    assert agent.find("generation.adopted", since, generation=1, state="live")
+    assert agent.wait_for("generation.adopted", since, generation=1, state="live")
 
 
 def test_a_trigger_file_touched_while_no_agent_ran_is_heeded(agent: Agent) -> None:
@@ -156,8 +156,8 @@ def test_a_live_one_that_died_while_no_agent_ran_is_launched_anew(agent: Agent) 
     since = len(agent.events())
     agent.start()
     assert decided(agent, since, trigger="start")["generation"] == 2
-    assert agent.find("generation.crashed", since, generation=1)
-    assert agent.find("generation.retired", since, generation=1)
+    assert agent.wait_for("generation.crashed", since, generation=1)
+    assert agent.wait_for("generation.retired", since, generation=1)
 
 
 def test_a_live_one_that_does_not_answer_is_ended_and_launched_anew(agent: Agent) -> None:
@@ -342,7 +342,7 @@ def test_after_a_failed_deploy_and_a_reboot_what_was_live_before_comes_up(agent:
     agent.start()
     live = agent.wait_for("generation.live", since)
     assert live["release"].endswith("/a")
-    assert agent.find("deploy.failed", since)
+    assert agent.wait_for("deploy.failed", since)
     assert agent.status()["last_deploy"]["result"] == "failed"
     assert get(agent)[0] == 200
     quiet = len(agent.events())

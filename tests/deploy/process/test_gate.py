@@ -18,6 +18,7 @@ from rainbowd.deploy.process import gate
 from rainbowd.deploy.process.members import Entry, read_entry
 from rainbowd.errors import DeployFailed
 from tests.accounts import account, needs_root
+from tests.signal_sets import signal_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ async def test_the_app_has_three_descriptors_and_nothing_to_read(launch: Launch,
 @both_gates
 async def test_the_app_ignores_no_signal_and_blocks_none(launch: Launch, env: dict[str, str]) -> None:
     process = launch("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status", env=env)
-    assert [int((await launch.line()).split()[1], 16) for _ in range(2)] == [0, 0]
+    assert [signal_set((await launch.line()).split()[1]) for _ in range(2)] == [0, 0]
     assert await process.wait() == 0
 
 

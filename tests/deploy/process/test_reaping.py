@@ -8,6 +8,7 @@ import sys
 from rainbowd.deploy.process import reap_orphans
 from rainbowd.deploy.process.members import Entry, read_entry, read_table
 from rainbowd.deploy.process.reaping import await_status, let_go, reap
+from tests.signal_sets import signal_set
 
 
 def orphan(command: str = "exit 7") -> Entry:
@@ -100,7 +101,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
 os.execv(sys.executable, [sys.executable, "-c", {agent!r}])
 """
     told = subprocess.run([sys.executable, "-S", "-c", start], check=True, capture_output=True, text=True)
-    blocked, ignored, blocked_after, ignored_after = (int(line.split()[1], 16) for line in told.stdout.splitlines())
+    blocked, ignored, blocked_after, ignored_after = (signal_set(line.split()[1]) for line in told.stdout.splitlines())
     assert blocked
     assert ignored
     assert (blocked_after, ignored_after) == (0, 0)
