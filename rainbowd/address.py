@@ -34,6 +34,8 @@ class UnixAddress:
 
 Address = TcpAddress | UnixAddress
 
+EXPECTED_ADDRESS = "HOST:PORT, [V6]:PORT or unix:PATH"
+
 
 def parse_address(text: str) -> Address:
     """Read ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``.
@@ -47,17 +49,48 @@ def parse_address(text: str) -> Address:
             raise ValueError("expected a path after unix:")
         return UnixAddress(Path(path))
     host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise ValueError(f"expected an IPv6 address between the brackets, found {host!r}") from None
-    elif ":" in host:
-        raise ValueError(f"expected an IPv6 address in brackets, such as [{host}]:{port}")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
-        raise ValueError("expected HOST:PORT, [V6]:PORT or unix:PATH")
-    return TcpAddress(host, int(port))
+    problem = _problem(text, host, colon, port)
+    if problem:
+        raise ValueError(f"expected {problem}")
+    return TcpAddress(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _problem(text: str, host: str, colon: str, port: str) -> str:
+    """Return what was expected of ``HOST:PORT`` or ``[V6]:PORT`` instead of ``text``; nothing if it is one of them."""
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    is_number = port.isascii() and port.isdigit()
+    if is_bracketed and not _is_ipv6(host[1:-1]):
+        return f"an IPv6 address between the brackets, found {host[1:-1]!r}"
+    if not colon or not host or not is_number or (":" in host and not is_bracketed):
+        return _meant(text, host, port)
+    return "" if _is_port(port) else f"a port of at most {PORT_MAX}"
+
+
+def _meant(text: str, host: str, port: str) -> str:
+    """Return what was probably meant by ``text``, which is no address."""
+    scheme, is_url, rest = text.partition("://")
+    if is_url:
+        return f'an address without {scheme}://, such as "{rest.rstrip("/") or "127.0.0.1:7000"}"'
+    if _is_ipv6(host):
+        return f'an IPv6 address in brackets, such as "[{host}]:{port}"'
+    if _is_ipv6(text):
+        return f'an IPv6 address in brackets and a port, such as "[{text}]:7000"'
+    if not host and port.isascii() and port.isdigit() and _is_port(port):
+        return f'{EXPECTED_ADDRESS}, such as "127.0.0.1:{port}", or "0.0.0.0:{port}" for every interface'
+    return f'{EXPECTED_ADDRESS}, such as "127.0.0.1:7000"'
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_port(digits: str) -> bool:
+    significant = digits.lstrip("0") or "0"
+    return len(significant) <= len(str(PORT_MAX)) and int(significant) <= PORT_MAX
 
 
 def family(address: Address) -> socket.AddressFamily:

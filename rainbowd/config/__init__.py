@@ -2,7 +2,7 @@
 
 from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers, user_name
 from rainbowd.config.account import Account, find_account
-from rainbowd.config.env_file import read_env_file
+from rainbowd.config.env_file import doubtful_lines, read_env_file
 from rainbowd.config.exposure import exposures, refuse_open_api
 from rainbowd.config.loading import Loaded, interpret, load, parse_limits, plain, restart_needed, with_overrides
 from rainbowd.config.models import (
@@ -39,6 +39,7 @@ __all__ = [
     "cautions",
     "default_trust",
     "deployers",
+    "doubtful_lines",
     "exposures",
     "find_account",
     "has_acl",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.errors import ConfigError
 from rainbowd.locations import read_text
@@ -16,34 +16,62 @@ EXPECTED = "KEY=VALUE, a comment after #, or nothing"
 _LINE = re.compile(
     r"""(?:export[ \t]+)?
         (?P<name>[^\s='"\#\0]+) [ \t]* = [ \t]*
-        (?P<value> "[^"\0]*" | '[^'\0]*' | [^"'\0][^\0]* | )""",
+        (?: (?P<quoted> "[^"\0]*" | '[^'\0]*') (?: [ \t]+ \#[^\0]* )? | (?P<bare> [^"'\0][^\0]* | ) )""",
     re.VERBOSE,
 )
+
+_COMMENT = re.compile(r"[ \t]#")
+
+
+class _Assignment(NamedTuple):
+    """One line of an env file."""
+
+    line: int
+    name: str
+    value: str
+    is_quoted: bool
 
 
 def read_env_file(path: Path) -> dict[str, str]:
     """Read the variables of ``path``; of a name given twice the last value holds.
 
-    A value may stand in matching quotes, which are removed; nothing else in it is special.
+    A value may stand in matching quotes, which are removed, and a comment may follow them.  Nothing else in a value is
+    special: no escapes, no ``$NAME``, and ``#`` in a value without quotes is part of it.
 
     Raises:
         ConfigError: the file cannot be read, or has lines that are no assignment; their numbers are named.
     """
-    variables: dict[str, str] = {}
+    return {one.name: one.value for one in _assignments(path)}
+
+
+def doubtful_lines(path: Path) -> list[str]:
+    """Return a warning for each value that seems to have a comment in it, as ``WORKERS=4 # per core`` has.
+
+    Raises:
+        ConfigError: as ``read_env_file``.
+    """
+    return [
+        f"{path}: line {one.line}: the value of {one.name} has a # in it, and all that follows; "
+        "put the comment on a line of its own, or the value in quotes"
+        for one in _assignments(path)
+        if not one.is_quoted and _COMMENT.search(one.value)
+    ]
+
+
+def _assignments(path: Path) -> list[_Assignment]:
+    found: list[_Assignment] = []
     problems: list[str] = []
     for number, text in enumerate(read_text(path, expected="a file of KEY=VALUE lines").split("\n"), start=1):
         line = text.strip(" \t\r")
         if not line or line.startswith("#"):
             continue
-        found = _LINE.fullmatch(line)
-        if found is None:
+        match = _LINE.fullmatch(line)
+        if match is None:
             problems.append(f"{path}: line {number}: found something else; expected {EXPECTED}")
+        elif match["quoted"]:
+            found.append(_Assignment(number, match["name"], match["quoted"][1:-1], True))
         else:
-            variables[found["name"]] = _unquoted(found["value"])
+            found.append(_Assignment(number, match["name"], match["bare"], False))
     if problems:
         raise ConfigError(*problems)
-    return variables
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if value.startswith(('"', "'")) else value
+    return found

@@ -76,7 +76,7 @@ def interpret(source: Mapping[str, object], path: Path) -> Loaded:
     try:
         config = Config.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
-        problems += [_describe(details, data) for details in error.errors()]
+        problems = _described(error, data, problems)
     problems += _account_problems(config)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
@@ -89,6 +89,13 @@ def _check_choice(data: dict[str, object]) -> list[str]:
         return []
     found = "both health and warmup" if given else "neither health nor warmup"
     return [f"health: found {found}; expected exactly one of the two"]
+
+
+def _described(error: ValidationError, data: Mapping[str, object], problems: list[str]) -> list[str]:
+    """Return all problems, those with unknown keys first: a misspelt key explains that another is missing."""
+    unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
+    others = [details for details in error.errors() if details["type"] != "extra_forbidden"]
+    return [*(_describe(one, data) for one in unknown), *problems, *(_describe(one, data) for one in others)]
 
 
 def _account_problems(config: Config | None) -> list[str]:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
-from rainbowd.address import PORT_MAX, SOCKET_PATH_BYTES, Address, TcpAddress, UnixAddress, parse_address
+from rainbowd.address import (
+    EXPECTED_ADDRESS,
+    PORT_MAX,
+    SOCKET_PATH_BYTES,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    parse_address,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +93,7 @@ def parse_listen(value: object, base: Path) -> Address:
     if isinstance(value, TcpAddress | UnixAddress):
         return value
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError("HOST:PORT, [V6]:PORT or unix:PATH")
+        raise ValueError(f'{EXPECTED_ADDRESS}, such as "127.0.0.1:7000"')
     address = parse_address(value)
     if isinstance(address, UnixAddress):
         path = base / address.path
@@ -106,12 +114,16 @@ def _is_host(host: str) -> bool:
 
 
 def parse_ports(value: object) -> PortRange:
-    """``FIRST-LAST``."""
+    """Read ``FIRST-LAST``, at least two ports, because two generations run at the same time during a deploy."""
     if isinstance(value, PortRange):
         return value
     found = _PORT_RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None or not 0 < int(found[1]) <= int(found[2]) <= PORT_MAX:
         raise ValueError
+    if found[1] == found[2]:
+        raise ValueError(
+            'two ports or more, such as "20000-29999": during a deploy two generations run, each on its own'
+        )
     return PortRange(int(found[1]), int(found[2]))
 
 

@@ -63,9 +63,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_name(
     assert found.endswith(f'; did you mean "{hint}"?')
 
 
+def test_a_misspelt_key_comes_before_what_is_missing_because_of_it(problems: Problems) -> None:
+    first, second = problems(health=None, helth="/up")
+    assert first.startswith("helth: found an unknown key; ")
+    assert first.endswith('did you mean "health"?')
+    assert second.startswith("health: found neither")
+
+
 def test_every_problem_is_told_at_once(problems: Problems) -> None:
     found = problems(health=None, run=5, drain={"stop": -1, "x": 1}, ports=[])
-    assert [line.split(":")[0] for line in found] == ["health", "run", "ports", "drain.stop", "drain.x"]
+    assert [line.split(":")[0] for line in found] == ["drain.x", "health", "run", "ports", "drain.stop"]
 
 
 @pytest.mark.parametrize(

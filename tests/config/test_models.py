@@ -192,7 +192,7 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"listen": []}, "listen: found []; expected HOST:PORT"),
         ({"listen": 7000}, f"listen: found 7000; expected {LISTEN}"),
         ({"listen": "7000"}, f'listen: found "7000"; expected {LISTEN}'),
-        ({"listen": "x:65536"}, f'listen: found "x:65536"; expected {LISTEN}'),
+        ({"listen": "x:65536"}, 'listen: found "x:65536"; expected a port of at most 65535'),
         (
             {"listen": ["x:1", "256.0.0.1:1"]},
             'listen[1]: found "256.0.0.1:1"; expected an IP address or a name',
@@ -208,6 +208,9 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"ports": 20000}, "ports: found 20000; expected two ports"),
         ({"ports": "0-10"}, 'ports: found "0-10"; expected two ports'),
         ({"ports": "20-10"}, 'ports: found "20-10"; expected two ports'),
+        ({"listen": 7000}, f'{LISTEN}, such as "127.0.0.1:7000"'),
+        ({"listen": ":7000"}, f'{LISTEN}, such as "127.0.0.1:7000", or "0.0.0.0:7000" for every interface'),
+        ({"ports": "3000-3000"}, 'ports: found "3000-3000"; expected two ports or more, such as "20000-29999"'),
         ({"ports": "1-65536"}, 'ports: found "1-65536"; expected two ports'),
         ({"env": []}, "env: found a list; expected an object of strings"),
         ({"env": {"A": 5}}, "env.A: found a number; expected a string"),
