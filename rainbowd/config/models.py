@@ -178,4 +178,4 @@ class Config(_Model):
     @property
     def uses_socket(self) -> bool:
         """Whether a generation is reached over a Unix socket."""
-        return values.wants_socket(self.run)
+        return values.wants_socket(self.run, self.env)

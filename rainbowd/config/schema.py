@@ -30,8 +30,9 @@ MEANINGS = {
     "release": "The app's directory or a symlink to it, resolved once for each launch; the app runs in it.",
     "trigger_file": "Create, touch or replace it to deploy the same release again.",
     "listen": "Where clients connect.",
-    "ports": "Where the app gets its ports, on 127.0.0.1.",
-    "env": "Added to the app's environment.",
+    "ports": "Where the app gets its ports, on 127.0.0.1; two or more, because two generations run during a deploy.",
+    "env": "Added to the app's environment. {port} {socket} {pidfile} {release} {generation} are filled in in the "
+    "values; $NAME is not.",
     "env_file": "KEY=VALUE lines that are added to the app's environment, read at each deploy; the place for secrets.",
     "health": "How to know that the app is ready: a path that has to answer, or more about that.",
     "health.path": "The path to ask for.",

@@ -21,6 +21,7 @@ from rainbowd.address import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -81,8 +82,10 @@ def parse_run(value: object) -> str | tuple[str, ...]:
     return texts[0] if isinstance(value, str) else tuple(texts)
 
 
-def wants_socket(run: str | tuple[str, ...]) -> bool:
-    """Whether a command asks to be reached over a Unix socket."""
+def wants_socket(run: str | tuple[str, ...], env: Mapping[str, str]) -> bool:
+    """Whether a command, or a value of its environment, asks for a Unix socket to be reached over."""
+    if any("{socket}" in value for value in env.values()):
+        return True
     if isinstance(run, str):
         return _SHELL_SOCKET.search(run) is not None
     return any("{socket}" in part for part in run)

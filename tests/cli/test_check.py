@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,17 @@ def checked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Checked:
         return status, out, err
 
     return outcome
+
+
+@contextlib.contextmanager
+def two_ports_in_a_row() -> Iterator[int]:
+    """Two ports on which something listens; the first of them."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as one, contextlib.suppress(OSError, OverflowError):
+            first = one.getsockname()[1]
+            with socket.create_server(("127.0.0.1", first + 1)):
+                yield first
+                return
 
 
 def program(path: Path, *, mode: int = 0o755) -> None:
@@ -168,12 +180,12 @@ def test_a_release_that_may_not_be_entered_is_an_error(tmp_path: Path, checked: 
 
 
 def test_a_range_of_ports_that_is_taken_is_an_error_unless_no_port_is_needed(checked: Checked) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        status, _, err = checked(ports=f"{port}-{port}")
+    with two_ports_in_a_row() as first:
+        ports = f"{first}-{first + 1}"
+        status, _, err = checked(ports=ports)
         assert status == 2
         assert "ports: " in err
-        assert checked(ports=f"{port}-{port}", run=["true", "{socket}"])[0] == 0
+        assert checked(ports=ports, run=["true", "{socket}"])[0] == 0
 
 
 def test_a_socket_path_that_is_too_long_for_unix_is_an_error(checked: Checked) -> None:

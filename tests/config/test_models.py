@@ -169,6 +169,11 @@ def test_a_command_that_names_a_socket_uses_one(loaded: Load, run: object, uses_
     assert loaded(run=run).uses_socket is uses_socket
 
 
+def test_a_value_of_the_environment_that_names_a_socket_uses_one(loaded: Load) -> None:
+    assert loaded(run=["app"], env={"BIND": "unix:{socket}"}).uses_socket
+    assert not loaded(run=["app"], env={"BIND": "127.0.0.1:{port}"}).uses_socket
+
+
 SECONDS = "a number of seconds, 0 or more"
 ABOVE_ZERO = "a number of seconds above 0"
 LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"

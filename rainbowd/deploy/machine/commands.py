@@ -42,17 +42,23 @@ def render(
         release: the resolved directory.
         generation: its number; None for a hook that has none.
     """
-    values = {
-        "port": "" if port is None else str(port),
-        "socket": "" if socket is None else str(socket),
-        "pidfile": "" if pidfile is None else str(pidfile),
-        "release": str(release),
-        "generation": "" if generation is None else str(generation),
-    }
+    values = _values(port, socket, pidfile, release, generation)
     if isinstance(run, str):
         command = _SHELL_PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]), run)
         return ["sh", "-c", command, "sh", values["port"], values["pidfile"]]
-    return [_PLACEHOLDER.sub(lambda found: values[found[1]], element) for element in run]
+    return [_filled(element, values) for element in run]
+
+
+def _values(
+    port: int | None, socket: Path | None, pidfile: Path | None, release: Path, generation: int | None
+) -> dict[str, str]:
+    """Return what each placeholder stands for; empty if this launch has none."""
+    given = {"port": port, "socket": socket, "pidfile": pidfile, "release": release, "generation": generation}
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
 
 
 def environment(
@@ -74,8 +80,8 @@ def environment(
 
     Args:
         base: the agent's environment; its ``PORT`` and ``SOCKET`` are its own, and what systemd told it too.
-        config_env: ``env`` of the config.
-        env_file_env: the variables of ``env_file``.
+        config_env: ``env`` of the config, in whose values placeholders are replaced.
+        env_file_env: the variables of ``env_file``, taken as they are.
         port: for a generation reached over TCP, else None.
         socket: for a generation reached over a Unix socket, else None.
         pidfile: where a daemon may say which process it is; None for a hook that has no generation.
@@ -85,7 +91,9 @@ def environment(
         account: whose processes they are; None for the agent's.
     """
     inherited = {name: value for name, value in base.items() if not _AGENTS.fullmatch(name)}
-    given = {**inherited, **(account.variables if account else {}), **config_env, **env_file_env}
+    values = _values(port, socket, pidfile, release, generation)
+    configured = {name: _filled(value, values) for name, value in config_env.items()}
+    given = {**inherited, **(account.variables if account else {}), **configured, **env_file_env}
     given.pop(HOOK, None)
     ours = {
         "PORT": port,

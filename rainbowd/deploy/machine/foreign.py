@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
 
 HOOKS = ("before_launch", "after_live", "after_failure")
+RELEASE = "{release}"
 
 _FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=[\w./:+-]*\s+)*(?:exec\s+)?([\w./+][\w./+-]*)(?=[\s;&|]|\Z)")
 
@@ -57,7 +58,7 @@ def refuse_foreign_hooks(config: Config, release: Path, env: Mapping[str, str], 
     Args:
         config: with the hooks.
         release: the resolved directory that they run in; ``{release}`` in a program is this one.
-        env: with the ``PATH`` that counts.
+        env: with the ``PATH`` that counts; ``{release}`` in it is filled in.
         hooks: which of them.
 
     Raises:
@@ -72,9 +73,10 @@ def refuse_foreign_hooks(config: Config, release: Path, env: Mapping[str, str], 
 
 def _problems(config: Config, hook: str, release: Path, env: Mapping[str, str]) -> list[str]:
     problems: list[str] = []
+    path = {"PATH": env["PATH"].replace(RELEASE, str(release))} if "PATH" in env else {}
     for name in _programs(config, getattr(config.hooks, hook)):
         try:
-            for file in find_command([name.replace("{release}", str(release))], env, release, key=f"hooks.{hook}"):
+            for file in find_command([name.replace(RELEASE, str(release))], path, release, key=f"hooks.{hook}"):
                 refuse_foreign_writers(file)
         except ConfigError as error:
             problems += [f"hooks.{hook}: {problem}" for problem in error.problems]

@@ -100,6 +100,29 @@ def test_the_env_file_wins_over_the_config_and_that_over_the_agent() -> None:
     assert (env["A"], env["B"], env["C"]) == ("0", "1", "2")
 
 
+def test_placeholders_in_the_configs_values_are_filled_in_and_nothing_else() -> None:
+    config_env = {
+        "SERVER_PORT": "{port}",
+        "URLS": "http://127.0.0.1:{port}",
+        "PATH": "{release}/bin:$PATH",
+        "J": "{a}{}",
+    }
+    env = environ({}, config_env={**config_env, "G": "{generation}"}, env_file_env={"SECRET": "{port}"})
+    assert {name: env[name] for name in (*config_env, "G", "SECRET")} == {
+        "SERVER_PORT": "20000",
+        "URLS": "http://127.0.0.1:20000",
+        "PATH": "/srv/v1/bin:$PATH",
+        "J": "{a}{}",
+        "G": "3",
+        "SECRET": "{port}",
+    }
+
+
+def test_with_a_socket_the_values_have_its_path_and_no_port() -> None:
+    env = environ({}, config_env={"BIND": "unix:{socket}", "ONLY_PORT": "{port}"}, socket=SOCKET)
+    assert (env["BIND"], env["ONLY_PORT"]) == (f"unix:{SOCKET}", "")
+
+
 @pytest.mark.parametrize("name", ["PORT", "PIDFILE", "RAINBOWD_STATE_DIR", "RAINBOWD_GENERATION"])
 def test_nothing_wins_over_what_marks_and_reaches_a_generation(name: str) -> None:
     assert environ({}, config_env={name: "x"}, env_file_env={name: "y"})[name] == environ({})[name]
