@@ -74,9 +74,7 @@ def open_listener(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(sockaddr(address))
-        if isinstance(address, UnixAddress):
-            address.path.chmod(socket_mode)
+        bind(sock, sockaddr(address), mode=socket_mode)
         sock.listen(backlog)
         if isinstance(address, UnixAddress):
             return Listener(sock, str(address), address.path)
@@ -84,6 +82,31 @@ def open_listener(
     except OSError as error:
         sock.close()
         raise UsageError(f"{key}: cannot listen on {address}: {_explain(error)}") from None
+
+
+def bind(sock: socket.socket, name: str | tuple[str, int], *, mode: int) -> None:
+    """Bind a socket; the file of a Unix socket has its mode from its first instant.
+
+    The kernel takes the mode of the file from the socket (bind(2), fchmod(2)), so no path is ever changed: somebody
+    may have put another file there by then.
+
+    Args:
+        sock: not bound yet.
+        name: as bind(2) takes it.
+        mode: of a Unix socket's file, whatever the umask is.
+
+    Raises:
+        OSError: as bind(2).
+    """
+    if sock.family != socket.AF_UNIX:
+        sock.bind(name)
+        return
+    os.fchmod(sock.fileno(), mode)
+    umask = os.umask(0)
+    try:
+        sock.bind(name)
+    finally:
+        os.umask(umask)
 
 
 def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:

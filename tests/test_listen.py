@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+import rainbowd
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.errors import UsageError
-from rainbowd.listen import close_all, inherited, open_listener
+from rainbowd.listen import bind, close_all, inherited, open_listener
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
 
@@ -200,3 +202,27 @@ def test_what_is_no_socket_or_not_open_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_what_was_handed_to_somebody_else_is_left_alone(environ: dict[str, str]) -> None:
     environ = {key: str(os.getpid()) if value == "self" else value for key, value in environ.items()}
     assert inherited(environ, os.getpid()) == []
+
+
+def test_a_unix_socket_has_its_mode_from_the_first_instant_whatever_the_umask_is(tmp_path: Path) -> None:
+    """No path is changed afterwards, which another file may be at by then."""
+    for umask in (0o000, 0o077):
+        before = os.umask(umask)
+        for mode in (0o666, 0o600):
+            with socket.socket(socket.AF_UNIX) as sock:
+                bind(sock, str(tmp_path / f"{umask}-{mode}"), mode=mode)
+            assert stat.S_IMODE((tmp_path / f"{umask}-{mode}").stat().st_mode) == mode
+        assert os.umask(before) == umask
+
+
+def test_no_mode_is_ever_changed_by_a_path() -> None:
+    """What is at a path may be another file by then: ``fchmod`` and what is open are meant."""
+    package = Path(rainbowd.__file__).parent
+    by_path = re.compile(r"\.chmod\(")
+    found = {
+        file.name: line.strip()
+        for file in package.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if by_path.search(line) and "/proc/self/fd" not in line
+    }
+    assert set(found) <= {"removal.py"}, found  # which names the descriptor by its path in /proc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -21,6 +22,7 @@ LINE_BYTES = 1024
 """What an agent reads of a trigger file."""
 
 NEW_FILE_MODE = 0o664
+WRITE_BITS = 0o222
 READABLE = 0o444
 """The agent, which may be another user, reads it; what it says is in the journal at once."""
 
@@ -175,31 +177,44 @@ def _replace(trigger_file: Path, line: bytes, suffix: str) -> Stamp:
     beside = trigger_file.with_name(f".{trigger_file.name}.{suffix}")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
     try:
-        _be_like(fd, trigger_file)
+        _admit_the_same(fd, trigger_file)
         stamp = _write(fd, line)
         beside.replace(trigger_file)
     except OSError:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
         raise
     finally:
         os.close(fd)
     return stamp
 
 
-def _be_like(fd: int, trigger_file: Path) -> None:
-    """Let those write the new file who might write the old one, as far as that is ours to say."""
-    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+def _admit_the_same(fd: int, trigger_file: Path) -> None:
+    """Let the accounts write the new file that may write the old one.
+
+    The mode is set, not copied: anyone who may write the directory chose the old file, and a set-user-ID bit of it
+    would make the new file a program of ours that others can fill.
+    """
+    write_bits = stat.S_IMODE(os.fstat(fd).st_mode) & WRITE_BITS
     with suppress(FileNotFoundError):
         old = trigger_file.lstat()
-        mode = stat.S_IMODE(old.st_mode)
-        with suppress(PermissionError):
-            os.fchown(fd, -1, old.st_gid)
-    os.fchmod(fd, mode | READABLE)
+        if stat.S_ISREG(old.st_mode):
+            write_bits = old.st_mode & WRITE_BITS
+            with suppress(PermissionError):
+                os.fchown(fd, -1, old.st_gid)
+    os.fchmod(fd, stat.S_IWUSR | READABLE | write_bits)
 
 
 def _overwrite(trigger_file: Path, line: bytes) -> Stamp:
+    """Overwrite the file itself, and no other file that somebody linked in its place.
+
+    Raises:
+        OSError: as open(2), or it is not a regular file with this one name.
+    """
     fd = os.open(trigger_file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(trigger_file))
         os.ftruncate(fd, 0)
         return _write(fd, line)
     finally:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.listen import bind
 from rainbowd.log import get_logger
 from rainbowd.renewal.link import Link
 
@@ -48,8 +49,7 @@ class Meeting:
         self._sock = _new_socket()
         try:
             with _within(state_dir, self._path.name) as name:
-                self._sock.bind(name)
-            self._path.chmod(_MODE)
+                bind(self._sock, name, mode=_MODE)
             self._sock.listen()
         except OSError:
             self.close()

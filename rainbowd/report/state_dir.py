@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DIRECTORY_MODE = 0o2750
+PARENT_MODE = 0o755
 FILE_MODE = 0o640
 SECRET_MODE = 0o600
 LOCK_NAME = "lock"
@@ -39,8 +41,7 @@ def prepare(path: Path, *, is_searched: bool = False) -> None:
     """
     try:
         if not path.is_dir():
-            path.mkdir(mode=0o700, parents=True)
-            path.chmod(DIRECTORY_MODE)  # whatever the umask is
+            _make_directories(path)
         if is_searched:
             admit(path)
     except FileExistsError:
@@ -57,9 +58,27 @@ def admit(path: Path) -> None:
     Raises:
         OSError: as chmod(2).
     """
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & stat.S_IXOTH:
-        path.chmod(mode | stat.S_IXOTH)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if not mode & stat.S_IXOTH:
+            os.fchmod(fd, mode | stat.S_IXOTH)
+    finally:
+        os.close(fd)
+
+
+def _make_directories(path: Path) -> None:
+    """Make ``path``, and what is missing above it, each with its mode whatever the umask is."""
+    missing = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    if not missing:
+        raise FileExistsError
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, DIRECTORY_MODE if directory == path else PARENT_MODE)
+        finally:
+            os.close(fd)
 
 
 class Lock:
@@ -150,7 +169,10 @@ def open_file(path: Path, flags: int, *, mode: int = FILE_MODE) -> int:
     Raises:
         OSError: as open(2).
     """
-    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileExistsError(errno.EEXIST, "expected a regular file", str(path))
     if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
         with contextlib.suppress(PermissionError):  # not ours, but writable: leave it as it is
             os.fchmod(fd, mode)  # whatever the umask is
@@ -185,7 +207,8 @@ def replace_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """
     beside = path.with_name(f"{path.name}.new")
     try:
-        fd = open_file(beside, os.O_WRONLY | os.O_TRUNC, mode=mode)
+        beside.unlink(missing_ok=True)  # of a write that was cut off
+        fd = open_file(beside, os.O_WRONLY | os.O_EXCL, mode=mode)
         try:
             write_all(fd, data)
         finally:

@@ -48,6 +48,41 @@ def test_a_trigger_file_is_replaced_and_nothing_else_is_left(where: Locations) -
     assert sorted(entry.name for entry in where.trigger_file.parent.iterdir()) == ["current", "releases", "trigger"]
 
 
+@pytest.mark.parametrize(("old", "new"), [(0o6777, 0o666), (0o7660, 0o664), (0o4755, 0o644), (0o1400, 0o644)])
+def test_no_bit_but_those_to_write_is_taken_from_the_old_file(where: Locations, old: int, new: int) -> None:
+    assert where.trigger_file is not None
+    where.trigger_file.touch()
+    where.trigger_file.chmod(old)
+    Trigger(where.trigger_file, request()).write()
+    assert stat.S_IMODE(where.trigger_file.stat().st_mode) == new
+
+
+def test_the_mode_of_a_link_that_was_put_there_is_not_taken(where: Locations) -> None:
+    assert where.trigger_file is not None
+    where.trigger_file.symlink_to("nowhere")
+    Trigger(where.trigger_file, request()).write()
+    assert stat.S_IMODE(where.trigger_file.lstat().st_mode) & 0o002 == 0
+
+
+@needs_root
+def test_another_file_that_is_linked_in_its_place_is_not_overwritten(open_path: Path) -> None:
+    (open_path / "precious").write_text("precious")
+    (open_path / "trigger").hardlink_to(open_path / "precious")
+    (open_path / "precious").chmod(0o666)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setuid(65534)
+            Trigger(open_path / "trigger", request()).write()
+        except UsageError:
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (open_path / "precious").read_text() == "precious"
+
+
 def test_a_request_is_there_until_anybody_changes_the_file(where: Locations) -> None:
     assert where.trigger_file is not None
     trigger = Trigger(where.trigger_file, request())

@@ -203,9 +203,31 @@ def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(tmp_
 def test_a_link_where_the_new_file_is_written_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("precious")
     (tmp_path / "file.new").symlink_to("other")
-    with pytest.raises(OSError, match="symbolic links"):
-        replace_file(tmp_path / "file", b"data")
+    replace_file(tmp_path / "file", b"data")
     assert (tmp_path / "other").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "data"
+
+
+def test_what_a_write_left_that_was_cut_off_is_not_written_to(tmp_path: Path) -> None:
+    left = tmp_path / "token.new"
+    left.touch(0o666)
+    with left.open() as reader:
+        replace_file(tmp_path / "token", b"secret", mode=0o600)
+        assert reader.read() == ""
+    assert mode(tmp_path / "token") == 0o600
+
+
+def test_only_a_regular_file_is_opened_to_be_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="expected a regular file"):
+        open_file(tmp_path / "pipe", os.O_RDWR)
+
+
+def test_what_is_made_above_it_may_be_entered_by_everybody_and_written_by_nobody_else(
+    tmp_path: Path, umask: None
+) -> None:
+    prepare(tmp_path / "deep" / "deeper" / "state")
+    assert (mode(tmp_path / "deep"), mode(tmp_path / "deep" / "deeper")) == (0o755, 0o755)
 
 
 def test_nothing_is_read_through_a_symlink_and_no_pipe_is_waited_for(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def undecided(events: Iterable[Event], last: int) -> Undecided:
 
 
 def clear_all_but(state_dir: Path, spared: Collection[int], last: int) -> None:
-    """Remove the files of every generation but these and those above ``last``."""
+    """Remove the files of every generation but these and those above ``last``; in a thread, as ``Place.clear``."""
     for number in {number for number in _numbers(state_dir) if number <= last and number not in spared}:
         try:
             place = Place(state_dir, number)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
+from rainbowd.deploy.machine.removal import remove_tree
 from rainbowd.report.state_dir import SECRET_MODE, admit, replace_file
 
 if TYPE_CHECKING:
@@ -67,16 +68,16 @@ class Place:
         replace_file(self.record, record)
 
     def clear(self) -> None:
-        """Remove everything, also what else the app has put there.
+        """Remove everything, including what the app has put there; in a thread, as the app decides how much that is.
 
         Raises:
             OSError: something cannot be removed; all else is.
         """
-        shutil.rmtree(self.directory, ignore_errors=True)  # it follows no link
         refusal: OSError | None = None
-        for file in self.files:
+        removals = partial(remove_tree, self.directory), *(partial(file.unlink, missing_ok=True) for file in self.files)
+        for remove in removals:
             try:
-                file.unlink(missing_ok=True)
+                remove()
             except OSError as error:
                 refusal = error
         if refusal is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,11 +97,12 @@ class Successor:
         return await trio.to_thread.run_sync(find_strays, self._state_dir, spared, self._last_left)
 
     async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
-        """End them; the files of generations without a record are removed at once."""
-        clear_all_but(self._state_dir, self._records, self._last_left)
+        """End them, then remove the files of generations without a record."""
         if strays.known:
             log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
             patience_seconds = self._loaded.config.drain.kill_after
             left = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
             if left:
                 log.error("could not be ended", pids=left)
+        clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)
+        await trio.to_thread.run_sync(clear, abandon_on_cancel=True)

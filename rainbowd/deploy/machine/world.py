@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from rainbowd.deploy.seam import HookCall, HookEnding, Left, Plan
     from rainbowd.report.numbers import Numbers
 
+CLEAR_SECONDS = 30.0
+"""How long the end of a generation waits for the removal of what its app has left."""
+
 log = get_logger()
 
 
@@ -88,7 +91,7 @@ class Machine(Successor):
             await _put_on_record(app, place, plan)
             app.boot = Boot(partial(self._keep, place.boot.name))
         except BaseException:
-            self._clear(place, address)
+            await self._clear(place, address)
             raise
         async with self._holding(app, number, place):
             yield app
@@ -108,7 +111,7 @@ class Machine(Successor):
             app.output.finish()
             app.output.close()
             if not app.is_handed_over:
-                self._clear(place, app.address)
+                await self._clear(place, app.address)
 
     def _sink(self, app: RealApp, number: int) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -118,11 +121,13 @@ class Machine(Successor):
 
         return tell
 
-    def _clear(self, place: Place, address: Address) -> None:
+    async def _clear(self, place: Place, address: Address) -> None:
+        """Remove a generation's files, for ``CLEAR_SECONDS`` at most: the next start removes the rest."""
         try:
-            place.clear()
+            with trio.move_on_after(CLEAR_SECONDS, shield=True):
+                await trio.to_thread.run_sync(place.clear, abandon_on_cancel=True)
         except OSError as error:
-            log.warning("what is left of a generation cannot be removed", file=error.filename, why=error.strerror)
+            log.warning("cannot remove the files of a generation", file=error.filename, why=error.strerror)
         for file in place.files:  # and what was about to be written
             self._keep(file.name, None)
         if isinstance(address, TcpAddress):
