@@ -7,6 +7,7 @@ come in time, and what breaks here is told and is over.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -61,7 +62,8 @@ class Guard:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._token.admits([value for name, value in scope["headers"] if name == b"authorization"]):
-            await self._serve_friend(scope, receive, send)
+            with scope.get("kept", nullcontext)():
+                await self._serve_friend(scope, receive, send)
         elif not await self._take_turn(receive):
             return
         elif scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:

@@ -22,16 +22,17 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from rainbowd.control.places import Place, Places
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     import socket
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 CONNECTIONS_MAX = 100
 SLOT_SECONDS = 1.0
-"""How long a connection keeps its place at least: so that many short ones cost no more than a hundred a second."""
+"""How long a connection's place counts as taken at least, which limits the pace of short connections."""
 
 HEAD_SECONDS = 5.0
 """For a request's head, and between two requests."""
@@ -63,27 +64,29 @@ async def serve(
         task_status: for ``nursery.start``.
     """
     config, context = make_config(), WorkerContext(None)
-    slots = trio.Semaphore(CONNECTIONS_MAX)
+    places = Places(CONNECTIONS_MAX)
 
-    async def converse(stream: trio.SocketStream) -> None:
+    async def converse(stream: trio.SocketStream, place: Place) -> None:
         begun = trio.current_time()
-        own = Stream(stream)
+        own = Stream(stream, place.scope)
         try:
             with own.scope:
-                await Conversation(ASGIWrapper(app), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
+                kept: Any = _keeping(app, place)
+                await Conversation(ASGIWrapper(kept), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
                 await own.linger()
         except Exception as bug:
             log.error("bug: a connection to the API broke", exc_info=bug)
         finally:
             own.close()
+            place.is_over = True
         with trio.move_on_at(begun + SLOT_SECONDS):
             await stop.wait()
-        slots.release()
+        place.leave()
 
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
     async with listener, trio.open_nursery() as connections:
         async with trio.open_nursery() as intake:
-            intake.start_soon(_accept, listener, slots, connections, converse)
+            intake.start_soon(_accept, listener, places, connections, converse)
             task_status.started()
             await stop.wait()
             intake.cancel_scope.cancel()
@@ -91,19 +94,30 @@ async def serve(
         connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
 
 
-async def _accept(
-    listener: trio.SocketListener, slots: trio.Semaphore, connections: trio.Nursery, converse: Any
-) -> None:
+async def _accept(listener: trio.SocketListener, places: Places, connections: trio.Nursery, converse: Any) -> None:
     while True:
-        await slots.acquire()
-        while True:
-            try:
-                stream = await listener.accept()
-                break
-            except OSError as error:
-                log.warning("the API cannot accept connections", why=error.strerror)
-                await trio.sleep(_PAUSE_SECONDS)
-        connections.start_soon(converse, stream)
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            log.warning("the API cannot accept connections", why=error.strerror)
+            await trio.sleep(_PAUSE_SECONDS)
+            continue
+        try:
+            place = await places.take()
+        except trio.Cancelled:
+            stream.socket.close()
+            raise
+        connections.start_soon(converse, stream, place)
+
+
+def _keeping(app: ASGIApp, place: Place) -> ASGIApp:
+    """Return ``app`` with ``kept`` in its scope, in which a call with the token keeps the connection's place."""
+
+    async def keeping(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["kept"] = place.kept
+        await app(scope, receive, send)
+
+    return keeping
 
 
 def make_config() -> Config:
@@ -184,11 +198,11 @@ class Stream:
     To close it is to say that nothing more is read or sent; the socket itself is closed by ``close``.
 
     Attributes:
-        scope: of all that is done for the client; cancelled when he takes nothing any more.
+        scope: of all that is done for the client; cancelled when it takes nothing more, or has to make way.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.scope = trio.CancelScope()
+    def __init__(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        self.scope = scope
         self._stream = stream
         self._is_ended = False
         self._receiving = trio.CancelScope()

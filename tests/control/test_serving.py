@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.control import serving
+from rainbowd.control import guard, serving
 from rainbowd.control.api import Api
 from rainbowd.control.serving import CONNECTIONS_MAX, serve
 from rainbowd.control.token import Token
@@ -156,24 +156,70 @@ async def test_who_does_not_read_is_cut_and_his_other_calls_are_dropped(monkeypa
         assert calls == 1
 
 
-async def test_connections_are_limited_in_number_and_others_get_their_turn(
+async def are_open(streams: list[trio.SocketStream]) -> list[bool]:
+    """Which of these connections the API has left open."""
+    found = []
+    for stream in streams:
+        with trio.move_on_after(0.05) as waiting, contextlib.suppress(trio.BrokenResourceError):
+            await stream.receive_some()
+        found.append(waiting.cancelled_caught)
+    return found
+
+
+SILENT = b""
+HALF_A_HEAD = b"GET /status HTTP/1.1\r\nHost: a"
+STRANGERS_CALL = b"POST /redeploy HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [SILENT, HALF_A_HEAD])
+async def test_of_connections_without_a_call_only_the_oldest_makes_way_for_a_client(
+    agent: FakeAgent, sent: bytes
+) -> None:
+    async with setting(agent.app()) as here, contextlib.AsyncExitStack() as all_of_them:
+        silent = [await all_of_them.enter_async_context(await here.client()) for _ in range(CONNECTIONS_MAX)]
+        for stream in silent:
+            await stream.send_all(sent)
+        async with await here.client() as client:
+            await client.send_all(GET)
+            assert (await answer(client)).startswith(b"HTTP/1.1 200 ")
+            assert await are_open(silent[:3]) == [False, True, True]
+
+
+async def test_calls_without_the_token_make_way_for_a_call_with_it(
+    agent: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "PACE_SECONDS", PATIENCE_SECONDS)
+    async with setting(agent.app()) as here, contextlib.AsyncExitStack() as all_of_them:
+        async with await here.client() as first:
+            await first.send_all(STRANGERS_CALL)
+            assert (await rest(first)).startswith(b"HTTP/1.1 401 ")
+        strangers = [await all_of_them.enter_async_context(await here.client()) for _ in range(CONNECTIONS_MAX)]
+        for stranger in strangers:
+            await stranger.send_all(STRANGERS_CALL)
+        async with await here.client() as client:
+            await client.send_all(GET)
+            assert (await answer(client)).startswith(b"HTTP/1.1 200 ")
+            assert await are_open(strangers[:3]) == [False, True, True]
+    assert agent.asked == []
+
+
+async def test_a_call_with_the_token_keeps_its_place_and_the_next_client_waits_for_it(
     agent: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "CONNECTIONS_MAX", 3)
-    monkeypatch.setattr(serving, "SLOT_SECONDS", 0.0)
-    async with setting(agent.app()) as here:
-        holders = [await here.client() for _ in range(3)]
-        for holder in holders:
-            await holder.send_all(GET)
-            await answer(holder)
+    async with setting(agent.app()) as here, contextlib.AsyncExitStack() as all_of_them:
+        callers = [await all_of_them.enter_async_context(await here.client()) for _ in range(3)]
+        for caller in callers:
+            await caller.send_all(b"POST /redeploy?wait=1 HTTP/1.1\r\nContent-Length: 0\r\n" + HEAD + b"\r\n")
+        while len(agent.asked) < 3:  # noqa: ASYNC110 - a fake tells nobody
+            await trio.sleep(0.001)
         async with await here.client() as late:
             await late.send_all(GET)
-            with trio.move_on_after(0.1):
-                raise AssertionError(await late.receive_some())
-            await holders[0].aclose()
+            assert await are_open([*callers, late]) == [True] * 4
+            agent.deploy.decide(Outcome())
             assert (await answer(late)).startswith(b"HTTP/1.1 200 ")
-        for holder in holders:
-            await holder.aclose()
+            for caller in callers:
+                assert (await answer(caller)).startswith(b"HTTP/1.1 200 ")
     assert CONNECTIONS_MAX <= 100
 
 
