@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,3 +104,21 @@ def family(address: Address) -> socket.AddressFamily:
 def sockaddr(address: Address) -> str | tuple[str, int]:
     """What ``socket.bind`` and ``socket.connect`` take for ``address``."""
     return str(address.path) if isinstance(address, UnixAddress) else (address.host, address.port)
+
+
+def connect_to_socket_file(sock: socket.socket, path: Path) -> int:
+    """Begin to connect ``sock`` to the Unix socket ``path``, without following a link there.
+
+    The app may put a link in place of its socket, and rainbowd may be allowed to connect where the app is not.
+
+    Returns:
+        The error number, as ``connect_ex`` does: ECONNREFUSED if ``path`` is a link (open(2), O_PATH and O_NOFOLLOW).
+
+    Raises:
+        OSError: ``path`` cannot be opened; FileNotFoundError if there is nothing.
+    """
+    file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return sock.connect_ex(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)

@@ -84,7 +84,7 @@ PLACES = {
     "h11": {"control"},  # Hypercorn's parser
     "httptools": {"http1"},
     "hypercorn": {"control"},
-    "httpx": {"deploy/machine/health.py"},
+    "httpx": {"deploy/machine/health.py", "deploy/machine/transport.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "prometheus_client": {"control"},
     "pydantic": {"config"},

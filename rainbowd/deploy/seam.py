@@ -140,7 +140,7 @@ class App(Protocol):
     Attributes:
         address: where it is reached.
         pid: the child that was launched.
-        last_check: what its last health check got, in one line; None before the first one has come back.
+        last_check: what the last health check got, such as ``503 Service Unavailable``; None before the first.
     """
 
     address: Address

@@ -24,12 +24,14 @@ class Judge:
     Attributes:
         head: the final response's head, once it is whole.
         done: the whole answer was read.
+        payload: what the bytes fed last held of the body.
         problem: why the proxy refuses the answer, in the words of its log; None as long as it does not.
     """
 
     def __init__(self, method: bytes = b"GET") -> None:
         self.head: ResponseHead | None = None
         self.done = False
+        self.payload = b""
         self.problem: str | None = None
         self._method = method
         self._buffer = b""
@@ -42,6 +44,7 @@ class Judge:
         Returns:
             ``problem``. It stays the same once there is one.
         """
+        self.payload = b""
         if self.problem is None and not self.done:
             try:
                 self._read(data)
@@ -73,7 +76,7 @@ class Judge:
             head, self._buffer, self._searched_bytes = self._buffer[:end], self._buffer[end:], 0
             self._take_head(parse_response(head))
         data, self._buffer = self._buffer + data, b""
-        self._body.feed(data)
+        self.payload, _ = self._body.feed(data)
         self.done = self._body.done
 
     def _take_head(self, head: ResponseHead) -> None:

@@ -8,13 +8,11 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.address import TcpAddress, family, sockaddr
+from rainbowd.address import TcpAddress, connect_to_socket_file, family, sockaddr
 from rainbowd.proxy.wire import Wire
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rainbowd.proxy.hub import Hub
     from rainbowd.roster import Generation
 
@@ -98,7 +96,7 @@ class Pool:
             if isinstance(address, TcpAddress) or self._follow_links:
                 error = sock.connect_ex(sockaddr(address))
             else:
-                error = _connect_no_link(sock, address.path)
+                error = connect_to_socket_file(sock, address.path)
             wire = Wire(self._hub, sock) if error in {0, errno.EINPROGRESS} else None
         except OSError:
             sock.close()
@@ -136,16 +134,3 @@ class Pool:
         for idle in self._idle.values():
             while idle and now_seconds - idle[0].idle_since > IDLE_SECONDS:
                 idle.pop(0).wire.close()
-
-
-def _connect_no_link(sock: socket.socket, path: Path) -> int:
-    """Begin to connect to a Unix socket, which is refused where ``path`` is a link; the error number, as connect_ex.
-
-    Raises:
-        FileNotFoundError: there is nothing.
-    """
-    there = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return sock.connect_ex(f"/proc/self/fd/{there}")
-    finally:
-        os.close(there)

@@ -107,5 +107,5 @@ def strict(
 async def test_what_is_said_of_a_check_that_fails_names_the_line_to_write(strict: tuple[Framework, Address]) -> None:
     framework, address = strict
     for wrong, line in framework.wrong:
-        told = await Prober().probe(address, Health.model_validate({"path": "/up", **wrong}))
+        told = (await Prober().probe(address, Health.model_validate({"path": "/up", **wrong}))).problem
         assert line in str(told), wrong

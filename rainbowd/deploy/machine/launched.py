@@ -12,7 +12,7 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.deploy.machine.health import Prober, until_healthy
-from rainbowd.deploy.machine.listening import listeners, owns
+from rainbowd.deploy.machine.listening import forms, listeners, owns
 from rainbowd.deploy.machine.ports import is_free
 from rainbowd.deploy.record import Record
 from rainbowd.deploy.seam import PortTaken
@@ -23,7 +23,7 @@ from rainbowd.roster import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.config import Config
+    from rainbowd.config import Config, Health
     from rainbowd.deploy.machine.boot import Boot
     from rainbowd.deploy.machine.output import Output
     from rainbowd.deploy.process import Ending, Process
@@ -43,8 +43,8 @@ class RealApp:
         is_adopted: an earlier agent launched it, and saw it healthy.
 
     Attributes:
-        last_check: what its last health check got; None before the first.
         boot: told what it says, until it is live; None where that is over already.
+        last_check: what the last health check got, in a few words; None before the first.
         is_handed_over: it is another agent's now, with its files.
     """
 
@@ -73,6 +73,7 @@ class RealApp:
         self._hurry = hurry
         self._started_at = started_at
         self._is_adopted = is_adopted
+        self._is_own = False  # its socket, when it last answered
         self._ended = False
         self.is_handed_over = False
 
@@ -102,19 +103,34 @@ class RealApp:
             PortTaken: a stranger answers on its port.
         """
         health = self._config.health
-        if health is not None and self._is_adopted:
-            health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
         if health is None:
             await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
         else:
-            try:
-                await until_healthy(self._prober, self.address, health, self._checked)
-            except DeployFailed as failure:
-                raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
+            await self._check_health(health)
         await self._check_owner(seen_healthy=health is not None)
 
-    def _checked(self, seen: str) -> None:
-        self.last_check = seen
+    async def _check_health(self, health: Health) -> None:
+        if self._is_adopted:
+            health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
+        try:
+            await until_healthy(lambda: self._ask(health), health)
+        except PortTaken:
+            raise
+        except DeployFailed as failure:
+            raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
+
+    async def _ask(self, health: Health) -> str | None:
+        """Ask once; what is wrong, in a sentence.
+
+        Raises:
+            PortTaken: a stranger answers, whose answer is nobody's concern.
+        """
+        seen = await self._prober.probe(self.address, health)
+        if seen.is_answer and seen.problem is not None and not self._is_own:
+            await self._check_owner(seen_healthy=True)
+            self._is_own = True
+        self.last_check = seen.brief
+        return seen.problem
 
     async def is_alive(self) -> bool:
         """Whether anything of it runs."""
@@ -124,7 +140,10 @@ class RealApp:
         """Ask once; without a health check, whether anything of it runs."""
         if self._config.health is None:
             return None if await self.is_alive() else "nothing of it runs"
-        return await self._prober.probe(self.address, self._config.health)
+        try:
+            return await self._ask(self._config.health)
+        except PortTaken as taken:
+            return taken.reason
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
         pids = await self._process.members()
@@ -139,7 +158,7 @@ class RealApp:
     async def _listening_elsewhere(self) -> str:
         """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
         found = await trio.to_thread.run_sync(listeners, await self._process.members())
-        if str(self.address) in found.addresses:
+        if any(str(form) in found.addresses for form in forms(self.address)):
             return ""
         if found.addresses:
             return f"; the app listens on {', '.join(found.addresses)}"

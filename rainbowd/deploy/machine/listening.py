@@ -71,14 +71,14 @@ def owns(pids: Collection[int], address: Address) -> bool | None:
 
 def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
     """The inodes of the sockets that a connect to ``address`` reaches: the most specific that there are."""
-    for form in _forms(address):
+    for form in forms(address):
         inodes = {inode for bound, inode in rows if bound == form}
         if inodes:
             return inodes
     return set()
 
 
-def _forms(address: Address) -> list[Address]:
+def forms(address: Address) -> list[Address]:
     """The addresses that a socket may be bound to in order to answer at ``address``, most specific first.
 
     An IPv4 connect also reaches IPv6 sockets (ipv6(7)): ``::ffff:A.B.C.D`` as it does ``A.B.C.D``, ``::``

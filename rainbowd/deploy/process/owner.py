@@ -15,6 +15,7 @@ from rainbowd.config.account import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _libc = ctypes.CDLL(None)
 
@@ -26,7 +27,20 @@ def as_owner(pid: int) -> Iterator[None]:
     Raises:
         OSError: the process is gone.
     """
-    status = os.stat(f"/proc/{pid}")  # noqa: PTH116 - of a process
+    with as_owner_of(f"/proc/{pid}"):
+        yield
+
+
+@contextmanager
+def as_owner_of(path: str | Path) -> Iterator[None]:
+    """In this thread, until the end of the context: use files as the owner of ``path`` may; no await in it.
+
+    Nothing changes if this process is not root, or if the owner is.
+
+    Raises:
+        OSError: there is nothing at ``path``.
+    """
+    status = os.stat(path)  # noqa: PTH116 - may be a str
     if os.geteuid() != ROOT or status.st_uid == ROOT:
         yield
         return

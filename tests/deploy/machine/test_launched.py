@@ -12,6 +12,7 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import Config
+from rainbowd.deploy.machine.health import Seen
 from rainbowd.deploy.machine.launched import RealApp
 from rainbowd.deploy.process import Ending
 from rainbowd.deploy.record import Record
@@ -54,8 +55,9 @@ class FakeProber:
     def __init__(self, *answers: str | None) -> None:
         self.answers = list(answers)
 
-    async def probe(self, *_: object) -> str | None:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+    async def probe(self, *_: object) -> Seen:
+        problem = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return Seen(problem or "200 OK", problem, is_answer=problem != "refused")
 
 
 class Launch:
@@ -108,6 +110,36 @@ async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(o
         await Launch(ours, members=[], health="/").app.check()
 
 
+@pytest.mark.parametrize("secret", [None, "answered 200 OK: 'secret'"])
+async def test_what_a_stranger_answers_is_not_reported(ours: TcpAddress, secret: str | None) -> None:
+    launch = Launch(ours, members=[], answers=(secret,), health="/")
+    with pytest.raises(PortTaken, match=f"^{ours} is answered by a process that is not of this generation$"):
+        await launch.app.check()
+    assert "secret" not in str(launch.app.last_check)
+
+
+async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: TcpAddress) -> None:
+    launch = Launch(ours, members=[], answers=("answered 500: 'secret'",), health="/")
+    assert await launch.app.probe() == f"{ours} is answered by a process that is not of this generation"
+
+
+async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress) -> None:
+    launch = Launch(ours, members=US, answers=("503", None), health="/")
+    assert launch.app.last_check is None
+    assert await launch.app.probe() == "503"
+    assert launch.app.last_check == "503"
+    await launch.app.check()
+    assert launch.app.last_check == "200 OK"
+
+
+async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on_every_interface() -> None:
+    health = {"path": "/", "deadline": 0.01, "interval": 0.001}
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        here = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(DeployFailed, match=r"last seen: 503$"):
+            await Launch(here, members=US, answers=("503",), health=health).app.check()
+
+
 async def test_behind_the_warm_up_it_has_to_listen(nowhere: TcpAddress) -> None:
     with pytest.raises(
         DeployFailed, match=f"not listening on {nowhere} after the warm-up; .* does not listen anywhere"
@@ -130,7 +162,7 @@ async def test_one_that_was_healthy_once_is_asked_for_one_good_answer(ours: TcpA
 
 
 async def test_a_probe_asks_once_and_without_a_check_looks_whether_anything_runs(ours: TcpAddress) -> None:
-    assert await Launch(ours, members=[], answers=("500",), health="/").app.probe() == "500"
+    assert await Launch(ours, members=US, answers=("500",), health="/").app.probe() == "500"
     assert await Launch(ours, members=US, warmup=1).app.probe() is None
     assert await Launch(ours, members=[], warmup=1).app.probe() == "nothing of it runs"
 
