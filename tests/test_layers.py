@@ -64,17 +64,21 @@ LIGHT = {
     "cli/follow.py",
     "cli/history.py",
     "cli/init.py",
+    "cli/outcome.py",
     "cli/parser.py",
     "cli/progress.py",
     "cli/reading.py",
     "cli/recipes.py",
     "cli/renew.py",
     "cli/request.py",
+    "cli/show.py",
     "cli/site.py",
     "cli/status.py",
+    "cli/step.py",
     "cli/stop.py",
     "cli/story.py",
     "cli/terminal.py",
+    "cli/wait.py",
     "cli/watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
@@ -293,7 +297,9 @@ def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: s
     assert found.startswith(f"{PACKAGE}/{message}: ")
 
 
-@pytest.mark.parametrize("command", ["status", "history", "deploy", "renew", "stop", "watch", "completion"])
+@pytest.mark.parametrize(
+    "command", ["status", "history", "deploy", "renew", "stop", "wait", "show", "watch", "completion"]
+)
 def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, rainbowd.cli.{command}; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -74,6 +74,20 @@ def stop(options: argparse.Namespace) -> int:
     return command.stop(options.config, options.timeout)
 
 
+def wait(options: argparse.Namespace) -> int:
+    """Run ``rainbowd wait``."""
+    from rainbowd.cli import wait as command
+
+    return command.wait(options.config, options.deploy, options.release, options.timeout)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Run ``rainbowd show``."""
+    from rainbowd.cli import show as command
+
+    return command.show(options.config, options.deploy, as_json=options.as_json)
+
+
 def completion(options: argparse.Namespace) -> int:
     """Run ``rainbowd completion``."""
     from rainbowd.cli import completion as command

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from rainbowd import link
 from rainbowd.cli import request as asking
 from rainbowd.cli.follow import Gone, follow
+from rainbowd.cli.outcome import report
 from rainbowd.cli.progress import shown
 from rainbowd.cli.request import Request
-from rainbowd.cli.site import linked_release, live_release, locate, need_agent
+from rainbowd.cli.site import linked_release, live_release, locate, need_agent, present_release, refuse_own_deploy
 from rainbowd.cli.story import FAILED, Story
-from rainbowd.cli.terminal import GREEN, complain, inert, name_of, painter, say
+from rainbowd.cli.terminal import complain, inert, say
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import last_live_but
 from rainbowd.report.journal import read_events
 from rainbowd.report.tail import Tail
 
 if TYPE_CHECKING:
-    from rainbowd.cli.story import Outcome
     from rainbowd.link import Turned
     from rainbowd.locations import Locations
 
@@ -65,7 +65,7 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         RainbowdError: the config is broken, or the agent has gone.
     """
     where = locate(config_path)
-    wanted = None if release is None else link.find_release(release, Path.cwd(), _present(where))
+    wanted = None if release is None else link.find_release(release, Path.cwd(), present_release(where))
     return _ask(where, Request(os.urandom(6).hex(), note or None, wanted), wait)
 
 
@@ -78,14 +78,6 @@ def rollback(config_path: Path | None, note: str | None, wait: Wait) -> int:
     link.need_link(where.release)
     need_agent(where.state_dir)
     return _ask(where, Request(os.urandom(6).hex(), note or None, _previous(where)), wait)
-
-
-def _present(where: Locations) -> Path | None:
-    with contextlib.suppress(RainbowdError):
-        live = live_release(where.state_dir)
-        if live is not None:
-            return Path(live)
-    return linked_release(where.release)
 
 
 def _previous(where: Locations) -> Path:
@@ -104,6 +96,8 @@ def _previous(where: Locations) -> Path:
 def _ask(where: Locations, request: Request, wait: Wait) -> int:
     """See that it can be done, then do it."""
     need_agent(where.state_dir)
+    if wait.is_wanted:
+        refuse_own_deploy(where.state_dir, "wait for a deploy")
     asking.refuse_impossible(where, request)
     if asking.is_shortened(request):
         complain("warning: the note is cut short: a trigger file has 1 KiB")
@@ -137,22 +131,10 @@ def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> in
     except Gone:
         _turn_back(turned)
         raise
-    return _tell(outcome, turned, time.time() - asked_at)
-
-
-def _tell(outcome: Outcome, turned: Turned | None, seconds: float) -> int:
+    status = report(outcome, time.time() - asked_at, progress.shown)
     if outcome.result == FAILED:
-        complain(f"the deploy failed: {outcome.reason}")
-        if outcome.output:
-            complain("the app's last lines:")
-        for line in outcome.output:
-            complain(line, indent="    ")
         _turn_back(turned)
-        return 1
-    again = ", nothing was launched" if outcome.result == "rolled_back" else ""
-    release = inert(name_of(outcome.release or "it"))
-    say(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}, after {seconds:.2f} s"))
-    return 0
+    return status
 
 
 def _turn_back(turned: Turned | None) -> None:

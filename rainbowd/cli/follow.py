@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rainbowd.cli import step
 from rainbowd.cli.terminal import complain
 from rainbowd.errors import RainbowdError, TimedOut
+from rainbowd.report import status
+from rainbowd.report.history import DECISIONS
 from rainbowd.report.state_dir import holder, open_to_read
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from rainbowd.report.tail import Tail
 
 LOOK_SECONDS = 0.03
+STEP_SECONDS = 0.25
 GONE_SECONDS = 1.0
 """How long the lock may be free: one agent may just have followed another."""
 AGAIN_SECONDS = 3.0
@@ -43,7 +48,7 @@ def follow(
     state_dir: Path,
     progress: Progress,
     *,
-    trigger: Trigger,
+    trigger: Trigger | None,
     timeout_seconds: float | None,
 ) -> Outcome:
     """Wait until it is decided, and tell each step.
@@ -53,7 +58,7 @@ def follow(
         tail: of the journal, from before it was asked for.
         state_dir: with the journal.
         progress: is told.
-        trigger: where our request is.
+        trigger: where our request is; None if the deploy is known.
         timeout_seconds: None for as long as it takes.
 
     Raises:
@@ -62,23 +67,26 @@ def follow(
         RainbowdError: the journal, or the lock, cannot be read any more.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    agent, missed = _Agent(state_dir), _Missed(story, trigger)
-    output = _Output(state_dir, progress)
+    agent, missed = _Agent(state_dir), None if trigger is None else _Missed(story, trigger)
+    output, steps = _Output(state_dir, progress), _Steps(state_dir, progress)
     while True:
         lines = tail.read()
         events: list[Event] = [json.loads(line.text) for line in lines]
         for event in story.read(events):
-            output.tell_more()
+            output.show_more()
             output.note(event)
+            steps.note(event)
             progress.event(event)
-        output.tell_more()
+        output.show_more()
+        steps.look(story.deploy)
         if story.outcome is not None:
             return story.outcome
         if deadline is not None and time.monotonic() >= deadline:
             raise TimedOut(f"not decided within {timeout_seconds:g} seconds; the deploy goes on")
         if not lines:
             agent.need()
-            missed.look()
+            if missed is not None:
+                missed.look()
             time.sleep(LOOK_SECONDS)
 
 
@@ -120,21 +128,62 @@ class _Missed:
             self._times += 1
 
 
+class _Steps:
+    """Shows the step that the deploy is in, and what a hook writes, as the status has them."""
+
+    def __init__(self, state_dir: Path, progress: Progress) -> None:
+        self._state_dir = state_dir
+        self._progress = progress
+        self._looked_at = 0.0
+        self._step = ""
+        self._shown: list[str] = []
+
+    def look(self, deploy: str | None) -> None:
+        """Read the status, at most four times a second: no agent writes it more often while a step lasts."""
+        if deploy is None or time.monotonic() - self._looked_at < STEP_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(RainbowdError, KeyError, TypeError, ValueError):  # of another version, or unreadable
+            deploying: Any = (status.read(self._state_dir) or {})["deploying"]
+            if deploying is not None and deploying["deploy"] == deploy:
+                self._step = str(deploying["step"])
+                self._show(step.new_lines(deploying, len(self._shown)))
+                self._progress.waiting(step.describe(deploying))
+
+    def note(self, event: Event) -> None:
+        """Show the rest of what a hook wrote, when it has ended."""
+        output = event.get("output")
+        if event["event"] == "hook.ended" and isinstance(output, list):
+            self._step = str(event.get("hook"))
+            self._show(step.rest_of(self._shown, [str(line) for line in output]))
+
+    def _show(self, lines: list[str]) -> None:
+        for line in lines:
+            self._progress.output(self._step, line)
+        self._shown += lines
+
+
 class _Output:
-    """What the candidate says until it is live."""
+    """Shows what the candidate writes until it is live."""
 
     def __init__(self, state_dir: Path, progress: Progress) -> None:
         self._state_dir = state_dir
         self._progress = progress
         self._generation: int | None = None
         self._offset = 0
+        self._partial = b""
 
     def note(self, event: Event) -> None:
+        """Follow the generation that is launched, and no longer wait for the end of a line when it is decided."""
         generation = event.get("generation")
         if event["event"] == "generation.launched" and isinstance(generation, int):
+            self._finish()
             self._generation, self._offset = generation, 0
+        elif event["event"] in DECISIONS:
+            self._finish()
 
-    def tell_more(self) -> None:
+    def show_more(self) -> None:
+        """Show the lines that are new."""
         if self._generation is None:
             return
         try:
@@ -144,5 +193,15 @@ class _Output:
         except OSError:  # gone with its generation, or not there yet
             return
         self._offset += len(data)
-        for line in data.decode(errors="backslashreplace").splitlines():
-            self._progress.output(self._generation, line)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._show(line)
+
+    def _finish(self) -> None:
+        if self._partial:
+            self._show(self._partial)
+            self._partial = b""
+
+    def _show(self, line: bytes) -> None:
+        if self._generation is not None:
+            self._progress.output(self._generation, line.decode(errors="backslashreplace"))

@@ -6,7 +6,7 @@ This has to start as fast as Python does: nothing but the standard library, and 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.site import locate
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Of all, where a person looks and says no number."""
 
-HEADER = ["when", "release", "generation", "result", "seconds", "by", "note"]
+HEADER = ["when (UTC)", "deploy", "release", "generation", "result", "seconds", "by", "note"]
 NUMBERS = {"generation", "seconds"}
-STYLES = {"succeeded": GREEN, "rolled_back": GREEN, "failed": RED, None: YELLOW}
+SUPERSEDED = "superseded by "
+"""How the reason begins of a deploy in whose place another release was asked for."""
+STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN, "failed": RED, None: YELLOW}
 
 
 def history(config_path: Path | None, *, as_json: bool, count: int | None) -> int:
@@ -62,7 +64,7 @@ def _readable(entries: list[Entry]) -> list[str]:
     first, *rows = aligned([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
     lines = [paint(DIM, first)]
     for entry, row in zip(entries, rows, strict=True):
-        lines.append(paint(STYLES.get(entry["result"], ""), row))
+        lines.append(paint(result_of(entry)[1], row))
         if entry["reason"]:
             lines.append(f"  {inert(entry['reason'])}")
     return lines
@@ -71,10 +73,11 @@ def _readable(entries: list[Entry]) -> list[str]:
 def _row(entry: Entry) -> list[str]:
     by = " ".join(filter(None, [entry["by"], f"({entry['trigger']})" if entry["trigger"] else ""]))
     cells = [
-        _local(entry["at"]),
+        in_utc(entry["at"]),
+        entry["deploy"],
         name_of(str(entry["release"] or "-")),
         "-" if entry["generation"] is None else entry["generation"],
-        str(entry["result"] or "undecided").replace("_", " "),
+        result_of(entry)[0],
         "-" if entry["seconds"] is None else f"{entry['seconds']:.2f}",
         by or "-",
         entry["note"] or "",
@@ -82,9 +85,20 @@ def _row(entry: Entry) -> list[str]:
     return [inert(cell) for cell in cells]
 
 
-def _local(at: str) -> str:
-    """A time in RFC 3339 as the clock on the wall said."""
+def result_of(entry: Entry) -> tuple[str, str]:
+    """Return the result of a deploy for people, and its style.
+
+    A deploy that another one superseded is no failure: nothing is known against its release.
+    """
+    result, reason = entry["result"], entry["reason"] or ""
+    if result == "failed" and reason.startswith(SUPERSEDED):
+        return "superseded", YELLOW
+    return inert(result or "undecided").replace("_", " "), STYLES.get(result, "")
+
+
+def in_utc(at: str) -> str:
+    """Return a time in RFC 3339 as the log has it, in UTC, to the second."""
     try:
-        return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     except ValueError:
-        return at
+        return inert(at)

@@ -90,6 +90,20 @@ def _add_deploys(subparsers: Commands) -> None:
             "--no-wait", action="store_false", dest="is_waiting", help="ask for the deploy and exit at once"
         )
 
+    wait = _add(
+        subparsers,
+        "wait",
+        commands.wait,
+        "wait for the deploy that something else asked for, and show how it goes",
+        "",
+        "--live releases/20261123091500 --timeout 300",
+        "--deploy 1f0e8a4c5b2d",
+    )
+    wanted = wait.add_mutually_exclusive_group()
+    wanted.add_argument("--deploy", metavar="ID", help="this deploy, or the deploy of this request")
+    wanted.add_argument("--live", dest="release", metavar="RELEASE", help="until this release is live")
+    wait.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=f"{_TIMEOUT}; the deploy goes on")
+
 
 def _add_reports(subparsers: Commands) -> None:
     status = _add(
@@ -107,6 +121,17 @@ def _add_reports(subparsers: Commands) -> None:
     history = _add(subparsers, "history", commands.history, "list the deploys, newest first", "", "-n 5 --json")
     history.add_argument("--json", action="store_true", dest="as_json", help="as a list of objects, for programs")
     history.add_argument("-n", type=_count, dest="count", metavar="N", help="how many (default: 20, as JSON all)")
+
+    show = _add(
+        subparsers,
+        "show",
+        commands.show,
+        "show one deploy: its steps, and the output of its hooks and its app",
+        "",
+        "1f0e8a4c5b2d",
+    )
+    show.add_argument("deploy", nargs="?", metavar="DEPLOY", help="an id of the history (default: the last deploy)")
+    show.add_argument("--json", action="store_true", dest="as_json", help="as an object, for programs")
 
 
 def _add_agent(subparsers: Commands) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_process import open_agent
 from rainbowd.cli.site import locate
-from rainbowd.cli.terminal import complain
+from rainbowd.cli.terminal import complain, quote
 from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import holder
 from rainbowd.report.tail import Tail
@@ -72,5 +72,5 @@ def _tell(outcome: Event) -> int:
     complain(f"not renewed, nothing has changed: {outcome.get('reason')}")
     lines = outcome.get("output")
     for line in lines if isinstance(lines, list) else []:
-        complain(line, indent="    ")
+        quote(line)
     return 1

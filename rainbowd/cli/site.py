@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.errors import ConfigError, NotRunning, RainbowdError
+from rainbowd.errors import ConfigError, NotRunning, RainbowdError, UsageError
 from rainbowd.locations import CONFIG_VARIABLE, find_config, read_locations
+from rainbowd.report.history import deploys
+from rainbowd.report.journal import read_events
 from rainbowd.report.state_dir import holder
 from rainbowd.report.status import NAME, read
 
 if TYPE_CHECKING:
     from rainbowd.locations import Locations
 
-FIRST_STATUS_SECONDS = 1.0
-"""An agent that has just started has its lock an instant before it writes its first status."""
+FIRST_STATUS_SECONDS = 5.0
+"""An agent that has just started has its lock for a moment before it writes its first status."""
 LOOK_SECONDS = 0.02
 
 
@@ -71,18 +74,59 @@ def read_status(state_dir: Path) -> dict[str, Any]:
         time.sleep(LOOK_SECONDS)
 
 
-def live_release(state_dir: Path) -> str | None:
-    """The release of the live generation; None where nothing is live.
+def live_generation(state_dir: Path) -> dict[str, Any] | None:
+    """Return the live generation as the status has it; None if nothing is live.
 
     Raises:
         RainbowdError: as ``read_status``, or the file is damaged.
     """
-    told = read_status(state_dir)
+    status = read_status(state_dir)
     try:
-        releases = [str(one["release"]) for one in told["generations"] if one["id"] == told["live"]]
+        found = (one for one in status["generations"] if one["id"] == status["live"] and str(one["release"]))
+        return next(found, None)
     except (KeyError, TypeError):
         raise RainbowdError(f"{state_dir / NAME}: damaged; expected what an agent writes there") from None
-    return releases[0] if releases else None
+
+
+def live_release(state_dir: Path) -> str | None:
+    """Return the release of the live generation; None if nothing is live.
+
+    Raises:
+        RainbowdError: as ``live_generation``.
+    """
+    live = live_generation(state_dir)
+    return None if live is None else str(live["release"])
+
+
+def present_release(where: Locations) -> Path | None:
+    """Return the live release, or the one that the link names while nothing is live; None if there is neither."""
+    with contextlib.suppress(RainbowdError):
+        live = live_release(where.state_dir)
+        if live is not None:
+            return Path(live)
+    return linked_release(where.release)
+
+
+def refuse_own_deploy(state_dir: Path, verb: str) -> None:
+    """Refuse what would wait for the deploy that runs this command in a hook, and so for itself.
+
+    Args:
+        state_dir: of the agent that the command is for.
+        verb: what the command would do: ``wait for a deploy``.
+
+    Raises:
+        UsageError: this runs in a hook of a deploy of the same agent that is not decided yet.
+    """
+    deploy, own = os.environ.get("RAINBOWD_DEPLOY"), os.environ.get("RAINBOWD_STATE_DIR")
+    if not deploy or not own or os.path.realpath(own) != os.path.realpath(state_dir):
+        return
+    entry = next((one for one in deploys(read_events(state_dir, "deploy.")) if one["deploy"] == deploy), None)
+    if entry is not None and entry["result"] is None:
+        hook = os.environ.get("RAINBOWD_HOOK") or "a hook"
+        raise UsageError(
+            f"cannot {verb} in the hook {hook} of deploy {deploy}: that deploy itself waits for the hook; "
+            f"use hooks.after_live, or run this outside of the hook"
+        )
 
 
 def linked_release(link: Path) -> Path | None:

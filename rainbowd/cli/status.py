@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli.site import locate, read_status
+from rainbowd.cli.step import describe_deploy
 from rainbowd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, aligned, hue, inert, name_of, painter, span
 from rainbowd.errors import RainbowdError
 from rainbowd.report.status import NAME
@@ -69,6 +70,7 @@ def readable(told: dict[str, Any], state_dir: Path) -> str:
         lines = [
             _agent(told["agent"], paint),
             *_table(told, paint),
+            *_deploying(told.get("deploying"), paint),
             *_last_deploy(told["last_deploy"], paint),
             *(paint(YELLOW, f"warning: {warning}") for warning in _warnings(told)),
         ]
@@ -115,6 +117,10 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
         shown,
     ]
     return [inert(cell) for cell in cells]
+
+
+def _deploying(deploying: dict[str, Any] | None, paint: Paint) -> list[str]:
+    return [] if deploying is None else [paint(YELLOW, describe_deploy(deploying))]
 
 
 def _last_deploy(deploy: dict[str, Any] | None, paint: Paint) -> list[str]:

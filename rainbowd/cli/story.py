@@ -77,6 +77,13 @@ class Story:
         self._events: list[Event] = []
         self._generations: set[object] = set()
 
+    @classmethod
+    def of(cls, deploy: str) -> Story:
+        """Return the story of a deploy whose id is known, whichever release it is for."""
+        story = cls(None, None, "")
+        story.deploy, story._is_certain = deploy, True
+        return story
+
     def read(self, events: list[Event]) -> list[Event]:
         """Those that are about our deploy, in order, also such as came before it was known to be ours."""
         self._events += events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from datetime import datetime
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 
 GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+_ESCAPE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # a control sequence, such as a colour: ECMA-48, 5.4
+    r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # a string, such as a title: 5.6
+    r"|\x1b[ -/]*[0-~]"  # any other
+)
 
 
 def inert(value: object) -> str:
@@ -29,6 +36,23 @@ def inert(value: object) -> str:
     if not text.isprintable():
         text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def legible(line: str) -> str:
+    """Return a line of a program's output as a terminal shows it: inert, without escape sequences, with its tabs.
+
+    Of a line that was written over itself, such as a progress bar, the last state is left.
+    """
+    text = _ESCAPE.sub("", line).rstrip("\r").rpartition("\r")[2]
+    return "\t".join(inert(part) for part in text.split("\t"))
+
+
+def is_one_output() -> bool:
+    """Return whether stdout and stderr are the same file, pipe or terminal, so that a reader of one sees both."""
+    try:
+        return os.path.sameopenfile(STDOUT, STDERR)
+    except OSError:
+        return False
 
 
 def is_coloured() -> bool:
@@ -52,10 +76,19 @@ def say(line: str) -> None:
         sys.stdout = _nowhere()
 
 
-def complain(line: object, *, indent: str = "rainbowd: ") -> None:
-    """Print a line on stderr in the same way, inert; what is done behind it is done also where nobody reads it."""
+def complain(line: object) -> None:
+    """Print a message on stderr in the same way, inert; what is done after it is done also if nobody reads it."""
+    _print_error(f"rainbowd: {inert(line)}")
+
+
+def quote(line: object) -> None:
+    """Print a line of a program's output on stderr, below the message that it belongs to."""
+    _print_error(f"    {legible(str(line))}")
+
+
+def _print_error(line: str) -> None:
     try:
-        print(f"{indent}{inert(line)}", file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     except OSError:
         sys.stderr = _nowhere()
 

@@ -56,10 +56,21 @@ def test_deploys_are_told_newest_first_with_what_went_wrong(site: Site, capsys: 
     site.deploy(2, "failed", reason="it is\x1b[31m bad", output=["a line"])
     assert site.history() == 0
     header, second, reason, first = capsys.readouterr().out.splitlines()
-    assert header.split() == ["when", "release", "generation", "result", "seconds", "by", "note"]
-    assert second.split()[2:] == ["v2", "2", "failed", "0.25", "ann", "(file)"]
+    assert header.split() == ["when", "(UTC)", "deploy", "release", "generation", "result", "seconds", "by", "note"]
+    assert second.split()[:2] == ["2026-11-23", "10:00:00"]
+    assert second.split()[2:] == ["deploy-2", "v2", "2", "failed", "0.25", "ann", "(file)"]
     assert reason == r"  it is\x1b[31m bad"
-    assert first.split()[2:] == ["v1", "1", "succeeded", "0.25", "ann", "(file)", "first"]
+    assert first.split()[2:] == ["deploy-1", "v1", "1", "succeeded", "0.25", "ann", "(file)", "first"]
+
+
+def test_a_deploy_in_whose_place_another_release_was_asked_for_is_no_failure(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.deploy(1, "failed", reason="superseded by /srv/releases/v2")
+    site.history()
+    assert "superseded" in capsys.readouterr().out.splitlines()[1].split()
+    site.history("--json")
+    assert told(capsys)[0]["result"] == "failed"
 
 
 def test_as_json_an_entry_has_the_fields_of_the_contract(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,65 @@
+"""What a command prints of how a deploy was decided."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.story import FAILED, Outcome
+from rainbowd.cli.terminal import GREEN, complain, inert, is_one_output, legible, name_of, painter, quote, say
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from rainbowd.report.history import Entry
+
+_OF_A_HOOK = re.compile(r"the hook \w+ ")
+"""How the reason begins if a hook failed, whose output it is then."""
+_GAP = re.compile(r"(…|\.\.\.) ")
+"""How the line begins that stands for those which were left out."""
+
+
+def outcome_of(entry: Entry) -> Outcome:
+    """Return the outcome of a deploy in the history that is decided."""
+    return Outcome(
+        result=str(entry["result"]),
+        at=entry["at"],
+        release=entry["release"],
+        generation=entry["generation"],
+        reason=entry["reason"],
+        output=entry["output"] or [],
+    )
+
+
+def source_of(reason: str | None) -> str:
+    """Return whose output a failed deploy has, by its reason: the app's or the hook's."""
+    return "the hook" if _OF_A_HOOK.match(reason or "") else "the app"
+
+
+def report(outcome: Outcome, seconds: float | None, shown: AbstractSet[str] = frozenset()) -> int:
+    """Print a deploy's outcome, a failure with the last lines of its output on stderr; return the exit status.
+
+    Args:
+        outcome: how it was decided.
+        seconds: how long it took; None if that is not known.
+        shown: the legible lines that stdout has already; a reader who sees both outputs gets none of them twice.
+    """
+    if outcome.result == FAILED:
+        complain(f"the deploy failed: {outcome.reason}")
+        lines = _unseen(outcome.output, shown) if is_one_output() else outcome.output
+        if lines:
+            complain(f"{source_of(outcome.reason)}'s last lines:")
+        for line in lines:
+            quote(line)
+        return 1
+    again = ", nothing was launched" if outcome.result == "rolled_back" else ""
+    after = "" if seconds is None else f", after {seconds:.2f} s"
+    release = inert(name_of(outcome.release or "it"))
+    say(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}{after}"))
+    return 0
+
+
+def _unseen(lines: list[str], shown: AbstractSet[str]) -> list[str]:
+    """Return the lines that were not shown yet, none if all that is left are gaps between lines that were."""
+    left = [line for line in lines if legible(line) not in shown]
+    return left if any(not _GAP.match(line) for line in left) else []

@@ -1,0 +1,104 @@
+"""``rainbowd show``: one deploy with its steps and all the output that was kept, whether an agent runs or not."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.history import in_utc, result_of
+from rainbowd.cli.outcome import source_of
+from rainbowd.cli.progress import Lines
+from rainbowd.cli.site import locate
+from rainbowd.cli.story import Story
+from rainbowd.cli.terminal import DIM, inert, legible, name_of, painter
+from rainbowd.errors import UsageError
+from rainbowd.report.history import deploys
+from rainbowd.report.journal import read_events
+from rainbowd.report.state_dir import open_to_read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.report.history import Entry
+    from rainbowd.report.journal import Event
+
+LEAST_CHARACTERS = 4
+"""Of an id, if it is shortened."""
+
+
+def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
+    """Print a deploy.
+
+    Args:
+        config_path: of ``--config``; None searches the working directory.
+        deploy: its id or the beginning of it, or the id of a request; None for the last deploy.
+        as_json: an object as ``rainbowd history --json`` has it, with the ``events`` of the deploy.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        UsageError: there is no such deploy, or more than one.
+        RainbowdError: the config is broken, or the journal may not be read.
+    """
+    state_dir = locate(config_path).state_dir
+    events = list(read_events(state_dir))
+    entry = _find(deploys(events), events, deploy)
+    ours = Story.of(entry["deploy"]).read(events)
+    if as_json:
+        print(json.dumps({**entry, "events": ours}, indent=2))
+        return 0
+    for line in _readable(entry, ours, _boot_output(state_dir, entry)):
+        print(line)
+    return 0
+
+
+def _find(entries: list[Entry], events: list[Event], deploy: str | None) -> Entry:
+    if deploy is None:
+        if not entries:
+            raise UsageError("no deploy is on record")
+        return entries[0]
+    asked = {str(event.get("deploy")) for event in events if event.get("request") == deploy}
+    found = [entry for entry in entries if entry["deploy"] == deploy or entry["deploy"] in asked]
+    if not found and len(deploy) >= LEAST_CHARACTERS:
+        found = [entry for entry in entries if entry["deploy"].startswith(deploy)]
+    if not found:
+        raise UsageError(f"no such deploy: {deploy}; `rainbowd history` lists them")
+    if len(found) > 1:
+        raise UsageError(f"{deploy} is the beginning of {len(found)} deploys; give more of it")
+    return found[0]
+
+
+def _readable(entry: Entry, events: list[Event], boot: list[str]) -> list[str]:
+    paint = painter()
+    result, style = result_of(entry)
+    after = "" if entry["seconds"] is None else f" after {entry['seconds']:.2f} s"
+    lines = [
+        f"deploy {inert(entry['deploy'])} of {inert(name_of(entry['release'] or '-'))}: {paint(style, result)}{after}",
+        paint(DIM, f"requested {in_utc(entry['at'])} UTC, {inert(entry['release'] or 'no release')}"),
+    ]
+    steps = Lines(datetime.fromisoformat(entry["at"]).timestamp())
+    for event in events:
+        lines += filter(None, [steps.step(event)])
+        if event["event"] == "hook.ended":
+            lines += _indented(event.get("output"))
+    if entry["reason"]:
+        lines.append(f"reason: {inert(entry['reason'])}")
+    output = entry["output"] or boot
+    if output and source_of(entry["reason"]) == "the app":  # a hook's stands below its step
+        lines += ["the app's output:", *_indented(output)]
+    return lines
+
+
+def _indented(output: object) -> list[str]:
+    return [f"    {legible(str(line))}" for line in output] if isinstance(output, list) else []
+
+
+def _boot_output(state_dir: Path, entry: Entry) -> list[str]:
+    """Return what the generation wrote until it was live, as long as it is there."""
+    try:
+        with open_to_read(state_dir / f"generation-{entry['generation']}.boot") as file:
+            return file.read().decode(errors="backslashreplace").splitlines()
+    except OSError:
+        return []
