@@ -9,14 +9,19 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from rainbowd.address import Address, TcpAddress, UnixAddress, family, parse_address, sockaddr
+from rainbowd import tcp
+from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address, sockaddr
 from rainbowd.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    Report = Callable[[str], None]
+
 BACKLOG = 4096
+PATIENCE_SECONDS = 5.0
+"""How long a start waits for a port that no program listens on, but a connection has."""
 SOCKET_MODE = 0o666
 
 _FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
@@ -44,6 +49,11 @@ class Listener:
         self._path = path
         self._identity = _identity(path) if path is not None else None
 
+    @property
+    def port(self) -> int:
+        """The TCP port that it has; 0 for a Unix socket."""
+        return 0 if self.sock.family == socket.AF_UNIX else int(self.sock.getsockname()[1])
+
     def close(self) -> None:
         """Close, and remove the Unix socket if it is still ours."""
         self.sock.close()
@@ -52,33 +62,92 @@ class Listener:
                 self._path.unlink()
 
 
+def open_listeners(address: Address, *, report: Report | None = None) -> list[Listener]:
+    """Listen on ``address``; if it has the name of a host, on every IP address of that.
+
+    Args:
+        address: where; with port 0 all IP addresses get the same port.
+        report: see ``open_listener``.
+
+    Raises:
+        UsageError: as ``open_listener``; an IP address of a name that this machine does not have is left out.
+    """
+    if isinstance(address, UnixAddress):
+        return [open_listener(address)]
+    places = _resolved(address, "listen")
+    found: list[Listener] = []
+    for number, (family, place) in enumerate(places, start=1):
+        port = place.port or (found[0].port if found else 0)
+        try:
+            sock = _open_tcp(family, TcpAddress(place.host, port), "listen", BACKLOG, report)
+            found.append(Listener(sock, str(address)))
+        except _Absent as absent:  # ::1 of localhost without IPv6
+            if number == len(places) and not found:
+                raise UsageError(str(absent)) from None
+        except UsageError:
+            close_all(found)
+            raise
+    return found
+
+
 def open_listener(
-    address: Address, *, key: str = "listen", socket_mode: int = SOCKET_MODE, backlog: int = BACKLOG
+    address: Address,
+    *,
+    key: str = "listen",
+    socket_mode: int = SOCKET_MODE,
+    backlog: int = BACKLOG,
+    report: Report | None = None,
 ) -> Listener:
-    """Listen on ``address``; a stale Unix socket is removed.
+    """Listen on ``address``, of a host's name on the first IP address; a stale Unix socket is removed.
 
     Args:
         address: where.
         key: of the config, for messages.
         socket_mode: of a Unix socket, from before it can be connected to.
         backlog: how many connections may wait to be accepted.
+        report: is told in words that the start waits for a port that only a connection has.
 
     Raises:
         UsageError: it is in use, not ours to use, or does not exist.
     """
-    sock = socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    if isinstance(address, UnixAddress):
+        return _open_unix(address, key, socket_mode, backlog)
+    family, place = _resolved(address, key)[0]
+    return Listener(_open_tcp(family, place, key, backlog, report), str(address))
+
+
+class _Absent(UsageError):  # noqa: N818 - a fact, not a fault
+    """This machine does not have the IP address."""
+
+
+def _resolved(address: TcpAddress, key: str) -> list[tuple[socket.AddressFamily, TcpAddress]]:
     try:
-        if isinstance(address, UnixAddress):
-            _remove_stale(address.path)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if sock.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return tcp.resolve(address.host, address.port)
+    except OSError as error:
+        raise UsageError(f"{key}: cannot listen on {address}: {error.strerror}") from None
+
+
+def _open_tcp(
+    family: socket.AddressFamily, place: TcpAddress, key: str, backlog: int, report: Report | None
+) -> socket.socket:
+    """Listen on one IP address."""
+    try:
+        sock = tcp.bind(family, place, patience_seconds=PATIENCE_SECONDS, report=report)
+        sock.listen(backlog)
+    except OSError as error:
+        kind = _Absent if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} else UsageError
+        hint = "; --listen takes another address" if key == "listen" and error.errno == errno.EADDRINUSE else ""
+        raise kind(f"{key}: cannot listen on {place}: {tcp.explain(error, place)}{hint}") from None
+    return sock
+
+
+def _open_unix(address: UnixAddress, key: str, socket_mode: int, backlog: int) -> Listener:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        _remove_stale(address.path)
         bind(sock, sockaddr(address), mode=socket_mode)
         sock.listen(backlog)
-        if isinstance(address, UnixAddress):
-            return Listener(sock, str(address), address.path)
-        return Listener(sock, str(address))
+        return Listener(sock, str(address), address.path)
     except OSError as error:
         sock.close()
         raise UsageError(f"{key}: cannot listen on {address}: {_explain(error)}") from None
@@ -107,6 +176,15 @@ def bind(sock: socket.socket, name: str | tuple[str, int], *, mode: int) -> None
         sock.bind(name)
     finally:
         os.umask(umask)
+
+
+def doubts(addresses: Iterable[Address]) -> list[str]:
+    """Return a warning for each address whose port an outgoing connection may have when the agent starts."""
+    return [
+        f"listen: {address}: {tcp.in_ephemeral_range()}"
+        for address in addresses
+        if isinstance(address, TcpAddress) and tcp.is_ephemeral(address.port)
+    ]
 
 
 def inherited(environ: Mapping[str, str], pid: int) -> list[Listener]:
@@ -183,12 +261,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _explain(error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return "another program listens there already"
-        case errno.EACCES:
-            return "permission denied (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
-        case errno.EADDRNOTAVAIL:
-            return "this machine has no such address"
-        case _:
-            return error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there already"
+    return error.strerror or str(error)

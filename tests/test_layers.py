@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "log", "config", "address", "locations", "link", "listen"}
+FOR_ALL = {"errors", "log", "config", "address", "locations", "link", "listen", "tcp"}
 """What every part may import."""
 
 ARROWS = {
@@ -27,7 +27,8 @@ ARROWS = {
     "address": set(),
     "locations": {"errors"},
     "link": {"errors"},
-    "listen": {"errors", "address"},
+    "listen": {"errors", "address", "tcp"},
+    "tcp": {"address"},
     "log": set(),
     "notify": set(),
     "parent": set(),

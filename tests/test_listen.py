@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 import stat
+import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import rainbowd
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.errors import UsageError
-from rainbowd.listen import bind, close_all, inherited, open_listener
+from rainbowd.listen import bind, close_all, doubts, inherited, open_listener, open_listeners
+from rainbowd.tcp import ephemeral_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
 
@@ -47,6 +54,92 @@ def test_an_address_in_use_is_said_to_be() -> None:
     with pytest.raises(UsageError, match="another program listens there already"):
         open_listener(TcpAddress("127.0.0.1", listener.sock.getsockname()[1]))
     listener.close()
+
+
+@contextlib.contextmanager
+def outgoing() -> Iterator[socket.socket]:
+    """A connection that has a port as its own, as an outgoing one has; its other end stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        with accepted:
+            yield client
+
+
+def test_a_port_that_only_a_connection_has_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.listen.PATIENCE_SECONDS", 0.0)
+    has_it = "no program listens there, but a connection has this port as its own"
+    with outgoing() as client, pytest.raises(UsageError, match=has_it):
+        open_listener(TcpAddress("127.0.0.1", client.getsockname()[1]))
+
+
+def test_a_port_that_only_a_connection_has_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.listen.PATIENCE_SECONDS", 60.0)
+    said: list[str] = []
+
+    def end_it(words: str) -> None:
+        said.append(words)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no TIME_WAIT
+        client.close()
+
+    with outgoing() as client:
+        port = client.getsockname()[1]
+        (listener,) = open_listeners(TcpAddress("127.0.0.1", port), report=end_it)
+    assert listener.port == port
+    assert said == [
+        f"waiting for 127.0.0.1:{port}: no program listens there, but a connection has this port as its own"
+    ]
+    listener.close()
+
+
+def test_a_port_that_a_program_listens_on_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.tcp.time.sleep", lambda _seconds: pytest.fail("waits"))
+    found = r"another program listens there already; --listen takes another address$"
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UsageError, match=found):
+        open_listeners(TcpAddress("127.0.0.1", server.getsockname()[1]))
+
+
+def test_every_address_of_a_name_is_listened_on_with_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [(socket.AF_INET6, TcpAddress("::1", 0)), (socket.AF_INET, TcpAddress("127.0.0.1", 0))]
+    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: both)
+    listeners = open_listeners(TcpAddress("localhost", 0))
+    if len(listeners) < 2:
+        pytest.skip("this machine has no IPv6")
+    port = listeners[0].port
+    assert [one.address for one in listeners] == [f"[::1]:{port}", f"127.0.0.1:{port}"]
+    assert {one.asked for one in listeners} == {"localhost:0"}
+    close_all(listeners)
+
+
+def test_an_address_of_a_name_that_this_machine_does_not_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [(socket.AF_INET, TcpAddress("192.0.2.1", 0)), (socket.AF_INET, TcpAddress("127.0.0.1", 0))]
+    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some)
+    (listener,) = open_listeners(TcpAddress("app.example", 0))
+    assert listener.address.startswith("127.0.0.1:")
+    listener.close()
+    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some[:1])
+    with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0: this machine has no such address"):
+        open_listeners(TcpAddress("app.example", 0))
+
+
+def test_where_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        both = [(socket.AF_INET, TcpAddress("127.0.0.2", port)), (socket.AF_INET, TcpAddress("127.0.0.1", port))]
+        monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: both)
+        with pytest.raises(UsageError, match="another program listens there already"):
+            open_listeners(TcpAddress("app.example", port))
+        socket.create_server(("127.0.0.2", port)).close()
+
+
+def test_a_name_that_nobody_knows_is_said_to_be_unknown() -> None:
+    with pytest.raises(UsageError, match=r"cannot listen on none\.invalid:1: "):
+        open_listeners(TcpAddress("none.invalid", 1))
+
+
+def test_a_port_that_outgoing_connections_get_is_warned_of() -> None:
+    ephemeral, safe = TcpAddress("127.0.0.1", ephemeral_ports()[-1]), TcpAddress("127.0.0.1", ephemeral_ports()[0] - 1)
+    (warning,) = doubts([ephemeral, safe, UnixAddress(Path("/x")), ANY_PORT])
+    assert warning.startswith(f"listen: {ephemeral}: outgoing connections get the ports ")
 
 
 def test_an_address_of_another_machine_is_said_to_be() -> None:

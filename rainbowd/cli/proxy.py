@@ -10,9 +10,10 @@ import trio
 
 from rainbowd import log
 from rainbowd.address import Address, parse_address
+from rainbowd.cli.terminal import complain
 from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
 from rainbowd.errors import UsageError
-from rainbowd.listen import Listener, open_listener
+from rainbowd.listen import Listener, close_all, open_listeners
 from rainbowd.locations import shown
 from rainbowd.proxy import Server, Settings
 from rainbowd.roster import Generation, Roster
@@ -36,19 +37,19 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
     """
     target = _address("--upstream", upstream)
     settings = Settings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
-    listener = open_listener(_address("--listen", listen))
+    listeners = open_listeners(_address("--listen", listen), report=complain)
     log.configure("info", "auto")
     log.load()
-    log.get_logger().info("ready", listen=listener.address, upstream=str(target))
+    log.get_logger().info("ready", listen=", ".join(one.address for one in listeners), upstream=str(target))
     try:
-        trio.run(_serve, target, settings, listener)
+        trio.run(_serve, target, settings, listeners)
     finally:
-        listener.close()
+        close_all(listeners)
         log.flush(1.0)
     return 0
 
 
-async def _serve(target: Address, settings: Settings, listener: Listener) -> None:
+async def _serve(target: Address, settings: Settings, listeners: list[Listener]) -> None:
     roster = Roster()
     generation = Generation(1, Path(), target)
     roster.add(generation)
@@ -57,7 +58,7 @@ async def _serve(target: Address, settings: Settings, listener: Listener) -> Non
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            await Server(roster, settings).serve([listener], stop, STOP_SECONDS)
+            await Server(roster, settings).serve(listeners, stop, STOP_SECONDS)
             nursery.cancel_scope.cancel()
 
 

@@ -11,8 +11,9 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rainbowd.cli.terminal import complain
 from rainbowd.config import cautions, load, refuse_foreign_writers, refuse_open_api, with_overrides
-from rainbowd.listen import inherited, open_listener, taken_over
+from rainbowd.listen import doubts, inherited, open_listeners, taken_over
 from rainbowd.locations import find_config
 from rainbowd.report.state_dir import Lock, prepare
 
@@ -47,6 +48,8 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api)
     refuse_open_api(config)
     warnings = [*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))]
+    if not os.environ.get("LISTEN_FDS"):
+        warnings += [f"{file}: {doubt}" for doubt in doubts(config.listen)]
     with contextlib.ExitStack() as stack:
         if offer is not None and config.state_dir != offer.state_dir:
             warnings.append(f"{file}: state_dir: stays {offer.state_dir} until a restart")
@@ -80,10 +83,13 @@ def _offer() -> Offer | None:
 def _listen(config: Config, offered: list[Socket], stack: contextlib.ExitStack) -> list[Listener]:
     """Every listener that there is to be: handed over by systemd, by the agent before us, or opened."""
     listeners = inherited(os.environ, os.getpid())
-    by_address = {one.asked: one.sock for one in offered if one.part == "proxy"}
-    listeners += [taken_over(one.sock, None) for one in offered if one.part == "proxy" and one.asked is None]
+    shared = [one for one in offered if one.part == "proxy"]
+    listeners += [taken_over(one.sock, None) for one in shared if one.asked is None]
     for address in config.listen if not listeners else ():
-        sock = by_address.get(str(address))
-        listeners.append(open_listener(address) if sock is None else taken_over(sock, str(address)))
-        stack.callback(listeners[-1].close)
+        asked = str(address)
+        taken = [taken_over(one.sock, asked) for one in shared if one.asked == asked]
+        opened = taken or open_listeners(address, report=complain)
+        for listener in opened:
+            stack.callback(listener.close)
+        listeners += opened
     return listeners

@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 import socket
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import DeployFailed
+from rainbowd.tcp import ephemeral_ports
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from rainbowd.config import PortRange
 
-_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _WHERE = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104
 
 
@@ -50,17 +49,9 @@ def _candidates(ports: PortRange) -> Iterator[int]:
     count = ports.last - ports.first + 1
     start = random.randrange(count)  # noqa: S311 - spreads, hides nothing
     rotated = [ports.first + (start + step) % count for step in range(count)]
-    ephemeral = _ephemeral()
+    ephemeral = ephemeral_ports()
     yield from (port for port in rotated if port not in ephemeral)
     yield from (port for port in rotated if port in ephemeral)
-
-
-def _ephemeral() -> range:
-    try:
-        first, last = map(int, _EPHEMERAL.read_text().split())
-    except FileNotFoundError:
-        return range(0)
-    return range(first, last + 1)
 
 
 def _can_bind(port: int, *, reuse_address: bool) -> bool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,9 +9,6 @@ from rainbowd.config import PortRange
 from rainbowd.deploy.machine import ports
 from rainbowd.deploy.machine.ports import choose_port, is_free
 from rainbowd.errors import DeployFailed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FIRST, LAST = 20000, 29999
 
@@ -73,20 +69,9 @@ def test_a_port_with_lingering_connections_is_the_last_resort(free: int) -> None
 
 
 def test_ports_for_outgoing_connections_come_last(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_ephemeral", lambda: range(free, free + 1))
+    monkeypatch.setattr(ports, "ephemeral_ports", lambda: range(free, free + 1))
     assert {choose_port(PortRange(free, free + 1), ()) for _ in range(20)} == {free + 1}
     assert choose_port(PortRange(free, free + 1), {free + 1}) == free
-
-
-def test_the_kernel_says_which_ports_are_for_outgoing_connections() -> None:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        assert probe.getsockname()[1] in ports._ephemeral()
-
-
-def test_a_kernel_that_does_not_say_so_has_no_such_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(ports, "_EPHEMERAL", tmp_path / "nowhere")
-    assert FIRST <= choose_port(PortRange(FIRST, LAST), ()) <= LAST
 
 
 def test_a_kernel_without_ipv6_will_do(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
