@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from rainbowd.cli.terminal import inert
 from rainbowd.control.page import BROWSER, words
 from rainbowd.report.words import SENTENCES, sentence
 from tests.live.agent import free_port, running
@@ -101,8 +104,8 @@ def asked(page: Page) -> list[str]:
 
 
 def told(page: Page) -> list[str]:
-    """The journal as Python words it, newest first."""
-    return [words for event in reversed(page.api.agent.events()) if (words := sentence(event))]
+    """The journal as a terminal shows it, newest first."""
+    return [inert(words) for event in reversed(page.api.agent.events()) if (words := sentence(event))]
 
 
 def redeploy(page: Page, release: str, note: str = "") -> None:
@@ -111,6 +114,112 @@ def redeploy(page: Page, release: str, note: str = "") -> None:
     page.find("#release").send_keys(release)
     page.find("#note").send_keys(note)
     page.click("#ask-go")
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e<script>alert(1)</script>"
+"""Markup, and a character that reorders what stands behind it."""
+INERT = HOSTILE.replace("\u202e", "\\u202e")
+
+
+def mood(page: Page) -> str:
+    return str(page.run("return document.documentElement.dataset.mood"))
+
+
+def redness(page: Page, selector: str) -> bool:
+    """Whether what is written there is red."""
+    red, green, blue = page.run(f"return getComputedStyle(document.querySelector({selector!r})).color.match(/\\d+/g)")
+    return int(red) > 1.5 * max(int(green), int(blue))
+
+
+def opacity(page: Page, selector: str) -> float:
+    return float(page.run(f"return getComputedStyle(document.querySelector({selector!r})).opacity"))
+
+
+def test_the_app_has_its_name_in_the_title_and_a_healthy_one_is_not_red(board: Page) -> None:
+    name = board.api.agent.directory.name
+    assert board.text("h1") == name
+    assert board.driver.title == f"{live(board)} is live \u2013 {name}"
+    assert mood(board) == "live"
+    assert not redness(board, "#live")
+    icon = str(board.run("return document.querySelector('link[rel=icon]').href"))
+    assert icon.startswith("data:image/svg+xml")
+
+
+def test_what_apps_deployers_and_files_say_is_shown_and_neither_run_nor_obeyed(board: Page) -> None:
+    agent = board.api.agent
+    agent.add_release("evil\u202egnp.exe", exit_status=3, output=[HOSTILE])
+    board.api.deploy({"release": "evil\u202egnp.exe", "note": HOSTILE})
+    board.until("#deploys", INERT)
+    board.until("#progress", INERT)
+    board.until("#deploys b", "evil\\u202egnp.exe")
+    assert board.run("return document.body.textContent.includes('\\u202e')") is False
+    assert board.run("return document.querySelectorAll('body img, body script:not([type=module])').length") == 0
+    board.click("#redeploy")
+    board.click("#ask-cancel")
+
+
+def test_a_deploy_shows_what_it_is_doing_and_the_one_before_is_not_shown(board: Page) -> None:
+    agent, release = board.api.agent, other(board)
+    hook = "echo bundling; until test -e ../../go; do sleep 0.02; done"
+    agent.configure(**enabled(board.api.port), hooks={"before_launch": hook})
+    redeploy(board, release)
+    board.until("#deploying", f"deploying {release}: before_launch hook, ")
+    board.until("#deploying", "; bundling")
+    board.until("#progress pre", "bundling")
+    assert board.text("#last-deploy") == ""
+    (agent.directory / "go").touch()
+    board.until("#last-deploy", "last deploy succeeded")
+    assert board.text("#deploying") == ""
+    board.until("#deploys li:first-child", "through the API")
+    (agent.directory / "go").unlink()
+    agent.configure(**enabled(board.api.port))
+
+
+def test_the_dialog_says_what_is_deployed_without_a_release(board: Page) -> None:
+    board.click("#redeploy")
+    assert board.run("return document.getElementById('release').placeholder").startswith(live(board))
+    board.click("#ask-cancel")
+
+
+@pytest.mark.parametrize("way", ["hung", "stopped"])
+def test_an_agent_that_does_not_answer_is_the_headline_and_the_rest_is_dim(board: Page, way: str) -> None:
+    agent = board.api.agent
+    assert agent.process is not None
+    if way == "hung":
+        agent.process.send_signal(signal.SIGSTOP)
+    else:
+        agent.stop()
+    board.until("#live", "the agent does not answer")
+    assert board.driver.title.startswith("the agent does not answer \u2013 ")
+    assert (mood(board), redness(board, "#live")) == ("gone", True)
+    assert opacity(board, ".figures") < 0.6 < opacity(board, ".hero")
+    if way == "hung":
+        agent.process.send_signal(signal.SIGCONT)
+    else:
+        agent.start()
+    board.until("#live", "is live")
+    assert (mood(board), opacity(board, ".figures")) == ("live", 1)
+
+
+def test_an_outage_is_red_and_says_so_and_a_new_agent_has_had_no_requests(
+    driver: webdriver.Chrome, tmp_path: Path
+) -> None:
+    port = free_port()
+    with running(tmp_path, **enabled(port), name="The shop") as agent:
+        caller = Caller(agent, port)
+        caller.until_it_listens()
+        page = Page(driver, caller)
+        assert "cat .rainbowd/token" in page.text("#gate")
+        page.unlock()
+        page.until("#live", "a is live")
+        assert "no requests yet" in page.lines("#requests text")
+        assert "no requests yet" in page.lines("#latency text")
+        for name in ("a", "b"):
+            (agent.directory / "releases" / name / "app.json").write_text('{"exit_status": 3}')
+        os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
+        page.until("#live", "nothing is live")
+        assert page.driver.title == "nothing is live \u2013 The shop"
+        assert (mood(page), redness(page, "#live")) == ("down", True)
 
 
 def test_a_token_is_asked_for_once_and_a_wrong_one_is_said_to_be_refused(page: Page) -> None:

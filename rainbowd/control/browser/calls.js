@@ -32,11 +32,25 @@ async function call(path, { headers, ...options } = {}) {
   const at = Date.parse(answer.headers.get("date"))
   if (at && Math.abs(at - clock.now()) > 2000) clock.aheadMs = at - Date.now()
   if (answer.status === 401) throw new Refused("The token was refused.")
-  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})))
+  if (!answer.ok) throw new Problem(answer.status, await answer.text().then(parse).catch(() => ({})))
   return answer
 }
 
-const json = async path => (await call(path)).json()
+// Text of the app's, of a deployer's or of a file name may have characters that hide or reorder what stands beside them.
+// They are shown as escapes, as on a terminal; tabs stay.
+const UNPRINTABLE = /(?!\t)[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu
+
+const inert = text => text.replace(UNPRINTABLE, one => {
+  const code = one.codePointAt(0), [mark, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8]
+  return { "\n": "\\n", "\r": "\\r" }[one] ?? `\\${mark}${code.toString(16).padStart(digits, "0")}`
+})
+
+const parse = text => JSON.parse(text, (_, value) => (typeof value === "string" ? inert(value) : value))
+
+const PATIENCE_MS = 3000
+
+// An agent that hangs does not answer, and does not refuse either.
+const json = async path => parse(await (await call(path, { signal: AbortSignal.timeout(PATIENCE_MS) })).text())
 
 const ask = async (path, fields) => {
   const answer = await call(path, {
@@ -67,7 +81,7 @@ async function* events(lastId, signal) {
       rest = blocks.pop()
       for (const block of blocks) {
         const fields = Object.fromEntries(block.split("\n").map(line => line.split(/: (.*)/s)))
-        if (fields.data) yield { id: fields.id, event: JSON.parse(fields.data) }
+        if (fields.data) yield { id: fields.id, event: parse(fields.data) }
       }
     }
   } finally {

@@ -162,8 +162,9 @@ function drawRequests(svg, load, scale) {
     return shape("path", { class: "share", fill: colourOf(id), stroke: colourOf(id), d: runs.map(outline).join("") })
   })
   const now = known.at(-1)
-  redraw(svg, PLOT, now ? `${short(now.total)} a second now, at most ${short(most)}` : "not known yet",
-    ...areas, mark(most > 1 ? `${short(most)}/s` : "", CEILING + 4, scale), floor(scale))
+  const isQuiet = !known.some(one => one.total)
+  redraw(svg, PLOT, isQuiet ? NOTHING : `${short(now.total)} a second now, at most ${short(most)}`,
+    ...areas, ...(isQuiet ? [empty(scale)] : []), mark(most > 1 ? `${short(most)}/s` : "", CEILING + 4, scale), floor(scale))
   return now?.total ?? null
 }
 
@@ -192,10 +193,12 @@ function drawLatency(svg, load, scale) {
   const lines = ["most", "half"].map(key => shape("polyline", { class: key, points: path(key).join(" ") }))
   const now = known.at(-1)
   const marks = known.length ? [mark(millis(most), CEILING + 4, scale), mark(millis(least), FLOOR, scale)] : []
-  redraw(svg, PLOT, now ? `half within ${millis(now.half)}, 95 of 100 within ${millis(now.most)}` : "not known yet",
-    between, ...lines, ...marks, floor(scale))
+  redraw(svg, PLOT, now ? `median ${millis(now.half)}, 95th percentile ${millis(now.most)}` : NOTHING,
+    between, ...lines, ...marks, ...(now ? [] : [empty(scale)]), floor(scale))
   return now ?? null
 }
 
+const NOTHING = "no requests yet"
+const empty = scale => shape("text", { x: scale.width / 2, y: PLOT / 2 + 4, "text-anchor": "middle" }, NOTHING)
 const mark = (text, y, scale) => shape("text", { x: scale.width + 8, y }, text)
 const floor = scale => shape("line", { class: "floor", x1: 0, x2: scale.width + scale.gutter, y1: FLOOR + 1, y2: FLOOR + 1 })

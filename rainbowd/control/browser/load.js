@@ -5,7 +5,7 @@ const CLOSE_MS = 400   // samples that are closer tell nothing more
 
 class Load {
   samples = []    // { at, generations: Map of id to { in_flight, tunnels, requests } }, oldest first
-  latencies = []  // { at, half, most }: within how many seconds a half, and 95 of 100, were answered
+  latencies = []  // { at, half, most }: the median and the 95th percentile, in seconds
 
   // What each generation has at a time, be it known at once or only later.
   see(generations, at) {

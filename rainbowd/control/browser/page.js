@@ -1,10 +1,11 @@
 // Puts it together: the token, the looking and the listening, and what is asked for.
 
-const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000
+const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000, SPANS_MS = [300_000, 900_000, KEEP_MS]
 const TAKES_OVER = /^(deploy\.(waiting|failed)|hook\.ended|generation\.launched)$/
 const ANNOUNCED = /^(deploy\.|generation\.(live|crashed)|agent\.)/
 
-let story, load, status, history, spanMs = KEEP_MS, watched = null, session = null
+let story, load, status, history, chosenSpanMs = null, watched = null, closed = null, session = null
+let answeredAt = 0, silentSince = null
 
 const sleep = (ms, signal) => new Promise(resolve => {
   const timer = setTimeout(resolve, ms)
@@ -36,7 +37,7 @@ async function unlock() {
 
 function open() {
   session = new AbortController()
-  ;[story, load, history, watched] = [new Story(), new Load(), [], null]
+  ;[story, load, history, watched, answeredAt, silentSince] = [new Story(), new Load(), [], null, Date.now(), null]
   byId("gate").hidden = true
   byId("board").hidden = false
   listen(session.signal)
@@ -75,11 +76,12 @@ function look(signal) {
     status = await json("status")
     if (signal.aborted) return
     missed = 0
+    answeredAt = Date.now()
     connection(true)
     story.see(status, clock.now())
     load.see(status.generations, clock.now())
     draw()
-  }, LOOK_MS, signal, () => connection(++missed < 2))
+  }, LOOK_MS, signal, () => (connection(++missed < 2), draw()))
 }
 
 function recall(signal) {
@@ -130,6 +132,7 @@ function happened(event) {
 }
 
 function connection(isGood) {
+  silentSince = isGood === false ? answeredAt : null
   const pill = byId("connection")
   const text = isGood === null ? "" : isGood ? "connected" : "the agent does not answer; trying again"
   if (pill.textContent !== text) pill.textContent = text
@@ -146,19 +149,37 @@ function draw() {
   isDrawing = true
   requestAnimationFrame(() => {
     isDrawing = false
-    if (!status || byId("board").hidden) return
-    for (const part of [showAgent, showLive, showWarnings, showGenerations]) part(status)
-    showLastDeploy(status.last_deploy)
+    if (byId("board").hidden || !(status || silentSince)) return
+    showLive(status, silentSince)
+    if (!status) return
+    for (const part of [showAgent, showWarnings, showGenerations, showLastDeploy]) part(status)
+    showDeploying(status.deploying)
     showJournal(story)
+    watch(status.deploying)
     const deploy = story.deploys.get(watched)
-    if (deploy) showProgress(deploy)
+    if (deploy) showProgress(deploy, status.deploying?.deploy === deploy.id ? status.deploying : null)
     byId("rainbow").classList.toggle("busy", [...story.deploys.values()].some(one => !one.decided))
     drawCharts()
   })
 }
 
+// A deploy that is under way is shown, unless another is or this one was closed.
+function watch(deploying) {
+  const isShown = story.deploys.get(watched)?.decided === null
+  if (deploying && !isShown && deploying.deploy !== closed && story.deploys.has(deploying.deploy)) watched = deploying.deploy
+}
+
+// The shortest range that has all that is known, until another is chosen.
+function spanNow(now) {
+  const oldest = Math.min(now, ...story.placed().map(one => one.phases[0].at))
+  const spanMs = chosenSpanMs ?? SPANS_MS.find(ms => now - oldest <= ms) ?? KEEP_MS
+  byId("span-name").textContent = spanMs === KEEP_MS ? "hour" : `${spanMs / 60_000} minutes`
+  document.querySelector(`#spans [value="${spanMs / 1000}"]`).checked = true
+  return spanMs
+}
+
 function drawCharts() {
-  const now = clock.now()
+  const now = clock.now(), spanMs = spanNow(now)
   drawBands(byId("bands"), story, load, new Scale(byId("bands"), spanMs, now))
   const rate = drawRequests(byId("requests"), load, new Scale(byId("requests"), spanMs, now, GUTTER))
   const latency = drawLatency(byId("latency"), load, new Scale(byId("latency"), spanMs, now, GUTTER))
@@ -166,13 +187,12 @@ function drawCharts() {
 }
 
 byId("spans").addEventListener("change", event => {
-  spanMs = Number(event.target.value) * 1000
-  byId("span-name").textContent = spanMs === KEEP_MS ? "hour" : `${spanMs / 60_000} minutes`
+  chosenSpanMs = Number(event.target.value) * 1000
   draw()
 })
 new ResizeObserver(draw).observe(byId("board"))
 byId("progress-close").addEventListener("click", () => {
-  watched = null
+  ;[closed, watched] = [watched, null]
   byId("progress").hidden = true
   byId("redeploy").focus()
 })
@@ -213,6 +233,7 @@ function confirm(path) {
   byId("ask-go").textContent = go
   byId("ask-release").hidden = path !== "redeploy"
   byId("ask-form").reset()
+  byId("release").placeholder = status?.wanted ? `${nameOf(status.wanted)} (what the link names)` : ""
   byId("ask-refusal").textContent = ""
   const names = new Set([...history, ...(status?.generations ?? [])].map(one => one.release && nameOf(one.release)))
   byId("releases").replaceChildren(...[...names].filter(Boolean).map(value => make("option", { value })))
@@ -234,7 +255,7 @@ byId("ask-form").addEventListener("submit", async event => {
     draw()
   } catch (error) {
     if (error instanceof Refused) lock(error.message)
-    byId("ask-refusal").textContent = error instanceof Problem ? error.message : "The agent did not answer; look before you try again."
+    byId("ask-refusal").textContent = error instanceof Problem ? error.message : "The agent did not answer. Check the journal before you try again."
   } finally {
     byId("ask-go").disabled = false
   }

@@ -27,8 +27,9 @@ function fill(template, fields) {
 const sentence = event => fill(WORDS.sentences[event.event] ?? "", { ...event, name: event.release && nameOf(event.release) })
 
 function warnings(status) {
+  if (status.warnings) return status.warnings.filter(one => one.kind !== "dead").map(one => one.text)
   const live = status.generations.find(one => one.id === status.live)
-  if (!live) return [WORDS.warnings.dead]
+  if (!live || status.deploying) return []
   const kind = status.wanted === null ? "missing" : status.wanted === live.release ? null : "other"
   return kind ? [fill(WORDS.warnings[kind], { ...status, release: live.release })] : []
 }

@@ -48,28 +48,60 @@ function swatch(id) {
 
 function showAgent(status) {
   const { agent } = status
-  byId("agent").textContent =
-    `${agent.version}, ${agent.state}, up ${ago(agent.started_at)}, listening on ${agent.listen.join(", ") || "nothing"}`
+  byId("name").textContent = agent.name ?? "rainbowd"
+  byId("agent").textContent = `rainbowd ${agent.version}, ${agent.state}, up ${ago(agent.started_at)}, listening on ${
+    agent.listen.join(", ") || "nothing"}`
 }
 
-function showLive(status) {
-  const live = status.generations.find(one => one.id === status.live)
-  const name = live ? `${nameOf(live.release)} is live` : WORDS.warnings.dead
-  if (byId("live").textContent !== name) byId("live").textContent = name
-  document.title = `${name} – rainbowd`
-  const colour = live ? colourOf(live.id) : "#888888"
+// Red is for trouble alone: no generation has it.
+const TROUBLE = "#d92d3a", WAITING = "#c27c00"
+
+// What matters most: a headline, a line below it and a colour. `silentSince`: when the agent did not answer any more.
+function condition(status, silentSince) {
+  const live = status?.generations.find(one => one.id === status.live)
+  if (silentSince !== null) return { mood: "gone", colour: TROUBLE, headline: "the agent does not answer",
+    more: `since ${timeOf(silentSince)}. ${status ? "Below is what it reported last. " : ""}The app may still be running.` }
+  if (live) return { mood: "live", colour: colourOf(live.id), headline: `${nameOf(live.release)} is live`,
+    more: `generation ${live.id} for ${ago(live.live_at ?? live.started_at)}, ${whole(live.requests)} requests` }
+  const first = status.warnings?.find(one => one.kind === "waiting")
+  if (first) return { mood: "waiting", colour: WAITING, headline: "waiting for the first release", more: "" }
+  return { mood: "down", colour: TROUBLE, headline: WORDS.warnings.dead,
+    more: status.deploying ? "new requests wait for the launch" : "new requests are answered with 503, or wait for a launch" }
+}
+
+function showLive(status, silentSince) {
+  const { mood, colour, headline, more } = condition(status, silentSince)
+  document.documentElement.dataset.mood = mood
   document.documentElement.style.setProperty("--live", colour)
-  byId("live-more").textContent = live
-    ? `generation ${live.id} for ${ago(live.live_at ?? live.started_at)}, ${whole(live.requests)} requests`
-    : "requests wait a little, then are answered with 503"
+  if (byId("live").textContent !== headline) byId("live").textContent = headline
+  byId("live-more").textContent = more
+  document.title = `${headline} – ${status?.agent.name ?? "rainbowd"}`
   const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${colour}"/></svg>`
   const href = `data:image/svg+xml,${encodeURIComponent(icon)}`
   const link = document.querySelector("link[rel=icon]")
   if (link.href !== href) link.href = href
 }
 
-function showLastDeploy(deploy) {
-  if (!deploy) return
+const STEPS = { plan: "reading the config", slot: "waiting until an older generation has ended",
+  before_launch: "before_launch hook", boot: "starting the app", health: "health check" }
+
+// The step that a deploy is at, how long, and what came of it so far.
+function stepOf({ step, step_at: at, last_check: check }) {
+  return [`${STEPS[step] ?? step}, ${ago(at)}`, check && `last check: ${check}`].filter(Boolean).join("; ")
+}
+
+function showDeploying(deploying) {
+  byId("deploying").hidden = !deploying
+  if (!deploying) return
+  const [verb, preposition] = deploying.rollback ? ["rolling back", " to "] : ["deploying", " "]
+  const name = deploying.release ? `${preposition}${nameOf(deploying.release)}` : ""
+  byId("deploying").replaceChildren(make("b", {}, `${verb}${name}`), `: ${stepOf(deploying)}`,
+    deploying.output.length ? `; ${deploying.output.at(-1)}` : "")
+}
+
+function showLastDeploy(status) {
+  const deploy = status.deploying ? null : status.last_deploy
+  if (!deploy) return show(byId("last-deploy"), "")
   const result = deploy.result.replace("_", " ")
   const told = make("b", { className: deploy.result === "failed" ? "bad" : "good" }, result)
   const reason = deploy.reason ? `: ${deploy.reason}` : ""
@@ -88,7 +120,7 @@ function showFigures(status, rate, latency) {
   byId("figure-flight").textContent = whole(sum("in_flight"))
   byId("figure-tunnels").textContent = whole(sum("tunnels"))
   byId("figure-half").textContent = latency ? millis(latency.half) : "–"
-  byId("figure-most").textContent = latency ? `95 % within ${millis(latency.most)}` : ""
+  byId("figure-most").textContent = latency ? `95th percentile ${millis(latency.most)}` : ""
 }
 
 function showGenerations(status) {
@@ -108,8 +140,6 @@ function showGenerations(status) {
 }
 
 // --- what happened --------------------------------------------------------------------------------------------------
-
-const RESULTS = { succeeded: "good", rolled_back: "good", failed: "bad" }
 
 function told(event) {
   const result = { "deploy.failed": "bad", "deploy.succeeded": "good", "deploy.rolled_back": "good" }[event.event]
@@ -133,14 +163,25 @@ function showDeploys(history) {
   show(byId("deploys"), JSON.stringify(history), ...(items.length ? items : [none]))
 }
 
+// What became of a deploy, and whether that is good: one that made way for another has not failed.
+function resultOf({ result, rollback, superseded_by }) {
+  if (superseded_by) return ["superseded", "soft"]
+  if (result === null) return ["under way", "soft"]
+  if (result === "failed") return ["failed", "bad"]
+  return [rollback || result === "rolled_back" ? "rolled back" : "succeeded", "good"]
+}
+
+const requester = ({ by, trigger }) =>
+  trigger === "api" ? "through the API" : [by, trigger && `(${trigger})`].filter(Boolean).join(" ")
+
 // As a line of `rainbowd history`; of one that failed also why, and what the app said.
 function deployed(entry, isOpen) {
-  const result = (entry.result ?? "undecided").replace("_", " ")
-  const by = [entry.by, entry.trigger && `(${entry.trigger})`].filter(Boolean).join(" ")
+  const [result, kind] = resultOf(entry)
+  const by = requester(entry)
   const line = make("div", { className: "line" },
     entry.generation === null ? null : swatch(entry.generation),
     make("b", {}, entry.release ? nameOf(entry.release) : "-"),
-    make("span", { className: RESULTS[entry.result] ?? "soft" }, result),
+    make("span", { className: kind }, result),
     make("time", { dateTime: entry.at }, timeOf(entry.at)))
   const more = [by, entry.seconds === null ? null : `${entry.seconds.toFixed(2)} s`].filter(Boolean).join(", ")
   const made = make("li", {}, line, make("p", { className: "more" }, more, entry.note ? make("q", {}, entry.note) : null))
@@ -153,23 +194,31 @@ function failure({ deploy, reason, output }, isOpen) {
   if (!output?.length) return make("p", { className: "bad" }, reason)
   const said = make("pre", { tabIndex: 0 }, output.join("\n"))
   said.setAttribute("role", "region")
-  said.setAttribute("aria-label", "The app's last lines")
+  said.setAttribute("aria-label", reason.startsWith("before_launch") ? "The hook's last lines" : "The app's last lines")
   const made = make("details", { open: isOpen }, make("summary", { className: "bad" }, reason), said)
   made.dataset.deploy = deploy
   return made
 }
 
 // The steps of a deploy as `rainbowd deploy` tells them, with the time since it was asked for.
-function showProgress(deploy) {
+function showProgress(deploy, deploying) {
   const [first] = deploy.events
   const asked = deploy.events.find(event => event.event === "deploy.requested") ?? first
   const since = event => `${((Date.parse(event.at) - Date.parse(first.at)) / 1000).toFixed(2)} s`
   const steps = deploy.events.filter(event => !(event.event in DECISIONS))
   const decided = deploy.decided
-  byId("progress-title").textContent = `Deploy of ${nameOf(decided?.release ?? asked.release)}`
+  byId("progress-title").textContent = `Deploy of ${nameOf(decided?.release ?? deploying?.release ?? asked.release)}`
   show(byId("steps"), `${deploy.id} ${steps.length}`, ...steps.map(event => make("li", {}, make("time", {}, since(event)), told(event))))
-  show(byId("progress-end"), `${deploy.id} ${decided?.event}`, ...(decided ? outcome(decided, since(decided)) : [make("div", { className: "waiting" })]))
+  if (decided) show(byId("progress-end"), `${deploy.id} ${decided.event}`, ...outcome(decided, since(decided)))
+  else show(byId("progress-end"), `${deploy.id} ${JSON.stringify(deploying)} ${deploying && stepOf(deploying)}`, ...underWay(deploying))
   byId("progress").hidden = false
+}
+
+function underWay(deploying) {
+  const bar = make("div", { className: "waiting" })
+  if (!deploying) return [bar]
+  const { output } = deploying
+  return [make("p", {}, stepOf(deploying)), output.length ? make("pre", { tabIndex: 0 }, output.join("\n")) : "", bar]
 }
 
 function outcome(decided, seconds) {
