@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.seam import World
     from rainbowd.listen import Listener
     from rainbowd.renewal import Incoming, Program
+    from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
-    from rainbowd.report.state_dir import Lock
 
 HEEDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys import Deploys
     from rainbowd.listen import Listener
     from rainbowd.renewal import Program
+    from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
-    from rainbowd.report.state_dir import Lock
     from rainbowd.roster import Roster
 
 _WRITE_SECONDS = 5.0

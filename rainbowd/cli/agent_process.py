@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.site import need_agent
 from rainbowd.errors import RainbowdError
-from rainbowd.report.state_dir import LOCK_NAME
+from rainbowd.report import running
+from rainbowd.report.lock import LOCK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,13 @@ def _check(pid: int, lock: Path, verb: str) -> None:
         raise _refusal(verb, pid, "/proc does not show that process")
     if accounts != {owner}:
         raise _refusal(verb, pid, "that process does not belong to the owner of the lock")
+    found = running.read(lock.parent)
+    if found is not None and found[0].pid == pid:
+        agent, writer = found
+        if writer != owner or not agent.is_alive(owner):
+            raise _refusal(verb, pid, f"that process is not the one that {running.NAME} describes")
+        if not agent.is_of_program():
+            raise _refusal(verb, pid, f"that process does not run {agent.executable}")
     if os.geteuid() == ROOT and not _has_open(pid, lock):
         raise _refusal(verb, pid, "that process does not have the lock open")
 

@@ -12,7 +12,8 @@ from rainbowd.cli.terminal import complain
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report import status
 from rainbowd.report.history import DECISIONS
-from rainbowd.report.state_dir import holder, open_to_read
+from rainbowd.report.lock import holder
+from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from rainbowd.cli.agent_process import open_agent
 from rainbowd.cli.site import locate
 from rainbowd.cli.terminal import complain, quote
 from rainbowd.errors import RainbowdError
-from rainbowd.report.state_dir import holder
+from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from rainbowd.cli.terminal import complain
 from rainbowd.config import cautions, load, refuse_foreign_writers, refuse_open_api, with_overrides
 from rainbowd.listen import doubts, inherited, open_listeners, taken_over
 from rainbowd.locations import find_config
-from rainbowd.report.state_dir import Lock, prepare
+from rainbowd.report.lock import Lock
+from rainbowd.report.state_dir import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
             config = config.model_copy(update={"state_dir": offer.state_dir})
             loaded = replace(loaded, config=loaded.config.model_copy(update={"state_dir": offer.state_dir}))
         prepare(config.state_dir, is_searched=config.user is not None)
-        lock = Lock.acquire(config.state_dir) if offer is None else Lock(offer.lock_fd)
+        lock = Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)
         stack.callback(lock.release)
         offered = offer.sockets if offer is not None else []
         listeners = _listen(config, offered, stack)

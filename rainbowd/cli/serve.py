@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rainbowd.listen import Listener
     from rainbowd.renewal import Offer
     from rainbowd.renewal.link import Message
-    from rainbowd.report.state_dir import Lock
+    from rainbowd.report.lock import Lock
 
 FLUSH_SECONDS = 1.0
 _M_ARENA_MAX = -8

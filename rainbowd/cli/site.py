@@ -12,7 +12,7 @@ from rainbowd.errors import ConfigError, NotRunning, RainbowdError, UsageError
 from rainbowd.locations import CONFIG_VARIABLE, find_config, read_locations
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
-from rainbowd.report.state_dir import holder
+from rainbowd.report.lock import holder
 from rainbowd.report.status import NAME, read
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 
 from rainbowd.cli.agent_process import open_agent
 from rainbowd.errors import NotRunning, RainbowdError
-from rainbowd.report.state_dir import LOCK_NAME, prepare
+from rainbowd.report.lock import LOCK_NAME
+from rainbowd.report.state_dir import prepare
 from tests.accounts import account, needs_root
 
 if TYPE_CHECKING:

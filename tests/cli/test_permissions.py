@@ -13,7 +13,8 @@ import rainbowd.cli.deploy
 import rainbowd.cli.history
 import rainbowd.cli.status
 from rainbowd.cli import main
-from rainbowd.report.state_dir import Lock, prepare
+from rainbowd.report.lock import Lock
+from rainbowd.report.state_dir import prepare
 from rainbowd.report.status import write
 from tests.accounts import account, needs_root
 
@@ -71,7 +72,11 @@ def test_a_member_of_the_group_may_read(site: Path) -> None:
 
 
 def test_others_are_told_which_file_they_may_not_read(site: Path) -> None:
-    for command, expected, file in (("status", 2, "lock"), ("history", 1, "journal.jsonl"), ("deploy", 2, "lock")):
+    for command, expected, file in (
+        ("status", 2, "agent.json"),
+        ("history", 1, "journal.jsonl"),
+        ("deploy", 2, "agent.json"),
+    ):
         status, text = as_another(site, command, is_member=False)
         assert status == expected
         assert str(site / "state" / file) in text

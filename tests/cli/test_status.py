@@ -16,7 +16,8 @@ from rainbowd.cli import site as cli
 from rainbowd.cli import status as command
 from rainbowd.cli.terminal import span
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
-from rainbowd.report.state_dir import Lock, prepare
+from rainbowd.report.lock import Lock
+from rainbowd.report.state_dir import prepare
 from rainbowd.report.status import write
 
 if TYPE_CHECKING:

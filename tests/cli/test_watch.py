@@ -16,8 +16,9 @@ import pytest
 import rainbowd
 from rainbowd.cli.watch import _ENTER, _LEAVE
 from rainbowd.report.journal import NAME, Journal, encode
+from rainbowd.report.lock import Lock
 from rainbowd.report.palette import foreground
-from rainbowd.report.state_dir import Lock, prepare
+from rainbowd.report.state_dir import prepare
 from rainbowd.report.status import write
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import shutil
 import threading
 from typing import TYPE_CHECKING
 
-from rainbowd.report.state_dir import holder
+from rainbowd.report.lock import holder
 from tests.live.agent import ROOT, Agent, running
 
 if TYPE_CHECKING:

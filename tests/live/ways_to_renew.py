@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rainbowd.report.state_dir import holder
+from rainbowd.report.lock import holder
 from tests.live.agent import ROOT
 
 if TYPE_CHECKING:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +11,7 @@ import pytest
 
 import rainbowd
 from rainbowd.errors import UsageError
-from rainbowd.report import state_dir
-from rainbowd.report.state_dir import Lock, holder, open_file, open_to_read, prepare, replace_file
+from rainbowd.report.state_dir import open_file, open_to_read, prepare, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,93 +80,6 @@ def test_one_that_may_not_be_written_is_named() -> None:
     finally:
         os.seteuid(uid)
         shutil.rmtree(path)
-
-
-# --- the lock ---------------------------------------------------------------------------------------------
-
-
-def test_a_lock_tells_who_has_it_until_it_is_given_back(tmp_path: Path) -> None:
-    assert holder(tmp_path) is None
-    lock = Lock.acquire(tmp_path)
-    assert holder(tmp_path) == os.getpid()
-    assert mode(tmp_path / "lock") == 0o640
-    lock.release()
-    lock.release()
-    assert holder(tmp_path) is None
-    Lock.acquire(tmp_path).release()
-
-
-def test_a_second_agent_is_refused_and_told_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_dir, "PATIENCE_SECONDS", 0.0)
-    lock = Lock.acquire(tmp_path)
-    with pytest.raises(UsageError, match=rf"{tmp_path}: another agent \(pid {os.getpid()}\) is running"):
-        Lock.acquire(tmp_path)
-    assert holder(tmp_path) == os.getpid(), "what was refused changes nothing"
-    lock.release()
-
-
-def test_the_lock_of_an_agent_that_was_killed_is_free_though_its_pid_is_there(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from rainbowd.report.state_dir import Lock\n"
-        "lock = Lock.acquire(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as agent:
-        assert agent.stdout is not None
-        assert agent.stdout.readline() == b"locked\n"
-        assert holder(tmp_path) == agent.pid
-        agent.kill()
-        agent.wait()
-    assert (tmp_path / "lock").read_text() == f"{agent.pid}\n"
-    assert holder(tmp_path) is None
-    Lock.acquire(tmp_path).release()
-
-
-def test_somebody_who_asks_for_the_holder_does_not_keep_an_agent_from_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asking = open_file(tmp_path / "lock", os.O_RDONLY)
-    fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr("time.sleep", lambda _seconds: os.close(asking))
-    Lock.acquire(tmp_path).release()
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", b"-1", b"0"])
-def test_a_lock_without_a_pid_is_waited_for_and_then_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    monkeypatch.setattr(state_dir, "PATIENCE_SECONDS", 0.0)
-    lock = Lock.acquire(tmp_path)
-    (tmp_path / "lock").write_bytes(content)
-    with pytest.raises(UsageError, match=f"{tmp_path}/lock: locked by a process that left no pid"):
-        holder(tmp_path)
-    lock.release()
-
-
-def test_an_agent_that_is_about_to_write_its_pid_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = Lock.acquire(tmp_path)
-    (tmp_path / "lock").write_bytes(b"")
-    monkeypatch.setattr("time.sleep", lambda _seconds: (tmp_path / "lock").write_bytes(b"77\n"))
-    assert holder(tmp_path) == 77
-    lock.release()
-
-
-def test_no_state_directory_is_no_agent(tmp_path: Path) -> None:
-    assert holder(tmp_path / "missing") is None
-
-
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "other").write_text("precious")
-    (tmp_path / "lock").symlink_to("other")
-    with pytest.raises(UsageError, match="lock: "):
-        Lock.acquire(tmp_path)
-    with pytest.raises(UsageError, match="lock: "):
-        holder(tmp_path)
-    assert (tmp_path / "other").read_text() == "precious"
 
 
 # --- files ------------------------------------------------------------------------------------------------
