@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.control.seam import Controls, Proxy, Sources
-from rainbowd.deploy.process import Usage, read_usage
+from rainbowd.deploy.process import read_usage
 from rainbowd.proxy import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from rainbowd.deploy.deploys import Deploys
     from rainbowd.proxy import Server
@@ -38,7 +37,6 @@ def make_controls(
         server: the proxy.
         status: as ``status.json`` has it, at this moment.
     """
-    resolved = Path(os.path.realpath(state_dir))
     server.traffic = Traffic()
 
     def proxy() -> Proxy:
@@ -52,10 +50,6 @@ def make_controls(
             retries=server.retries,
         )
 
-    def usage() -> Mapping[int, Usage]:
-        alive = list(roster.generations.values())
-        return read_usage({one.id: one.pid for one in alive if one.pid is not None}, resolved)
-
     def last_result() -> str | None:
         decision = deploys().supervisor.last_decision
         return decision.result if decision is not None else None
@@ -65,6 +59,6 @@ def make_controls(
         status=status,
         redeploy=lambda release, note: deploys().calls.redeploy(release, note),  # noqa: PLW0108 - of then
         rollback=lambda note: deploys().calls.rollback(note),  # noqa: PLW0108 - of then
-        sources=Sources(roster, server.traffic, proxy, usage, recorder.observe, last_result),
+        sources=Sources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
         journal_written=lambda: recorder.written,
     )

@@ -35,19 +35,16 @@ KILLED = "interrupted: the agent was killed"
 
 
 class PortTaken(DeployFailed):
-    """The candidate could not have its port, which a stranger holds; another port may do."""
+    """The candidate could not have its port, which a stranger holds; another port may do.
 
-
-class Superseded(DeployFailed):
-    """The files name another release before the deploy was decided.
-
-    Attributes:
-        release: which; None if they name none any more.
+    Args:
+        reason: what was seen, in one sentence.
+        holder: the stranger's command, without numbers; empty if it is not known.
     """
 
-    def __init__(self, release: Path | None) -> None:
-        super().__init__(f"superseded by {release}")
-        self.release = release
+    def __init__(self, reason: str, *, holder: str = "") -> None:
+        super().__init__(reason)
+        self.holder = holder
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,6 @@ class HookCall:
         release: what was to be deployed; None where the files name nothing.
         previous_release: what was live before; None for nothing.
         trigger, note: of the deploy.
-        is_rollback: the deploy goes back to a release that was live before.
         reason: why it failed.
     """
 
@@ -129,7 +125,6 @@ class HookCall:
     previous_release: Path | None
     trigger: str
     note: str | None
-    is_rollback: bool = False
     reason: str | None = None
 
 
@@ -212,12 +207,6 @@ class World(Protocol):
 
     def look(self) -> Sight | None:
         """What the files look like now; None where that cannot be told."""
-
-    def is_there(self, release: Path) -> bool:
-        """Whether ``release`` is a directory now."""
-
-    def identity(self, release: Path) -> list[int] | None:
-        """What tells the directory ``release`` from one that is made again in its place; None if there is none."""
 
     def plan(self, release: Path | None = None) -> Plan:
         """Read the config and what the files name.

@@ -40,8 +40,6 @@ class Succession:
         on_switch: told of each generation that becomes live.
         on_change: called when a launch that nobody asked for is due, or not any more.
         on_silence: told of the live one when it misses its checks.
-        on_crash: told of the live one when it has died.
-        last_good: see ``Recovery``.
 
     Attributes:
         live: its life; None where nothing is live.
@@ -61,13 +59,11 @@ class Succession:
         on_switch: Callable[[Life], None],
         on_change: Callable[[], None],
         on_silence: Callable[[Life], None],
-        on_crash: Callable[[Life], None],
-        last_good: Callable[[], Path | None],
     ) -> None:
         self.live: Life | None = None
         self.config = config
         self.hurry = trio.Event()
-        self.recovery = Recovery(world, self.launch, self.switch, on_change, last_good)
+        self.recovery = Recovery(world, self.launch, self.switch, on_change)
         self._roster = roster
         self._world = world
         self._surroundings = Surroundings(
@@ -80,7 +76,6 @@ class Succession:
             on_silence=on_silence,
         )
         self._on_switch = on_switch
-        self._on_crash = on_crash
         self._standby: Life | None = None
         self._stopping = False
 
@@ -114,6 +109,7 @@ class Succession:
             DeployFailed: it is not healthy; it is being ended.
         """
         number = deploy.generation if deploy is not None else None
+        holder = ""
         for _ in range(PORT_TRIES):
             life = self._begin(plan, number or self._world.next_number(), lives, deploy)
             number = None
@@ -126,8 +122,9 @@ class Succession:
             except trio.Cancelled:
                 life.end(End.DROPPED)
                 raise
-            if not isinstance(life.failure, PortTaken):
-                break
+            if not isinstance(life.failure, PortTaken) or (holder and holder == life.failure.holder):
+                break  # one and the same stranger on two ports is what the app itself has started elsewhere
+            holder = life.failure.holder
         if life.failure is not None:
             raise life.failure
         if not life.is_candidate:
@@ -200,7 +197,6 @@ class Succession:
         """Launch the same again, not waiting for a deploy under way; the standby bridges, or requests are held."""
         if life is not self.live or life.generation is None:
             return
-        self._on_crash(life)
         if not self._stopping and not self.recovery.is_under_way:
             self.recovery.begin(lambda: self.recovery.of_dead(life, lives), lives)
         standby = self.standby

@@ -158,7 +158,7 @@ async def _until_over(
             nursery.cancel_scope.cancel()
     output.finish()
     if ending.left:
-        log.warning("processes of a hook could not be ended", hook=call.hook, left=ending.left)
+        log.error("could not be ended", hook=call.hook, pids=ending.left, why=ending.why)
     return failure and f"the hook {call.hook} {failure}"
 
 

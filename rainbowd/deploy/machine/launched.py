@@ -12,8 +12,10 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.deploy.machine.health import Prober, until_healthy
-from rainbowd.deploy.machine.listening import forms, listeners, owns
+from rainbowd.deploy.machine.holder import Kind, find_holder
+from rainbowd.deploy.machine.listening import forms, listeners
 from rainbowd.deploy.machine.ports import is_free
+from rainbowd.deploy.process import name_process, why_foreign
 from rainbowd.deploy.record import Record
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
@@ -76,6 +78,12 @@ class RealApp:
         self._is_own = False  # its socket, when it last answered
         self._ended = False
         self.is_handed_over = False
+
+    @property
+    def mark(self) -> tuple[int, str]:
+        """The uid of the account that it was started as, and the secret mark of its processes."""
+        (uid,) = self._process.claim.uids
+        return uid, self._process.secret
 
     def record(self, state: State, live_at: float | None = None) -> Record:
         """What a later agent is to know, being in ``state`` as of now."""
@@ -141,18 +149,34 @@ class RealApp:
         if self._config.health is None:
             return None if await self.is_alive() else "nothing of it runs"
         try:
-            return await self._ask(self._config.health)
-        except PortTaken as taken:
-            return taken.reason
+            problem = await self._ask(self._config.health)
+        except DeployFailed as failure:
+            return failure.reason
+        if problem is None:
+            holder = await find_holder(self._process, self.address)
+            problem = holder.reason if holder.kind is Kind.STRANGER else None
+        return problem
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
-        pids = await self._process.members()
-        owner = await trio.to_thread.run_sync(owns, pids, self.address)
-        if owner is None:
+        """See that it can be ended, and that the socket that answers is its own and no other generation's, too.
+
+        Raises:
+            DeployFailed, PortTaken: it is not so.
+        """
+        foreign = await self._process.foreign()
+        if self._process.pid in foreign:
+            name = await trio.to_thread.run_sync(name_process, self._process.pid)
+            raise DeployFailed(f"the app's main process could not be ended: {name}: {why_foreign()}")
+        holder = await find_holder(self._process, self.address)
+        if holder.kind is Kind.HIDDEN:
             log.warning("cannot see whose socket it is, as /proc hides it", address=str(self.address))
-        elif not owner and seen_healthy:
+        elif holder.kind is Kind.SHARED:
+            raise DeployFailed(holder.reason)
+        elif holder.kind is Kind.STRANGER:
+            raise PortTaken(holder.reason, holder=holder.command)
+        elif holder.kind is Kind.NOBODY and seen_healthy:
             raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
-        elif not owner:
+        elif holder.kind is Kind.NOBODY:
             raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
 
     async def _listening_elsewhere(self) -> str:

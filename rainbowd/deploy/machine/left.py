@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rainbowd.address import parse_address
@@ -18,7 +19,7 @@ from rainbowd.report.journal import read_events
 from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import TypeVar
 
@@ -62,19 +63,45 @@ def read_records(state_dir: Path) -> dict[int, Record]:
     return records
 
 
-def encode_plan(source: object, env_file: object) -> bytes:
-    """What a generation is launched from, for a later agent."""
-    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file}).encode() + b"\n"
+@dataclass(frozen=True)
+class Launched:
+    """What a generation was launched from, and as.
+
+    Attributes:
+        config: by which.
+        source: the same, as JSON has it.
+        env_file: its variables, as they were then.
+        uid: of the account; None if it is not known, and that of the config counts.
+        secret: the mark of its processes; empty if an earlier version launched it, which gave out none.
+    """
+
+    config: Config
+    source: Mapping[str, object]
+    env_file: Mapping[str, str]
+    uid: int | None = None
+    secret: str = ""
 
 
-def read_plan(path: Path, config_file: Path) -> tuple[Config, dict[str, object], dict[str, str]] | None:
-    """What a generation was launched from: the config, what the file said, and ``env_file``; None if that is lost."""
+def encode_plan(source: object, env_file: object, *, uid: int | None = None, secret: str = "") -> bytes:
+    """Return what a generation is launched from and as, for a later agent: for a file that nobody else may read."""
+    mark = {} if uid is None else {"uid": uid, "mark": secret}
+    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file, **mark}).encode() + b"\n"
 
-    def decode(data: bytes) -> tuple[Config, dict[str, object], dict[str, str]]:
+
+def read_plan(path: Path, config_file: Path) -> Launched | None:
+    """Return what a generation was launched from and as; None if that is lost."""
+
+    def decode(data: bytes) -> Launched:
         fields = need_format(json.loads(data), PLAN_FORMAT)
         source, env_file = fields["config"], fields["env_file"]
         try:
-            return interpret(source, config_file).config, source, {str(name): str(env_file[name]) for name in env_file}
+            return Launched(
+                interpret(source, config_file).config,
+                source,
+                {str(name): str(env_file[name]) for name in env_file},
+                uid=None if fields.get("uid") is None else int(fields["uid"]),
+                secret=str(fields.get("mark", "")),
+            )
         except (ConfigError, TypeError) as error:
             raise ValueError(str(error)) from None
 

@@ -69,6 +69,28 @@ def owns(pids: Collection[int], address: Address) -> bool | None:
     return None if hidden or moved else False
 
 
+@dataclass(frozen=True)
+class Holders:
+    """Who holds the socket that a connect reaches.
+
+    Attributes:
+        pids: of those that were asked about.
+        is_bound: there is such a socket, whoever holds it.
+    """
+
+    pids: list[int]
+    is_bound: bool
+
+
+def holders(pids: Collection[int], address: Address) -> Holders:
+    """Find which of the processes ``pids`` hold the socket that a connect to ``address`` reaches.
+
+    Reads /proc, so call it in a thread.
+    """
+    reached = _reached(address, list(_rows(is_whole=False))) or _reached(address, list(_rows(is_whole=True)))
+    return Holders([pid for pid in pids if reached and reached & _sockets_of([pid])[0]], bool(reached))
+
+
 def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
     """The inodes of the sockets that a connect to ``address`` reaches: the most specific that there are."""
     for form in forms(address):

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import TcpAddress, parse_address
+from rainbowd.config import find_account
+from rainbowd.config.account import ROOT
 from rainbowd.deploy.machine.left import (
     MEMORY_NAME,
+    Launched,
     clear_all_but,
     read_memory,
     read_plan,
@@ -20,14 +23,15 @@ from rainbowd.deploy.machine.left import (
     read_undecided,
 )
 from rainbowd.deploy.machine.place import Place
-from rainbowd.deploy.process import end_strays, find_strays
+from rainbowd.deploy.process import Claim, end_strays, find_strays
 from rainbowd.deploy.seam import Left, Plan
+from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from rainbowd.config import Loaded
+    from rainbowd.config import Config, Loaded
     from rainbowd.deploy.process import Strays
     from rainbowd.deploy.record import Memory, Record
     from rainbowd.deploy.seam import Undecided
@@ -54,6 +58,7 @@ class Successor:
         self._state_dir = Path(os.path.realpath(loaded.config.state_dir))  # one spelling: it marks processes as ours
         self._ports_in_use: set[int] = set()
         self._records: dict[int, Record] = {}
+        self._launched: dict[int, Launched] = {}
         self._last_left = 0
 
     def recall(self) -> Memory:
@@ -74,14 +79,14 @@ class Successor:
         address = parse_address(record.identity.address)
         if isinstance(address, TcpAddress):
             self._ports_in_use.add(address.port)
-        found = read_plan(Place(self._state_dir, number).source, self._file)
-        if found is None:
+        launched = read_plan(Place(self._state_dir, number).source, self._file)
+        if launched is None:
             log.warning("launched by a config that is lost; the present one counts", generation=number)
-            found = self._loaded.config, dict(self._loaded.source), {}
-        config, source, env_file = found
+            launched = Launched(self._loaded.config, dict(self._loaded.source), {})
+        self._launched[number] = launched
         return Left(
             number=number,
-            plan=Plan(Path(record.identity.release), config, env_file, source),
+            plan=Plan(Path(record.identity.release), launched.config, launched.env_file, launched.source),
             state=record.state,
             for_seconds=max(0.0, time.monotonic() - record.since_seconds),
             started_at=record.started_at,
@@ -92,17 +97,37 @@ class Successor:
         """What the journal of the agents before says was begun and not ended."""
         return await trio.to_thread.run_sync(read_undecided, self._state_dir, self._last_left)
 
+    def account_of(self, number: int) -> int:
+        """Return the uid of the account that a generation on record was launched as."""
+        launched = self._launched[number]
+        return account_uid(launched.config) if launched.uid is None else launched.uid
+
     async def find_strays(self, spared: Collection[int]) -> Strays:
-        """The processes that are ours by their mark alone, and of none of the generations ``spared``."""
-        return await trio.to_thread.run_sync(find_strays, self._state_dir, spared, self._last_left)
+        """Find the processes that an earlier agent launched, and that are of none of the generations ``spared``."""
+        claims = [
+            Claim.of(record.identity, self.account_of(number), self._launched[number].secret, record.known.items())
+            for number, record in self._records.items()
+            if number in spared
+        ]
+        uids = {account_uid(self._loaded.config)}
+        return await trio.to_thread.run_sync(find_strays, self._state_dir, claims, uids)
 
     async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
         """End them, then remove the files of generations without a record."""
         if strays.known:
             log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
             patience_seconds = self._loaded.config.drain.kill_after
-            left = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
+            left, why = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
             if left:
-                log.error("could not be ended", pids=left)
+                log.error("could not be ended", pids=left, why=why)
         clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
+
+
+def account_uid(config: Config) -> int:
+    """Return the uid of the account that apps are launched as: the agent's, unless it is root and has a ``user``."""
+    try:
+        account = find_account(config.user, config.group)
+    except ConfigError:  # removed since
+        account = None
+    return os.geteuid() if account is None or os.geteuid() != ROOT else account.uid

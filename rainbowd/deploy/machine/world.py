@@ -14,7 +14,6 @@ from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account
 from rainbowd.deploy.machine import commands
 from rainbowd.deploy.machine.boot import Boot
-from rainbowd.deploy.machine.directory import directory_identity
 from rainbowd.deploy.machine.files import Files
 from rainbowd.deploy.machine.health import Prober
 from rainbowd.deploy.machine.hook_run import run_hook
@@ -68,8 +67,7 @@ class Machine(Successor):
     ) -> None:
         super().__init__(file, loaded, numbers, keep)
         files = Files(file, loaded)
-        self.named, self.look, self.plan, self.is_there = files.named, files.look, files.plan, files.is_there
-        self.identity = directory_identity
+        self.named, self.look, self.plan = files.named, files.look, files.plan
         self.next_number = numbers.next
         self._soft_limit = soft_limit
         self._app_sink = app_sink
@@ -142,7 +140,12 @@ class Machine(Successor):
         app = RealApp(
             left.plan.config,
             parse_address(record.identity.address),
-            Process.found(record.identity, record.known),
+            Process.found(
+                record.identity,
+                record.known,
+                uid=self.account_of(left.number),
+                secret=self._launched[left.number].secret,
+            ),
             _open_output(place),
             self._prober,
             keep=partial(self._keep, place.record.name),
@@ -229,7 +232,9 @@ def _account(config: Config) -> Account | None:
 async def _put_on_record(app: RealApp, place: Place, plan: Plan) -> None:
     """Write down what waits in front of the gate; what cannot be written down is not let in."""
     try:
-        place.put_on_record(app.record(State.STARTING).encode(), encode_plan(dict(plan.source), dict(plan.env_file)))
+        uid, secret = app.mark
+        launched = encode_plan(dict(plan.source), dict(plan.env_file), uid=uid, secret=secret)
+        place.put_on_record(app.record(State.STARTING).encode(), launched)
     except OSError as error:
         await app.end_if_due()
         app.output.close()

@@ -1,8 +1,9 @@
 """An app's processes, from the gate that they are launched behind to the last one reaped."""
 
+from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.gate import spawn
 from rainbowd.deploy.process.identity import Identity
-from rainbowd.deploy.process.members import read_entry
+from rainbowd.deploy.process.members import read_command, read_entry, read_table
 from rainbowd.deploy.process.process import Ending, Process
 from rainbowd.deploy.process.reaping import (
     await_status,
@@ -13,10 +14,14 @@ from rainbowd.deploy.process.reaping import (
     registering,
     reset_signals,
 )
+from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
 from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
+from rainbowd.deploy.process.survivors import name_process, why_foreign
 from rainbowd.deploy.process.usage import Usage, read_usage
 
 __all__ = [
+    "OWN_DAEMON",
+    "Claim",
     "Ending",
     "Identity",
     "Process",
@@ -25,13 +30,19 @@ __all__ = [
     "await_status",
     "become_subreaper",
     "end_strays",
+    "find_origin",
+    "find_shared",
     "find_strays",
     "let_go",
+    "name_process",
+    "read_command",
     "read_entry",
+    "read_table",
     "read_usage",
     "reap",
     "reap_orphans",
     "registering",
     "reset_signals",
     "spawn",
+    "why_foreign",
 ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rainbowd.deploy.process.reaping import await_status, let_go, reap
 
 if TYPE_CHECKING:
-    from rainbowd.deploy.process.members import Entry, Members
+    from rainbowd.deploy.process.attribution import Members
+    from rainbowd.deploy.process.members import Entry
 
 
 class Daemon:

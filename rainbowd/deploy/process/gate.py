@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import subprocess
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.identity import Identity, boot_id
-from rainbowd.deploy.process.members import HOOK, hook_mark, read_entry
+from rainbowd.deploy.process.members import HOOK, MARK, read_entry
 from rainbowd.deploy.process.process import Process
 from rainbowd.deploy.process.reaping import registering
 from rainbowd.errors import DeployFailed
@@ -47,6 +48,9 @@ except OSError as error:
 """
 
 
+_MARK_BYTES = 16
+
+
 class _Becoming(TypedDict, total=False):
     """Whom a child becomes."""
 
@@ -73,8 +77,8 @@ def spawn(
     Args:
         argv: see ``commands.render``.
         cwd: the resolved release.
-        env: see ``commands.environment`` and ``commands.hook_environment``; what marks and names it is taken from
-            there.
+        env: see ``commands.environment`` and ``commands.hook_environment``; what names it is taken from there, and
+            its mark is added.
         address: where the app is to be reached; None for a hook.
         output_fd: its stdout and stderr.
         nofile_limit: its soft limit of open files; ours may have been raised.
@@ -84,12 +88,13 @@ def spawn(
         DeployFailed: the directory is gone, or the system refuses.
     """
     gate, our_end = os.pipe()
+    secret = secrets.token_hex(_MARK_BYTES)
     try:
         with registering:
             child = subprocess.Popen(
                 _gated(argv, env, nofile_limit),
                 cwd=cwd,
-                env=env,
+                env={**env, MARK: secret},
                 stdin=gate,
                 stdout=output_fd,
                 stderr=output_fd,
@@ -98,8 +103,8 @@ def spawn(
             )
             child.returncode = 0  # Process reaps it, Popen must not
             identity = _identity(child.pid, cwd, env, address)
-            mark = hook_mark(identity.start_time, env) if HOOK in env else None
-            return Process(identity, os.pidfd_open(child.pid), gate=our_end, mark=mark)
+            uid = _becoming(account).get("user")
+            return Process(identity, os.pidfd_open(child.pid), gate=our_end, uid=uid, secret=secret)
     except OSError as error:
         os.close(our_end)
         gone = f"release: directory gone: {cwd}"

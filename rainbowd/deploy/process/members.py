@@ -1,13 +1,9 @@
-"""Which processes are a generation's, as /proc shows them (proc(5)).
+"""Processes as /proc shows them (proc(5)): who they are, whose they are, and what they were started with.
 
-A process is ours by any of these, for each of them can be lost: descent (its parent ends), its session
-(setsid), the marker in its environment (a process may write its title over it), or that it was ours when we
-last looked.  A process group never reaches beyond its session (setpgid(2)), so the session stands for the
-group.  A number alone tells nothing, since the kernel gives it out again: a process is its number and its
-start time, and a session counts only while one of our processes is in it.
+A number alone identifies nothing, since the kernel gives it out again: a process is its number and its start time.
 
-We read /proc ourselves rather than with psutil, which tells no session, gives start times by a clock that may be set,
-so that no record could hold them, and takes four times as long for a look at all processes.
+We read /proc ourselves rather than with psutil, which has no sessions, gives start times by a clock that may be set,
+so that no record could hold them, and takes four times as long to list all processes.
 """
 
 from __future__ import annotations
@@ -27,7 +23,7 @@ import trio
 from rainbowd.deploy.process.owner import as_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _PROC = Path("/proc")
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
@@ -39,10 +35,17 @@ _STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
     19,
 )  # of what follows the name in /proc/PID/stat
 _PIDFILE_BYTES = 32
+_ENVIRONMENT_BYTES = 1 << 18
+"""How much of an environment is read: many times what an app is started with, and no work for an agent."""
+_COMMAND_BYTES = 4096
 _EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
-ANY_MARKER = b"RAINBOWD_STATE_DIR="
 HOOK = "RAINBOWD_HOOK"
 """The variable that the processes of a hook have and those of a generation have not."""
+MARK = "RAINBOWD_MARK"
+"""The variable with the secret random mark of one launch."""
+
+Variables = frozenset[bytes]
+"""An environment, each variable as ``NAME=VALUE``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,93 +64,34 @@ class Entry:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What a generation's processes have in common from their first instruction on.
+class Sight:
+    """What /proc says of the account and the environment of processes; for one search, as it keeps what it has read."""
 
-    Attributes:
-        born: start time of the first, in clock ticks since boot; none of them is older.
-        environment: the variables that no other generation's processes have, as ``NAME=VALUE``.
-        is_of_hook: it is a hook's.
-    """
+    def __init__(self) -> None:
+        self._uids: dict[int, int | None] = {}
 
-    born: int
-    environment: frozenset[bytes]
-    is_of_hook: bool = False
+    def uid(self, pid: int) -> int | None:
+        """Return the real uid of a process, or None if it is gone.
 
+        The real one, because a set-uid program belongs to the account that started it.
+        """
+        if pid not in self._uids:
+            self._uids[pid] = read_uid(pid)
+        return self._uids[pid]
 
-@dataclass(frozen=True, slots=True)
-class Members:
-    """A generation's processes at one moment.
+    def environments(self, pids: Iterable[int]) -> dict[int, Variables]:
+        """Return what the processes were started with, or have written over that.
 
-    Attributes:
-        live: oldest first.
-        ended: zombies.
-        named: the one that the pidfile names, live or not.
-    """
-
-    live: tuple[Entry, ...]
-    ended: tuple[Entry, ...]
-    named: Entry | None
-
-
-def mark(born: int, state_dir: str, generation: int) -> Mark:
-    """The mark of one generation."""
-    variables = (f"RAINBOWD_STATE_DIR={state_dir}", f"RAINBOWD_GENERATION={generation}")
-    return Mark(born, frozenset(map(os.fsencode, variables)))
-
-
-def hook_mark(born: int, env: Mapping[str, str]) -> Mark:
-    """The mark of one run of a hook, which has the environment ``env``."""
-    names = ("RAINBOWD_STATE_DIR", "RAINBOWD_GENERATION", "RAINBOWD_DEPLOY", HOOK)
-    return Mark(born, frozenset(os.fsencode(f"{name}={env[name]}") for name in names), is_of_hook=True)
-
-
-def look(
-    table: Mapping[int, Entry], known: Mapping[int, int], mark: Mark, pidfile: Path, others: Collection[int]
-) -> Members:
-    """Find a generation's processes; reads much of /proc, so call it in a thread.
-
-    Args:
-        table: see ``read_table``.
-        known: those seen before, number to start time.
-        mark: of the generation.
-        pidfile: of the generation; what it names is believed only if that is alive, ours and no older than
-            the launch.
-        others: children of this process that are known not to be this generation's.
-    """
-    named = table.get(read_pidfile(pidfile) or 0)
-    if named is not None and named.pid not in others and _is_unmarked_orphan(named, mark):
-        known = {**known, named.pid: named.start_time}
-    ours = family(table, known, mark.born, lambda pid: is_marked(pid, mark))
-    live = tuple(sorted((e for e in ours.values() if not e.ended), key=lambda e: (e.start_time, e.pid)))
-    ended = tuple(e for e in ours.values() if e.ended)
-    return Members(live, ended, named if named in ours.values() else None)
-
-
-def family(
-    table: Mapping[int, Entry], known: Mapping[int, int], born: int, marked: Callable[[int], bool]
-) -> dict[int, Entry]:
-    """All in ``table`` that are known or marked, live in a session with one of these, or descend from one.
-
-    Session 0 is that of the kernel's own threads, and of processes from outside of our PID namespace.
-    """
-    young = {pid: entry for pid, entry in table.items() if entry.start_time >= born and pid != os.getpid()}
-    ours = {
-        pid: entry
-        for pid, entry in young.items()
-        if known.get(pid) == entry.start_time or (entry.session and not entry.ended and marked(pid))
-    }
-    while True:
-        sessions = {entry.session for entry in ours.values()} - {0, os.getsid(0)}
-        more = {
-            pid: entry
-            for pid, entry in young.items()
-            if pid not in ours and (entry.session in sessions or entry.parent in ours)
-        }
-        if not more:
-            return ours
-        ours |= more
+        A process in the middle of execve(2) shows nothing for an instant, so those that show nothing are read again.
+        """
+        waiting, found = list(pids), dict[int, Variables]()
+        for attempt in range(_EXEC_TRIES):
+            if waiting and attempt:
+                time.sleep(_EXEC_SECONDS)
+            read = {pid: environment(pid) for pid in waiting}
+            found |= {pid: frozenset(variables.split(b"\0")) for pid, variables in read.items() if variables}
+            waiting = [pid for pid, variables in read.items() if not variables]
+        return found
 
 
 def read_table() -> dict[int, Entry]:
@@ -167,6 +111,22 @@ def read_entry(pid: int) -> Entry | None:
     return Entry(pid, int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_START_TIME]), ended)
 
 
+def ancestors(pid: int, table: Mapping[int, Entry]) -> list[int]:
+    """Return the processes that a process descends from, its parent first."""
+    line: list[int] = []
+    entry = table.get(pid)
+    while entry is not None and entry.parent not in line:
+        line.append(entry.parent)
+        entry = table.get(entry.parent)
+    return line
+
+
+def session_of(pid: int, table: Mapping[int, Entry]) -> list[int]:
+    """Return the other processes in the session of a process."""
+    session = table[pid].session if pid in table else 0
+    return [entry.pid for entry in table.values() if session and entry.session == session and entry.pid != pid]
+
+
 def read_pidfile(path: Path) -> int | None:
     """The number in a pidfile; None unless it is a regular file with one number and nothing else."""
     try:
@@ -182,37 +142,35 @@ def read_pidfile(path: Path) -> int | None:
     return int(text) if re.fullmatch(rb"\s*[1-9][0-9]{0,9}\s*", text) else None
 
 
-def is_marked(pid: int, mark: Mark) -> bool:
-    """Whether the environment that ``pid`` was started with has the mark.
-
-    A process in the middle of execve(2) shows none for an instant, so none is asked for again.
-    """
-    for _ in range(_EXEC_TRIES):
-        variables = environment(pid)
-        if variables:
-            is_of_hook = re.search(rb"(\A|\0)" + HOOK.encode() + b"=", variables) is not None
-            return is_of_hook == mark.is_of_hook and mark.environment <= set(variables.split(b"\0"))
-        time.sleep(_EXEC_SECONDS)
-    return False
-
-
-def _is_unmarked_orphan(entry: Entry, mark: Mark) -> bool:
-    """Whether ``entry`` came to us when its parent ended, and has written over its environment.
-
-    Only what we started has descendants that come to us, so that it is some generation's; which, its pidfile
-    says.
-    """
-    young_orphan = entry.parent == os.getpid() and entry.start_time >= mark.born
-    return young_orphan and ANY_MARKER not in environment(entry.pid)
-
-
 def environment(pid: int) -> bytes:
-    """What ``pid`` was started with, or has written over that; empty where it cannot be read."""
+    """Return the start of what ``pid`` was started with, or has written over that; empty if it cannot be read."""
     try:
-        with as_owner(pid):
-            return (_PROC / str(pid) / "environ").read_bytes()
+        with as_owner(pid), (_PROC / str(pid) / "environ").open("rb") as file:
+            return file.read(_ENVIRONMENT_BYTES)
     except OSError:  # gone, or not for us to read
         return b""
+
+
+def read_uid(pid: int) -> int | None:
+    """Return the real uid of a process, or None if it is gone."""
+    try:
+        status = (_PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return None
+    found = re.search(rb"^Uid:\s+(\d+)", status, re.MULTILINE)  # a name has no line ends: they are escaped
+    return int(found[1]) if found else None
+
+
+def read_command(pid: int) -> str:
+    """Return the command line of a process as printable text, its name if it has none, or "" if it is gone."""
+    try:
+        with (_PROC / str(pid) / "cmdline").open("rb") as file:
+            arguments = file.read(_COMMAND_BYTES).rstrip(b"\0")
+        name = (_PROC / str(pid) / "comm").read_bytes().rstrip(b"\n")
+    except OSError:
+        return ""
+    text = os.fsdecode(arguments.replace(b"\0", b" ").strip() or name)
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def hold(pid: int, start_time: int) -> int:
@@ -246,10 +204,26 @@ def held(entry: Entry) -> Iterator[int]:
         os.close(pidfd)
 
 
-def tell(entry: Entry, signum: int) -> None:
-    """Send a signal to the process that ``entry`` is, if it is still there and we may."""
-    with suppress(ProcessLookupError, PermissionError), held(entry) as pidfd:
-        pidfd_send_signal(pidfd, signum)
+def tell(entry: Entry, signum: int, covers: Callable[[int], bool] | None = None) -> bool:
+    """Send a signal to the process that ``entry`` is.
+
+    Args:
+        entry: of the process.
+        signum: the signal.
+        covers: whether processes of an account may be signalled, by its uid; None for all.
+
+    Returns:
+        Whether it was sent: the process is still there, still of such an account, and we may.
+    """
+    try:
+        with held(entry) as pidfd:
+            uid = None if covers is None else read_uid(entry.pid)
+            if covers is not None and (uid is None or not covers(uid)):
+                return False
+            pidfd_send_signal(pidfd, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 async def until_ended(entry: Entry) -> None:

@@ -12,23 +12,25 @@ import os
 import select
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from signal import SIGKILL, pidfd_send_signal
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process import orphans
+from rainbowd.deploy.process import claims
+from rainbowd.deploy.process.attribution import attribute
+from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.daemon import Daemon
-from rainbowd.deploy.process.members import hold, look, read_table, tell, until_ended
-from rainbowd.deploy.process.members import mark as generation_mark
-from rainbowd.deploy.process.reaping import await_status, awaited, let_go, reap, reap_orphans
+from rainbowd.deploy.process.members import Sight, hold, read_table, tell, until_ended
+from rainbowd.deploy.process.reaping import await_status, let_go, reap, reap_orphans
+from rainbowd.deploy.process.survivors import describe_survivors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rainbowd.deploy.process.attribution import Members
     from rainbowd.deploy.process.identity import Identity
-    from rainbowd.deploy.process.members import Entry, Mark, Members
+    from rainbowd.deploy.process.members import Entry
 
 _LOOK_AGAIN_SECONDS = 0.5  # for what was forked, or written into a pidfile, meanwhile
 _LOOK_SELDOM_SECONDS = 10.0
@@ -41,13 +43,15 @@ class Ending:
 
     Attributes:
         exit_status: the main process's, negative for a signal, None if unknown.
-        killed: some of them had to be killed.
+        killed: some of them were killed.
         left: those that could not be ended.
+        why: which these are, whose, and why they could not be ended, in words; empty if there are none.
     """
 
     exit_status: int | None
     killed: bool
     left: list[int]
+    why: str = ""
 
 
 class Process:
@@ -61,10 +65,12 @@ class Process:
         pidfd: of the child, which was seen to have the start time of ``identity``; closed once that has
             ended; -1 where it had ended before anybody could look.
         gate: the end of a pipe that the child waits for a line on; -1 where it does not.
-        mark: of its processes; None for that of the generation.
+        uid: of the account that it was started as; None for the agent's.
+        secret: the mark of its processes; empty if an earlier version launched it, which gave out none.
         known: those seen before, number to start time.
 
     Attributes:
+        secret: see above.
         exit_status: the child's, once it was reaped; negative for a signal, None if unknown.
     """
 
@@ -74,23 +80,26 @@ class Process:
         pidfd: int,
         *,
         gate: int = -1,
-        mark: Mark | None = None,
+        uid: int | None = None,
+        secret: str = "",
         known: Mapping[int, int] | None = None,
     ) -> None:
         self.identity = identity
+        self.secret = secret
         self.exit_status: int | None = None
         self._pidfd = pidfd
         self._gate = gate
         self._reaped = self._may_have_forked = pidfd < 0
-        self._known = {**(known or {}), identity.pid: identity.start_time}
-        self._mark = mark or generation_mark(identity.start_time, identity.state_dir, identity.generation)
+        self.claim = Claim.of(identity, os.geteuid() if uid is None else uid, secret, (known or {}).items())
         self._daemon = Daemon()
         self._looking = trio.Lock()
         await_status(identity.pid, identity.start_time)
-        orphans.begin(self, identity.start_time)
+        claims.begin(self.claim)
 
     @classmethod
-    def found(cls, identity: Identity, known: Mapping[int, int]) -> Process:
+    def found(
+        cls, identity: Identity, known: Mapping[int, int], *, uid: int | None = None, secret: str = ""
+    ) -> Process:
         """The processes of a generation that an earlier agent launched, as far as there still are any.
 
         Their parent is not us, so that nobody will tell how they end.
@@ -98,13 +107,15 @@ class Process:
         Args:
             identity: by its record, which is of this boot.
             known: what else the record knows to be of it, number to start time.
+            uid: of the account that it was started as; None for the agent's.
+            secret: the mark of its processes; empty if there is none.
         """
-        return cls(identity, hold(identity.pid, identity.start_time), known=known)
+        return cls(identity, hold(identity.pid, identity.start_time), known=known, uid=uid, secret=secret)
 
     @property
     def known(self) -> dict[int, int]:
         """Its processes when last looked at, number to start time."""
-        return dict(self._known)
+        return dict(self.claim.known)
 
     @property
     def pid(self) -> int:
@@ -137,7 +148,7 @@ class Process:
         """Have nothing to do with it any more; what of it is our child is reaped with the orphans when it ends."""
         self.close_gate()
         self._daemon.follow(None)
-        orphans.end(self)
+        claims.end(self.claim)
         if not self._reaped:
             self._reaped = True
             let_go(self.pid, self.identity.start_time)
@@ -167,6 +178,16 @@ class Process:
         found = await self._look()
         main = self._main(found)
         return sorted((entry.pid for entry in found.live), key=lambda pid: main is None or pid != main.pid)
+
+    async def main(self) -> int | None:
+        """Return the number of the main process, or None if that has ended."""
+        found = await self._look()
+        main = self._main(found)
+        return None if main is None else main.pid
+
+    async def foreign(self) -> list[int]:
+        """Return what descends from its processes, is another account's, and cannot be signalled therefore."""
+        return [entry.pid for entry in (await self._look()).foreign]
 
     async def ended(self) -> int | None:
         """Wait until the app serves no more; the exit status of its main process.
@@ -202,64 +223,67 @@ class Process:
         killed, left = await self._kill()
         self._reap()
         self._daemon.follow(None)
-        orphans.end(self)
+        claims.end(self.claim)
         await trio.to_thread.run_sync(reap_orphans)
-        return Ending(self._main_status(), killed, left)
+        why = await trio.to_thread.run_sync(describe_survivors, left, self.claim)
+        return Ending(self._main_status(), killed, [entry.pid for entry in left], why)
 
     async def _ask(self, signal: int, head_start_seconds: float) -> None:
-        """Tell all of it to end, the main process first; returns when nothing is left."""
+        """Ask all of it to end, the main process first; returns when nothing is left.
+
+        What another account's process is, is waited for and never signalled; only our own child is asked, whatever it
+        has become, as it may pass that on.
+        """
         found = await self._look()
         told = set()
-        main = self._main(found)
+        main = self._main(found) or next((entry for entry in found.foreign if self._is_our_child(entry)), None)
         if main is not None:
             tell(main, signal)
             told.add(main.pid)
             with trio.move_on_after(head_start_seconds):
                 await until_ended(main)
-        while live := (await self._look()).live:
-            for entry in live:
+        while waiting := (*(found := await self._look()).live, *found.foreign):
+            for entry in found.live:
                 if entry.pid not in told:
-                    tell(entry, signal)
+                    tell(entry, signal, self.claim.covers)
                     told.add(entry.pid)
             with trio.move_on_after(_LOOK_AGAIN_SECONDS):
-                await until_ended(live[0])
+                await until_ended(waiting[0])
 
-    async def _kill(self) -> tuple[bool, list[int]]:
-        """Kill what is left: whether there was anything, and what withstood."""
+    async def _kill(self) -> tuple[bool, list[Entry]]:
+        """Kill what is left: whether anything was, and what withstood."""
         killed = False
-        left: list[int] = []
+        found = await self._look()
         with trio.move_on_after(_KILL_SECONDS):
-            while live := (await self._look()).live:
-                killed, left = True, [entry.pid for entry in live]
-                for entry in live:
-                    tell(entry, SIGKILL)
+            while found.live:
+                sent = [tell(entry, SIGKILL, self.claim.covers) for entry in found.live]
+                killed |= any(sent)
                 with trio.move_on_after(_LOOK_AGAIN_SECONDS):
-                    await until_ended(live[0])
-            left = []
-        return killed, left
+                    await until_ended(found.live[0])
+                found = await self._look()
+        return killed, [*found.live, *found.foreign]
+
+    def _is_our_child(self, entry: Entry) -> bool:
+        return entry.pid == self.pid and entry.parent == os.getpid()
 
     async def _look(self) -> Members:
         """Find its processes, and remember them."""
         async with self._looking:
-            daemon = self._daemon.entry
-            others = {pid for pid, _ in awaited()} - {self.pid, daemon.pid if daemon is not None else 0}
-            found = await trio.to_thread.run_sync(self._find, others)
-            self._known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
+            found = await trio.to_thread.run_sync(self._find)
+            self.claim.remember((*found.live, *found.ended, *found.foreign))
             return found
 
-    def _find(self, others: set[int]) -> Members:
+    def _find(self) -> Members:
         """In a thread, as it reads all of /proc.
 
         Nothing is believed only when it is seen twice: a daemon's parent may fork and end between the moments at which
         its directory is listed and read, and whom it left behind is not in that list.
         """
-        found = self._find_once(others)
-        return found if found.live else self._find_once(others)
+        found = self._find_once()
+        return found if found.live else self._find_once()
 
-    def _find_once(self, others: set[int]) -> Members:
-        table = read_table()
-        known = self._known | orphans.of(self, table)
-        return look(table, known, self._mark, Path(self.identity.pidfile), others)
+    def _find_once(self) -> Members:
+        return attribute(read_table(), claims.all_claims(self.claim), Sight()).members(self.claim)
 
     def _main(self, found: Members) -> Entry | None:
         """The main process; None where it has ended.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process.members import HOOK, environment, family, read_entry, read_table, tell, until_ended
+from rainbowd.deploy.process.attribution import attribute
+from rainbowd.deploy.process.claims import Claim, all_claims
+from rainbowd.deploy.process.members import Sight, ancestors, read_table, tell, until_ended
 from rainbowd.deploy.process.reaping import reap_orphans
+from rainbowd.deploy.process.survivors import describe_survivors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from rainbowd.deploy.process.members import Entry
@@ -25,33 +27,49 @@ _KILL_SECONDS = 5.0
 
 @dataclass
 class Strays:
-    """Some, number to start time: when they were found, and what was then seen to belong to them."""
+    """Some, number to start time: when they were found, and what was then seen to belong to them.
+
+    Attributes:
+        known: the processes.
+        uids: the accounts that they belong to.
+    """
 
     known: dict[int, int]
+    uids: frozenset[int] = field(default_factory=lambda: frozenset({os.geteuid()}))
 
 
-def find_strays(state_dir: Path, spared: Collection[int], last: int) -> Strays:
-    """What has the mark of ``state_dir`` and is none of ours; reads all of /proc, so call it in a thread.
+def find_strays(state_dir: Path, spared: Sequence[Claim], uids: Collection[int]) -> Strays:
+    """Find what an earlier agent launched and no launch has a claim to; reads all of /proc, so call it in a thread.
 
     A hook is a stray whosesoever it is, since the deploy that it belongs to is over: so call this before any deploy.
+    What this agent has launched is none, nor is what this agent itself descends from.
 
     Args:
-        state_dir: absolute.
-        spared: the numbers of generations that are known.
-        last: the highest number of before; those above are being launched while we look.
+        state_dir: absolute; what was launched for it has it in its environment.
+        spared: the claims of generations that are known.
+        uids: the accounts that processes may have been launched as; those of others are not even read.
     """
-    table = read_table()
-    own = _line_of(os.getpid(), table)
-    return Strays(
-        {
-            entry.pid: entry.start_time
-            for entry in table.values()
-            if not entry.ended and entry.pid not in own and _is_stray(entry.pid, state_dir, spared, last)
-        }
-    )
+    table, eyes = read_table(), Sight()
+    found = attribute(table, all_claims(*spared), eyes)
+    accounts = frozenset(uids).union(*(claim.uids for claim in spared))
+    us = os.getpid()
+    above = {us, *ancestors(us, table)}  # it may be an app that starts its own agent
+    candidates = [
+        entry.pid
+        for entry in table.values()
+        if entry.session
+        and not entry.ended
+        and entry.pid not in found.owners
+        and entry.pid not in above
+        and eyes.uid(entry.pid) in accounts
+        and us not in ancestors(entry.pid, table)
+    ]
+    variable = b"RAINBOWD_STATE_DIR=" + os.fsencode(state_dir)
+    marked = [pid for pid, variables in eyes.environments(candidates).items() if variable in variables]
+    return Strays({pid: table[pid].start_time for pid in marked}, accounts)
 
 
-async def end_strays(strays: Strays, *, patience_seconds: float, hurry: trio.Event) -> list[int]:
+async def end_strays(strays: Strays, *, patience_seconds: float, hurry: trio.Event) -> tuple[list[int], str]:
     """End them and what descends from them: ask, and kill what has not ended in time.
 
     Args:
@@ -60,7 +78,7 @@ async def end_strays(strays: Strays, *, patience_seconds: float, hurry: trio.Eve
         hurry: once this is set, they are killed at once; so they are where this is cancelled.
 
     Returns:
-        Those that could not be ended.
+        Those that could not be ended, and why in words.
     """
     try:
         with trio.move_on_after(patience_seconds) as patience:
@@ -73,7 +91,7 @@ async def end_strays(strays: Strays, *, patience_seconds: float, hurry: trio.Eve
             await _until_none_is_left(strays, SIGKILL, again=True)
             await trio.to_thread.run_sync(reap_orphans)
     left = await trio.to_thread.run_sync(_alive, strays)
-    return [entry.pid for entry in left]
+    return [entry.pid for entry in left], await trio.to_thread.run_sync(describe_survivors, left, _claim(strays))
 
 
 async def _until_none_is_left(strays: Strays, signum: int, *, again: bool) -> None:
@@ -81,7 +99,7 @@ async def _until_none_is_left(strays: Strays, signum: int, *, again: bool) -> No
     while alive := await trio.to_thread.run_sync(_alive, strays):
         for entry in alive:
             if again or entry.pid not in told:
-                tell(entry, signum)
+                tell(entry, signum, _claim(strays).covers)
                 told.add(entry.pid)
         with trio.move_on_after(_LOOK_AGAIN_SECONDS):
             await until_ended(alive[0])
@@ -91,28 +109,15 @@ def _alive(strays: Strays) -> list[Entry]:
     """Those of them, and of what they started since, that have not ended."""
     if not strays.known:
         return []
-    found = family(read_table(), strays.known, min(strays.known.values()), lambda _pid: False)
-    strays.known = {entry.pid: entry.start_time for entry in found.values()}
-    return [entry for entry in found.values() if not entry.ended]
+    claim = _claim(strays)
+    found = attribute(read_table(), all_claims(claim), Sight()).members(claim)
+    strays.known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
+    return list(found.live)
 
 
-def _is_stray(pid: int, state_dir: Path, spared: Collection[int], last: int) -> bool:
-    variables = environment(pid).split(b"\0")
-    if b"RAINBOWD_STATE_DIR=" + os.fsencode(state_dir) not in variables:
-        return False
-    is_of_hook = any(variable.startswith(HOOK.encode() + b"=") for variable in variables)
-    numbers = (re.fullmatch(rb"RAINBOWD_GENERATION=([0-9]{1,18})", variable) for variable in variables)
-    return is_of_hook or not any(found and (int(found[1]) in spared or int(found[1]) > last) for found in numbers)
-
-
-def _line_of(pid: int, table: dict[int, Entry]) -> set[int]:
-    """``pid`` and all that it descends from, which may be an app that starts its own agent."""
-    line: set[int] = set()
-    entry = table.get(pid) or read_entry(pid)
-    while entry is not None and entry.pid not in line:
-        line.add(entry.pid)
-        entry = table.get(entry.parent)
-    return line
+def _claim(strays: Strays) -> Claim:
+    """What strays are known by: nothing but that they were found."""
+    return Claim(strays.uids, min(strays.known.values(), default=0), known=strays.known)
 
 
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:

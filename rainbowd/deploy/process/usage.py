@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.members import family, is_marked, mark, read_table
+from rainbowd.deploy.process.attribution import attribute
+from rainbowd.deploy.process.claims import all_claims
+from rainbowd.deploy.process.members import Sight, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rainbowd.deploy.process.members import Entry
 
@@ -35,24 +37,15 @@ class Usage:
     cpu_seconds: float = 0.0
 
 
-def read_usage(pids: Mapping[int, int], state_dir: Path) -> dict[int, Usage]:
-    """What generations take now; reads all of /proc, so call it in a thread.
-
-    Args:
-        pids: a generation's number to its child's.
-        state_dir: resolved; with the number it marks a process as a generation's.
-    """
-    table = read_table()
-    return {number: _sum(_processes(table, number, pid, state_dir)) for number, pid in pids.items()}
-
-
-def _processes(table: Mapping[int, Entry], number: int, pid: int, state_dir: Path) -> Iterable[Entry]:
-    """The child, with what descends from it and what is in their sessions; of a daemon, what has its mark."""
-    child = table.get(pid)
-    if child is not None and not child.ended:
-        return family(table, {pid: child.start_time}, child.start_time, lambda _: False).values()
-    daemons = mark(0, str(state_dir), number)
-    return family(table, {}, daemons.born, lambda pid: is_marked(pid, daemons)).values()
+def read_usage() -> dict[int, Usage]:
+    """Return what each generation takes now, by its number; reads all of /proc, so call it in a thread."""
+    table, claims = read_table(), all_claims()
+    found = attribute(table, claims, Sight())
+    processes: dict[int, list[Entry]] = {claim.generation: [] for claim in claims if claim.generation is not None}
+    for pid, claim in found.owners.items():
+        if claim.generation is not None:
+            processes[claim.generation].append(table[pid])
+    return {generation: _sum(entries) for generation, entries in processes.items()}
 
 
 def _sum(processes: Iterable[Entry]) -> Usage:

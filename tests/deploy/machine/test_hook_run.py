@@ -142,6 +142,7 @@ async def test_its_environment_is_the_apps_and_what_there_is_to_know_of_the_depl
     )
     variables = dict(line.split("=", 1) for line in ending.output)
     told = {name: value for name, value in variables.items() if name.startswith("RAINBOWD_")}
+    assert len(told.pop("RAINBOWD_MARK")) == 32
     assert told == {
         "RAINBOWD_HOOK": "before_launch",
         "RAINBOWD_DEPLOY": "d1",

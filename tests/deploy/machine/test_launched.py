@@ -14,7 +14,7 @@ from rainbowd.address import TcpAddress
 from rainbowd.config import Config
 from rainbowd.deploy.machine.health import Seen
 from rainbowd.deploy.machine.launched import RealApp
-from rainbowd.deploy.process import Ending
+from rainbowd.deploy.process import Claim, Ending
 from rainbowd.deploy.record import Record
 from rainbowd.deploy.seam import PortTaken
 from rainbowd.errors import DeployFailed
@@ -34,12 +34,17 @@ class FakeProcess:
 
     def __init__(self, members: list[int]) -> None:
         self.pids = members
+        self.claim = Claim.of(IDENTITY, os.getuid(), "")
+        self.foreign_pids: list[int] = []
         self.known: dict[int, int] = {}
         self.ends = 0
         self.was_left = False
 
     async def members(self) -> list[int]:
         return self.pids
+
+    async def foreign(self) -> list[int]:
+        return self.foreign_pids
 
     async def end(self, **_: object) -> Ending:
         self.ends += 1
@@ -106,21 +111,38 @@ async def test_one_that_answers_on_a_socket_of_its_own_is_healthy(ours: TcpAddre
 
 
 async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(ours: TcpAddress) -> None:
-    with pytest.raises(PortTaken, match=f"{ours} is answered by a process that is not of this generation"):
+    told = f"{ours} is answered by pid {os.getpid()}, `.*`, of user .*, started outside of this generation"
+    with pytest.raises(PortTaken, match=told) as failure:
         await Launch(ours, members=[], health="/").app.check()
+    assert failure.value.holder
+    assert not any(digit in failure.value.holder for digit in "0123456789")
+
+
+async def test_one_that_is_live_is_not_well_when_a_stranger_answers_in_its_place(ours: TcpAddress) -> None:
+    assert await Launch(ours, members=US, health="/").app.probe() is None
+    assert "started outside" in str(await Launch(ours, members=[], health="/").app.probe())
+
+
+async def test_one_whose_main_process_could_not_be_ended_is_never_live(ours: TcpAddress) -> None:
+    launch = Launch(ours, members=US, health="/")
+    launch.process.foreign_pids = [launch.process.pid]
+    with pytest.raises(DeployFailed, match=r"the app's main process could not be ended: pid .* sudo"):
+        await launch.app.check()
 
 
 @pytest.mark.parametrize("secret", [None, "answered 200 OK: 'secret'"])
 async def test_what_a_stranger_answers_is_not_reported(ours: TcpAddress, secret: str | None) -> None:
     launch = Launch(ours, members=[], answers=(secret,), health="/")
-    with pytest.raises(PortTaken, match=f"^{ours} is answered by a process that is not of this generation$"):
+    with pytest.raises(PortTaken, match=f"^{ours} is answered by pid .* started outside of this generation$"):
         await launch.app.check()
     assert "secret" not in str(launch.app.last_check)
 
 
 async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: TcpAddress) -> None:
     launch = Launch(ours, members=[], answers=("answered 500: 'secret'",), health="/")
-    assert await launch.app.probe() == f"{ours} is answered by a process that is not of this generation"
+    seen = str(await launch.app.probe())
+    assert seen.startswith(f"{ours} is answered by pid {os.getpid()}, ")
+    assert "secret" not in seen
 
 
 async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress) -> None:
@@ -133,7 +155,7 @@ async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress)
 
 
 async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on_every_interface() -> None:
-    health = {"path": "/", "deadline": 0.01, "interval": 0.001}
+    health = {"path": "/", "deadline": 0.5, "interval": 0.1}
     with socket.create_server(("0.0.0.0", 0)) as listener:
         here = TcpAddress("127.0.0.1", listener.getsockname()[1])
         with pytest.raises(DeployFailed, match=r"last seen: 503$"):
@@ -148,7 +170,7 @@ async def test_behind_the_warm_up_it_has_to_listen(nowhere: TcpAddress) -> None:
 
 
 async def test_a_failure_says_where_it_listens_instead(ours: TcpAddress, nowhere: TcpAddress) -> None:
-    health = {"path": "/", "deadline": 0.01, "interval": 0.001}
+    health = {"path": "/", "deadline": 0.5, "interval": 0.1}
     with pytest.raises(DeployFailed, match=f"last seen: refused; the app listens on .*{ours}"):
         await Launch(nowhere, members=US, answers=("refused",), health=health).app.check()
 

@@ -80,11 +80,12 @@ def test_what_has_no_record_is_cleared_away_and_all_else_stays(tmp_path: Path) -
 def test_a_plan_is_read_as_it_was_written_and_a_lost_one_is_none(tmp_path: Path) -> None:
     source = {"run": ["app", "{port}"], "warmup": 1, "env": {"A": "b"}, "standby": 7}
     path = tmp_path / "plan"
-    path.write_bytes(encode_plan(source, {"SECRET": "x"}))
+    path.write_bytes(encode_plan(source, {"SECRET": "x"}, uid=33, secret="5ec7e7"))
     found = read_plan(path, tmp_path / "rainbowd.json")
     assert found is not None
-    config, same, env_file = found
-    assert (config.standby, config.env, same, env_file) == (7, {"A": "b"}, source, {"SECRET": "x"})
+    assert (found.config.standby, found.config.env) == (7, {"A": "b"})
+    assert (found.source, found.env_file) == (source, {"SECRET": "x"})
+    assert (found.uid, found.secret) == (33, "5ec7e7")
     broken = [b"", b"{}", b"[1]", encode_plan({"run": 7}, {}), encode_plan(None, {}), encode_plan(source, 7)]
     for data in broken:
         path.write_bytes(data)

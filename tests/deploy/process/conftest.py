@@ -11,7 +11,7 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.deploy.machine.commands import environment
-from rainbowd.deploy.process import Process, spawn
+from rainbowd.deploy.process import Process, claims, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,6 +94,7 @@ class Launch:
         for process in self.processes:
             process.close_gate()
             process.signal(signal.SIGKILL)
+            claims.end(process.claim)
         os.close(self._reader)
         os.close(self._writer)
 

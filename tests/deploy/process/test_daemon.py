@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import os
 
+from rainbowd.deploy.process.attribution import Members
 from rainbowd.deploy.process.daemon import Daemon
-from rainbowd.deploy.process.members import Entry, Members, read_entry
+from rainbowd.deploy.process.members import Entry, read_entry
 from rainbowd.deploy.process.reaping import awaited
 
 CHILD = 4_000_000

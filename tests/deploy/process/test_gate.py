@@ -75,6 +75,16 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not (tmp_path / "ran").exists()
 
 
+@both_gates
+async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch: Launch, env: dict[str, str]) -> None:
+    first, second = (launch("printenv", "RAINBOWD_MARK", env={**env, "RAINBOWD_MARK": "mine"}) for _ in range(2))
+    marks = {await launch.line() for _ in range(2)}
+    assert marks == {first.secret, second.secret}
+    assert len(marks) == 2
+    assert all(len(mark) == 32 for mark in marks)
+    assert [await first.wait(), await second.wait()] == [0, 0]
+
+
 async def test_a_process_that_ends_before_the_gate_opens_is_told_to_who_waits(launch: Launch) -> None:
     process = launch("touch", "ran", is_open=False)
     process.signal(signal.SIGKILL)
@@ -150,6 +160,7 @@ async def test_the_app_has_the_environment_that_it_is_given(
     variables = dict(pair.split("=", 1) for pair in launch.rest().split("\0") if pair)
     for added_by_a_shell in "PWD", "OLDPWD", "SHLVL", "_":
         variables.pop(added_by_a_shell, None)
+    assert variables.pop("RAINBOWD_MARK") == process.secret
     assert variables == {
         "PATH": os.environ["PATH"],
         "PORT": "20000",

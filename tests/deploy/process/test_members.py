@@ -16,13 +16,12 @@ import trio
 from rainbowd.deploy.process import members
 from rainbowd.deploy.process.members import (
     Entry,
-    family,
+    Sight,
     held,
-    is_marked,
-    mark,
     read_entry,
     read_pidfile,
     read_table,
+    read_uid,
     tell,
     until_ended,
 )
@@ -30,71 +29,6 @@ from rainbowd.deploy.process.members import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-BORN = 1000
-ROOT = Entry(pid=100, parent=1, session=100, start_time=BORN)
-
-
-def found(*entries: Entry, known: dict[int, int] | None = None, marked: set[int] | None = None) -> set[int]:
-    """The numbers of the generation's processes among ``entries``."""
-    known = {ROOT.pid: ROOT.start_time} if known is None else known
-    table = {entry.pid: entry for entry in entries}
-    return set(family(table, known, BORN, (marked or set()).__contains__))
-
-
-def test_a_generation_is_its_child_and_all_that_descends_from_it() -> None:
-    worker = Entry(101, ROOT.pid, 101, BORN)
-    helper = Entry(102, worker.pid, 102, BORN + 5)
-    assert found(helper, worker, ROOT, Entry(103, 1, 103, BORN + 5)) == {100, 101, 102}
-
-
-def test_those_in_a_session_of_ours_are_ours_when_their_parents_are_gone() -> None:
-    assert found(ROOT, Entry(101, 1, ROOT.session, BORN + 1)) == {100, 101}
-
-
-def test_a_zombie_still_stands_for_its_session() -> None:
-    assert found(replace(ROOT, ended=True), Entry(101, 1, ROOT.session, BORN + 1)) == {100, 101}
-
-
-def test_a_session_is_ours_by_any_of_those_in_it() -> None:
-    marked, other = Entry(101, 1, 77, BORN + 1), Entry(102, 1, 77, BORN + 1)
-    assert found(marked, other, marked={101}) == {101, 102}
-
-
-def test_the_number_of_a_session_that_is_gone_tells_nothing() -> None:
-    assert found(Entry(101, 1, ROOT.session, BORN + 1)) == set()
-
-
-def test_what_was_seen_before_is_ours_by_number_and_start_time() -> None:
-    daemon = Entry(101, 1, 101, BORN + 1)
-    assert found(daemon, known={101: BORN + 1}) == {101}
-    assert found(daemon, known={101: BORN + 2}) == set()
-
-
-def test_a_recycled_number_is_a_strangers() -> None:
-    assert found(replace(ROOT, start_time=BORN + 1)) == set()
-
-
-def test_nothing_older_than_the_launch_is_ours() -> None:
-    old = Entry(99, ROOT.pid, ROOT.session, BORN - 1)
-    assert found(ROOT, old, marked={99}) == {100}
-
-
-def test_we_are_not_ours_and_our_session_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A session that was begun outside of the PID namespace, as a container's may be, reads as 0.
-    monkeypatch.setattr(os, "getsid", lambda _pid: 50)
-    me = Entry(os.getpid(), 1, 50, BORN + 1)
-    beside = Entry(101, me.pid, me.session, BORN + 1)
-    stray = Entry(102, 1, me.session, BORN + 1)
-    assert found(ROOT, me, beside, stray, marked={me.pid, stray.pid}) == {100, 102}
-
-
-def test_processes_without_a_session_are_not_one() -> None:
-    assert found(Entry(101, 1, 0, BORN), Entry(102, 1, 0, BORN), known={101: BORN}) == {101}
-
-
-def test_the_kernels_threads_are_not_asked_for_a_marker() -> None:
-    assert found(Entry(101, 2, 0, BORN), marked={101}) == set()
 
 
 @contextmanager
@@ -163,18 +97,37 @@ def _status(pid: int) -> bytes:
 
 
 def test_a_process_in_the_middle_of_execve_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = [b"", b"", b"RAINBOWD_GENERATION=3\0RAINBOWD_STATE_DIR=/state\0"]
+    shown = [b"", b"", b"A=1\0B=2\0"]
     monkeypatch.setattr(members, "environment", lambda pid: shown.pop(0))
-    assert is_marked(4711, mark(0, "/state", 3))
+    assert Sight().environments([4711]) == {4711: {b"A=1", b"B=2", b""}}
 
 
-def test_a_process_is_marked_by_its_state_directory_and_generation_together() -> None:
-    with running("sleep", "60", RAINBOWD_STATE_DIR="/state", RAINBOWD_GENERATION="3") as entry:
-        assert is_marked(entry.pid, mark(0, "/state", 3))
-        assert not is_marked(entry.pid, mark(0, "/state", 33))
-        assert not is_marked(entry.pid, mark(0, "/state/", 3))
-        assert not is_marked(os.getpid(), mark(0, "/state", 3))
-    assert not is_marked(entry.pid, mark(0, "/state", 3))
+def test_only_the_start_of_an_environment_is_read() -> None:
+    many = {f"N{number}": "x" * 100_000 for number in range(8)}
+    with running("sleep", "60", **many) as entry:
+        assert 0 < len(members.environment(entry.pid)) <= 1 << 18
+
+
+def test_a_process_belongs_to_the_account_that_started_it() -> None:
+    assert read_uid(os.getpid()) == os.getuid()
+    with running("true") as entry:
+        pass
+    assert read_uid(entry.pid) is None
+    assert Sight().uid(entry.pid) is None
+
+
+def test_a_command_is_text_without_control_characters(tmp_path: Path) -> None:
+    odd = shutil.copy("/bin/sleep", tmp_path / "a\x1b[31m")
+    with running(str(odd), "60") as entry:
+        assert members.read_command(entry.pid) == f"{tmp_path}/a?[31m 60"
+    assert members.read_command(entry.pid) == ""
+
+
+def test_a_signal_is_for_accounts_that_are_covered() -> None:
+    with running("sleep", "60") as entry:
+        assert not tell(entry, signal.SIGKILL, lambda uid: uid != os.getuid())
+        assert tell(entry, signal.SIGKILL, lambda uid: uid == os.getuid())
+    assert not tell(entry, signal.SIGKILL, lambda _: True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -259,9 +260,11 @@ async def test_what_cannot_be_ended_is_said_and_not_waited_for(launch: Launch, m
     app = launch(*READY)
     await launch.line()
     with monkeypatch.context() as patch:
-        patch.setattr(process, "tell", lambda entry, signum: None)
+        patch.setattr(process, "tell", lambda entry, signum, covers=None: False)
         patch.setattr(process, "_KILL_SECONDS", SHORT)
-        assert await end(app, hurry=hurried()) == Ending(None, killed=True, left=[app.pid])
+        ending = await end(app, hurry=hurried())
+        assert ending == Ending(None, killed=False, left=[app.pid], why=ending.why)
+        assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", ending.why)
     assert app.alive
     assert await end(app) == Ending(TERMINATED, killed=False, left=[])
 

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.usage import Usage, read_usage
+import trio
+
+from rainbowd.deploy.process.usage import read_usage
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.deploy.process.conftest import Launch
 
 CHILD = "import sys; held = b'x' * (30 << 20); print(len(held), flush=True); sys.stdin.read()"
 BUSY = """
@@ -19,33 +18,26 @@ child.stdout.readline()
 while time.process_time() < 0.2:
     pass
 print("ready", flush=True)
-sys.stdin.read()
-child.communicate()
+time.sleep(1000)
 """
 
 
-def test_a_generation_is_told_with_its_children(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", BUSY, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as parent:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        parent.stdout.readline()
-        usage = read_usage({7: parent.pid}, tmp_path)[7]
-        assert usage.processes == 2
-        assert usage.memory_bytes > 30 << 20
-        assert 0.1 < usage.cpu_seconds < 60
-        parent.stdin.close()
+async def test_a_generation_is_told_with_its_children(launch: Launch) -> None:
+    app, other = launch(sys.executable, "-c", BUSY, CHILD), launch("sleep", "1000")
+    await launch.line()
+    usage = read_usage()
+    assert usage[1].processes == 2
+    assert usage[1].memory_bytes > 30 << 20
+    assert 0.1 < usage[1].cpu_seconds < 60
+    assert usage[2].processes == 1
+    for process in (app, other):
+        await process.end(signal=9, kill_after_seconds=10, hurry=trio.Event())
+    assert not {1, 2} & read_usage().keys()
 
 
-def test_a_daemon_is_known_by_its_mark(tmp_path: Path) -> None:
-    env = {**os.environ, "RAINBOWD_STATE_DIR": str(tmp_path), "RAINBOWD_GENERATION": "7"}
-    with subprocess.Popen(["sleep", "100"], env=env, start_new_session=True) as daemon:
-        gone = subprocess.Popen(["true"])
-        gone.wait()
-        deadline = time.monotonic() + 10
-        while not (found := read_usage({7: gone.pid, 8: gone.pid}, tmp_path))[7].processes:
-            assert time.monotonic() < deadline
-        assert found[7].processes == 1
-        assert found[8] == Usage()
-        daemon.kill()
+async def test_a_daemon_is_counted_when_its_parent_has_ended(launch: Launch) -> None:
+    app = launch("sh", "-c", "setsid sleep 1000 & echo ready")
+    await launch.line()
+    assert await app.wait() == 0
+    assert read_usage()[1].processes == 1
+    await app.end(signal=9, kill_after_seconds=10, hurry=trio.Event())

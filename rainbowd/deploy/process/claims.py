@@ -1,0 +1,114 @@
+"""Claims: what each launch of an app, a hook or an earlier agent's app may call its processes.
+
+Every launch has a claim from before its first instruction until nothing is left of it.  ``attribution`` decides between
+them, so that a process belongs to one launch at most.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.config.account import ROOT
+from rainbowd.deploy.process.members import HOOK, MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rainbowd.deploy.process.identity import Identity
+    from rainbowd.deploy.process.members import Entry, Variables
+
+_HOOK_VARIABLE = os.fsencode(f"{HOOK}=")
+
+
+@dataclass(eq=False)
+class Claim:
+    """What one launch knows of its processes.
+
+    Attributes:
+        uids: the accounts whose processes can be its own.
+        born: start time of its first process, in clock ticks since boot; none of its processes is older.
+        environment: the variables that its processes have, and those of no other launch; empty for none.
+        has_secret: the mark is random, so that no process has it by chance.
+        generation: its number, for people; None for what is no generation.
+        pidfile: where a daemon may say which process it is.
+        known: its processes when they were last searched for, number to start time.
+        child: number and start time of its first process; None if it has none.
+    """
+
+    uids: frozenset[int]
+    born: int
+    environment: Variables = frozenset()
+    has_secret: bool = True
+    generation: int | None = None
+    pidfile: Path = Path(os.devnull)
+    known: dict[int, int] = field(default_factory=dict)
+    child: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, identity: Identity, uid: int, secret: str, known: Iterable[tuple[int, int]] = ()) -> Claim:
+        """Return the claim of the launch that ``identity`` describes.
+
+        Args:
+            identity: of its first process.
+            uid: of the account that it was started as.
+            secret: its mark; empty if an earlier version of rainbowd launched it, which gave out none.
+            known: processes that are known to be its own, as number and start time.
+        """
+        if secret:
+            variables = [f"{MARK}={secret}"]
+        else:
+            variables = [
+                f"RAINBOWD_STATE_DIR={identity.state_dir}",
+                f"RAINBOWD_GENERATION={identity.generation}",
+            ]
+        child = identity.pid, identity.start_time
+        return cls(
+            frozenset({uid}),
+            identity.start_time,
+            frozenset(map(os.fsencode, variables)),
+            has_secret=bool(secret),
+            generation=None if identity.pidfile == os.devnull else identity.generation,  # a hook has no pidfile
+            pidfile=Path(identity.pidfile),
+            known=dict([*known, child]),
+            child=child,
+        )
+
+    def covers(self, uid: int) -> bool:
+        """Whether a process of this account can be its own: what was started as root may become anyone."""
+        return uid in self.uids or ROOT in self.uids
+
+    def is_named_by(self, uid: int, variables: Variables) -> bool:
+        """Whether a process of this account, started with these variables, bears its mark.
+
+        Only the account's own environment counts as evidence, since anyone can choose the variables of a process.
+        """
+        if uid not in self.uids or not self.environment or not self.environment <= variables:
+            return False
+        return self.has_secret or not any(variable.startswith(_HOOK_VARIABLE) for variable in variables)
+
+    def remember(self, entries: Iterable[Entry]) -> None:
+        """Keep which processes are its own; a search that is under way still has those of before."""
+        self.known = {entry.pid: entry.start_time for entry in entries}
+
+
+_claims: list[Claim] = []
+"""Of everything that may have processes now, oldest first."""
+
+
+def begin(claim: Claim) -> None:
+    """From now on there may be processes of this launch."""
+    _claims.append(claim)
+
+
+def end(claim: Claim) -> None:
+    """Nothing is left of this launch; it may have been ended before."""
+    if claim in _claims:
+        _claims.remove(claim)
+
+
+def all_claims(*more: Claim) -> list[Claim]:
+    """Return the claims of everything that may have processes now, oldest first, and those of ``more``."""
+    return [*_claims, *(claim for claim in more if claim not in _claims)]

@@ -1,0 +1,67 @@
+"""What is said of processes that could not be ended: which, whose, and why."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+from rainbowd.config.account import ROOT
+from rainbowd.deploy.process.members import read_command, read_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rainbowd.deploy.process.claims import Claim
+    from rainbowd.deploy.process.members import Entry
+
+_COMMAND_CHARACTERS = 60
+
+
+def describe_survivors(entries: Sequence[Entry], claim: Claim) -> str:
+    """Return which processes these are and why they could not be ended, in words; empty if there are none.
+
+    Args:
+        entries: of the processes; reads more of them in /proc.
+        claim: of the launch that they belong to or descend from.
+    """
+    foreign = [entry for entry in entries if not _is_covered(entry, claim)]
+    hanging = [entry for entry in entries if entry not in foreign]
+    reasons = []
+    if foreign:
+        reasons.append(f"{_list(foreign)}: {why_foreign()}")
+    if hanging:
+        reasons.append(f"{_list(hanging)}: still there after SIGKILL, so it hangs in the kernel")
+    return "; ".join(reasons)
+
+
+def why_foreign() -> str:
+    """Return why the agent leaves another account's process alone, and what to do."""
+    if os.geteuid() == ROOT:
+        return 'another account\'s, which rainbowd does not signal: set "user" instead of sudo or su in the app'
+    name = user_name(os.geteuid())
+    return f'rainbowd runs as {name} and may not signal it: run rainbowd as root with "user", not sudo in "run"'
+
+
+def name_process(pid: int) -> str:
+    """Return a process's number, command and user, for people."""
+    command, uid = read_command(pid), read_uid(pid)
+    shown = command if len(command) <= _COMMAND_CHARACTERS else f"{command[: _COMMAND_CHARACTERS - 1]}…"
+    return f"pid {pid}" + (f", `{shown}`" if shown else "") + (f", of user {user_name(uid)}" if uid is not None else "")
+
+
+def user_name(uid: int) -> str:
+    """Return the name of an account, or its number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _is_covered(entry: Entry, claim: Claim) -> bool:
+    uid = read_uid(entry.pid)
+    return uid is None or claim.covers(uid)
+
+
+def _list(entries: Sequence[Entry]) -> str:
+    return "; ".join(name_process(entry.pid) for entry in entries)
