@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""What no user can be blamed for: a full disk, a broken or read-only one, no memory, no descriptors."""
+
 
 class RainbowdError(Exception):
     """Something a user can read and act on: the message names the thing, what was expected and what to do."""
@@ -13,6 +18,20 @@ class UsageError(RainbowdError):
     """The command line or the machine does not allow what was asked for; nothing was started."""
 
     exit_status = 2
+
+
+class Unwritable(UsageError):  # noqa: N818 - reads as what is the matter
+    """A file cannot be written: a command exits with 2 if its user may not, with 1 if the machine cannot.
+
+    Args:
+        what: names the file, and says what cannot be done.
+        error: what the system answered.
+    """
+
+    def __init__(self, what: str, error: OSError) -> None:
+        super().__init__(f"{what}: {error.strerror}")
+        if error.errno in OF_THE_MACHINE:
+            self.exit_status = RainbowdError.exit_status
 
 
 class ConfigError(UsageError):

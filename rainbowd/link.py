@@ -9,10 +9,14 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd.errors import UsageError
+from rainbowd.errors import Unwritable, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SHOWN_MAX = 5
+"""How many releases a message names."""
 
 
 class Turned(NamedTuple):
@@ -49,8 +53,20 @@ def find_release(words: str, base: Path, present: Path | None) -> Path:
         with contextlib.suppress(OSError):
             if path.is_dir():
                 return path.resolve(strict=True)
-    named = " and ".join(dict.fromkeys(map(str, tried)))
-    raise UsageError(f"no such release: {named}: expected a directory")
+    named = ", nor ".join(dict.fromkeys(map(str, tried)))
+    raise UsageError(f"no such release: {words}: found no directory {named}{_siblings(present)}")
+
+
+def _siblings(present: Path | None) -> str:
+    """Return which releases there are, for a message: the newest, as far as they can be seen."""
+    try:
+        found = [entry for entry in present.parent.iterdir() if entry.is_dir()] if present is not None else []
+        found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    except OSError:
+        return ""
+    names = [entry.name for entry in found if not entry.name.startswith(".")]
+    more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
+    return f"; there are {', '.join(names[:SHOWN_MAX])}{more}" if names else ""
 
 
 def need_link(link: Path) -> None:
@@ -60,7 +76,8 @@ def need_link(link: Path) -> None:
         UsageError: it is no symlink.
     """
     if not link.is_symlink():
-        raise UsageError(f"release: {link} is not a symlink, and so cannot be turned to another release")
+        found = "a directory" if link.is_dir() else "no symlink"
+        raise UsageError(f"release: {link}: found {found}; expected a symlink, which can be pointed at another release")
 
 
 def turn(link: Path, release: Path) -> Turned:
@@ -114,7 +131,7 @@ def _replace(link: Path, target: str) -> tuple[int, int]:
             beside.unlink()
             raise
     except OSError as error:
-        raise UsageError(f"release: {link} cannot be turned: {error.strerror}") from None
+        raise Unwritable(f"release: {link} cannot be turned", error) from None
     assert stamp is not None
     return stamp
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from rainbowd.errors import ConfigError, DeployFailed, NotRunning, RainbowdError, UsageError
+from rainbowd.errors import ConfigError, DeployFailed, NotRunning, RainbowdError, Unwritable, UsageError
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,11 @@ def test_a_failed_deploy_keeps_the_output_of_the_app_beside_its_reason() -> None
 def test_failed_deploys_without_output_do_not_share_one_list() -> None:
     DeployFailed("first").output.append("line")
     assert DeployFailed("second").output == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.EACCES, 2), (errno.ENOTDIR, 2), (errno.ENOSPC, 1), (errno.EIO, 1)]
+)
+def test_what_cannot_be_written_is_the_users_fault_or_the_machines(number: int, status: int) -> None:
+    error = Unwritable("f: cannot be written", OSError(number, os.strerror(number)))
+    assert (error.exit_status, str(error)) == (status, f"f: cannot be written: {os.strerror(number)}")

@@ -74,9 +74,9 @@ def test_a_turn_that_somebody_changed_since_stays(site: Path) -> None:
 
 
 def test_what_is_no_link_is_not_turned(site: Path) -> None:
-    with pytest.raises(UsageError, match="not a symlink"):
+    with pytest.raises(UsageError, match="expected a symlink"):
         link.turn(site / "releases", site / "elsewhere")
-    with pytest.raises(UsageError, match="not a symlink"):
+    with pytest.raises(UsageError, match="expected a symlink"):
         link.need_link(site / "gone")
 
 
@@ -85,3 +85,14 @@ def test_a_directory_that_may_not_be_written_is_named(site: Path) -> None:
     site.chmod(0o500)
     with pytest.raises(UsageError, match="cannot be turned: Permission denied"):
         link.turn(site / "current", site / "releases" / "b")
+
+
+def test_a_release_that_is_not_there_is_refused_with_those_that_are(site: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such release: c: found no directory .*/c, nor .*/c; there are \w, \w$"):
+        link.find_release("c", site, site / "releases" / "a")
+    with pytest.raises(UsageError, match=r"found no directory [^;]*$"):
+        link.find_release("c", site, None)
+    for number in range(10):
+        (site / "releases" / str(number)).mkdir()
+    with pytest.raises(UsageError, match=r"and 7 more$"):
+        link.find_release("c", site, site / "releases" / "a")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.parser import make_parser
 from rainbowd.cli.terminal import complain, open_what_is_closed
-from rainbowd.errors import RainbowdError
+from rainbowd.errors import NotRunning, RainbowdError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = int(options.run(options))
         sys.stdout.flush()
     except RainbowdError as error:
-        for line in str(error).splitlines():
+        for line in [*str(error).splitlines(), *_hints(error, options)]:
             complain(line)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
@@ -44,6 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _hints(error: RainbowdError, options: argparse.Namespace) -> list[str]:
+    """Return what a person can do about an error that is the same for every command."""
+    if not isinstance(error, NotRunning):
+        return []
+    from rainbowd.cli.stopped import hints
+
+    return hints(options.config)
 
 
 def _explained(error: OSError) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.cli.site import linked_release
+from rainbowd.cli.terminal import inert, name_of
 from rainbowd.errors import RainbowdError
 from rainbowd.locations import find_config, read_locations
+from rainbowd.report.history import deploys
+from rainbowd.report.journal import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +50,9 @@ function __rainbowd_words
 end
 complete -c rainbowd -f -a '(__rainbowd_words)'
 """
+
+DEPLOYS = 20
+"""How many are offered, the newest."""
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
@@ -117,6 +123,12 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Candidate]:
         yield from (Candidate(str(choice)) for choice in action.choices if choice != "words")
     elif action.dest == "release":
         yield from _releases(config)
+    elif action.dest == "deploy":
+        yield from _deploys(config)
+    elif action.dest == "server":
+        from rainbowd.cli.recipes import RECIPES
+
+        yield from (Candidate(name) for name in RECIPES)
 
 
 def _releases(config: str | None) -> Iterator[Candidate]:
@@ -129,6 +141,16 @@ def _releases(config: str | None) -> Iterator[Candidate]:
             for entry in beside:
                 if entry.name.isprintable() and not entry.name.startswith("."):
                     yield Candidate(entry.name, "the present release" if entry == linked else "a release")
+
+
+def _deploys(config: str | None) -> Iterator[Candidate]:
+    """The last deploys, with what is known of each."""
+    with contextlib.suppress(RainbowdError, OSError, RuntimeError):
+        where = read_locations(find_config(None if config is None else Path(config)))
+        for entry in deploys(read_events(where.state_dir, "deploy."))[:DEPLOYS]:
+            result = (entry["result"] or "undecided").replace("_", " ")
+            if entry["deploy"].isprintable():
+                yield Candidate(entry["deploy"], inert(f"{name_of(entry['release'] or '-')} {result}, {entry['at']}"))
 
 
 def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:

@@ -65,6 +65,8 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         RainbowdError: the config is broken, or the agent has gone.
     """
     where = locate(config_path)
+    if release is not None and os.path.lexists(where.release):
+        link.need_link(where.release)  # first: beside a directory that should be a link there are no releases
     wanted = None if release is None else link.find_release(release, Path.cwd(), present_release(where))
     return _ask(where, Request(os.urandom(6).hex(), note or None, wanted), wait)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.site import locate
-from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, aligned, inert, name_of, painter
+from rainbowd.cli.terminal import DIM, aligned, inert, name_of, painter, result_words
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 
@@ -24,9 +24,6 @@ SHOWN = 20
 
 HEADER = ["when (UTC)", "deploy", "release", "generation", "result", "seconds", "by", "note"]
 NUMBERS = {"generation", "seconds"}
-SUPERSEDED = "superseded by "
-"""How the reason begins of a deploy in whose place another release was asked for."""
-STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN, "failed": RED, None: YELLOW}
 
 
 def history(config_path: Path | None, *, as_json: bool, count: int | None) -> int:
@@ -64,7 +61,7 @@ def _readable(entries: list[Entry]) -> list[str]:
     first, *rows = aligned([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
     lines = [paint(DIM, first)]
     for entry, row in zip(entries, rows, strict=True):
-        lines.append(paint(result_of(entry)[1], row))
+        lines.append(paint(result_words(entry["result"], entry["reason"])[1], row))
         if entry["reason"]:
             lines.append(f"  {inert(entry['reason'])}")
     return lines
@@ -77,23 +74,12 @@ def _row(entry: Entry) -> list[str]:
         entry["deploy"],
         name_of(str(entry["release"] or "-")),
         "-" if entry["generation"] is None else entry["generation"],
-        result_of(entry)[0],
+        result_words(entry["result"], entry["reason"])[0],
         "-" if entry["seconds"] is None else f"{entry['seconds']:.2f}",
         by or "-",
         entry["note"] or "",
     ]
     return [inert(cell) for cell in cells]
-
-
-def result_of(entry: Entry) -> tuple[str, str]:
-    """Return the result of a deploy for people, and its style.
-
-    A deploy that another one superseded is no failure: nothing is known against its release.
-    """
-    result, reason = entry["result"], entry["reason"] or ""
-    if result == "failed" and reason.startswith(SUPERSEDED):
-        return "superseded", YELLOW
-    return inert(result or "undecided").replace("_", " "), STYLES.get(result, "")
 
 
 def in_utc(at: str) -> str:

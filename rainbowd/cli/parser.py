@@ -154,7 +154,8 @@ def _add_tools(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
         "bash >>~/.bashrc",
     )
     completion.add_argument("shell", choices=["bash", "zsh", "fish", "words"], metavar="bash|zsh|fish")
-    completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    words = completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    words.required = False  # it may be empty, and an error names what is required
     completion.set_defaults(parser=parser)
 
     proxy = _add(

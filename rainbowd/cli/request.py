@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd import link
-from rainbowd.errors import UsageError
+from rainbowd.errors import Unwritable, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,5 +230,5 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _unwritable(trigger_file: Path, error: OSError) -> UsageError:
-    return UsageError(f"trigger_file: {trigger_file}: cannot be written: {error.strerror}")
+def _unwritable(trigger_file: Path, error: OSError) -> Unwritable:
+    return Unwritable(f"trigger_file: {trigger_file}: cannot be written", error)

@@ -9,9 +9,23 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from rainbowd.cli import disk
 from rainbowd.cli.site import locate, read_status
 from rainbowd.cli.step import describe_deploy
-from rainbowd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, aligned, hue, inert, name_of, painter, span
+from rainbowd.cli.terminal import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    aligned,
+    hue,
+    inert,
+    name_of,
+    painter,
+    result_words,
+    span,
+)
 from rainbowd.errors import RainbowdError
 from rainbowd.report.status import NAME
 from rainbowd.report.words import WARNINGS, fill
@@ -67,13 +81,16 @@ def readable(told: dict[str, Any], state_dir: Path) -> str:
     """
     paint = painter()
     try:
+        deploying = told.get("deploying")
+        decided = told["last_deploy"]
         lines = [
             _agent(told["agent"], paint),
             *_table(told, paint),
-            *_deploying(told.get("deploying"), paint),
-            *_last_deploy(told["last_deploy"], paint),
-            *(paint(YELLOW, f"warning: {warning}") for warning in _warnings(told)),
+            *(_last_deploy(decided, paint) if deploying is None else [paint(YELLOW, describe_deploy(deploying))]),
+            *(paint(RED if told["live"] is None else YELLOW, f"warning: {one}") for one in _warnings(told)),
         ]
+        full = disk.warning(state_dir)
+        lines += [] if full is None else [paint(RED, f"warning: {full}")]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RainbowdError(f"{state_dir / NAME}: damaged; expected what an agent writes there") from None
     return "\n".join(lines)
@@ -82,8 +99,9 @@ def readable(told: dict[str, Any], state_dir: Path) -> str:
 def _agent(agent: dict[str, Any], paint: Paint) -> str:
     listen = ", ".join(inert(address) for address in agent["listen"]) or "nothing"
     state = paint(GREEN if agent["state"] == "ready" else YELLOW, inert(agent["state"]))
+    name = f"{inert(agent['name'])}  " if agent.get("name") else ""
     return (
-        f"agent {inert(agent['pid'])}  rainbowd {inert(agent['version'])}  {state}  "
+        f"{name}agent {inert(agent['pid'])}  rainbowd {inert(agent['version'])}  {state}  "
         f"up {span(agent['started_at'])}  listening on {listen}"
     )
 
@@ -119,20 +137,16 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
     return [inert(cell) for cell in cells]
 
 
-def _deploying(deploying: dict[str, Any] | None, paint: Paint) -> list[str]:
-    return [] if deploying is None else [paint(YELLOW, describe_deploy(deploying))]
-
-
 def _last_deploy(deploy: dict[str, Any] | None, paint: Paint) -> list[str]:
     if deploy is None:
         return []
-    result = deploy["result"]
-    told = paint(RED if result == "failed" else GREEN, inert(result).replace("_", " "))
+    words, style = result_words(deploy["result"], deploy["reason"])
     reason = f": {inert(deploy['reason'])}" if deploy["reason"] else ""
-    return [f"last deploy  {told} {span(deploy['at'])} ago{reason}"]
+    return [f"last deploy  {paint(style, words)} {span(deploy['at'])} ago{reason}"]
 
 
 def _warnings(told: dict[str, Any]) -> list[str]:
+    """Return the agent's own warnings, and what only a reader of its files sees."""
     live = next((one for one in told["generations"] if one["id"] == told["live"]), None)
     if live is None:
         return [WARNINGS["dead"]]
@@ -141,7 +155,7 @@ def _warnings(told: dict[str, Any]) -> list[str]:
         kinds.append("gone")
     if told["wanted"] is None:
         kinds.append("missing")
-    elif told["wanted"] != live["release"]:
+    elif told["wanted"] != live["release"] and told.get("deploying") is None:
         kinds.append("other")
     return [inert(fill(WARNINGS[kind], {**told, "release": live["release"]})) for kind in kinds]
 

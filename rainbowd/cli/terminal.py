@@ -20,6 +20,10 @@ GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
 
 STDOUT, STDERR = 1, 2
 
+SUPERSEDED = "superseded by "
+"""How the reason begins of a deploy in whose place another release was asked for."""
+RESULT_STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN, "failed": RED, None: YELLOW}
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 _ESCAPE = re.compile(
@@ -123,6 +127,20 @@ def aligned(rows: list[list[str]], numbers: set[str]) -> list[str]:
         padded = (cell.rjust(width) if name in numbers else cell.ljust(width) for name, cell, width in cells)
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def result_words(result: str | None, reason: str | None) -> tuple[str, str]:
+    """Return the result of a deploy for people, and its style.
+
+    A deploy that another one superseded is no failure: nothing is known against its release.
+
+    Args:
+        result: as the journal's history has it; None while it is undecided.
+        reason: of a failure.
+    """
+    if result == "failed" and (reason or "").startswith(SUPERSEDED):
+        return "superseded", YELLOW
+    return inert(result or "undecided").replace("_", " "), RESULT_STYLES.get(result, "")
 
 
 def name_of(path: str) -> str:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rainbowd.cli.site import read_status
 from rainbowd.cli.status import readable
@@ -67,13 +67,26 @@ def watch(state_dir: Path, *, as_json: bool) -> int:
 
 
 def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
+    """Print each change for a program, and for people each that is more than a counter."""
     shown = None
     while True:
-        told = read_status(state_dir)
-        if told != shown:
-            print(json.dumps(told) if as_json else f"{readable(told, state_dir)}\n", flush=True)
-            shown = told
+        status = read_status(state_dir)
+        seen = status if as_json else _without_counters(status)
+        if seen != shown:
+            print(json.dumps(status) if as_json else f"{readable(status, state_dir)}\n", flush=True)
+            shown = seen
         time.sleep(LOOK_SECONDS)
+
+
+def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without what changes while nothing happens."""
+    generations = status.get("generations")
+    kept = {key: value for key, value in status.items() if key not in {"generations", "deploying"}}
+    if isinstance(status.get("deploying"), dict):
+        kept["step"] = status["deploying"].get("deploy"), status["deploying"].get("step")
+    if isinstance(generations, list):
+        kept["states"] = [(one.get("id"), one.get("state")) for one in generations if isinstance(one, dict)]
+    return kept
 
 
 def _draw(state_dir: Path) -> NoReturn:
@@ -128,11 +141,11 @@ def _told(event: Event) -> str:
 
 
 def _clock(at: str) -> str:
-    """A time in RFC 3339 as the clock on the wall said."""
+    """Return the time of day of a time in RFC 3339 as the log has it, in UTC."""
     try:
-        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+        return datetime.fromisoformat(at).astimezone(UTC).strftime("%H:%M:%SZ")
     except ValueError:
-        return "--:--:--"
+        return "--:--:--Z"
 
 
 def _style(event: Event) -> str:

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.errors import UsageError
+from rainbowd.errors import Unwritable, UsageError
 from rainbowd.report import running
 from rainbowd.report.orphaned import find_agent_without_lock
 from rainbowd.report.state_dir import SECRET_MODE, open_file
@@ -161,7 +161,7 @@ def holder(state_dir: Path) -> int | None:
     except PermissionError:
         return _recorded(state_dir)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise Unwritable(str(path), error) from None
     try:
         with _naming(path):
             return _holder(fd, path)
@@ -177,7 +177,7 @@ def _recorded(state_dir: Path) -> int | None:
     except PermissionError:
         raise UsageError(f"{path}: permission denied; expected you to be its owner, or in its group") from None
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise Unwritable(str(path), error) from None
     return found.pid if found is not None else None
 
 
@@ -236,4 +236,4 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise Unwritable(str(path), error) from None

@@ -14,8 +14,8 @@ from rainbowd.cli.parser import make_parser
 ROOT = Path(__file__).parents[2]
 
 
-def shell(directory: Path, redirected: str, *words: str, **variables: str) -> tuple[int, str, str]:
-    (directory / "rainbowd.json").write_text("{}")
+def shell(directory: Path, redirected: str, *words: str, config: str = "{}", **variables: str) -> tuple[int, str, str]:
+    (directory / "rainbowd.json").write_text(config)
     done = subprocess.run(
         ["bash", "-c", f'"$0" -m rainbowd "$@" {redirected}; exit "${{PIPESTATUS[0]}}"', sys.executable, *words],
         cwd=directory,
@@ -48,9 +48,12 @@ def test_the_exit_status_is_the_same_where_stderr_cannot_be_written(tmp_path: Pa
 
 
 def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
-    status, _, err = shell(tmp_path, "", "deploy", "\x1b[31mred")
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+    config = '{"release": "current"}'
+    status, _, err = shell(tmp_path, "", "deploy", "\x1b[31mred", config=config)
     assert (status, "\x1b" in err) == (2, False)
-    assert r"\x1b[31mred: expected a directory" in err
+    assert r"no such release: \x1b[31mred: found no directory" in err
 
 
 @pytest.mark.parametrize(("given", "note"), [("grün".encode(), "grün"), (b"a\xff", r"a\xff"), (b"\x1b\n", "\x1b\n")])
@@ -71,3 +74,17 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, "rainbowd: the working directory no longer exists\n")
+
+
+def test_a_word_that_is_missing_is_asked_for_without_the_words_that_shells_use(tmp_path: Path) -> None:
+    status, _, err = shell(tmp_path, "", "completion")
+    assert (status, err.splitlines()[-1]) == (
+        2,
+        "rainbowd completion: error: the following arguments are required: bash|zsh|fish",
+    )
+
+
+def test_help_is_a_command_too(tmp_path: Path) -> None:
+    assert shell(tmp_path, "", "help") == shell(tmp_path, "", "--help")
+    assert shell(tmp_path, "", "help", "deploy") == shell(tmp_path, "", "deploy", "--help")
+    assert shell(tmp_path, "", "help", "none")[0] == 2

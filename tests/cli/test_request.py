@@ -192,7 +192,7 @@ def test_what_is_no_file_is_not_written_to(where: Locations, make: object, found
 def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where: Locations) -> None:
     plain = where._replace(release=where.release.parent / "releases" / "v1")
     refuse_impossible(plain, request())
-    with pytest.raises(UsageError, match="is not a symlink"):
+    with pytest.raises(UsageError, match="expected a symlink"):
         refuse_impossible(plain, request(None, where.release))
     with pytest.raises(UsageError, match="trigger_file is off"):
         refuse_impossible(plain._replace(trigger_file=None), request())

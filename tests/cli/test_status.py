@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 import rainbowd
+from rainbowd.cli import disk
 from rainbowd.cli import site as cli
 from rainbowd.cli import status as command
+from rainbowd.cli.stopped import find_orphan
 from rainbowd.cli.terminal import span
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
 from rainbowd.report.lock import Lock
@@ -144,6 +146,7 @@ def test_every_generation_is_one_line_and_the_live_one_is_marked(tmp_path: Path,
     [
         ("succeeded", None, "last deploy  succeeded 2d 1h ago"),
         ("rolled_back", None, "last deploy  rolled back 2d 1h ago"),
+        ("failed", "superseded by /srv/v3", "last deploy  superseded 2d 1h ago: superseded by /srv/v3"),
         ("failed", "exited\n\x1b[2J with 1", r"last deploy  failed 2d 1h ago: exited\n\x1b[2J with 1"),
     ],
 )
@@ -152,6 +155,54 @@ def test_the_last_deploy_has_its_result_and_reason(
 ) -> None:
     tell(last_deploy={"deploy": "a", "result": result, "reason": reason, "at": at(86400 * 2 + 3630)})
     assert show()[-1] == line
+
+
+def test_the_app_has_its_name(tell: Tell, show: Show) -> None:
+    told = tell()
+    tell(agent={**told["agent"], "name": "shop\x1b"})
+    assert show()[0].startswith(rf"shop\x1b  agent {os.getpid()}  rainbowd")
+
+
+def test_a_deploy_that_is_under_way_is_shown_instead_of_the_failure_before_it(tell: Tell, show: Show) -> None:
+    failed = {"deploy": "a", "result": "failed", "reason": "before", "at": at(60)}
+    deploying = {"deploy": "b", "release": "/srv/slowup", "step": "health", "step_at": at(9), "last_check": "503"}
+    tell(last_deploy=failed, deploying=deploying, wanted="/srv/slowup")
+    assert show()[3:] == ["deploying slowup: health check, 9s, last: 503"]
+
+
+class FileSystem(NamedTuple):
+    f_bfree: int = 1000
+    f_bavail: int = 1000
+    f_files: int = 1000
+    f_ffree: int = 1000
+    f_favail: int = 1000
+    f_frsize: int = 4096
+    f_flag: int = 0
+
+
+@pytest.mark.parametrize(
+    ("found", "is_root", "problem"),
+    [
+        (FileSystem(), False, None),
+        (FileSystem(f_bavail=0), False, "is full"),
+        (FileSystem(f_bavail=0), True, None),
+        (FileSystem(f_bfree=0, f_bavail=0), True, "is full"),
+        (FileSystem(f_favail=0), False, "has no room for one more file"),
+        (FileSystem(f_favail=0, f_ffree=0, f_files=0), False, None),
+        (FileSystem(f_flag=os.ST_RDONLY), True, "is read-only"),
+    ],
+)
+def test_a_disk_that_takes_nothing_more_is_known(found: Any, is_root: bool, problem: str | None) -> None:
+    assert disk.problem_of(found, is_root=is_root) == problem
+
+
+def test_a_status_that_may_be_out_of_date_has_its_time(
+    state_dir: Path, tell: Tell, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell()
+    os.utime(state_dir / "status.json", (1_000_000_000, 1_000_000_000))
+    monkeypatch.setattr(os, "statvfs", lambda _path: FileSystem(f_bfree=0, f_bavail=0))
+    assert show()[-1] == f"warning: the disk of {state_dir} is full: this is as of 2001-09-09 01:46:40 UTC"
 
 
 def test_nothing_to_warn_of_is_no_warning(tell: Tell, show: Show) -> None:
@@ -286,8 +337,27 @@ def test_the_exit_status_says_that_no_agent_is_running(config: Path) -> None:
     command = [sys.executable, "-m", "rainbowd", "status", "--config", str(config)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("rainbowd: no agent is running")
-    assert done.stderr.count("\n") == 1
+    first, start = done.stderr.splitlines()
+    assert first.startswith("rainbowd: no agent is running")
+    assert start.startswith(f"rainbowd: `rainbowd --config {config}` starts an agent")
+
+
+def test_an_app_that_runs_without_an_agent_is_named(state_dir: Path) -> None:
+    start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    record = {"pid": 1, "start_time": -1, "boot_id": boot_id, "generation": 3, "state": "live"}
+    file = state_dir / "generation-3.json"
+    file.write_text(json.dumps({**record, "known": [[os.getpid(), start_time]]}))
+    assert find_orphan(state_dir) == (3, os.getpid())
+    for gone in (
+        {"known": [[os.getpid(), start_time + 1]]},
+        {"known": [[os.getpid(), start_time]], "boot_id": "other"},
+    ):
+        file.write_text(json.dumps({**record, **gone}))
+        assert find_orphan(state_dir) is None
+    for damaged in ("", "[]", "{}", '{"state": 5}', '{"state": "live", "known": 7}'):
+        file.write_text(damaged)
+        assert find_orphan(state_dir) is None
 
 
 def test_nothing_heavy_is_imported(config: Path, agent: None, tell: Tell) -> None:

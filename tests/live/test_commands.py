@@ -269,3 +269,12 @@ def test_whoever_does_not_wait_to_the_end_leaves_the_deploy_running(agent: Agent
     assert status == 0
     assert "slow is live: generation 3" in out
     agent.wait_for("deploy.succeeded", generation=4)
+
+
+def test_a_directory_in_the_place_of_the_link_is_named_before_any_release(agent: Agent) -> None:
+    agent.link.unlink()
+    agent.link.mkdir()
+    status, _, err = run(agent, "deploy", "b")
+    assert status == 2
+    assert f"release: {agent.link}: found a directory; expected a symlink" in err
+    assert not agent.trigger_file.exists()
