@@ -26,11 +26,13 @@ class Turned(NamedTuple):
         link: its path.
         before: what it said until then; None where there was none.
         stamp: by which it is known to be ours still.
+        before_mtime_ns: when the link before it was made.
     """
 
     link: Path
     before: str | None
     stamp: tuple[int, int]
+    before_mtime_ns: int | None = None
 
 
 def find_release(words: str, base: Path, present: Path | None) -> Path:
@@ -90,24 +92,26 @@ def turn(link: Path, release: Path) -> Turned:
     Raises:
         UsageError: there is something else, or it may not be replaced.
     """
-    before = read(link)
+    before, stamp_before = read(link), _stamp(link)
     if before is None and os.path.lexists(link):
         need_link(link)
     is_relative = before is not None and not os.path.isabs(before)  # noqa: PTH117 - as written
     target = os.path.relpath(release, link.parent.resolve()) if is_relative else str(release)
-    return Turned(link, before, _replace(link, target))
+    return Turned(link, before, _replace(link, target), stamp_before[1] if stamp_before else None)
 
 
 def turn_back(turned: Turned) -> bool:
     """Undo a turn, unless somebody has changed the link since; whether it was undone.
 
+    The link gets its old mtime too: by that the agent knows it from one that somebody points there anew.
+
     Raises:
         UsageError: it may not be replaced any more.
     """
-    link, before, stamp = turned
+    link, before, stamp, before_mtime_ns = turned
     if before is None or _stamp(link) != stamp:
         return False
-    _replace(link, before)
+    _replace(link, before, before_mtime_ns)
     return True
 
 
@@ -119,12 +123,14 @@ def read(link: Path) -> str | None:
         return None
 
 
-def _replace(link: Path, target: str) -> tuple[int, int]:
-    """Put a symlink to ``target`` in the place of ``link``; the stamp that it has there."""
+def _replace(link: Path, target: str, mtime_ns: int | None = None) -> tuple[int, int]:
+    """Put a symlink to ``target``, made at ``mtime_ns``, in the place of ``link``; the stamp that it has there."""
     beside = link.with_name(f".{link.name}.{os.urandom(4).hex()}")
     try:
         beside.symlink_to(target)
         try:
+            if mtime_ns is not None:
+                os.utime(beside, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
             stamp = _stamp(beside)
             beside.replace(link)
         except OSError:

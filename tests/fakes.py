@@ -196,6 +196,8 @@ class FakeWorld:
     config: Config = field(default_factory=lambda: Config(run="app", health=None, warmup=0, drain=Drain()))
     config_error: str | None = None
     gone: set[str] = field(default_factory=set)
+    made: dict[str, int] = field(default_factory=dict)
+    look_again: Stamp | None = None
     apps: list[FakeApp] = field(default_factory=list)
     open_launches: int = 0
     hooks: list[HookCall] = field(default_factory=list)
@@ -219,8 +221,14 @@ class FakeWorld:
         return self.link
 
     def look(self) -> Sight | None:
-        link, touched = Stamp(1, self.turns, 0), (Stamp(2, self.touches, 0),) if self.touches else ()
+        link, touched = self.look_again or Stamp(1, self.turns, 0), (Stamp(2, self.touches, 0),) if self.touches else ()
         return Sight(self.link, None, link, None, touched, None)
+
+    def is_there(self, release: Path) -> bool:
+        return release.name not in self.gone
+
+    def identity(self, release: Path) -> list[int] | None:
+        return [self.made.get(release.name, 0)] if self.is_there(release) else None
 
     def plan(self, release: Path | None = None) -> Plan:
         if self.config_error is not None:
@@ -251,6 +259,8 @@ class FakeWorld:
     @contextlib.asynccontextmanager
     async def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AsyncIterator[App]:
         behaviour = self.behaviours.get(plan.release.name, Behaviour())
+        if plan.release.name in self.gone:
+            raise DeployFailed("its directory is gone")
         if behaviour.launch_error is not None:
             raise DeployFailed(behaviour.launch_error)
         app = FakeApp(self, number, plan, behaviour)
@@ -466,9 +476,15 @@ class Scene:
         if self._over is not None:
             self.supervisor.request(Trigger(kind=kind, **fields))
 
-    def turn(self, release: str) -> None:
+    def turn(self, release: str, **fields: Any) -> None:
         self.world.link = Path("/releases") / release
         self.world.turns += 1
+        self.world.look_again = None
+        self.ask("symlink", **fields)
+
+    def restore(self, release: str, turns: int) -> None:
+        """As ``link.turn_back`` does: the link has its old mtime again."""
+        self.world.link, self.world.look_again = Path("/releases") / release, Stamp(3, turns, 0)
         self.ask("symlink")
 
     def app(self, number: int) -> FakeApp:

@@ -79,7 +79,7 @@ def rollback(config_path: Path | None, note: str | None, wait: Wait) -> int:
     where = locate(config_path)
     link.need_link(where.release)
     need_agent(where.state_dir)
-    return _ask(where, Request(os.urandom(6).hex(), note or None, _previous(where)), wait)
+    return _ask(where, Request(os.urandom(6).hex(), note or None, _previous(where), is_rollback=True), wait)
 
 
 def _previous(where: Locations) -> Path:

@@ -37,11 +37,13 @@ class Request(NamedTuple):
         id: by which its deploy is found in the journal.
         note: the deployer's words.
         release: absolute and resolved; None for what the link names.
+        is_rollback: it goes back to ``release``.
     """
 
     id: str
     note: str | None
     release: Path | None
+    is_rollback: bool = False
 
 
 def refuse_impossible(where: Locations, request: Request) -> None:
@@ -125,7 +127,9 @@ def turn(where: Locations, request: Request) -> Turned | None:
 
 def encode(request: Request) -> bytes:
     """The line of the trigger file; a note that does not fit is cut short."""
-    fields = {"request": request.id}
+    fields: dict[str, object] = {"request": request.id}
+    if request.is_rollback:
+        fields["rollback"] = True
     if request.release is not None:
         fields["release"] = str(request.release)
         if len(_json(fields)) > LINE_BYTES:  # a path of nearly a thousand bytes: its turn is then a request of its own

@@ -111,11 +111,15 @@ class Limits(_Model):
 
 
 class Hooks(_Model):
-    """Commands around a deploy; ``timeout`` in seconds for each of them."""
+    """Commands around a deploy; ``timeout`` in seconds for each of them.
+
+    ``on_rollback``: run ``before_launch`` for a rollback too, to a release for which it has succeeded before.
+    """
 
     before_launch: CommandOrOff = None
     after_live: CommandOrOff = None
     after_failure: CommandOrOff = None
+    on_rollback: Annotated[bool, Field(description="true or false")] = False
     timeout: SecondsAboveZero = 600
 
 

@@ -73,6 +73,7 @@ MEANINGS = {
     "hooks.before_launch": "Run before the launch; where it fails, the deploy does.",
     "hooks.after_live": "Run once the new release is live.",
     "hooks.after_failure": "Run once a deploy has failed.",
+    "hooks.on_rollback": "Whether a rollback runs before_launch again for a release for which it has succeeded.",
     "hooks.timeout": "Seconds for each of them.",
     "api": "Control over HTTP.",
     "api.enabled": "Whether to listen for it at all.",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.hooks import hook_call
+from rainbowd.deploy.preparations import Preparations
 from rainbowd.deploy.progress import Progress, Step
-from rainbowd.deploy.seam import INTERRUPTED
+from rainbowd.deploy.seam import INTERRUPTED, Superseded
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
@@ -50,6 +51,7 @@ class Attempt:
         self._slots = slots
         self._hooks = hooks
         self._verdicts = verdicts
+        self._preparations = Preparations(verdicts, world)
         self._scope = trio.CancelScope()
         self._dropped = DeployFailed(INTERRUPTED)
         self._is_asked = deploy.again is None
@@ -82,7 +84,7 @@ class Attempt:
         """The link names something else now: a candidate of another release is dropped."""
         plan = self.deploy.plan
         if plan is None or named != plan.release:
-            self._dropped = DeployFailed(f"superseded by {named}")
+            self._dropped = Superseded(named)
             self._scope.cancel()
 
     def interrupt(self) -> None:
@@ -112,7 +114,7 @@ class Attempt:
         live, standby = self._succession.live, self._succession.standby_of(release)
         if live is not None and live.plan.release == release:
             self._succession.recovery.end()  # it bridged for another, which is not wanted any more
-            self._verdicts.succeed(self.deploy, "rolled_back", live, is_news=False)
+            self._verdicts.succeed(self.deploy, "rolled_back", live, is_news=self.deploy.is_commanded)
         elif standby is not None:
             self._succession.switch(standby)
             self._verdicts.succeed(self.deploy, "rolled_back", standby)
@@ -129,10 +131,14 @@ class Attempt:
         await self._slots.until_free(max_generations)
 
     async def _prepare(self, plan: Plan) -> None:
-        """Run the hook before the launch, unless it went well already in a deploy that this tries again."""
+        """Run the hook before the launch, unless it went well in the deploy that this tries again or goes back to."""
         prepared = plan.release, plan.config.hooks.before_launch
-        if self.deploy.prepared != prepared:
-            if plan.config.hooks.before_launch is not None:
-                self.progress.begin(Step.BEFORE_LAUNCH)
+        if self.deploy.prepared == prepared or plan.config.hooks.before_launch is None:
+            return
+        if self.deploy.is_rollback and not plan.config.hooks.on_rollback and self._preparations.cover(plan):
+            log.info("before_launch is not run again for a rollback", deploy=self.deploy.id, release=plan.release)
+        else:
+            self.progress.begin(Step.BEFORE_LAUNCH)
             await self._hooks.before(hook_call("before_launch", self.deploy, plan), self.progress.tell)
-            self.deploy.prepared = prepared
+            self._preparations.add(plan)
+        self.deploy.prepared = prepared

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 3.0
 """How long a turn may go unnoticed: files are compared twice a second, whatever events are lost."""
 
+_LOOK_SECONDS = 0.02
+
 INTERNAL_ERROR, UNAVAILABLE = 500, 503
 
 T = TypeVar("T")
@@ -128,7 +130,7 @@ class Calls:
             Declined: there is none, or it cannot be.
         """
         await self._supervisor.ownership.until_complete()
-        trigger = Trigger(kind="api", note=escaped(note) if note else None)
+        trigger = Trigger(kind="api", note=escaped(note) if note else None, is_rollback=True)
         return await self._order(await _decide(self._choice.previous), trigger)
 
     def report(self, trigger: Trigger) -> None:
@@ -215,11 +217,18 @@ class Calls:
                 and await _on_disk(link.turn_back, turned)
             ):
                 log.info("the link is turned back", deploy=deploy.id, link=turned.link, to=turned.before)
+                await self._until_noticed()
         except (UsageError, OSError) as error:
             log.warning("the link cannot be turned back", deploy=deploy.id, why=str(error))
         finally:
             self._under_way -= 1
             turn.settled.set()
+
+    async def _until_noticed(self) -> None:
+        """Wait until the deploys know what the link names, so that the status does too when a call is answered."""
+        with trio.move_on_after(NOTICE_SECONDS):
+            while self._supervisor.named != await _on_disk(self._choice.named):  # noqa: ASYNC110 - it has no event
+                await trio.sleep(_LOOK_SECONDS)
 
 
 async def _decide(decide: Callable[..., Path], *args: object) -> Path:

@@ -150,6 +150,7 @@ def hook_call(
         previous_release=deploy.previous.release if deploy.previous is not None else None,
         trigger=deploy.trigger,
         note=deploy.note,
+        is_rollback=deploy.is_rollback,
         reason=reason,
     )
 

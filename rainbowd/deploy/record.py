@@ -12,11 +12,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rainbowd.deploy.crashes import Crashes
 from rainbowd.deploy.process import Identity
 from rainbowd.deploy.sight import Sight, Stamp
 from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = 1
 """Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
@@ -99,15 +103,25 @@ class Memory:
         decision: the last.
         sight: what the files looked like to the last decided deploy.
         live_release: the release that was live last.
+        previous_release: another one, which was live before that.
+        crashes: of the live release since it was deployed; None for none.
+        prepared: the releases for which ``before_launch`` has succeeded, each with the hook and the directory's
+            identity at that time; the latest is the last.
     """
 
     decision: Decision | None = None
     sight: Sight | None = None
     live_release: Path | None = None
+    previous_release: Path | None = None
+    crashes: Crashes | None = None
+    prepared: Mapping[str, object] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """One line."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, default=str).encode() + b"\n"
+        """One line; what later versions of this format have added is left out where it is empty."""
+        fields = asdict(self)
+        added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
+        kept = {name: value for name, value in fields.items() if name not in added}
+        return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> Memory:
@@ -120,12 +134,16 @@ class Memory:
         fields = _fields(data)
         try:
             decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
+            previous_release, crashes = fields.get("previous_release"), fields.get("crashes")
             return cls(
                 decision=None if decision is None else Decision(**decision),
                 sight=None if sight is None else _sight(sight),
                 live_release=None if live_release is None else Path(live_release),
+                previous_release=None if previous_release is None else Path(previous_release),
+                crashes=None if crashes is None else Crashes(**{**crashes, "release": Path(crashes["release"])}),
+                prepared=dict(fields.get("prepared", {})),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not what an agent remembers: {error}") from None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.seam import Plan, World
 
 _MISSING_SECONDS = 0.5
-_TRIGGER_SECONDS = 2.0
+TRIGGER_SECONDS = 2.0
 """In which a trigger is seen, with the turn of the link that its note names."""
 
 log = get_logger()
@@ -33,6 +33,7 @@ class Recovery:
         launch: launches a plan as a task of a nursery, and returns the life that is healthy.
         switch: makes such a life live.
         on_change: called when ``is_due`` changes.
+        last_good: returns the release that was live last and is still there; None if there is none.
 
     Attributes:
         is_due: a launch is under way or about to be, so that requests may be held for it.
@@ -45,6 +46,7 @@ class Recovery:
         launch: Callable[[Plan, trio.Nursery], Awaitable[Life]],
         switch: Callable[[Life], None],
         on_change: Callable[[], None],
+        last_good: Callable[[], Path | None],
     ) -> None:
         self.is_due = False
         self.back_off = BackOff()
@@ -52,6 +54,7 @@ class Recovery:
         self._launch = launch
         self._switch = switch
         self._on_change = on_change
+        self._last_good = last_good
         self._scope: trio.CancelScope | None = None
 
     @property
@@ -83,13 +86,28 @@ class Recovery:
         self._on_change()
 
     async def of_dead(self, dead: Life, lives: trio.Nursery) -> None:
-        """Launch what ``dead`` was launched from until that is live."""
-        lived_seconds = dead.live_for_seconds
+        """Launch what ``dead`` was launched from until that is live; if its directory is gone, what was live before."""
+        lived_seconds, plan = dead.live_for_seconds, dead.plan
         while True:
             await trio.sleep(self.back_off.after(lived_seconds))
             lived_seconds = 0.0
-            if await self.relaunch(dead.plan, lives):
+            if not self._world.is_there(plan.release):
+                plan = self._instead_of(plan)
+            if await self.relaunch(plan, lives):
                 return
+
+    def _instead_of(self, gone: Plan) -> Plan:
+        """What to launch as the release of ``gone`` is not there any more; ``gone`` itself if there is nothing else."""
+        last = self._last_good()
+        if last is None:
+            return gone
+        try:
+            plan = self._world.plan(last)
+        except DeployFailed as failure:
+            log.warning("the release that was live before cannot be launched", reason=failure.reason)
+            return gone
+        log.warning("the live release's directory is gone", release=gone.release, launching=last)
+        return plan
 
     async def of_failed(self, last: Path | None, lives: trio.Nursery) -> bool:
         """Launch what was live last; whether that went well. If not, it is time to try again what failed.
@@ -114,7 +132,7 @@ class Recovery:
         while self._world.named() is None:
             while self._world.named() is None:  # noqa: ASYNC110 - no event says that it has come
                 await trio.sleep(_MISSING_SECONDS)
-            await trio.sleep(_TRIGGER_SECONDS)
+            await trio.sleep(TRIGGER_SECONDS)
 
     async def relaunch(self, plan: Plan, lives: trio.Nursery) -> bool:
         """Launch ``plan`` without a deploy, and switch to it; whether that went well."""

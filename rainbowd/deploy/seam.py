@@ -47,6 +47,18 @@ class PortTaken(DeployFailed):
         self.holder = holder
 
 
+class Superseded(DeployFailed):
+    """The files name another release before the deploy was decided.
+
+    Attributes:
+        release: which; None if they name none any more.
+    """
+
+    def __init__(self, release: Path | None) -> None:
+        super().__init__(f"superseded by {release}")
+        self.release = release
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a generation is launched from, and launched from again should it die: nothing is read a second time.
@@ -113,6 +125,7 @@ class HookCall:
         release: what was to be deployed; None where the files name nothing.
         previous_release: what was live before; None for nothing.
         trigger, note: of the deploy.
+        is_rollback: the deploy goes back to a release that was live before.
         reason: why it failed.
     """
 
@@ -125,6 +138,7 @@ class HookCall:
     previous_release: Path | None
     trigger: str
     note: str | None
+    is_rollback: bool = False
     reason: str | None = None
 
 
@@ -207,6 +221,12 @@ class World(Protocol):
 
     def look(self) -> Sight | None:
         """What the files look like now; None where that cannot be told."""
+
+    def is_there(self, release: Path) -> bool:
+        """Whether ``release`` is a directory now."""
+
+    def identity(self, release: Path) -> list[int] | None:
+        """What tells the directory ``release`` from one that is made again in its place; None if there is none."""
 
     def plan(self, release: Path | None = None) -> Plan:
         """Read the config and what the files name.

@@ -19,11 +19,19 @@ NOTE_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The first line of a trigger file; ``release``: where the link is about to be turned to, as written."""
+    """The first line of a trigger file.
+
+    Attributes:
+        note: the deployer's words.
+        request: what the asker knows its own deploy by.
+        release: where the link is about to be turned to, as written.
+        is_rollback: it asks to go back to that release.
+    """
 
     note: str | None = None
     request: str | None = None
     release: str | None = None
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,7 @@ def parse_note(data: bytes) -> Note:
         note=escaped(texts.get("note", "")) or None,
         request=escaped(texts.get("request", "")) or None,
         release=None if release is None or "\0" in release else release,
+        is_rollback=fields.get("rollback") is True,
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rainbowd.deploy.warnings import warnings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rainbowd.deploy.crashes import Crashes
     from rainbowd.deploy.record import Decision
     from rainbowd.deploy.supervisor import Supervisor
     from rainbowd.deploy.verdicts import Deploy
@@ -22,6 +25,8 @@ def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor
         "wanted": str(supervisor.named) if supervisor.named is not None else None,
         "deploying": _deploying(supervisor.deploying),
         "last_deploy": _decision(supervisor.last_decision),
+        "crashes": _crashes(supervisor.crashes),
+        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, supervisor)],
         "generations": [_generation(generation) for generation in roster.generations.values()],
     }
 
@@ -40,6 +45,7 @@ def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
         "release": str(deploy.release) if deploy.release is not None else None,
         "generation": deploy.generation,
         "trigger": deploy.trigger,
+        "rollback": deploy.is_rollback,
         "by": deploy.by,
         "note": deploy.note,
         "at": timestamp(deploy.asked_at_seconds or progress.since),
@@ -56,6 +62,13 @@ def _decision(decision: Decision | None) -> dict[str, object] | None:
         return None
     at = timestamp(decision.at_seconds)
     return {"deploy": decision.deploy, "result": decision.result, "reason": decision.reason, "at": at}
+
+
+def _crashes(crashes: Crashes | None) -> dict[str, object] | None:
+    if crashes is None:
+        return None
+    first_at, at = timestamp(crashes.first_at), timestamp(crashes.at)
+    return {**vars(crashes), "release": str(crashes.release), "first_at": first_at, "at": at}
 
 
 def _generation(generation: Generation) -> dict[str, object]:

@@ -40,6 +40,8 @@ class Succession:
         on_switch: told of each generation that becomes live.
         on_change: called when a launch that nobody asked for is due, or not any more.
         on_silence: told of the live one when it misses its checks.
+        on_crash: told of the live one when it has died.
+        last_good: see ``Recovery``.
 
     Attributes:
         live: its life; None where nothing is live.
@@ -59,11 +61,13 @@ class Succession:
         on_switch: Callable[[Life], None],
         on_change: Callable[[], None],
         on_silence: Callable[[Life], None],
+        on_crash: Callable[[Life], None],
+        last_good: Callable[[], Path | None],
     ) -> None:
         self.live: Life | None = None
         self.config = config
         self.hurry = trio.Event()
-        self.recovery = Recovery(world, self.launch, self.switch, on_change)
+        self.recovery = Recovery(world, self.launch, self.switch, on_change, last_good)
         self._roster = roster
         self._world = world
         self._surroundings = Surroundings(
@@ -76,6 +80,7 @@ class Succession:
             on_silence=on_silence,
         )
         self._on_switch = on_switch
+        self._on_crash = on_crash
         self._standby: Life | None = None
         self._stopping = False
 
@@ -197,6 +202,7 @@ class Succession:
         """Launch the same again, not waiting for a deploy under way; the standby bridges, or requests are held."""
         if life is not self.live or life.generation is None:
             return
+        self._on_crash(life)
         if not self._stopping and not self.recovery.is_under_way:
             self.recovery.begin(lambda: self.recovery.of_dead(life, lives), lives)
         standby = self.standby

@@ -15,9 +15,12 @@ from rainbowd.deploy.attempt import Attempt
 from rainbowd.deploy.generation.liveness import Patience
 from rainbowd.deploy.hooks import Hooks, after_failure
 from rainbowd.deploy.ownership import Ownership
+from rainbowd.deploy.recovery import TRIGGER_SECONDS
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.deploy.slots import Slots
+from rainbowd.deploy.start import First, first, until_there
 from rainbowd.deploy.succession import Succession
+from rainbowd.deploy.turns import is_restored, is_rollback
 from rainbowd.deploy.verdicts import Deploy, Verdicts
 from rainbowd.deploy.watch import Trigger
 from rainbowd.errors import DeployFailed
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config, Drain
+    from rainbowd.deploy.crashes import Crashes
     from rainbowd.deploy.generation.life import Life
     from rainbowd.deploy.record import Decision
     from rainbowd.deploy.seam import World
@@ -52,6 +56,9 @@ class Supervisor:
         named: the release that the files named when last looked at.
         started: set once it is known what an earlier agent left.
         seen: what the files looked like to the last decided deploy where that counts: triggers since then do too.
+        now: returns seconds since the epoch.
+        link: the path of the release link, or of the plain directory.
+        is_waiting: there was never a release yet, and the first one is waited for.
     """
 
     def __init__(
@@ -70,6 +77,9 @@ class Supervisor:
         self.named: Path | None = world.named()
         self.started = trio.Event()
         self.seen: Sight | None = None
+        self.link = config.release
+        self.now = world.now
+        self.is_waiting = False
         self._verdicts = Verdicts(roster, recorder, world)
         self._roster = roster
         self._recorder = recorder
@@ -84,6 +94,8 @@ class Supervisor:
             on_switch=self._switched,
             on_change=self._set_launch_due,
             on_silence=self._replace_silent,
+            on_crash=lambda life: self._verdicts.crashed(life, life.crash or "died"),
+            last_good=self._verdicts.last_good,
         )
         self._hooks = Hooks(world, recorder, self._succession.hurry)
         self._slots = Slots(roster)
@@ -91,6 +103,7 @@ class Supervisor:
         self._pending: Deploy | None = None
         self._asked = trio.Event()
         self._current: Attempt | None = None
+        self._failed: Deploy | None = None
         self._stopping = False
         self._set_launch_due()  # until it is known what there is to adopt
 
@@ -98,6 +111,16 @@ class Supervisor:
     def last_decision(self) -> Decision | None:
         """How the last deploy was decided, by whichever agent; for ``status.json``."""
         return self._verdicts.memory.decision
+
+    @property
+    def crashes(self) -> Crashes | None:
+        """How often the live app has crashed since the last deploy; None for never."""
+        return self._verdicts.memory.crashes
+
+    @property
+    def previous_release(self) -> Path | None:
+        """The release that was live before the live one."""
+        return self._verdicts.memory.previous_release
 
     @property
     def deploying(self) -> Deploy | None:
@@ -115,25 +138,41 @@ class Supervisor:
         """Ask for a deploy; while one is under way, all that is asked becomes one more.
 
         Returns:
-            The deploy that it will be; None at a stop, when there will be none.
+            The deploy that it will be; None at a stop, or if a failed deploy's link is restored: there will be none.
         """
         if self._stopping:
             return None
-        deploy = self._pending or Deploy()
         named, before = self._world.named(), self.named
         self.named = named
         turned = named != before and (trigger.kind == "symlink" or trigger.request is not None)
+        if turned and trigger.request is None and self._restores():
+            return None
+        deploy = self._pending or Deploy()
         deploy.turns_only &= turned
         deploy.again = deploy.retry_of = deploy.prepared = None
-        self._ask(deploy, named, trigger)
+        memory, live = self._verdicts.memory, self._succession.live
+        past = None if live is None else live.plan.release, memory.previous_release
+        self._ask(deploy, named, trigger, is_rollback=is_rollback(trigger, named, is_turned=turned, past=past))
         if self._current is not None and turned:
             self._current.turned(named)
         return deploy
 
-    def _ask(self, deploy: Deploy, release: Path | None, trigger: Trigger) -> None:
+    def _restores(self) -> bool:
+        """Whether the link is as it was before the deploy that has failed, of which that is the end."""
+        failed = self._failed
+        is_idle = self._succession.live is not None and self._current is None and self._pending is None
+        if failed is None or not is_idle or not is_restored(failed.sight_before, self._world.look()):
+            return False
+        self._verdicts.restored(failed, self.named)
+        self._failed = None
+        return True
+
+    def _ask(self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False) -> None:
         """``deploy``, of ``release``, is the next."""
-        self._verdicts.ask(deploy, release, trigger)
+        self._verdicts.ask(deploy, release, trigger, is_rollback=is_rollback)
         self._pending = deploy
+        self._failed = None
+        self.is_waiting = False
         self._set_launch_due()
         self._asked.set()
 
@@ -147,7 +186,7 @@ class Supervisor:
         self._set_launch_due()
         if self._pending is not None:
             deploy, self._pending = self._pending, None
-            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED), self.named)
+            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED))
 
     def leave(self) -> None:
         """Leave all of it as it is to another agent; the caller cancels ``run`` and the lives next."""
@@ -209,19 +248,40 @@ class Supervisor:
             log.error("bug: adopting broke", exc_info=bug)
         live, memory = self._succession.live, self._verdicts.memory
         self.seen = now = self._world.look()  # before the files are read: what changes behind it counts
-        due = live is None or is_due(memory, now, self.named, live.plan.release)
         if live is not None and memory.sight is not None:
             self.seen = memory.sight
             self.named = memory.sight.release or self.named  # so that a turn since then is known as one
         self.started.set()
         self._set_launch_due()
-        if due:
+        if live is None:
+            self._begin(first(memory, now, self._verdicts.last_good()), lives)
+        elif is_due(memory, now, self.named, live.plan.release):
             self.request(Trigger(kind="start"))
         else:
             self._roster.changed()
 
+    def _begin(self, what: First, lives: trio.Nursery) -> None:
+        """Launch ``what``, as nothing is live."""
+        if what is First.WAIT:
+            self.is_waiting = True
+            log.info("waiting for the first release", release=self.link)
+            self._roster.changed()
+            lives.start_soon(self._deploy_first)
+        elif what is First.LAST_GOOD:
+            log.info("launching what was live before the last deploy failed", release=self._verdicts.last_good())
+            self._succession.recovery.begin(lambda: self._rescue(None, lives), lives)
+        else:
+            self.request(Trigger(kind="start"))
+
     def _own_deploys(self) -> list[str]:
         return [] if self._pending is None else [self._pending.id]
+
+    async def _deploy_first(self) -> None:
+        """Wait for the first release; its coming is a trigger, too, which usually is seen first."""
+        await until_there(self._world)
+        await trio.sleep(TRIGGER_SECONDS)
+        if self.is_waiting:
+            self.request(Trigger(kind="start"))
 
     async def _deploy(self, deploy: Deploy, lives: trio.Nursery) -> None:
         """One deploy; where it fails and nothing is live, what was live before is launched, or it is tried again."""
@@ -239,7 +299,7 @@ class Supervisor:
         try:
             failure = await attempt.run(lives)
         except trio.Cancelled:
-            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED), self.named)
+            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED))
             raise
         finally:
             self._current = None
@@ -248,29 +308,36 @@ class Supervisor:
             self._fail(deploy, failure, lives)
 
     def _fail(self, deploy: Deploy, failure: DeployFailed, lives: trio.Nursery) -> None:
-        self._verdicts.fail(deploy, failure, self.named)
+        self._verdicts.fail(deploy, failure)
+        self._failed = deploy
         if deploy.again is None and deploy.retry_of is None:
             self._hooks.after(after_failure(deploy, failure.reason, self.named, self._succession.config), lives)
         recovery = self._succession.recovery
         if self._succession.live is None and not recovery.is_under_way and not self._stopping:
             recovery.begin(lambda: self._rescue(deploy, lives), lives)
 
-    async def _rescue(self, failed: Deploy, lives: trio.Nursery) -> None:
-        """Nothing is live and what the files name failed: launch what was live last, else try that again later."""
-        last, recovery = self._verdicts.memory.live_release, self._succession.recovery
+    async def _rescue(self, failed: Deploy | None, lives: trio.Nursery) -> None:
+        """Nothing is live and what the files name failed: launch what was live last, else try that again later.
+
+        Args:
+            failed: the deploy; None if that was an earlier agent's.
+            lives: the nursery for what is launched.
+        """
+        last, recovery = self._verdicts.last_good(), self._succession.recovery
         if await recovery.of_failed(last if last != self.named else None, lives):
             return
         recovery.end()
         if self._pending is None and self._current is None:
             self.named = self._world.named()
-            first = failed.retry_of or failed.id
-            retry = Deploy(turns_only=False, retry_of=first, prepared=failed.prepared)
-            self._ask(retry, self.named, Trigger(kind="start", note=failed.note))
+            retry, note = Deploy(turns_only=False), None
+            if failed is not None:
+                retry.retry_of, retry.prepared, note = failed.retry_of or failed.id, failed.prepared, failed.note
+            self._ask(retry, self.named, Trigger(kind="start", note=note))
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
     def _switched(self, life: Life) -> None:
-        self._verdicts.remember(live_release=life.plan.release)
+        self._verdicts.switched(life.plan.release)
         self._on_switch(life.plan.config)
 
     def _set_launch_due(self) -> None:

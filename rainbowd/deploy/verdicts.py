@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from rainbowd.deploy.crashes import counted
 from rainbowd.deploy.record import Decision, Memory
+from rainbowd.deploy.seam import Superseded
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -55,7 +57,10 @@ class Deploy:
         retry_of: the first of those deploys that failed with nothing live, which this one tries again by itself.
         prepared: the release and the hook that was run before its launch, in this deploy or in one that it tries again.
         sight: what the files looked like to it.
+        sight_before: what they looked like to the deploy decided before it, once this one has failed.
         asked_release: the release that the files named when it was last asked for; None for none.
+        is_rollback: it was last asked to go back, not to deploy something new.
+        is_commanded: a command or a call asked for it, and so reports how it ends.
         trigger, by, note: of the last trigger that was merged into it, and the last note.
         plan: what is launched; None until it is known.
         previous: what was live when it began.
@@ -72,6 +77,9 @@ class Deploy:
     retry_of: str | None = None
     prepared: tuple[Path, object] | None = None
     sight: Sight | None = None
+    sight_before: Sight | None = None
+    is_rollback: bool = False
+    is_commanded: bool = False
     trigger: str = "start"
     by: str | None = None
     note: str | None = None
@@ -118,8 +126,10 @@ class Verdicts:
         self.memory = replace(self.memory, **changes)
         self._world.remember(self.memory)
 
-    def ask(self, deploy: Deploy, release: Path | None, trigger: Trigger) -> None:
+    def ask(self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False) -> None:
         """``deploy``, of ``release``, is asked for, perhaps once more."""
+        deploy.is_rollback = is_rollback
+        deploy.is_commanded |= trigger.request is not None or trigger.kind == "api"
         deploy.trigger, deploy.by, deploy.note = trigger.kind, trigger.by, trigger.note or deploy.note
         deploy.asked_release = release
         if deploy.asked_at_seconds is None:
@@ -133,10 +143,15 @@ class Verdicts:
             request=trigger.request,
             release=release,
             retry_of=deploy.retry_of,
+            rollback=is_rollback,
         )
 
     def succeed(self, deploy: Deploy, result: str, life: Life, *, is_news: bool = True) -> None:
         """``deploy`` has made ``life`` live, or found it so, which is no news."""
+        crashes = self.memory.crashes
+        is_deployed = result == "succeeded" and deploy.again is None
+        if crashes is not None and (is_deployed or crashes.release != life.plan.release):
+            self.remember(crashes=None)
         decision = Decision(deploy.id, result, None, self._world.now())
         self._decide(deploy, decision if is_news else self.memory.decision)
         log.info("deploy decided", deploy=deploy.id, result=result, generation=life.number, release=life.plan.release)
@@ -146,25 +161,56 @@ class Verdicts:
             generation=life.number,
             release=life.plan.release,
             seconds=deploy.seconds(),
+            rollback=deploy.is_rollback,
         )
         self._roster.changed()
         _tell(deploy, Outcome(result, life.number, life.plan.release))
 
-    def fail(self, deploy: Deploy, failure: DeployFailed, release: Path | None) -> None:
-        """``deploy``, of what the files name, has failed."""
+    def fail(self, deploy: Deploy, failure: DeployFailed) -> None:
+        """``deploy`` has failed."""
+        deploy.sight_before = self.memory.sight
         self._decide(deploy, Decision(deploy.id, "failed", failure.reason, self._world.now()))
-        log.error("deploy failed", deploy=deploy.id, reason=failure.reason, output=failure.output)
+        superseded_by = failure.release if isinstance(failure, Superseded) else None
+        if isinstance(failure, Superseded):
+            log.info("deploy superseded", deploy=deploy.id, release=deploy.release, by=superseded_by)
+        else:
+            log.error("deploy failed", deploy=deploy.id, reason=failure.reason, output=failure.output)
         self.record(
             "deploy.failed",
             deploy,
             generation=deploy.generation,
-            release=release,
+            release=deploy.release,
             reason=failure.reason,
             output=failure.output,
             seconds=deploy.seconds(),
+            rollback=deploy.is_rollback,
+            superseded_by=superseded_by,
         )
         self._roster.changed()
-        _tell(deploy, Outcome("failed", deploy.generation, release, failure.reason, failure.output))
+        _tell(deploy, Outcome("failed", deploy.generation, deploy.release, failure.reason, failure.output))
+
+    def restored(self, deploy: Deploy, release: Path | None) -> None:
+        """The link, which was pointed elsewhere for ``deploy``, is as it was before, as that has failed."""
+        self.remember(sight=self._world.look())
+        log.info("the link is restored", deploy=deploy.id, release=release)
+        self._recorder.record("link.restored", deploy=deploy.id, release=release)
+        self._roster.changed()
+
+    def switched(self, release: Path) -> None:
+        """``release`` is live; another one that was live until now is the one to go back to."""
+        before = self.memory.live_release
+        previous = before if before != release else self.memory.previous_release
+        self.remember(live_release=release, previous_release=previous)
+
+    def crashed(self, life: Life, reason: str) -> None:
+        """``life``, which was live, has died."""
+        crashes = counted(self.memory.crashes, life.plan.release, life.number, self._world.now(), reason)
+        self.remember(crashes=crashes)
+
+    def last_good(self) -> Path | None:
+        """Return the release that was live last and is still there; None if there is none."""
+        past = self.memory.live_release, self.memory.previous_release
+        return next((release for release in past if release is not None and self._world.is_there(release)), None)
 
     def record(self, event: str, deploy: Deploy, **fields: object) -> None:
         """Tell the journal."""

@@ -45,12 +45,14 @@ class Trigger:
         note: the deployer's own words.
         by: the owner of the new link or of the trigger file.
         request: what the asker knows its own deploy by; such a one has turned the link, or left it as it was.
+        is_rollback: it asks to go back, not for something new.
     """
 
     kind: str
     note: str | None = None
     by: str | None = None
     request: str | None = None
+    is_rollback: bool = False
 
 
 async def watch(
@@ -250,7 +252,7 @@ def _triggers(seen: Sight, now: Sight, note: Note) -> list[Trigger]:
         found.append(Trigger("symlink", by=_user_name(now.link_owner)))
     if is_asked:
         by = _user_name(now.trigger_owner)
-        found.append(Trigger("file", note=note.note, by=by, request=note.request))
+        found.append(Trigger("file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback))
     return found
 
 

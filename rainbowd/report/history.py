@@ -17,6 +17,7 @@ DECISIONS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back
 class Entry(TypedDict):
     """One deploy; of several triggers that were merged into it the last one is told, and the last note.
 
+    ``rollback``: it was to go back.  ``superseded_by``: the release that took its place before it was decided.
     ``at`` and ``seconds`` count from the first of them; what is not known (yet) is None.  ``seconds`` is by the agent's
     own clock, unless it was killed before the end.
     """
@@ -32,6 +33,8 @@ class Entry(TypedDict):
     reason: str | None
     output: list[str] | None
     seconds: float | None
+    rollback: bool
+    superseded_by: str | None
 
 
 def deploys(events: Iterable[Event]) -> list[Entry]:
@@ -50,13 +53,15 @@ def deploys(events: Iterable[Event]) -> list[Entry]:
             entry["trigger"], entry["by"] = _text(event.get("trigger")), _text(event.get("by"))
             _take(entry, event, "release")
             entry["note"] = _text(event.get("note")) or entry["note"]
+            entry["rollback"] = event.get("rollback") is True
         elif name in DECISIONS:
             entry = found.setdefault(deploy, _begun(deploy, at))  # its beginning may be rotated out
             entry["result"] = DECISIONS[str(name)]
             entry["seconds"] = _number(event.get("seconds"))
             if entry["seconds"] is None:
                 entry["seconds"] = _seconds(entry["at"], at)
-            _take(entry, event, "generation", "release", "reason", "output")
+            _take(entry, event, "generation", "release", "reason", "output", "superseded_by")
+            entry["rollback"] |= event.get("rollback") is True
     return list(reversed(found.values()))
 
 
@@ -88,6 +93,8 @@ def _begun(deploy: str, at: str) -> Entry:
         reason=None,
         output=None,
         seconds=None,
+        rollback=False,
+        superseded_by=None,
     )
 
 

@@ -19,11 +19,12 @@ SENTENCES = {
     "agent.stopped": "rainbowd stopped",
     "agent.renewed": "rainbowd {version} took over, pid {pid}",
     "agent.renewal_failed": "the renewal failed: {reason}",
-    "deploy.requested": "[{name} ]requested[ by {by}] ({trigger})[: {note}]",
+    "deploy.requested": "[{name} ]requested[ by {by}] ({trigger}[, {rollback}])[: {note}]",
     "deploy.waiting": "the deploy waits: {reason}",
-    "deploy.succeeded": "the deploy[ of {name}] succeeded",
+    "deploy.succeeded": "the deploy[ of {name}] succeeded[ ({rollback})]",
     "deploy.rolled_back": "rolled back[ to {name}]: nothing was launched",
     "deploy.failed": "the deploy[ of {name}] failed: {reason}",
+    "link.restored": "the link names {name} again, as the deploy failed",
     "hook.ended": "{hook} ended[: {reason}]",
     "generation.launched": "launched {name} as generation {generation}[, pid {pid}][, {address}]",
     "generation.healthy": "generation {generation} is healthy",
@@ -38,6 +39,8 @@ SENTENCES = {
 
 WARNINGS = {
     "dead": "nothing is live",
+    "waiting": "waiting for the first release: {release} does not exist yet",
+    "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
     "gone": "the live release's directory no longer exists: {release}",
     "missing": "the config's release is missing, while {release} is live",
     "other": "the files name {wanted}, while {release} is live",

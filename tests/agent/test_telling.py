@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from rainbowd.address import TcpAddress
 from rainbowd.agent.telling import Telling, app_name
 from rainbowd.roster import Generation, Roster
 from tests.deploy.test_adoption import A
+from tests.deploy.test_snapshot import supervisor as unoccupied
 
 
 class FakeRecorder:
@@ -36,7 +36,7 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
-    supervisor: Any = SimpleNamespace(named=None, deploying=None, last_decision=None)
+    supervisor = unoccupied()
     lasting: Any = recorder
     telling = Telling(roster, lasting, [], lambda: supervisor, name="shop", started_at=0.0, is_silent=False)
     async with trio.open_nursery() as nursery:

@@ -90,6 +90,8 @@ def test_as_json_an_entry_has_the_fields_of_the_contract(site: Site, capsys: pyt
         "reason": "bad",
         "output": ["a line"],
         "seconds": 0.25,
+        "rollback": False,
+        "superseded_by": None,
     }
     assert (undecided["result"], undecided["seconds"]) == (None, None)
 

@@ -31,6 +31,7 @@ class FakeSupervisor:
         self.deploys: list[Deploy] = []
         self.is_stopping = False
         self.ownership = Ownership()
+        self.named: Path | None = None
 
     def request(self, trigger: Trigger) -> Deploy | None:
         if self.is_stopping:
@@ -63,6 +64,7 @@ class Site:
             seen, self._seen = self._seen, self.link.lstat()
             if self.is_watched and self._seen.st_ino != seen.st_ino:
                 self.calls.report(Trigger("symlink", by="somebody"))
+                self.supervisor.named = self.link.resolve()
 
     async def until(self, look: Callable[[], object]) -> None:
         while not look():  # noqa: ASYNC110 - neither a link nor a fake tells anybody

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rainbowd.deploy.crashes import Crashes
 from rainbowd.deploy.record import FORMAT, Decision, FromNewer, Memory, Record
 from rainbowd.deploy.sight import look
 from rainbowd.roster import State
@@ -63,7 +64,11 @@ def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("gone")
     (tmp_path / "trigger").touch()
     sight = look(tmp_path / "current", tmp_path / "trigger")
-    memory = Memory(Decision("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"))
+    crashes = Crashes(Path("/srv/releases/a"), 3, 2, 1.5, 2.5, "exited with status 1")
+    prepared = {"/srv/releases/a": {"hook": ["build"], "identity": [1, 2]}}
+    memory = Memory(
+        Decision("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"), Path("/srv/b"), crashes, prepared
+    )
     assert Memory.decode(memory.encode()) == memory
     assert Memory.decode(Memory().encode()) == Memory()
     os.utime(tmp_path / "trigger", ns=(5, 5))

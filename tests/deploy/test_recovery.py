@@ -44,7 +44,11 @@ class Launches:
         self.switched: list[Any] = []
         self.due: list[bool] = []
         self.launched = Dead()
-        self.recovery = Recovery(FakeWorld(), self.launch, self.switch, lambda: self.due.append(self.recovery.is_due))
+        self.world = FakeWorld()
+        self.last_good: Path | None = None
+        self.recovery = Recovery(
+            self.world, self.launch, self.switch, lambda: self.due.append(self.recovery.is_due), lambda: self.last_good
+        )
 
     async def launch(self, _plan: object, _lives: trio.Nursery) -> Any:
         self.asked_at.append(trio.current_time())

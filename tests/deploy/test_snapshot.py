@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,21 @@ from tests.deploy.test_adoption import A, B
 
 
 def supervisor(**changes: Any) -> Any:
-    return SimpleNamespace(**({"named": None, "deploying": None, "last_decision": None} | changes))
+    return SimpleNamespace(
+        **(
+            {
+                "named": None,
+                "link": Path("/current"),
+                "deploying": None,
+                "last_decision": None,
+                "crashes": None,
+                "previous_release": None,
+                "is_waiting": False,
+                "now": lambda: 2e9,
+            }
+            | changes
+        )
+    )
 
 
 def test_a_time_is_in_utc_with_milliseconds() -> None:
@@ -20,8 +35,9 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
 
 def test_nothing_is_told_as_nothing() -> None:
     told = snapshot({"pid": 7}, Roster(), supervisor())
-    nothing = {"live": None, "wanted": None, "deploying": None, "last_deploy": None}
-    assert told == {"agent": {"pid": 7}, **nothing, "generations": []}
+    nothing = dict.fromkeys(("live", "wanted", "deploying", "last_deploy", "crashes"))
+    warnings = [{"kind": "dead", "text": "nothing is live"}]
+    assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
 
 
 def test_every_generation_is_told_and_which_is_live() -> None:

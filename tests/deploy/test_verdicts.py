@@ -54,7 +54,7 @@ async def test_a_success_is_remembered_told_and_known_to_who_waits(autojump: Moc
 
 async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
     told, deploy = Told(), Deploy(generation=8)
-    told.verdicts.fail(deploy, DeployFailed("no", ["last words"]), RELEASE)
+    told.verdicts.fail(deploy, DeployFailed("no", ["last words"]))
     assert told.result == "failed"
     (event,) = told.events
     assert (event["generation"], event["reason"], event["output"]) == (8, "no", ["last words"])
@@ -62,7 +62,7 @@ async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
 
 async def test_what_was_live_already_changes_no_decision_but_what_the_files_looked_like(autojump: MockClock) -> None:
     told = Told()
-    told.verdicts.fail(Deploy(), DeployFailed("no"), RELEASE)
+    told.verdicts.fail(Deploy(), DeployFailed("no"))
     sight = told.world.look()
     told.verdicts.succeed(Deploy(sight=sight), "rolled_back", life(), is_news=False)
     assert told.result == "failed"

@@ -83,7 +83,7 @@ def test_a_bad_release_is_told_with_its_output_and_the_link_goes_back(api: Calle
     assert answer.told["reason"] == "the app exited with status 3 before it was ready"
     assert "about to go wrong" in answer.told["output"]
     assert agent.link.readlink() == Path("releases/a")
-    agent.wait_for("deploy.rolled_back")
+    agent.wait_for("link.restored")
     status = api.call("GET", "/status").told
     assert (status["live"], status["last_deploy"]["result"]) == (1, "failed")
     assert status["wanted"] == str(agent.directory / "releases" / "a")

@@ -76,7 +76,7 @@ def test_a_bad_release_fails_with_its_last_words_and_the_link_goes_back(agent: A
     assert "exited with status 3" in err
     assert "about to go wrong" in err
     assert "the link names releases/a again" in err
-    assert agent.wait_for("deploy.rolled_back")["generation"] == 1
+    assert agent.wait_for("link.restored")["release"] == str(agent.directory / "releases" / "a")
 
 
 def test_the_link_goes_back_also_where_nobody_can_be_told(agent: Agent) -> None:

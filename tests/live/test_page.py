@@ -263,7 +263,7 @@ def test_a_failed_deploy_is_shown_with_what_the_app_said(board: Page) -> None:
     board.until("#progress-end", "the app exited with status 3 before it was ready")
     board.until("#progress-end", "<script>alert(1)</script>\nno such table: basket")
     board.until("#deploys details[open]", "no such table: basket")
-    board.api.agent.wait_for("deploy.rolled_back")
+    board.api.agent.wait_for("link.restored")
     board.wait(lambda: board.lines("#journal span") == told(board), "the journal")
     assert "no such table" in board.text("#progress-end")  # the link's way back is no news beside it
     board.until("#last-deploy", "last deploy failed ")

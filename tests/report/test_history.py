@@ -42,6 +42,8 @@ def test_a_deploy_is_told_from_its_first_trigger_to_its_end() -> None:
         "reason": "it is bad",
         "output": ["a line"],
         "seconds": 2.25,
+        "rollback": False,
+        "superseded_by": None,
     }
 
 

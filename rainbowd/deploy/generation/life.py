@@ -72,6 +72,7 @@ class Life:
         generation: None until there is something to launch.
         ready: set when the check has passed or failed.
         failure: why it failed; None where it passed.
+        crash: why it died or was given up while it was live; None as long as it was not.
         is_left: an earlier agent launched it.
     """
 
@@ -91,6 +92,7 @@ class Life:
         self.generation: Generation | None = None
         self.ready = trio.Event()
         self.failure: DeployFailed | None = None
+        self.crash: str | None = None
         self._around = surroundings
         self._roster = surroundings.roster
         self._chronicle = Chronicle(surroundings.recorder, number, plan.release)
@@ -224,6 +226,7 @@ class Life:
             nursery.cancel_scope.cancel()
         if self._end in {End.DIED, End.REFUSING} and self.generation.state is State.LIVE:
             why = describe_exit(status) if self._end is End.DIED else "refuses connections"
+            self.crash = why
             self._chronicle.crashed(why, app.last_lines(), exit_status=status)
             self._on_death(self)
 

@@ -121,5 +121,6 @@ def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
         "RAINBOWD_TRIGGER": call.trigger,
         "RAINBOWD_NOTE": call.note,
         "RAINBOWD_REASON": call.reason,
+        "RAINBOWD_ROLLBACK": "1" if call.is_rollback else None,
     }
     return {**app, **{name: "" if value is None else str(value) for name, value in told.items()}}

@@ -51,6 +51,10 @@ class Files:
         except OSError:
             return None
 
+    def is_there(self, release: Path) -> bool:
+        """Whether ``release`` is a directory now."""
+        return release.is_dir()
+
     def plan(self, release: Path | None = None) -> Plan:
         """Read the config and what the files name.
 

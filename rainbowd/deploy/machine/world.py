@@ -14,6 +14,7 @@ from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account
 from rainbowd.deploy.machine import commands
 from rainbowd.deploy.machine.boot import Boot
+from rainbowd.deploy.machine.directory import directory_identity
 from rainbowd.deploy.machine.files import Files
 from rainbowd.deploy.machine.health import Prober
 from rainbowd.deploy.machine.hook_run import run_hook
@@ -67,7 +68,8 @@ class Machine(Successor):
     ) -> None:
         super().__init__(file, loaded, numbers, keep)
         files = Files(file, loaded)
-        self.named, self.look, self.plan = files.named, files.look, files.plan
+        self.named, self.look, self.plan, self.is_there = files.named, files.look, files.plan, files.is_there
+        self.identity = directory_identity
         self.next_number = numbers.next
         self._soft_limit = soft_limit
         self._app_sink = app_sink

@@ -1,0 +1,60 @@
+"""What is not as it should be, for ``status.json``: one sentence each, with what to do."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rainbowd.report.words import WARNINGS, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rainbowd.deploy.crashes import Crashes
+    from rainbowd.deploy.supervisor import Supervisor
+    from rainbowd.roster import Generation
+
+RECENT_SECONDS = 3600.0
+
+
+def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+    """Return the kind of each warning and its sentence.
+
+    Args:
+        live: the live generation; None if nothing is live.
+        supervisor: knows what the files name, and what happens.
+    """
+    if supervisor.is_waiting:
+        yield "waiting", fill(WARNINGS["waiting"], {"release": supervisor.link})
+        return
+    if live is None:
+        yield "dead", WARNINGS["dead"]
+    elif supervisor.deploying is None:  # a deploy that is under way is about to change it
+        yield from _difference(live, supervisor)
+    crashes = supervisor.crashes
+    if crashes is not None and (live is None or supervisor.now() - crashes.at < RECENT_SECONDS):
+        yield "crashed", _crashed(crashes, supervisor.previous_release)
+
+
+def _difference(live: Generation, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+    named = supervisor.named
+    if named is None:
+        yield "missing", fill(WARNINGS["missing"], {"release": live.release})
+    elif _resolved(supervisor.link, named) != str(live.release):
+        yield "other", fill(WARNINGS["other"], {"wanted": named, "release": live.release})
+
+
+def _resolved(link: Path, named: Path) -> str:
+    """``named``, which is as written if the link dangles, as the live generation's release would be called."""
+    return os.path.normpath(os.path.join(os.path.realpath(link.parent), named))  # noqa: PTH118 - of a path that is gone
+
+
+def _crashed(crashes: Crashes, previous: Path | None) -> str:
+    fields = {
+        "name": crashes.release.name,
+        "times": "once" if crashes.count == 1 else f"{crashes.count} times",
+        "reason": crashes.reason,
+        "back": None if previous is None or previous == crashes.release else previous.name,
+    }
+    return fill(WARNINGS["crashed"], fields)
