@@ -21,7 +21,7 @@ def check(options: argparse.Namespace) -> int:
     """Run ``rainbowd check``."""
     from rainbowd.cli import check as command
 
-    return command.check(options.config)
+    return command.check(options.config, is_verbose=options.is_verbose)
 
 
 def init(options: argparse.Namespace) -> int:

@@ -56,7 +56,15 @@ def _add_setup(subparsers: Commands) -> None:
         subparsers, "init", commands.init, "write a starter config for the app in this directory", "--server gunicorn"
     )
     init.add_argument("--server", metavar="NAME", help="the server to run the app with, see docs/servers.md")
-    _add(subparsers, "check", commands.check, "check the config; print what would run, and who may deploy", "")
+    check = _add(
+        subparsers,
+        "check",
+        commands.check,
+        "check the config; print what would run, and who may deploy",
+        "",
+        "--verbose",
+    )
+    check.add_argument("--verbose", action="store_true", dest="is_verbose", help="print the whole effective config too")
 
 
 def _add_deploys(subparsers: Commands) -> None:

@@ -6,15 +6,16 @@ import os
 import pwd
 import socket
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from rainbowd.cli import main
-from tests.accounts import USER, needs_root
+from rainbowd.report.lock import Lock
+from rainbowd.report.state_dir import prepare
+from tests.accounts import USER, needs_root, uid
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[2]
 
 Outcome = tuple[int, str, str]
 Checked = Callable[..., Outcome]
@@ -26,10 +27,10 @@ def checked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Checked:
     (tmp_path / "v1").mkdir()
     (tmp_path / "current").symlink_to("v1")
 
-    def outcome(**keys: object) -> Outcome:
+    def outcome(*options: str, **keys: object) -> Outcome:
         file = tmp_path / "rainbowd.json"
         file.write_text(json.dumps({"run": ["true", "{port}"], "health": "/", "release": "current", **keys}))
-        status = main(["check", "--config", str(file)])
+        status = main(["check", *options, "--config", str(file)])
         out, err = capfd.readouterr()
         return status, out, err
 
@@ -52,18 +53,32 @@ def program(path: Path, *, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def test_a_good_config_is_shown_with_its_release_and_who_may_deploy(tmp_path: Path, checked: Checked) -> None:
+def test_the_verdict_on_a_good_config_comes_first_and_then_what_would_run(tmp_path: Path, checked: Checked) -> None:
     status, out, err = checked(env={"KEY": "hush"})
     assert status == 0
-    shown, _, rest = out.partition("\n\n")
-    assert json.loads(shown)["env"] == {"KEY": "***"}
-    assert json.loads(shown)["drain"]["signal"] == "TERM"
-    assert f"release: {tmp_path.resolve()}/v1\n" in rest
-    assert f"by turning the link {tmp_path}/current: " in rest
-    assert f"by putting redeploy.trigger into {tmp_path}: " in rest
+    assert out.startswith(f"{tmp_path}/rainbowd.json is good: no problems found")
+    assert "run, as " in out
+    assert ": true '{port}'\n" in out
+    assert f"release: {tmp_path.resolve()}/v1\n" in out
+    assert f"by turning the link {tmp_path}/current: " in out
+    assert f"by putting redeploy.trigger into {tmp_path}: " in out
     assert "hush" not in out + err
     assert "found" not in err
-    assert out.endswith("rainbowd.json is good: nothing is known that would fail at a launch\n")
+    assert "drain" not in out
+
+
+def test_the_effective_config_is_printed_on_request_without_secrets(checked: Checked) -> None:
+    status, out, _ = checked("--verbose", env={"KEY": "hush"})
+    shown = json.loads(out[out.index("\n{") :])
+    assert (status, shown["env"], shown["drain"]["signal"]) == (0, {"KEY": "***"}, "TERM")
+
+
+def test_the_verdict_on_a_bad_config_counts_and_what_would_run_follows(tmp_path: Path, checked: Checked) -> None:
+    status, out, err = checked(run=["./none", "{port}"], hooks={"after_live": ["./gone"]})
+    assert status == 2
+    assert out.startswith(f"{tmp_path}/rainbowd.json: 2 problems, ")
+    assert "release: " in out
+    assert len([line for line in err.splitlines() if "warning" not in line]) == 2
 
 
 def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(checked: Checked) -> None:
@@ -319,3 +334,217 @@ def test_an_unknown_user_is_an_error(checked: Checked) -> None:
     status, out, err = checked(user="no-such-user")
     assert (status, out) == (2, "")
     assert 'user: found "no-such-user"; expected a user of this machine' in err
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        (["true", "$PORT"], "run[1]: found $PORT, which only a shell expands; expected {port}, or one string"),
+        (["true", "--bind=127.0.0.1:${PORT}"], "run[1]: found $PORT, which only a shell expands; expected {port}"),
+        (["true", "$1", "$2"], "run[2]: found $2, which only a shell expands; expected {pidfile}"),
+        (["true", "unix:$SOCKET"], "run[1]: found $SOCKET, which only a shell expands; expected {socket}"),
+        (["true", "{PORT}"], "run[1]: found {PORT}, which is not a placeholder; expected {port}"),
+        (["true", "{prot}"], "run[1]: found {prot}, which is not a placeholder; expected {port}"),
+        (["true", "{ports}"], "run[1]: found {ports}, which is not a placeholder; expected {port}"),
+        (["true", "{sockt}"], "run[1]: found {sockt}, which is not a placeholder; expected {socket}"),
+        ("true {prot}", "run: found {prot}, which is not a placeholder; expected {port}"),
+        (["true", "", "{port}"], "run[1]: found an empty element after 'true'; expected a word"),
+        (["true x {port}"], "a list is run without a shell: write each word as an element of its own, or one string"),
+    ],
+)
+def test_what_is_no_placeholder_and_no_variable_is_an_error(checked: Checked, run: object, problem: str) -> None:
+    status, _, err = checked(run=run)
+    assert status == 2
+    assert problem in err
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ["sh", "-c", "true $PORT"],
+        ["sh", "-ec", "true $PORT ${PIDFILE}"],
+        ["true", "--prefix", "", "{port}"],
+        ["true", "{port}", "{name}", "{sort}", "{}", '{"a": 1}', "${port}"],
+        "true ${port} $1 ${PORT} $HOME",
+    ],
+)
+def test_other_braces_and_a_shells_variables_are_no_errors(checked: Checked, run: object) -> None:
+    status, _, err = checked(run=run)
+    assert (status, "found" in err) == (0, False)
+
+
+def test_hooks_are_judged_by_their_words_too(checked: Checked) -> None:
+    status, _, err = checked(hooks={"after_live": ["true", "{relase}"]})
+    assert status == 2
+    assert "hooks.after_live[1]: found {relase}, which is not a placeholder; expected {release}" in err
+
+
+@pytest.mark.parametrize(
+    "run", [["true", "app.py", "8000"], ["true", "--port=8000"], ["true", "--bind", "0.0.0.0:8000"]]
+)
+def test_a_fixed_port_is_warned_of(checked: Checked, run: object) -> None:
+    status, _, err = checked(run=run)
+    assert (status, "warning: " in err, "run: has 8000 and no {port}" in err) == (0, True, True)
+    assert "8000" not in checked(run=run, env={"SERVER_PORT": "{port}"})[2]
+
+
+@pytest.mark.parametrize(
+    ("run", "is_noted"), [(["true"], True), ("true", True), ("true $PORT", False), ("true $1", False)]
+)
+def test_a_command_without_a_port_is_noted(checked: Checked, run: object, is_noted: bool) -> None:
+    status, out, err = checked(run=run)
+    assert (status, "note: run: has no {port}; the app has to listen on the PORT" in out) == (0, is_noted)
+    assert "{port}" not in err
+
+
+def test_a_port_beside_a_socket_is_warned_of(checked: Checked) -> None:
+    assert "run: has {socket}, so that there is no port" in checked(run=["true", "{socket}", "{port}"])[2]
+
+
+def test_what_nothing_expands_in_the_environment_is_warned_of_without_its_value(
+    tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIVEN", "x")
+    (tmp_path / "app.env").write_text("A=hush$GIVEN\nB=hush$5\nC='{port}'\nD=hush # why\nPIDFILE=x\n")
+    env = {"X": "$PORT", "Y": "hush{prot}", "Z": "hush$unknown", "PATH": f"{os.environ['PATH']}:$PATH:~/bin"}
+    status, out, err = checked(env=env, env_file="app.env")
+    assert status == 0
+    for warning in (
+        "env.X: has $PORT, and nothing expands it; expected {port}",
+        "env.Y: found {prot}, which is not a placeholder; expected {port}",
+        "env.PATH: has $PATH, and nothing expands it; expected the whole value",
+        "env.PATH: has a ~, and nothing expands it",
+        "env_file: A: has $GIVEN, and nothing expands it",
+        "env_file: C: has {port}, which is filled in only in env",
+        "line 4: the value of D has a # in it",
+    ):
+        assert warning in err
+    assert "env_file: PIDFILE has no effect, because rainbowd sets it" in out
+    assert "hush" not in out + err
+    assert " B: " not in err
+    assert "env.Z" not in err
+
+
+@pytest.mark.parametrize("run", [[".venv/bin/app", "{port}"], ".venv/bin/app {port}", ["app", "{port}"]])
+def test_a_command_that_a_hook_makes_is_a_note(checked: Checked, run: object) -> None:
+    env = {"PATH": f"{{release}}/.venv/bin:{os.environ['PATH']}"}
+    hooks = {"before_launch": "true; python3 -m venv .venv"}
+    status, out, _ = checked(run=run, env=env, hooks=hooks)
+    assert status == 0
+    assert "app" in out
+    assert "; hooks.before_launch may make it\n" in out
+    assert checked(run=run, env=env)[0] == 2
+    assert checked(run=["/no/such/app"], hooks=hooks)[0] == 2
+
+
+def test_the_interpreter_of_a_script_that_a_hook_makes_is_a_note_too(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "v1/app").write_text(f"#!{tmp_path}/current/.venv/bin/python\n")
+    (tmp_path / "v1/app").chmod(0o755)
+    assert checked(run=["./app", "{port}"])[0] == 2
+    assert checked(run=["./app", "{port}"], hooks={"before_launch": "true"})[0] == 0
+
+
+def test_an_interpreter_in_another_release_is_warned_of(tmp_path: Path, checked: Checked) -> None:
+    for release in ("v0", "v1"):
+        (tmp_path / release / ".venv/bin").mkdir(parents=True)
+        program(tmp_path / release / ".venv/bin/python")
+    (tmp_path / "v1/.venv/bin/app").write_text(f"#!{tmp_path}/v0/.venv/bin/python\n")
+    (tmp_path / "v1/.venv/bin/app").chmod(0o755)
+    status, _, err = checked(run=[".venv/bin/app", "{port}"])
+    assert (status, "which belongs to the release v0: it stops working" in err) == (0, True)
+    (tmp_path / "v1/.venv/bin/app").write_text(f"#!{tmp_path}/v1/.venv/bin/python\n")
+    assert "which belongs to" not in checked(run=[".venv/bin/app", "{port}"])[2]
+
+
+def test_an_interpreter_beside_the_releases_is_no_release(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    program(tmp_path / "venv/bin/python")
+    (tmp_path / "v1/app").write_text(f"#!{tmp_path}/venv/bin/python\n")
+    (tmp_path / "v1/app").chmod(0o755)
+    assert "which belongs to" not in checked(run=["./app", "{port}"])[2]
+
+
+def test_a_release_that_is_no_symlink_is_noted(checked: Checked) -> None:
+    assert "note: release: is not a symlink" not in checked()[1]
+    assert "note: release: is not a symlink" in checked(release="v1")[1]
+
+
+# --- what a start would refuse ----------------------------------------------------------------------------------------
+
+
+def test_an_address_that_another_program_has_is_an_error(checked: Checked) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, _, err = checked(listen=address)
+        assert status == 2
+        assert f"listen: cannot listen on {address}: another program listens there already" in err
+        assert checked(api={"listen": address})[0] == 0
+    assert checked(listen=address)[0] == 0
+
+
+def test_an_address_of_another_machine_is_an_error(checked: Checked) -> None:
+    status, _, err = checked(listen="192.0.2.7:7000")
+    assert (status, "listen: cannot listen on 192.0.2.7:7000: this machine has no such address" in err) == (2, True)
+
+
+def test_a_port_that_a_connection_has_is_a_warning(checked: Checked) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        status, _, err = checked(listen=f"127.0.0.1:{client.getsockname()[1]}")
+    assert status == 0
+    assert "no program listens there, but a connection has this port as its own" in err
+
+
+def test_a_unix_socket_that_cannot_be_made_is_an_error(tmp_path: Path, checked: Checked) -> None:
+    assert checked(listen="unix:sock")[0] == 0
+    assert f"found no directory {tmp_path}/run; expected one" in checked(listen="unix:run/sock")[2]
+    (tmp_path / "file").touch()
+    assert "which is no socket" in checked(listen="unix:file")[2]
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(tmp_path / "sock"))
+        assert checked(listen="unix:sock")[0] == 0
+        taken.listen()
+        assert "another program listens there already" in checked(listen="unix:sock")[2]
+
+
+def test_what_our_own_agent_has_is_no_error(tmp_path: Path, checked: Checked) -> None:
+    prepare(tmp_path / "state")
+    lock = Lock.acquire(tmp_path / "state", tmp_path / "rainbowd.json")
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        status, out, _ = checked(listen=f"127.0.0.1:{ours.getsockname()[1]}", state_dir="state")
+    lock.release()
+    assert (status, f"note: an agent runs with this config, pid {os.getpid()}\n" in out) == (0, True)
+
+
+@pytest.mark.parametrize(("path", "problem"), [("logs/app.log", "found no directory"), ("v1", "which is a directory")])
+def test_a_log_file_that_cannot_be_made_is_an_error(checked: Checked, path: str, problem: str) -> None:
+    status, _, err = checked(log={"app": path})
+    assert (status, "log.app: found " in err, problem in err) == (2, True, True)
+    assert checked(log={"app": "app.log"})[0] == 0
+
+
+@needs_root
+def test_what_this_user_may_not_write_is_an_error(open_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (open_path / "v1").mkdir()
+    keys = {"run": ["true", "{port}"], "health": "/", "listen": ["127.0.0.1:0", "unix:s"], "log": {"app": "app.log"}}
+    (open_path / "rainbowd.json").write_text(json.dumps({**keys, "release": "v1"}))
+    assert main(["check", "--config", str(open_path / "rainbowd.json")]) == 0  # as root, which loads all that is needed
+    capfd.readouterr()
+    os.seteuid(uid())
+    try:
+        assert main(["check", "--config", str(open_path / "rainbowd.json")]) == 2
+    finally:
+        os.seteuid(0)
+    err = capfd.readouterr().err
+    where = f"found {open_path}, where {USER} cannot write (Permission denied)"
+    assert f"state_dir: {where}; expected a directory that the agent's user may write to" in err
+    assert f"log.app: {where}; expected" in err
+    assert "cannot listen on unix:" in err
+
+
+def test_what_a_release_is_called_cannot_command_the_terminal(tmp_path: Path, checked: Checked) -> None:
+    release = tmp_path / "v\x1b]0;owned\x07\u202e2"
+    release.mkdir()
+    status, out, err = checked(release=release.name)
+    assert status == 0
+    assert "\\x1b]0;owned\\x07\\u202e2" in out
+    assert not {"\x1b", "\x07", "\u202e"} & set(out + err)

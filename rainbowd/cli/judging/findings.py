@@ -1,0 +1,76 @@
+"""All that is found out about one config, by how bad it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.api import need_api
+from rainbowd.cli.judging.launch import judge_launch
+from rainbowd.cli.judging.start import judge_start
+from rainbowd.cli.judging.wording import judge_commands, judge_environment
+from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file, refuse_foreign_writers
+from rainbowd.config.account import ROOT
+from rainbowd.errors import RainbowdError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from rainbowd.config import Config
+
+
+@dataclass
+class Findings:
+    """What is wrong with a config, a line each.
+
+    Attributes:
+        problems: what a start or a launch would fail with, or would do in another way than it is written.
+        warnings: what is allowed, but seldom meant.
+        notes: what is good to know.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def attempt(self, key: str, action: Callable[[], object]) -> None:
+        """Do something, and keep what it fails with as problems of ``key``."""
+        try:
+            action()
+        except RainbowdError as error:
+            self.problems += [f"{key}: {line.removeprefix(f'{key}: ')}" for line in str(error).splitlines()]
+
+
+def judge(config: Config, *, euid: int) -> Findings:
+    """Judge a config as a start and a launch would, and change nothing.
+
+    Args:
+        config: loaded.
+        euid: of this process; root trusts no file that others may write.
+    """
+    found = Findings(warnings=cautions(config))
+    env_file: Mapping[str, str] = {}
+
+    def read() -> None:
+        nonlocal env_file
+        if config.env_file is not None:
+            env_file = _read_env_file(config.env_file, is_root=euid == ROOT)
+            found.warnings += [f"env_file: {line}" for line in doubtful_lines(config.env_file)]
+
+    found.attempt("env_file", read)
+    is_known = not found.problems
+    judge_commands(config, found)
+    judge_environment(config, env_file, found)
+    judge_launch(config, env_file, found, is_known=is_known)
+    judge_start(config, found)
+    found.problems += exposures(config)
+    if config.api.enabled:
+        found.attempt("api", need_api)
+    return found
+
+
+def _read_env_file(path: Path, *, is_root: bool) -> Mapping[str, str]:
+    if is_root:
+        refuse_foreign_writers(path)
+    return read_env_file(path)
