@@ -197,7 +197,7 @@ class App(Protocol):
         """Whether a stranger listens where the app, which has exited, was to listen."""
 
     def last_lines(self) -> list[str]:
-        """The end of its output, oldest line first."""
+        """Return the first and the last lines of its output, oldest first."""
 
     def leave(self) -> None:
         """Leave it, its record and its files as they are to another agent."""

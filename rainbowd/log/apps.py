@@ -5,33 +5,32 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from typing import TYPE_CHECKING
 
-from rainbowd.log.entry import RESET, encode, inert, now
+from rainbowd.log.entry import DIM, RESET, encode, now
 from rainbowd.log.logger import get_logger, stdout
+from rainbowd.log.plain import plain
 from rainbowd.log.writing import Writer, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_COLOUR_ESCAPE = re.compile(r"\x1b\[[0-9;:]*m")
 _GENERATION_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[33m", "\x1b[32m")
 _FILE_MODE = 0o640
 
 
 def app_line(generation: int, line: str) -> None:
-    """Say one line of an app's output, named by its generation."""
-    text = _COLOUR_ESCAPE.sub("", line)
+    """Say one line of an app's output, with the time at which it was read and the number of its generation."""
+    at, text = now(), plain(line)
     if stdout.form == "json":
-        said = json.dumps({"at": now(), "event": "app", "generation": generation, "line": text})
+        said = json.dumps({"at": at, "event": "app", "generation": generation, "line": text})
     elif stdout.form == "colour":
         colour = _GENERATION_COLOURS[generation % len(_GENERATION_COLOURS)]
-        said = f"{colour}[{generation}]{RESET} {inert(text)}"
+        said = f"{DIM}{at}{RESET} {colour}[{generation}]{RESET} {text}"
     else:
-        said = f"[{generation}] {inert(text)}"
-    stdout.writer.put(encode(said))
+        said = f"{at} [{generation}] {text}"
+    get_logger().put(encode(said))
 
 
 def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:

@@ -8,19 +8,20 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from rainbowd.log.plain import inert
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Form = Literal["plain", "colour", "json"]
 
-RESET = "\x1b[0m"
+DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 _BELOW = ("output", "exception")
 """Fields of many lines: each has a line of its own, below the entry."""
 
 _BARE = re.compile(r"[^\s\"'=\\]+")
-_DIM = "\x1b[2m"
-_LEVEL_COLOURS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m"}
+_LEVEL_COLOURS = {"debug": DIM, "info": "\x1b[32m", "warning": "\x1b[33m"}
 _ERROR_COLOUR = "\x1b[31m"
 _INDENT = "    "
 
@@ -40,18 +41,11 @@ def entry(form: Form, level: str, event: str, fields: Mapping[str, Any], at: str
         return encode(json.dumps({"at": at, "level": level, "event": event, **fields}, default=str))
     dim, colour, reset = "", "", ""
     if form == "colour":
-        dim, colour, reset = _DIM, _LEVEL_COLOURS.get(level, _ERROR_COLOUR), RESET
+        dim, colour, reset = DIM, _LEVEL_COLOURS.get(level, _ERROR_COLOUR), RESET
     words = [f"{dim}{at}{reset}", f"{colour}{level:<5}{reset}", inert(event)]
     words += [f"{dim}{inert(key)}={reset}{_value(value)}" for key, value in fields.items() if key not in _BELOW]
     below = [line for key in _BELOW for line in _lines(fields.get(key))]
     return encode("\n".join([" ".join(words), *(f"{_INDENT}{inert(line)}" for line in below)]))
-
-
-def inert(text: str) -> str:
-    """Text that a terminal shows and does not obey, in one line."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode() for one in text)
 
 
 def encode(line: str) -> bytes:

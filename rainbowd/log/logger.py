@@ -15,6 +15,8 @@ from rainbowd.log.writing import Writer, write
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    _Speak = Callable[[str, dict[str, Any]], None]
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 EARLY_MAX = 1000
@@ -28,8 +30,8 @@ class Logger:
     """Says what happened; what is said before ``load`` waits for that, with its time."""
 
     def __init__(self) -> None:
-        self._early: list[tuple[str, dict[str, Any]]] = []
-        self._speak: Callable[[str, dict[str, Any]], None] | None = None
+        self._early: list[Callable[[_Speak], None]] = []
+        self._speak: _Speak | None = None
         self._order = threading.RLock()  # a destructor may log too
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -67,12 +69,27 @@ class Logger:
             with contextlib.suppress(Exception):
                 self.load()
 
-    def _begin(self, speak: Callable[[str, dict[str, Any]], None]) -> None:
+    def put(self, line: bytes) -> None:
+        """Write ``line``, which has its form already, after all lines that were said before."""
+        if self._speak is None:
+            with self._order:
+                if self._early:
+                    self._early.append(lambda _speak: stdout.writer.put(line))
+                    self._bound()
+                    return
+        stdout.writer.put(line)
+
+    def _begin(self, speak: _Speak) -> None:
         with self._order:
+            while self._early:
+                early, self._early = self._early, []
+                for say in early:
+                    say(speak)
             self._speak = self._speak or speak
-            early, self._early = self._early, []
-            for level, fields in early:
-                self._speak(level, fields)
+
+    def _bound(self) -> None:
+        if len(self._early) > EARLY_MAX:
+            self.flush()
 
     def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LEVELS[level] < stdout.level:
@@ -82,9 +99,8 @@ class Logger:
             if self._speak is not None:
                 self._speak(level, said)
                 return
-            self._early.append((level, said))
-        if len(self._early) > EARLY_MAX:
-            self.flush()
+            self._early.append(lambda speak: speak(level, said))
+        self._bound()
 
 
 def _say_as_it_is(level: str, fields: dict[str, Any]) -> None:
@@ -122,7 +138,7 @@ def flush(timeout_seconds: float) -> bool:
 def request(fields: Mapping[str, Any]) -> None:
     """Say that a request was answered, at level info: past structlog, which costs more than all the rest of it."""
     if stdout.level <= LEVELS["info"]:
-        stdout.writer.put(entry(stdout.form, "info", "request", fields))
+        _logger.put(entry(stdout.form, "info", "request", fields))
 
 
 class Stdout:

@@ -115,6 +115,29 @@ def test_where_structlog_is_not_as_it_was_installed_lines_are_said_without_it() 
     assert "odd" in output
 
 
+def test_the_apps_lines_and_the_requests_come_after_what_the_agent_has_said_before() -> None:
+    code = """
+log.get_logger().info("first")
+log.app_line(1, "second")
+log.request({"third": 3})
+log.get_logger().info("fourth")
+log.load()
+log.app_line(1, "fifth")
+assert log.flush(30)
+"""
+    process = python(code, stdout=subprocess.PIPE)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    assert re.findall(r"first|second|third|fourth|fifth", output) == ["first", "second", "third", "fourth", "fifth"]
+
+
+def test_an_apps_line_waits_for_nothing_if_the_agent_has_said_nothing() -> None:
+    process = python("log.app_line(1, 'line'); log.writing.flush(30)", stdout=subprocess.PIPE)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
+    assert output.endswith(" [1] line\n")
+
+
 def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
     ours, theirs = pty.openpty()
     process = python(

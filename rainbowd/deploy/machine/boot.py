@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rainbowd.log import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,7 @@ class Boot:
 
     def tell(self, line: str) -> None:
         """Add a line, without its end; one that would be too much, and all behind it, is left out."""
-        data = line.encode(errors="backslashreplace") + b"\n"
+        data = plain(line).encode(errors="backslashreplace") + b"\n"
         self._is_over |= len(self._text) + len(data) > LIMIT_BYTES
         if not self._is_over:
             self._text += data

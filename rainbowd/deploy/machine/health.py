@@ -19,6 +19,8 @@ from rainbowd.address import UnixAddress
 from rainbowd.deploy.machine.connecting import connect
 from rainbowd.deploy.machine.hint import hint, hint_at_protocol
 from rainbowd.errors import DeployFailed
+from rainbowd.log import plain
+from rainbowd.log.plain import inert, without_escapes
 
 # httpx does without its command line where that cannot be imported, which None says to the import system: where click
 # is installed, it and rich behind it are a fifth of a start.
@@ -108,7 +110,7 @@ class _Probe:
 
     async def _read(self, response: httpx.Response) -> None:
         self._location = response.headers.get("location")
-        self._reason = response.reason_phrase
+        self._reason = plain(response.reason_phrase)
         self._status = response.status_code
         is_healthy = self._health.status.matches(self._status)
         limit_bytes, limit_seconds = (BODY_BYTES, BODY_SECONDS) if is_healthy else (QUOTED_BYTES, math.inf)
@@ -120,7 +122,7 @@ class _Probe:
                     break
 
     def seen(self) -> Seen:
-        """Judge what has come; control characters in what the app said are escaped."""
+        """Judge what has come."""
         brief, problem = self._judged()
         if problem is not None and self._hint is not None:
             problem += f" ({self._hint})"
@@ -136,19 +138,23 @@ class _Probe:
         brief = f"{self._status} {self._reason}".rstrip()
         seen = f"{self._address} answered {brief}"
         if not self._health.status.matches(self._status):
-            return brief, seen + self._quoted()
+            return brief, seen + self._explained()
         if self._refusal is not None:
             flaw = f", but the answer cannot be used: {self._refusal}"
             return brief + flaw, seen + flaw
         return brief, None
 
-    def _quoted(self) -> str:
+    def _explained(self) -> str:
         """What an unhealthy answer says beside its status, and the line of the config that would make it healthy."""
         assert self._status is not None
         location = "" if self._location is None else f", Location {self._location!r}"
-        body = f": {self._body[:QUOTED_BYTES].decode(errors='replace')!r}" if self._body else ""
+        body = f": {_quoted(self._body)}" if self._body else ""
         line = hint(self._status, self._location, self._body, self._health)
         return location + body + ("" if line is None else f" ({line})")
+
+
+def _quoted(body: bytes) -> str:
+    return f"'{inert(without_escapes(body[:QUOTED_BYTES].decode(errors='replace')))}'"
 
 
 async def until_healthy(ask: Callable[[], Awaitable[str | None]], health: Health) -> None:

@@ -24,7 +24,7 @@ from rainbowd.deploy.machine.programs import find_command
 from rainbowd.deploy.process import spawn
 from rainbowd.deploy.seam import HookCall, HookEnding
 from rainbowd.errors import DeployFailed, RainbowdError
-from rainbowd.log import get_logger
+from rainbowd.log import get_logger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ async def run_hook(
             account=start.account,
         )
         failure = await _until_over(process, output, call, drop, hurry=hurry, tell=tell)
-        return HookEnding(process.exit_status, output.tail, failure)
+        return HookEnding(process.exit_status, output.excerpt(), failure)
     except DeployFailed as error:
         return HookEnding(None, [], error.reason)
     finally:
@@ -145,7 +145,7 @@ async def _until_over(
     config = call.plan.config
     failure: str | None = f"did not end within {config.hooks.timeout:g} s"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(output.drain, tell)
+        nursery.start_soon(output.drain, lambda line: tell(plain(line)))
         process.open_gate()
         try:
             with trio.move_on_after(config.hooks.timeout):

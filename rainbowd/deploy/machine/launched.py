@@ -197,9 +197,9 @@ class RealApp:
         return isinstance(self.address, TcpAddress) and not is_free(self.address.port)
 
     def last_lines(self) -> list[str]:
-        """The end of its output, with what is in the pipe by now."""
+        """Return the beginning and the end of its output, with what is in the pipe by now."""
         self.output.finish()
-        return self.output.tail
+        return self.output.excerpt()
 
     async def end(self, hurry: trio.Event) -> Ending:
         """Stop what is left of it, and reap it."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.machine.excerpt import Excerpt
+from rainbowd.log import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-TAIL_LINES = 50
-TAIL_LINE_BYTES = 2048
+KEPT_LINE_BYTES = 2048
 _LINE_BYTES = 65536  # a longer line is told in pieces
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 16384  # at a time, so that an app that never stops writing leaves the loop to others
@@ -48,13 +49,11 @@ class Output:
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._sink: Callable[[str], None] = _nowhere
         self._partial = b""
-        self._lines: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._excerpt = Excerpt()
 
-    @property
-    def tail(self) -> list[str]:
-        """The last lines that were read, oldest first, also one that has no end yet; 50 of 2 KB at most."""
-        lines = [*self._lines, self._partial] if self._partial else self._lines
-        return [_decode(line[:TAIL_LINE_BYTES]) for line in lines][-TAIL_LINES:]
+    def excerpt(self) -> list[str]:
+        """Return the first and the last lines that were read, oldest first, as plain text of 2 KB each at most."""
+        return self._excerpt.lines()
 
     def close_child_end(self) -> None:
         """Close ``child_fd``, which the app has by now."""
@@ -105,7 +104,7 @@ class Output:
 
     def _tell(self, line: bytes) -> None:
         line = line.removesuffix(b"\r")
-        self._lines.append(line[:TAIL_LINE_BYTES])
+        self._excerpt.add(plain(_decode(line[:KEPT_LINE_BYTES])))
         self._sink(_decode(line))
 
 

@@ -21,3 +21,9 @@ def test_what_is_kept_is_bounded_and_is_the_beginning() -> None:
     boot.tell("short")
     assert len(kept) == 2
     assert len(kept[-1]) == LIMIT_BYTES
+
+
+def test_what_is_kept_has_no_escape_sequences() -> None:
+    kept: list[bytes] = []
+    Boot(kept.append).tell("\x1b[1mbold\x1b[0m\tand \x1b]0;a title\x07plain")
+    assert kept == [b"bold\tand plain\n"]

@@ -148,11 +148,11 @@ async def test_a_failure_of_the_app_s_own_hints_at_nothing() -> None:
     assert "set health" not in str(await seen_of(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"))
 
 
-async def test_the_first_bytes_of_an_error_are_quoted_with_control_characters_escaped() -> None:
+async def test_the_first_bytes_of_an_error_are_quoted_as_plain_text() -> None:
     body = b"no such\x1b[31m table\r\n\x00\xff" + b"x" * 100_000
     seen = await seen_of(b"HTTP/1.1 500 Oops\r\n\r\n" + body)
     assert seen is not None
-    assert "500 Oops: 'no such\\x1b[31m table\\r\\n\\x00\N{REPLACEMENT CHARACTER}xxx" in seen
+    assert "500 Oops: 'no such table\\r\\n\\x00\N{REPLACEMENT CHARACTER}xxx" in seen
     assert seen.isprintable()
     assert len(seen) < 2 * QUOTED_BYTES
 

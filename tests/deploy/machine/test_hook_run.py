@@ -191,11 +191,17 @@ async def test_a_release_that_is_gone_is_told(site: Site) -> None:
     assert ending == HookEnding(None, [], f"release: directory gone: {site.release}")
 
 
-async def test_the_last_fifty_lines_are_kept_of_two_kilobytes_each(site: Site) -> None:
+async def test_the_first_and_the_last_lines_are_kept_of_two_kilobytes_each(site: Site) -> None:
     ending = await site("seq 1 200000; head -c 5000 /dev/zero | tr '\\0' x")
-    assert len(ending.output) == 50
-    assert ending.output[:49] == [str(number) for number in range(199_952, 200_001)]
-    assert ending.output[49] == "x" * 2048
+    assert ending.output[:20] == [str(number) for number in range(1, 21)]
+    assert ending.output[20] == "… 199931 lines …"
+    assert ending.output[21:70] == [str(number) for number in range(199_952, 200_001)]
+    assert ending.output[70:] == ["x" * 2048]
+
+
+async def test_what_it_writes_is_reported_without_escape_sequences(site: Site) -> None:
+    ending = await site("printf '\\033[31mred\\033[0m\\tone\\n'")
+    assert ending.output == ["red\tone"]
 
 
 async def test_it_has_nothing_to_read_and_no_descriptor_of_ours(site: Site) -> None:

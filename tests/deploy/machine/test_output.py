@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.deploy.machine.output import TAIL_LINE_BYTES, TAIL_LINES, Output, _open
+from rainbowd.deploy.machine.excerpt import FIRST_LINES, LAST_LINES
+from rainbowd.deploy.machine.output import KEPT_LINE_BYTES, Output, _open
 from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:
@@ -89,11 +90,11 @@ def test_our_descriptors_are_not_inherited_and_the_apps_waits_as_any_stdout(outp
     assert not fcntl.fcntl(output.child_fd, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
-async def test_each_line_goes_to_the_sink_and_stays_in_the_tail(output: Output) -> None:
+async def test_each_line_goes_to_the_sink_and_is_kept(output: Output) -> None:
     os.write(output.child_fd, b"one\ntwo\r\n\nthr\xffee\n")
     output.close_child_end()
     lines = await drained(output, 4)
-    assert lines == output.tail == ["one", "two", "", r"thr\xffee"]
+    assert lines == output.excerpt() == ["one", "two", "", r"thr\xffee"]
 
 
 async def test_a_line_may_come_in_pieces(output: Output) -> None:
@@ -102,7 +103,7 @@ async def test_a_line_may_come_in_pieces(output: Output) -> None:
         nursery.start_soon(output.drain, lines.append)
         os.write(output.child_fd, b"caf\xc3")
         with trio.fail_after(10):
-            while not output.tail:
+            while not output._partial:
                 await trio.lowlevel.checkpoint()
         assert lines == []
         os.write(output.child_fd, b"\xa9\n")
@@ -110,7 +111,7 @@ async def test_a_line_may_come_in_pieces(output: Output) -> None:
             while not lines:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    assert lines == output.tail == ["caf\u00e9"]
+    assert lines == output.excerpt() == ["caf\u00e9"]
 
 
 async def test_draining_goes_on_when_the_app_is_gone_and_another_writes(output: Output, path: Path) -> None:
@@ -126,7 +127,11 @@ async def test_more_than_a_pipe_full_never_stops_the_app(output: Output) -> None
     with app(["seq", str(count)], output):
         lines = await drained(output, count)
     assert lines == [str(number) for number in range(1, count + 1)]
-    assert output.tail == lines[-TAIL_LINES:]
+    assert output.excerpt() == [
+        *lines[:FIRST_LINES],
+        f"… {count - FIRST_LINES - LAST_LINES} lines …",
+        *lines[-LAST_LINES:],
+    ]
 
 
 async def test_an_app_that_never_stops_writing_leaves_the_loop_to_others(output: Output) -> None:
@@ -151,11 +156,11 @@ async def test_an_app_that_never_stops_writing_leaves_the_loop_to_others(output:
 def test_finish_reads_what_is_there_and_takes_an_unfinished_line_for_one(output: Output) -> None:
     os.write(output.child_fd, b"one\ntwo")
     output.finish()
-    assert output.tail == ["one", "two"]
+    assert output.excerpt() == ["one", "two"]
     output.finish()
     os.write(output.child_fd, b"three\n")
     output.finish()
-    assert output.tail == ["one", "two", "three"]
+    assert output.excerpt() == ["one", "two", "three"]
 
 
 async def test_finish_tells_the_sink_that_drain_was_given(output: Output) -> None:
@@ -176,15 +181,22 @@ async def test_finish_ends_where_somebody_goes_on_writing(output: Output) -> Non
         await output.drain(lambda line: fill(output))
     fill(output)
     output.finish()
-    assert output.tail == ["more"] * TAIL_LINES
+    assert output.excerpt()[0] == "more"
 
 
-def test_the_tail_is_of_the_last_lines_and_each_has_its_bound(output: Output) -> None:
-    text = "".join(f"{number:03}{'x' * 3000}\n" for number in range(70))
-    os.write(output.child_fd, text.encode())
+def test_each_line_that_is_kept_has_its_bound(output: Output) -> None:
+    os.write(output.child_fd, b"x" * 3000 + b"\n" + b"y" * 3000 + b"\n")
     output.finish()
-    assert [line[:3] for line in output.tail] == [f"{number:03}" for number in range(20, 70)]
-    assert {len(line) for line in output.tail} == {TAIL_LINE_BYTES}
+    assert output.excerpt() == ["x" * KEPT_LINE_BYTES, "y" * KEPT_LINE_BYTES]
+
+
+def test_what_is_kept_has_no_escape_sequences_but_what_is_logged_is_as_it_was(output: Output) -> None:
+    os.write(output.child_fd, b"\x1b[31mred\x1b[0m\tone\n")
+    lines: list[str] = []
+    output._sink = lines.append
+    output.finish()
+    assert lines == ["\x1b[31mred\x1b[0m\tone"]
+    assert output.excerpt() == ["red\tone"]
 
 
 async def test_a_line_without_end_is_told_in_pieces_and_takes_bounded_memory(output: Output) -> None:
@@ -236,5 +248,5 @@ async def test_a_pipe_without_a_name_is_read_like_one_with_a_name() -> None:
     with trio.fail_after(20), trio.CancelScope() as scope:
         await output.drain(lambda _line: scope.cancel())
     output.finish()
-    assert output.tail == ["one", "two"]
+    assert output.excerpt() == ["one", "two"]
     output.close()
