@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import functools
 import re
 
 import httptools
+
+from rainbowd.http1.faults import fault_in
 
 Line = bytes
 """A field's line as it was sent, without its end."""
@@ -17,9 +18,20 @@ PROTECTED = frozenset(
 )
 """Names that a ``Connection`` field cannot have removed: the app trusts what rainbowd says in them."""
 
+NAME_BYTES = 256
+"""The longest field name."""
+OPTIONS_MAX = 32
+"""The most options that the ``Connection`` fields of one message may have."""
+
 _FORWARDED_PREFIX = b"x-forwarded-"
-_KNOWN_NAMES_MAX = 4096
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_KNOWN_NAMES_MAX = 4096
+_KNOWN_VALUES_MAX = 256
+_KNOWN_VALUE_BYTES = 256
+"""Longer values are not remembered, so that strangers cannot fill the memory."""
+
+_AS_CGI = bytes(code if chr(code).isalnum() and code < 0x80 else 0x2D for code in range(256))  # noqa: PLR2004 - ASCII
 
 
 def has_bare_lf(data: bytes | bytearray, at: int) -> bool:
@@ -87,20 +99,24 @@ def _classify(name: bytes) -> Rule | None:
     rule = _RULES.get(lower)
     if rule is None and lower.startswith(_FORWARDED_PREFIX):
         return Rule.FORWARDED_OTHER
-    if rule is None and b"_" in lower and is_protected(lower.replace(b"_", b"-")):
-        return Rule.AMBIGUOUS  # CGI and WSGI read X_Forwarded_For and X-Forwarded-For as one variable
+    if rule is None and is_protected(lower.translate(_AS_CGI)):
+        # CGI and WSGI read X_Forwarded_For and X-Forwarded-For as one variable, PHP also X.Forwarded.For, and some
+        # servers every character that is no letter or digit.
+        return Rule.AMBIGUOUS
     return rule
 
 
 class _RuleByName(dict[bytes, "Rule | None"]):
-    """The rule of each spelling of a name met so far; bounded, as names come from strangers."""
+    """The rule of each spelling of a name met so far, within ``_KNOWN_NAMES_MAX`` times ``NAME_BYTES``."""
 
     def __missing__(self, name: bytes) -> Rule | None:
+        if len(name) > NAME_BYTES:
+            raise ValueError("a field name is too long")
         if not _TOKEN.fullmatch(name):  # llhttp has seen to that: the one thing that both have to agree on
-            raise ValueError("bad field name")
-        rule = _classify(name)
-        if len(self) < _KNOWN_NAMES_MAX:
-            self[name] = rule
+            raise ValueError("a field name has a character that is not allowed")
+        if len(self) >= _KNOWN_NAMES_MAX:
+            self.clear()
+        rule = self[name] = _classify(name)
         return rule
 
 
@@ -138,10 +154,10 @@ def read_lines(block: bytes) -> list[Line]:
     end = _End()
     try:
         httptools.HttpResponseParser(end).feed_data(_PREFIX + block)
-    except httptools.HttpParserError as error:
-        raise ValueError(str(error)) from None
+    except httptools.HttpParserError:
+        raise ValueError(fault_in(block)) from None
     if not end.found:
-        raise ValueError("unfinished header")
+        raise ValueError("it has no empty line at its end")
     return block[:-4].split(b"\r\n") if len(block) > 2 else []  # noqa: PLR2004 - the empty line
 
 
@@ -150,37 +166,52 @@ LENGTH_BYTES_MAX = 2**62
 
 
 def parse_length(value: bytes) -> int:
-    """The value of a ``Content-Length`` that ``read_lines`` let through.
+    """Return the value of a ``Content-Length`` that ``read_lines`` let through, in bytes.
 
     Raises:
         ValueError: nobody can mean that many bytes.
     """
     length_bytes = int(value)
     if length_bytes > LENGTH_BYTES_MAX:
-        raise ValueError("bad Content-Length")
+        raise ValueError("Content-Length is too large")
     return length_bytes
 
 
-_VALUES_MAX = 256
-
-
 def without(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Line]:
-    """``lines`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1."""
-    dropped = _droppable(nominated)
-    return [line for line in lines if line.partition(b":")[0].lower() not in dropped] if dropped else lines
+    """Return ``lines`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1.
 
-
-@functools.lru_cache(_VALUES_MAX)
-def _droppable(nominated: tuple[bytes, ...]) -> frozenset[bytes]:
-    return frozenset(name for name in nominated if name not in _OPTIONS and not is_protected(name))
+    Raises:
+        ValueError: it has more options than ``OPTIONS_MAX``.
+    """
+    if len(nominated) > OPTIONS_MAX:
+        raise ValueError("Connection or TE has too many options")
+    if _OPTIONS.issuperset(nominated):
+        return lines
+    dropped = {name for name in nominated if not is_protected(name)}
+    return [line for line in lines if line.partition(b":")[0].lower() not in dropped]
 
 
 _OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 """What ``Connection`` says mostly; no field of these names passes anyway."""
 
 
-@functools.lru_cache(_VALUES_MAX)
-def tokens(value: bytes) -> tuple[bytes, ...]:
-    """The members of a comma-separated list of tokens, in lower case: RFC 9110 section 5.6.1."""
-    members = (member.strip(b" \t") for member in value.lower().split(b","))
-    return tuple(member for member in members if _TOKEN.fullmatch(member))
+class _TokensByValue(dict[bytes, tuple[bytes, ...]]):
+    """The members of each comma-separated list of tokens met so far, in lower case: RFC 9110 section 5.6.1.
+
+    What it remembers is bounded by ``_KNOWN_VALUES_MAX`` times ``_KNOWN_VALUE_BYTES``.  A list may have ``OPTIONS_MAX``
+    members; ValueError otherwise.
+    """
+
+    def __missing__(self, value: bytes) -> tuple[bytes, ...]:
+        if value.count(b",") >= OPTIONS_MAX:
+            raise ValueError("Connection or TE has too many options")
+        members = (member.strip(b" \t") for member in value.lower().split(b","))
+        tokens = tuple(member for member in members if _TOKEN.fullmatch(member))
+        if len(value) <= _KNOWN_VALUE_BYTES:
+            if len(self) >= _KNOWN_VALUES_MAX:
+                self.clear()
+            self[value] = tokens
+        return tokens
+
+
+TOKENS_BY_VALUE = _TokensByValue()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.response import SWITCHING_PROTOCOLS, ResponseHead, find_response_head, parse_response
+from rainbowd.http1.errors import ENDED_EARLY, NO_ANSWER, BadResponse
+from rainbowd.http1.response import SWITCHING_PROTOCOLS, ResponseHead, read_response
 
 if TYPE_CHECKING:
     from rainbowd.http1.body import Body
@@ -66,17 +66,18 @@ class Judge:
         return self.problem
 
     def _read(self, data: bytes) -> None:
+        self._buffer += data
         while self._body is None:
-            self._buffer += data
-            data = b""
-            end = find_response_head(self._buffer, self._searched_bytes) if self._buffer else -1
-            if end < 0:
+            found = read_response(self._buffer, self._searched_bytes) if self._buffer else None
+            if found is None:
                 self._searched_bytes = len(self._buffer)
                 return
-            head, self._buffer, self._searched_bytes = self._buffer[:end], self._buffer[end:], 0
-            self._take_head(parse_response(head))
-        data, self._buffer = self._buffer + data, b""
-        self.payload, _ = self._body.feed(data)
+            head, end = found
+            self._buffer, self._searched_bytes = self._buffer[end:], 0
+            self._take_head(head)
+        while self._buffer and not self._body.done:
+            payload, self._buffer = self._body.feed(self._buffer)
+            self.payload += payload
         self.done = self._body.done
 
     def _take_head(self, head: ResponseHead) -> None:
@@ -87,6 +88,6 @@ class Judge:
 
     def _end(self) -> None:
         if self._body is None:
-            raise ValueError("it was broken off" if self._buffer else "the connection was closed instead")
+            raise ValueError(ENDED_EARLY if self._buffer else NO_ANSWER)
         self._body.feed_eof()
         self.done = True

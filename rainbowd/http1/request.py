@@ -6,87 +6,34 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody
+from rainbowd.http1.body import NO_BODY, Body, LengthBody
+from rainbowd.http1.chunked import ChunkedBody
 from rainbowd.http1.errors import Refusal
 from rainbowd.http1.fields import (
     RULE_BY_NAME,
+    TOKENS_BY_VALUE,
     Line,
     Rule,
-    has_bare_lf,
     parse_length,
     read_lines,
-    tokens,
     without,
 )
+from rainbowd.http1.start import read_request_line
+from rainbowd.http1.target import choose_host, in_origin_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9]\.[0-9])\r\n")
-_MINOR_VERSIONS = {b"1.1": 1, b"1.0": 0}
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
+_CODINGS_BYTES = 64
+"""How much of a list of transfer codings is examined."""
 _COUNTED = frozenset({b"OPTIONS", b"TRACE"})
 _DIGITS = re.compile(rb"[0-9]{1,9}")
-_CONTROLS = bytes([*range(0x20), 0x7F])
-
-_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _SLASH = 0x2F
 
-EMPTY_LINES_BYTES = 4096
-"""The most that may come before a request; old clients send one empty line behind a body."""
-
-OK, BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 200, 400, 414, 431, 501, 505
-
-
-def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int | None) -> int:
-    """Look for the end of the head that ``buffer`` begins with.
-
-    Args:
-        buffer: what the connection sent and nobody consumed.
-        searched: how much of it an earlier call has seen.
-        limit_bytes: the most a head may take.
-
-    Returns:
-        The index behind the head, or -1 where it is not whole yet.
-
-    Raises:
-        Refusal: it is too long, or what is there cannot become a request.
-    """
-    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
-    if limit_bytes is not None and (end + 4 if end >= 0 else len(buffer)) > limit_bytes:
-        if b"\r\n" not in buffer[:limit_bytes]:
-            raise Refusal(TARGET_TOO_LONG, "The request target is too long.")
-        raise Refusal(TOO_LARGE, "The header is too large.")
-    if end >= 0:
-        return end + 4
-    if has_bare_lf(buffer, searched):
-        raise Refusal(BAD_REQUEST, "A line ends without a carriage return.")
-    line_end = buffer.find(b"\r\n")
-    if line_end < 0:
-        new = buffer[searched:].removesuffix(b"\r")
-        if len(new.translate(None, _CONTROLS)) < len(new):
-            raise Refusal(BAD_REQUEST, "This is not an HTTP request.")
-    elif line_end >= searched - 1:  # seen for the first time
-        _read_request_line(bytes(buffer[: line_end + 2]))
-    return -1
-
-
-def skip_empty_lines(buffer: bytes) -> bytes:
-    """What follows the empty lines that ``buffer`` begins with: RFC 9112 section 2.2.
-
-    Raises:
-        Refusal: there are so many that nobody sends them by mistake.
-    """
-    match = _EMPTY_LINES.match(buffer)
-    if match is None:
-        return buffer
-    if match.end() > EMPTY_LINES_BYTES:
-        raise Refusal(BAD_REQUEST, "There are too many empty lines before the request.")
-    return buffer[match.end() :]
+OK, BAD_REQUEST, TOO_LARGE, NOT_IMPLEMENTED = 200, 400, 431, 501
 
 
 @dataclass(slots=True)
@@ -100,6 +47,7 @@ class RequestHead:
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the client may send another request behind this one.
         websocket: asks for an upgrade to it.
+        takes_trailers: the client said so in ``TE``, and some apps send none otherwise.
         forwarded_for, forwarded_proto, forwarded_host, request_id, request_start: what a trusted peer said of where the
             request came from; empty where it did not.
     """
@@ -114,6 +62,7 @@ class RequestHead:
     keep_alive: bool = True
     expects_continue: bool = False
     websocket: bool = False
+    takes_trailers: bool = False
     forwarded_for: bytes = b""
     forwarded_proto: bytes = b""
     forwarded_host: bytes = b""
@@ -133,7 +82,7 @@ class RequestHead:
     def body(self, trailer_bytes: int = 65536) -> Body:
         """A reader of the body that follows this head."""
         if self.chunked:
-            return ChunkedBody(trailer_bytes)
+            return ChunkedBody(strict=True, trailer_bytes=trailer_bytes)
         return LengthBody(self.length_bytes) if self.length_bytes else NO_BODY
 
     def serialise(self, *, peer: bytes | None) -> bytes:
@@ -149,6 +98,8 @@ class RequestHead:
             lines.append(b"Content-Length: %d" % self.length_bytes)
         if self.websocket:
             lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+        elif self.takes_trailers:
+            lines.append(b"Connection: TE\r\nTE: trailers")
         hops = b", ".join(filter(None, (self.forwarded_for, peer))) if self.forwarded_for else peer
         if hops:
             lines.append(b"X-Forwarded-For: %b" % hops)
@@ -175,7 +126,7 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
     Raises:
         Refusal: two parsers could read it differently, or it is more than is allowed.
     """
-    method, target, minor, end = _read_request_line(head)
+    method, target, minor, end = read_request_line(head)
     try:
         lines = read_lines(head[end:])
         if fields_max is not None and len(lines) > fields_max:
@@ -185,34 +136,21 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
     except ValueError as error:
         raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
     if target[0] != _SLASH:
-        _settle_target(request)
+        request.target = in_origin_form(target, method, request.host)
     return request
-
-
-def _read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
-    """The method, the target, the minor version, and the index behind the line."""
-    match = _REQUEST_LINE.match(head)
-    if match is None:
-        raise Refusal(BAD_REQUEST, "The request line cannot be read.")
-    method, target, version = match.groups()
-    minor = _MINOR_VERSIONS.get(version)
-    if minor is None:
-        raise Refusal(BAD_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
-    if method == b"CONNECT":
-        raise Refusal(NOT_IMPLEMENTED, "CONNECT is not offered here.")
-    return method, target, minor, match.end()
 
 
 class _Reading:
     """One pass over the fields of a request; the tables behind it say what each rule does."""
 
-    __slots__ = ("hosts", "is_last_hop", "nominated", "request", "upgrade")
+    __slots__ = ("announced", "hosts", "is_last_hop", "nominated", "request", "upgrade")
 
     def __init__(self, request: RequestHead) -> None:
         self.request = request
         self.hosts: list[bytes] = []
         self.nominated: tuple[bytes, ...] = ()  # by Connection
         self.upgrade = b""
+        self.announced: list[Line] = []  # by Trailer
         self.is_last_hop = False
 
     def read(self, lines: list[Line], *, trusted: bool) -> None:
@@ -231,7 +169,7 @@ class _Reading:
         self.hosts.append(value)
 
     def connection(self, value: bytes) -> None:
-        self.nominated += tokens(value)
+        self.nominated += TOKENS_BY_VALUE[value]
 
     def content_length(self, value: bytes) -> None:
         self.request.length_bytes = parse_length(value)
@@ -241,13 +179,19 @@ class _Reading:
         if request.chunked or request.minor == 0:
             raise Refusal(BAD_REQUEST, "Transfer-Encoding is repeated, or in HTTP/1.0.")
         if value != b"chunked":
-            *inner, last = (coding.strip(b" \t") for coding in value.split(b","))
+            *inner, last = (coding.strip(b" \t") for coding in value[:_CODINGS_BYTES].split(b","))
             status = NOT_IMPLEMENTED if last == b"chunked" and _CODINGS.issuperset(inner) else BAD_REQUEST
             raise Refusal(status, "Transfer-Encoding is other than chunked.")
         request.chunked = True
 
     def upgrade_to(self, value: bytes) -> None:
         self.upgrade = value.lower() if not self.upgrade else b"several"
+
+    def te(self, value: bytes) -> None:
+        self.request.takes_trailers |= self.request.minor == 1 and b"trailers" in TOKENS_BY_VALUE[value]
+
+    def trailer(self, value: bytes) -> None:
+        self.announced.append(b"Trailer: %b" % value)
 
     def expect(self, value: bytes) -> None:
         if self.request.minor:
@@ -283,6 +227,8 @@ class _Reading:
     def _settle(self) -> None:
         """Draw the conclusions that need more than one field."""
         request, nominated = self.request, self.nominated
+        if self.announced and request.chunked:
+            request.lines += self.announced
         if nominated:
             request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
             request.lines = without(request.lines, nominated)
@@ -296,11 +242,7 @@ class _Reading:
                 and request.minor == 1
                 and not request.has_body
             )
-        if len(self.hosts) != 1 and (self.hosts or request.minor):
-            raise Refusal(BAD_REQUEST, "There must be one Host field.")
-        request.host = self.hosts[0] if self.hosts else _host_in(request.target)
-        if not _HOST.fullmatch(request.host):
-            raise Refusal(BAD_REQUEST, "The Host field cannot be read.")
+        request.host = choose_host(self.hosts, request.target, request.minor)
         if self.is_last_hop:
             raise Refusal(OK if request.method == b"OPTIONS" else NOT_IMPLEMENTED, "Max-Forwards ends here.")
 
@@ -312,6 +254,8 @@ _UNDERSTOOD: dict[Rule, Callable[[_Reading, bytes], None]] = {
     Rule.TRANSFER_ENCODING: _Reading.transfer_encoding,
     Rule.UPGRADE: _Reading.upgrade_to,
     Rule.EXPECT: _Reading.expect,
+    Rule.TE: _Reading.te,
+    Rule.TRAILER: _Reading.trailer,
     Rule.MAX_FORWARDS: _Reading.max_forwards,
     Rule.DATE: _Reading.date,
 }
@@ -326,30 +270,3 @@ _BELIEVED: dict[Rule, Callable[[_Reading, bytes], None]] = {
     Rule.REQUEST_START: _Reading.request_start,
 }
 """What is believed of a trusted peer, too."""
-
-
-def _settle_target(request: RequestHead) -> None:
-    """Bring the target into origin form: RFC 9112 section 3.2."""
-    target = request.target
-    if target == b"*" and request.method == b"OPTIONS":
-        return
-    match = _ABSOLUTE.fullmatch(target)
-    if match is None:
-        raise Refusal(BAD_REQUEST, "The request target cannot be read.")
-    if _authority(match[1]) != _authority(request.host):
-        raise Refusal(BAD_REQUEST, "The request target and Host name different hosts.")
-    path = match[2]
-    if not path and request.method == b"OPTIONS":
-        request.target = b"*"  # RFC 9112 section 3.2.4
-    else:
-        request.target = path if path[:1] == b"/" else b"/" + path
-
-
-def _host_in(target: bytes) -> bytes:
-    """The host of a request of HTTP/1.0 that has no field for it."""
-    match = _ABSOLUTE.fullmatch(target)
-    return match[1] if match else b"localhost"
-
-
-def _authority(host: bytes) -> bytes:
-    return host.lower().removesuffix(b":80").removesuffix(b":")

@@ -5,39 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rainbowd.http1.body import NO_BODY, Body, ChunkedBody, LengthBody, UntilCloseBody
+from rainbowd.http1.body import NO_BODY, Body, LengthBody, UntilCloseBody
+from rainbowd.http1.chunked import ChunkedBody
 from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.fields import RULE_BY_NAME, Line, Rule, parse_length, read_lines, tokens, without
+from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE, Line, Rule, parse_length, read_lines, without
+from rainbowd.http1.repair import fault_in_start, find_end, read_head
 
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
+FIELDS_MAX = 1000
+"""The most fields that it may have: each one costs time."""
 
 SWITCHING_PROTOCOLS, OK, NO_CONTENT, NOT_MODIFIED, UPGRADE_REQUIRED = 101, 200, 204, 304, 426
 
 _UPGRADING = frozenset({SWITCHING_PROTOCOLS, UPGRADE_REQUIRED})
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
-_STATUS_LINE_START = re.compile(rb"H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [\t\x20-\x7e\x80-\xff]*)?)?)?)?)?)?)?)?\r?\Z")
-
-
-def find_response_head(buffer: bytes | bytearray, searched: int) -> int:
-    """Look for the end of the head that ``buffer`` begins with.
-
-    Returns:
-        The index behind the head, or -1 where it is not whole yet.
-
-    Raises:
-        BadResponse: it is too long, or is not HTTP.
-    """
-    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
-    if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
-        raise BadResponse("its header is too large")
-    if end < 0 and buffer:
-        line = _STATUS_LINE if b"\n" in buffer else _STATUS_LINE_START
-        if not line.match(buffer):
-            raise BadResponse("it is not HTTP")
-    return end + 4 if end >= 0 else -1
-
 
 # An enum's members are slow to look up: these are looked up for every response.
 _CONTENT_LENGTH, _CONNECTION, _DATE = Rule.CONTENT_LENGTH, Rule.CONNECTION, Rule.DATE
@@ -79,7 +62,7 @@ class ResponseHead:
         if self.has_no_body(method):
             return NO_BODY
         if self.chunked:
-            return ChunkedBody()
+            return ChunkedBody(strict=False)
         if self.length_bytes is None:
             return UntilCloseBody()
         return LengthBody(self.length_bytes)
@@ -105,19 +88,55 @@ class ResponseHead:
         return b"\r\n".join(lines)
 
 
-def parse_response(head: bytes) -> ResponseHead:
-    """Read one head, from its status line to its empty line.
+def read_response(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int] | None:
+    """Read the head that ``buffer`` begins with, and repair it if it can be read in one way only.
+
+    Args:
+        buffer: what the app sent and nobody consumed; not empty.
+        searched_bytes: how much of it an earlier call has seen.
+
+    Returns:
+        The head, and the index after it; None if it is not whole yet.
 
     Raises:
-        BadResponse: it cannot be read in one way only.
+        BadResponse: it is too long, is not HTTP, or can be read in several ways.
     """
-    match = _STATUS_LINE.match(head)
-    if match is None:
-        raise BadResponse("its status line cannot be read")
-    minor, status, reason = match.groups(b"")
+    end = buffer.find(b"\r\n\r\n", searched_bytes - 3 if searched_bytes > 3 else 0)  # noqa: PLR2004
+    if 0 <= end <= HEAD_BYTES and (match := _STATUS_LINE.match(buffer)):
+        try:
+            lines = read_lines(buffer[match.end() : end + 4])
+        except ValueError:
+            return _read_repaired(buffer, searched_bytes)
+        minor, status, reason = match.groups(b"")
+        return _head(1 if minor == b"1" else 0, int(status), reason, lines), end + 4
+    return _read_repaired(buffer, searched_bytes)
+
+
+def _read_repaired(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int] | None:
+    """Do the same for a head that is not as it should be, or not whole; the app's connection is not used again."""
+    end = find_end(buffer, searched_bytes)
+    if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
+        raise BadResponse("its header is too large")
+    if end < 0:
+        fault = fault_in_start(buffer, searched_bytes)
+        if fault is not None:
+            raise BadResponse(fault)
+        return None
     try:
-        response = ResponseHead(1 if minor == b"1" else 0, int(status), reason, [])
-        _read_fields(response, read_lines(head[match.end() :]))
+        version, status, reason, lines = read_head(buffer[:end])
+    except ValueError as error:
+        raise BadResponse(str(error)) from None
+    response = _head(1 if version > b"1.0" else 0, status, reason, lines)
+    response.keep_alive = False
+    return response, end
+
+
+def _head(minor: int, status: int, reason: bytes, lines: list[Line]) -> ResponseHead:
+    if len(lines) > FIELDS_MAX:
+        raise BadResponse("it has too many fields")
+    response = ResponseHead(minor, status, reason, [])
+    try:
+        _read_fields(response, lines)
     except ValueError as error:
         raise BadResponse(f"its header cannot be read: {error}") from None
     return response
@@ -137,10 +156,10 @@ def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C9
             passing.append(line)
             response.dated = True
         elif rule is _CONNECTION:
-            nominated += tokens(value)
+            nominated += TOKENS_BY_VALUE[value]
         elif rule is Rule.TRANSFER_ENCODING:
             if response.chunked or value.strip(b" \t").lower() != b"chunked":
-                raise BadResponse("its Transfer-Encoding is other than chunked")
+                raise BadResponse("its Transfer-Encoding is not chunked")
             response.chunked = True
         elif rule is Rule.UPGRADE:
             if response.status in _UPGRADING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbowd.http1 import BadResponse, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame
-from rainbowd.http1.fields import RULE_BY_NAME
 
 if TYPE_CHECKING:
     from rainbowd.http1 import Body, RequestHead, ResponseHead
@@ -16,7 +15,7 @@ class Download:
 
     Attributes:
         delimited: the client can tell a response that was cut from a whole one.
-        rest: what the app sent behind its end.
+        rest: what the app sent after its end, or what is to be taken next, after others had their turn.
         sent_bytes: of the body, as the app framed it.
     """
 
@@ -46,14 +45,9 @@ class Download:
         Raises:
             ValueError: its framing is broken.
         """
-        body = self.body
-        payload, self.rest = body.feed(data)
+        payload, self.rest = self.body.feed(data)
         self.sent_bytes += len(payload)
-        if not self._chunked:
-            return payload
-        trailers = body.trailers if body.done and isinstance(body, ChunkedBody) else []
-        passing = [line for line in trailers if RULE_BY_NAME[line.partition(b":")[0]] is None]
-        return frame(payload, body, passing, chunked=True)
+        return frame(payload, self.body, chunked=self._chunked)
 
     def take_end(self) -> bytes:
         """The app's connection ended; what is to be sent to the client.
@@ -62,7 +56,7 @@ class Download:
             ValueError: the body was not whole.
         """
         self.body.feed_eof()
-        return frame(b"", self.body, [], chunked=self._chunked)
+        return frame(b"", self.body, chunked=self._chunked)
 
     @property
     def plain_bytes(self) -> int:

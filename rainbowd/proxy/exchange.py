@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.http1 import BadResponse, Refusal, find_response_head, parse_response
+from rainbowd.http1 import ENDED_EARLY, NO_ANSWER, BadResponse, Refusal, read_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.fiber import become_task, turn
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation
 
 CLIENT_LEFT_SECONDS = 1.0
-"""How long an answer may still begin after the client's FIN."""
+"""How long the app may be silent after the client's FIN, which a closed tab and a half-closed client both send."""
 
-CLIENT_DEAF_SECONDS = 10.0
-"""How long an answer may pause behind the client's FIN, which a closed browser tab and a patient reader both send."""
+BAD_ANSWER = "The app's answer was incomplete or not valid."
+"""What the client gets to read; the log has the reason."""
 
 _TURN_BYTES = 1 << 20
 """How much a body may move before others get a turn."""
@@ -154,9 +154,9 @@ class Exchange:
                 moved_bytes = 0
                 while not self._upload.done:
                     moved_bytes += await self._send_more(pipe)
-                    if moved_bytes >= _TURN_BYTES:
+                    if moved_bytes >= _TURN_BYTES or self._connection.buffer:
                         moved_bytes = 0
-                        await turn(self._connection.server.hub)
+                        await self._give_turn()
             if self.complete:  # the app answered early: nothing else waits until it has the rest
                 with _Raising(_TakesNoMore):
                     await self._open_upstream.wire.drain()
@@ -183,8 +183,10 @@ class Exchange:
                 await self._open_upstream.wire.splice_from(pipe.read_end, moved)
             self._upload.skip(moved)
             return moved
-        with _Raising(ClientGone):
-            data = await self._client.recv()
+        data = self._connection.take_buffer()
+        if not data:
+            with _Raising(ClientGone):
+                data = await self._client.recv()
         if not data:
             raise ClientGone
         self.expect_answer()
@@ -228,6 +230,7 @@ class Exchange:
             response = await self._receive_head()
             while response.interim:
                 await self._pass_interim(response)
+                await self._give_turn()
                 response = await self._receive_head()
             self._connection.disarm()
             if response.status == SWITCHING_PROTOCOLS:
@@ -236,14 +239,14 @@ class Exchange:
         except BadResponse as error:
             if self.status:
                 raise AppBroke(str(error)) from None
-            raise Refusal(502, f"The app's answer cannot be used: {error}.") from None
+            raise Refusal(502, BAD_ANSWER, cause=f"The app's answer cannot be used: {error}.") from None
 
     async def _receive_head(self) -> ResponseHead:
         """The next head from the app; a pooled connection that was dead is replaced, once."""
         upstream = self._open_upstream
         buffer, searched = upstream.buffer, 0
         self.notice_client_end()
-        while not buffer or (end := find_response_head(buffer, searched)) < 0:
+        while not buffer or (found := read_response(buffer, searched)) is None:
             searched = len(buffer)
             try:
                 data = await upstream.wire.recv()
@@ -257,9 +260,10 @@ class Exchange:
                 await self._send_request(pooled=False)
                 upstream = self._open_upstream
             else:
-                raise BadResponse("it was broken off" if buffer else "the connection was closed instead")
+                raise BadResponse(ENDED_EARLY if buffer else NO_ANSWER)
+        response, end = found
         upstream.buffer = buffer[end:]
-        return parse_response(buffer[:end])
+        return response
 
     async def _pass_interim(self, response: ResponseHead) -> None:
         """Pass a 1xx on at once, to whom it can be sent: RFC 9110 section 15.2."""
@@ -294,9 +298,9 @@ class Exchange:
             moved_bytes = 0
             while not download.body.done:
                 moved_bytes += await self._pass_more(download, upstream, pipe)
-                if moved_bytes >= _TURN_BYTES:
+                if moved_bytes >= _TURN_BYTES or download.rest:
                     moved_bytes = 0
-                    await turn(self._connection.server.hub)
+                    await self._give_turn()
 
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes."""
@@ -307,11 +311,12 @@ class Exchange:
                 with _Raising(ClientGone):
                     await self._client.splice_from(pipe.read_end, moved)
                 download.skip(moved)
+                self.notice_client_end()
                 return moved
             data = b""
         else:
             try:
-                data = await upstream.wire.recv()
+                data = download.rest or await upstream.wire.recv()
             except OSError:
                 raise AppBroke("the connection was reset") from None
         try:
@@ -359,8 +364,14 @@ class Exchange:
         if not self._client.send_soon(data):
             with _Raising(ClientGone):
                 await self._client.send(data)
-        if self._client.ended:
-            self._on_client_ended()
+        self.notice_client_end()
+
+    async def _give_turn(self) -> None:
+        """Let all others have their turn; whoever never waits could not be interrupted otherwise."""
+        await turn(self._connection.server.hub)
+        self._client.raise_interruption()
+        if self._route.upstream is not None:
+            self._route.upstream.wire.raise_interruption()
 
     # --- what may end it ------------------------------------------------------------------------------------------
 
@@ -388,7 +399,11 @@ class Exchange:
             self._client.interrupt(Refusal(408, "The body did not arrive in time."))
 
     def _on_client_left(self) -> None:
-        self.abandon(ClientGone())
+        """The app was silent for so long; a client that is slow to read what it said may still be there."""
+        if self._client.is_sending:
+            self._connection.arm(CLIENT_LEFT_SECONDS, self._on_client_left)
+        else:
+            self.abandon(ClientGone())
 
     def notice_client_end(self) -> None:
         """The client may have left while nobody looked."""
@@ -400,7 +415,7 @@ class Exchange:
         if self._client.gone:
             self.abandon(ClientGone())
         elif self.status:
-            self._connection.arm(CLIENT_DEAF_SECONDS, self._on_client_left)
+            self._connection.arm(CLIENT_LEFT_SECONDS, self._on_client_left)
         elif self._upload.done:
             self._connection.arm_earlier(CLIENT_LEFT_SECONDS, self._on_client_left)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.http1 import Refusal
+from rainbowd.http1 import OtherProtocol, Refusal
 from rainbowd.log import get_logger
 from rainbowd.log import request as log_request
 from rainbowd.proxy.deadlines import Deadlines
@@ -38,6 +39,8 @@ _TRIM_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 1.0
 """At the end of the time to stop: how long what is cut then may take to be told so."""
 TUNNELS_CLOSE_SECONDS = 5.0
+_OTHER_PROTOCOL_SECONDS = 60.0
+"""How often a client that does not speak HTTP is reported: strangers send such bytes all day."""
 _APP_FAILED = frozenset({502, 504})
 
 log = get_logger()
@@ -86,6 +89,7 @@ class Server:
         self.deadlines = Deadlines()
         self.fibers: Fibers
         self._all_served = trio.Event()
+        self._reported_other_protocol_at = -math.inf
         self._hand_over_rules: Drain | None = None
         self._patience = trio.CancelScope()
         roster.observe(self.pool.close_superseded)
@@ -218,7 +222,8 @@ class Server:
         if self.settings.access:
             log_request(fields)
         if app_failed:
-            log.warning("the app failed a request", why=str(error), **fields)
+            why = error.cause if isinstance(error, Refusal) else str(error)
+            log.warning("the app failed a request", why=why, **fields)
         elif gone:
             log.debug("the client went away", **fields)
 
@@ -226,9 +231,17 @@ class Server:
         """A request was refused before it was understood."""
         if self.traffic is not None:
             self.traffic.refused(refusal.status)
+        client = connection.peer.decode() if connection.peer else "unix"
         if self.settings.access:
-            client = connection.peer.decode() if connection.peer else "unix"
             log_request({"status": refusal.status, "why": refusal.text, "client": client})
+        if isinstance(refusal, OtherProtocol):
+            self._report_other_protocol(refusal, client)
+
+    def _report_other_protocol(self, refusal: OtherProtocol, client: str) -> None:
+        now_seconds = time.monotonic()
+        if now_seconds - self._reported_other_protocol_at > _OTHER_PROTOCOL_SECONDS:
+            self._reported_other_protocol_at = now_seconds
+            log.warning("a client does not speak HTTP", why=refusal.text, client=client)
 
     def forget(self, connection: Connection) -> None:
         """It is closed."""

@@ -59,7 +59,8 @@ class Upload:
         """Take bytes of the client's connection.
 
         Returns:
-            What is to be sent to the app, and what follows the body.
+            What is to be sent to the app, and the rest: what follows the body, or what is to be taken next, after
+            others had their turn.
 
         Raises:
             Refusal: its framing is broken, or it is too long.
@@ -70,7 +71,7 @@ class Upload:
             raise Refusal(400, f"The body cannot be read: {error}.") from None
         self._taken_bytes += len(payload)
         self.check(self._taken_bytes)
-        return frame(payload, self.body, [], chunked=self.chunked), rest
+        return frame(payload, self.body, chunked=self.chunked), rest
 
     def passed_on(self) -> None:
         """What was taken went to the app, or the app wants no more."""

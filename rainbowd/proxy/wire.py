@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import termios
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -308,6 +308,16 @@ class Wire:
         """Forget an interruption that nobody waited for."""
         self._interruption = None
 
+    def raise_interruption(self) -> None:
+        """Raise an interruption that nobody waited for, if there is one."""
+        exception, self._interruption = self._interruption, None
+        if exception is None:
+            return
+        try:
+            raise exception
+        finally:
+            del exception  # which holds this frame by its traceback: a cycle
+
     async def shut_down_sending(self) -> None:
         """Tell the peer that nothing more follows (FIN)."""
         with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
@@ -348,7 +358,7 @@ class Wire:
     async def wait_readable(self) -> None:
         """Wait for the next event that may bring something to receive."""
         if self._interruption is not None:
-            self._raise_interruption()
+            self.raise_interruption()
         self._reader = self._hub.fiber
         if self._reader is not None:
             await pause()
@@ -359,21 +369,13 @@ class Wire:
     async def wait_writable(self) -> None:
         """Wait for the next event that may bring room."""
         if self._interruption is not None:
-            self._raise_interruption()
+            self.raise_interruption()
         self._writer = self._hub.fiber
         if self._writer is not None:
             await pause()
         else:
             self._writer = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
-
-    def _raise_interruption(self) -> NoReturn:
-        exception, self._interruption = self._interruption, None
-        assert exception is not None
-        try:
-            raise exception
-        finally:
-            del exception  # which holds this frame by its traceback: a cycle
 
     def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
         self._reader = None

@@ -10,10 +10,9 @@ from rainbowd.http1 import (
     RequestHead,
     ResponseHead,
     find_request_head,
-    find_response_head,
     parse_request,
-    parse_response,
 )
+from rainbowd.http1 import read_response as read_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +55,9 @@ def read_response(data: bytes, step: int = WHOLE) -> tuple[ResponseHead, bytes]:
     for piece in pieces(data, step):
         searched = len(buffer)
         buffer += piece
-        end = find_response_head(buffer, searched)
-        if end >= 0:
-            return parse_response(buffer[:end]), data[end:]
+        found = read_head(buffer, searched)
+        if found is not None:
+            return found[0], data[found[1] :]
     raise AssertionError("the head is not whole")
 
 
@@ -69,10 +68,11 @@ def read_body(body: Body, data: bytes, step: int = WHOLE) -> tuple[bytes, bytes]
     for piece in pieces(data, step):
         if body.done:
             break
-        got, rest = body.feed(piece)
-        payload += got
         fed_bytes += len(piece)
+        rest = piece
+        while rest and not body.done:
+            got, rest = body.feed(rest)
+            payload += got
         if body.done:
             return payload, rest + data[fed_bytes:]
-        assert rest == b""
     return payload, data[fed_bytes:]

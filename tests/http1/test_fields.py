@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rainbowd.http1.fields import RULE_BY_NAME, Rule, is_protected, read_lines, tokens
+from rainbowd.http1.fields import NAME_BYTES, RULE_BY_NAME, TOKENS_BY_VALUE, Rule, is_protected, read_lines
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_lengths_that_leave_a_doubt_are_refused(block: bytes) -> None:
 
 
 def test_lines_without_their_end_are_refused() -> None:
-    with pytest.raises(ValueError, match="unfinished"):
+    with pytest.raises(ValueError, match="empty line"):
         read_lines(b"A: b\r\n")
 
 
@@ -99,14 +99,17 @@ def test_lines_without_their_end_are_refused() -> None:
     ],
 )
 def test_a_list_is_split_into_tokens_in_lower_case(value: bytes, members: list[bytes]) -> None:
-    assert list(tokens(value)) == members
+    assert list(TOKENS_BY_VALUE[value]) == members
 
 
 @pytest.mark.parametrize(
     "name",
-    [b"X_Forwarded_For", b"x-forwarded_proto", b"X_Request_ID", b"Content_Length", b"Transfer_Encoding", b"X_Real-IP"],
+    [
+        *(b"X_Forwarded_For", b"x-forwarded_proto", b"X_Request_ID", b"Content_Length", b"Transfer_Encoding"),
+        *(b"X_Real-IP", b"X.Real.IP", b"Client.IP", b"X.Forwarded.User", b"X!Forwarded!For", b"X~Request-Start"),
+    ],
 )
-def test_a_spelling_with_underscores_of_a_name_that_is_trusted_is_ambiguous(name: bytes) -> None:
+def test_a_spelling_that_apps_read_as_a_name_that_is_trusted_is_ambiguous(name: bytes) -> None:
     assert RULE_BY_NAME[name] is Rule.AMBIGUOUS
 
 
@@ -124,4 +127,32 @@ def test_names_from_strangers_do_not_grow_the_table_without_bound() -> None:
     for number in range(5000):
         assert RULE_BY_NAME[b"X-Stranger-%d" % number] is None
     assert len(RULE_BY_NAME) <= 4096
+    assert max(map(len, RULE_BY_NAME)) <= NAME_BYTES
     assert RULE_BY_NAME[b"X_FORWARDED_for"] is Rule.AMBIGUOUS
+
+
+def test_a_name_is_known_again_after_strangers_filled_the_table() -> None:
+    for number in range(5000):
+        assert RULE_BY_NAME[b"X-Stranger-%d" % number] is None
+    assert RULE_BY_NAME[b"X-Last"] is None
+    assert b"X-Last" in RULE_BY_NAME
+
+
+def test_a_long_name_is_refused_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="too long"):
+            RULE_BY_NAME[b"X" * (NAME_BYTES + 1)]
+    assert RULE_BY_NAME[b"X" * NAME_BYTES] is None
+
+
+def test_values_from_strangers_do_not_grow_the_table_without_bound() -> None:
+    for number in range(1000):
+        assert TOKENS_BY_VALUE[b"close, X-%d" % number] == (b"close", b"x-%d" % number)
+    assert TOKENS_BY_VALUE[b"x" * 60_000] == (b"x" * 60_000,)
+    assert sum(map(len, TOKENS_BY_VALUE)) <= 256 * 256
+
+
+def test_a_list_has_a_limit() -> None:
+    assert len(TOKENS_BY_VALUE[b",".join([b"a"] * 32)]) == 32
+    with pytest.raises(ValueError, match="too many"):
+        TOKENS_BY_VALUE[b",".join([b"a"] * 33)]

@@ -25,6 +25,8 @@ def judged(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = Fal
         OK + b"Content-Length: 0\r\n\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Length: 5\n\n5 \r\nhello\r\n0\r\n\r\n",
         OK + b"Content-Length: 5\r\n\r\nhello, and more than it declared",
     ],
 )
@@ -47,7 +49,7 @@ def test_an_answer_that_ends_with_its_connection_is_whole_only_then(step: int, c
     [
         (b"<html>\n", "it is not HTTP"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it switches protocols, which was not asked for"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n", "bad chunk size"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n", "a chunk size is not valid"),
     ],
 )
 def test_the_problem_is_named_once_it_is_there_and_stays(data: bytes, problem: str, step: int) -> None:
@@ -60,15 +62,23 @@ def test_the_problem_is_named_once_it_is_there_and_stays(data: bytes, problem: s
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "the connection was closed instead"),
-        (b"HTTP/1.1 200", "it was broken off"),
-        (OK + b"Content-Length: 5\r\n\r\nhell", "ended before its length"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "ended before its last chunk"),
+        (b"", "the connection was closed without one"),
+        (b"HTTP/1.1 200", "it ended within its header"),
+        (OK + b"Content-Length: 5\r\n\r\nhell", "it ended before its Content-Length"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "it ended before its last chunk"),
     ],
 )
 def test_an_answer_that_is_cut_has_a_problem_once_the_app_closes(data: bytes, problem: str, step: int) -> None:
     assert judged(data, step).problem is None
     assert judged(data, step, closed=True).problem == problem
+
+
+def test_the_payload_of_what_was_fed_last_is_there() -> None:
+    judge = Judge()
+    judge.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000)
+    assert judge.payload == b"x" * 1000
+    judge.feed(b"2\r\nyy\r\n")
+    assert judge.payload == b"yy"
 
 
 @in_any_pieces

@@ -14,7 +14,7 @@ import trio
 
 from rainbowd.address import Address, TcpAddress, family, parse_address, sockaddr
 from rainbowd.config import DEFAULT_TRUST, Hold, Limits
-from rainbowd.http1.body import ChunkedBody
+from rainbowd.http1 import ChunkedBody
 from rainbowd.listen import open_listener
 from rainbowd.proxy import Server, Settings
 from rainbowd.roster import Generation, Roster
@@ -153,16 +153,16 @@ class Peer:
         return message
 
     async def _take_chunks(self, message: Message) -> None:
-        body = ChunkedBody()
+        body = ChunkedBody(strict=False)
         while True:
             data, self.buffer = self.buffer, b""
-            payload, rest = body.feed(data)
+            payload, self.buffer = body.feed(data)
             message.body += payload
             if body.done:
-                self.buffer = rest
                 message.trailers = [(name, value) for name, value in (line.split(b": ", 1) for line in body.trailers)]
                 return
-            await self._more()
+            if not self.buffer:
+                await self._more()
 
     async def ask(self, data: bytes = GET, *, bodiless: bool = False) -> Message:
         """Send a request and receive its response."""

@@ -332,19 +332,35 @@ async def test_get_with_a_body_and_post_without_one_keep_their_framing() -> None
         assert (await client.message()).body == b"ok"
 
 
-async def test_extensions_and_trailers_of_a_request_never_become_fields_or_payload() -> None:
+async def test_extensions_of_a_request_are_dropped_and_trailers_pass_but_for_those_that_frame_or_route() -> None:
     async with setting() as here:
         client = await here.client()
         await client.send(
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Role\r\n\r\n"
-            b"5;a=b\r\nhello\r\n0;c\r\nX-Role: admin\r\nContent-Length: 9\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            b"5;a=b\r\nhello\r\n0;c\r\n"
+            b"X-Sum: 1\r\nContent-Length: 9\r\nX-Forwarded-For: 192.0.2.1\r\nX.Real.IP: b\r\n\r\n"
         )
         peer, request = await here.app.answer()
-        assert (request.body, request.trailers) == (b"hello", [])
-        assert not {b"x-role", b"content-length", b"trailer"} & {name.lower() for name, _ in request.fields}
+        assert (request.body, request.trailers) == (b"hello", [(b"X-Sum", b"1")])
+        assert request[b"trailer"] == b"X-Sum"
+        assert not {b"x-sum", b"content-length"} & {name.lower() for name, _ in request.fields}
         here.serve(peer)
         assert (await client.message()).body == b"ok"
         assert (await client.ask()).body == b"ok"
+
+
+async def test_a_client_that_takes_trailers_is_known_to_the_app() -> None:
+    async with setting() as here:
+        client = await here.client()
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+        peer, request = await here.app.answer(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Grpc-Status\r\n\r\n0\r\nGrpc-Status: 0\r\n\r\n"
+        )
+        assert (request[b"te"], request[b"connection"]) == (b"trailers", b"TE")
+        assert (await client.message()).trailers == [(b"Grpc-Status", b"0")]
+        here.serve(peer)
+        assert (await client.ask()).body == b"ok"
+        assert here.app.accepted == 1
 
 
 async def test_trailers_of_a_response_pass_but_for_those_that_frame_or_route() -> None:
@@ -389,6 +405,18 @@ async def test_pipelined_requests_before_a_fin_are_all_answered() -> None:
         await client.fin()
         assert [(await client.message()).body for _ in range(3)] == [b"/post hello"] * 3
         assert await client.rest() == b""
+
+
+async def test_a_stream_ends_when_the_app_is_silent_for_a_second_after_a_clients_fin() -> None:
+    async with setting() as here:
+        client, peer = await here.pair()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await client.until(b"data: 1")
+        await client.fin()
+        for _ in range(3):
+            assert not await peer_ended_within(peer, 0.6)
+            await peer.send(b"data: 2\n\n")
+        assert await peer_ended_within(peer, 3)
 
 
 @pytest.mark.parametrize("request_data", [GET, POST])

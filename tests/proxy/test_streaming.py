@@ -99,10 +99,10 @@ async def test_a_big_upload_arrives_as_it_was_sent(chunked: bool) -> None:
         client, peer = await here.pair(CHUNKED_POST if chunked else sized_post(len(BIG)))
         here.nursery.start_soon(client.send, b"%x\r\n%b\r\n0\r\n\r\n" % (len(BIG), BIG) if chunked else BIG)
         if chunked:
-            body, digest = ChunkedBody(), hashlib.sha256()
+            body, digest = ChunkedBody(strict=True), hashlib.sha256()
             while not body.done:
-                data, peer.buffer = peer.buffer or await peer.sock.recv(65536), b""
-                digest.update(body.feed(data)[0])
+                payload, peer.buffer = body.feed(peer.buffer or await peer.sock.recv(65536))
+                digest.update(payload)
             assert digest.hexdigest() == hashlib.sha256(BIG).hexdigest()
         else:
             assert await take_digest(peer, len(BIG)) == hashlib.sha256(BIG).hexdigest()
@@ -135,6 +135,20 @@ async def test_twenty_thousand_chunks_of_one_byte_arrive() -> None:
         _, request = await here.app.answer(CHUNKED_OK + b"1\r\ny\r\n" * 20_000 + b"0\r\n\r\n")
         assert request.body == b"x" * 20_000
         assert (await client.message()).body == b"y" * 20_000
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: %d" % len(BIG), b"Transfer-Encoding: chunked"])
+async def test_a_half_closed_client_may_read_as_slowly_as_it_likes(framing: bytes) -> None:
+    body = BIG if framing.startswith(b"Content") else b"%x\r\n%b\r\n0\r\n\r\n" % (len(BIG), BIG)
+    async with setting() as here:
+        client, peer = await here.pair()
+        await client.fin()
+        here.nursery.start_soon(peer.send, b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + body)
+        await client.head()
+        for _ in range(3):
+            await trio.sleep(0.8)
+            await client.take(1 << 20)
+        assert len(await client.rest()) > len(BIG) - (3 << 20) - 1
 
 
 # --- backpressure -----------------------------------------------------------------------------------------------------

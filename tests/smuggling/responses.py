@@ -12,6 +12,7 @@ SECRET = b"@SECRET@"
 """Takes the place of what only one client may see."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Secret: " + SECRET + b"\r\n\r\nhello"
+PADDED = b"5  \r\nhello\r\n0\t\r\n\r\n"
 BODIES = [b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n", b"hello" + OK, b"5\r\nhello\r\n0\r\n\r\n" + OK]
 LINES = [
     b"HTTP/1.1 " + rest
@@ -44,6 +45,11 @@ LINES = [
 LINES += [
     b"HTTP/1.0 200 OK",
     b"HTTP/2.0 200 OK",
+    b"HTTP/1.2 200 OK",
+    b"HTTP/2 200 OK",
+    b"HTTP/1.1  200 OK",
+    b"HTTP/1.1 200 O\x01K",
+    b"HTTP/1.1 200 OK\nX: y",
     b"http/1.1 200 OK",
     b"ICY 200 OK",
     b"",
@@ -60,7 +66,15 @@ FIELDS = [
         b": y",
         b"X: y\r\n z",
         b"X: \x00",
+        b"X: \x01\x0b\x1f\x7f",
         b"X: \x80",
+        b"X: y\n",
+        b"X: y\n\n",
+        b"X: y\n\r",
+        b"X: y\r",
+        b"Transfer-Encoding: chunked\nContent-Length: 5",
+        b"Content-Length: 5\n\n5\r\nhello",
+        b"Connection: close\x01",
         b"X: y\rSet-Cookie: z",
         b"X: y\nSet-Cookie: z",
         b"Connection: close",
@@ -91,13 +105,24 @@ def table() -> list[bytes]:
         response(length, line=line, body=body) for line, length, body in product(LINES, LENGTHS[:3], BODIES[:5:2])
     ]
     answers += [response(field, LENGTHS[1], body=BODIES[1]) for field in FIELDS]
+    answers += [
+        response(CODINGS[0], *field, body=PADDED) for field in ((), (LENGTHS[1],), (b"Connection: keep-alive",))
+    ]
+    answers += [
+        response(*fields, body=body).replace(b"\r\n", b"\n", count)
+        for fields, body, count in product(
+            ((LENGTHS[1],), (CODINGS[0],), (CODINGS[0], LENGTHS[1]), ()), (*BODIES, PADDED), range(1, 6)
+        )
+    ]
     answers += [response(line=LINES[5]) * count + OK for count in (1, 3, 20)]
     return answers
 
 
 _edits = st.lists(
     st.tuples(
-        st.floats(0, 1), st.integers(0, 2), st.sampled_from([b"", b" ", b"\r", b"\n", b"\x00", b"0", b":", b"\xff"])
+        st.floats(0, 1),
+        st.integers(0, 2),
+        st.sampled_from([b"", b" ", b"\r", b"\n", b"\n\n", b"\x00", b"\x01", b"0", b":", b",", b"\xff"]),
     ),
     max_size=2,
 )
@@ -107,7 +132,7 @@ _edits = st.lists(
 def answers(draw: st.DrawFn) -> bytes:
     """An answer out of these parts, with some bytes changed."""
     fields = draw(st.lists(st.sampled_from([*CODINGS, *LENGTHS, *FIELDS]), max_size=3))
-    data = response(*fields, line=draw(st.sampled_from(LINES)), body=draw(st.sampled_from(BODIES)))
+    data = response(*fields, line=draw(st.sampled_from(LINES)), body=draw(st.sampled_from([*BODIES, PADDED])))
     for where, without, odd in draw(_edits):
         at = int(where * len(data))
         data = data[:at] + odd + data[at + without :]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OWN = (b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-start")
-NEVER = (b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings", b"trailer")
+NEVER = (b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings")
 AT_A_TIME = 16
 
 
@@ -104,6 +104,7 @@ def judge(sent: bytes, number: int, received: Sequence[Read], answer: bytes) -> 
         assert (request.method, request.target, request.body) == (original.method, original.target, original.body), sent
         assert [len(request.all(name)) for name in OWN] == [1] * len(OWN), sent
         assert not any(request.all(name) for name in NEVER) or request.all(b"upgrade") == [b"websocket"], sent
+        assert hop_by_hop(request) in ([], [b"upgrade"], [b"te", b"trailers"]), sent
         assert len(request.all(b"x-forwarded-for")) == 1, sent
     statuses = [response.status for response in read_answers(answer, meant)]
     refused = [status for status in statuses if status >= 400]
@@ -111,6 +112,11 @@ def judge(sent: bytes, number: int, received: Sequence[Read], answer: bytes) -> 
     assert not refused or statuses[-1] == refused[0], (sent, statuses)
     if not clear and not refused:
         assert len(mine) <= len(meant), sent
+
+
+def hop_by_hop(request: Read) -> list[bytes]:
+    """What is said of the connection: an upgrade, that trailers are welcome, or nothing."""
+    return [value.lower() for name in (b"connection", b"te") for value in request.all(name)]
 
 
 def read_answers(answer: bytes, meant: Sequence[Read]) -> list[Read]:

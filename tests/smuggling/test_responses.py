@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.proxy.scripted import Peer, Setting, setting
 from tests.smuggling.responses import SECRET, answers, table
-from tests.smuggling.strict import Ambiguous, Read, Reader, Unfinished
+from tests.smuggling.strict import Ambiguous, LooseReader, Read, Reader, Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,23 +46,27 @@ async def accept(here: Setting, cases: Sequence[bytes]) -> None:
 
 
 async def be_hostile(peer: Peer, cases: Sequence[bytes]) -> None:
+    """Answer, and close only where the proxy has to wait for that: what it can judge it has to judge at once."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             head = await peer.head()
-            _, number, secret = head.line.split(b" ")[1].split(b"/")
-            await peer.send(cases[int(number)].replace(SECRET, secret))
-            if not clearly_ends(cases[int(number)], head.line.split(b" ")[0]):
+            method, target, _ = head.line.split(b" ")
+            _, number, secret = target.split(b"/")
+            case = cases[int(number)].replace(SECRET, secret)
+            await peer.send(case)
+            if needs_an_end(case, method):
                 peer.sock.shutdown(trio.socket.SHUT_WR)
 
 
-def clearly_ends(case: bytes, method: bytes) -> bool:
-    """Whether a reader knows the end without waiting for the connection's."""
-    reader = Reader(case)
+def needs_an_end(case: bytes, method: bytes) -> bool:
+    """Whether a reader has to wait for the end of the connection, or for more."""
     try:
-        response = final(reader, method)
-    except (Ambiguous, Unfinished):
+        response = final(LooseReader(case), method)
+    except Ambiguous:
         return False
-    return reader.at == len(case) and is_delimited(response, method)
+    except Unfinished:
+        return True
+    return not is_delimited(response, method)
 
 
 def is_delimited(response: Read, method: bytes) -> bool:
@@ -94,7 +98,7 @@ def final(reader: Reader, method: bytes) -> Read:
 
 
 def judge(case: bytes, method: bytes, secret: bytes, answer: bytes) -> None:
-    """The answer of the app as it is, a 502, or one that is visibly cut; and nobody else's secret."""
+    """The app's answer as it is, a 502 if it leaves a doubt, or one that is visibly cut; nobody else's secret."""
     assert set(re.findall(rb"secret-\d+-[A-Z]+\.", answer)) <= {secret}, (case, answer)
     reader = Reader(answer)
     try:
@@ -102,10 +106,14 @@ def judge(case: bytes, method: bytes, secret: bytes, answer: bytes) -> None:
     except Unfinished:
         return
     assert reader.at == len(answer), (case, answer)
-    if response.status == 502:
+    try:
+        meant = final(LooseReader(case.replace(SECRET, secret)), method)
+    except (Ambiguous, Unfinished):
+        assert response.status == 502, (case, answer)
         return
-    app = Reader(case.replace(SECRET, secret))
-    meant = final(app, method)
+    if meant.status == 101:  # nobody asked for it
+        assert response.status == 502, (case, answer)
+        return
     assert (response.status, response.body) == (meant.status, meant.body), (case, answer)
     assert response.all(b"x-secret") == meant.all(b"x-secret"), (case, answer)
 

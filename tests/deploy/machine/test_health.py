@@ -201,8 +201,8 @@ async def test_an_error_whose_body_breaks_off_is_still_told() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"", "the connection was closed instead"),
-        (b"HTTP/1.1 200", "it was broken off"),
+        (b"", "the connection was closed without one"),
+        (b"HTTP/1.1 200", "it ended within its header"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "it is not HTTP"),
         (b"\x00\xff" * 1000, "it is not HTTP"),
         (b"\r\n" + OK, "its status line cannot be read"),
@@ -226,10 +226,10 @@ async def test_an_answer_that_the_proxy_refuses_is_not_healthy_for_the_reason_th
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"Transfer-Encoding: chunked\r\n\r\nno chunks at all", "bad chunk size"),
-        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", "bad chunk size"),
-        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "ended before its last chunk"),
-        (b"Content-Length: 9\r\n\r\nhello", "ended before its length"),
+        (b"Transfer-Encoding: chunked\r\n\r\nno chunks at all", "a chunk size is not valid"),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", "a chunk size is not valid"),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "it ended before its last chunk"),
+        (b"Content-Length: 9\r\n\r\nhello", "it ended before its Content-Length"),
     ],
 )
 async def test_a_healthy_status_is_not_enough_if_the_body_cannot_be_passed_on(body: bytes, why: str) -> None:

@@ -1,0 +1,163 @@
+"""Chunked bodies: RFC 9112 section 7.1."""
+
+from __future__ import annotations
+
+import re
+
+from rainbowd.http1.fields import LENGTH_BYTES_MAX, RULE_BY_NAME, Line, has_bare_lf, read_lines
+
+CHUNK_LINE_BYTES = 4096
+"""The longest chunk-size line, with its extensions."""
+OVERHEAD_BYTES = 16384
+"""By how much the chunk-size lines of one body may exceed what its payload allows them."""
+_LINE_ALLOWANCE_BYTES = 16
+
+CHUNKS_A_FEED = 128
+"""How many chunks are decoded at a time: one of a byte takes as long as moving a KiB."""
+TRAILERS_MAX = 128
+"""The most fields after the last chunk."""
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_STRICT_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+\r\n")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*\r\n")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+
+class ChunkedBody:
+    """A body in chunks, and the fields that may follow the last one.
+
+    Args:
+        strict: chunk-size lines have to follow the grammar, as in requests. In responses spaces may follow the size,
+            and extensions may be anything.
+        trailer_bytes: the most that its trailers may take.
+
+    Attributes:
+        trailers: the lines of the fields after the last chunk that pass on, once ``done``.
+    """
+
+    __slots__ = (
+        "_chunk_line",
+        "_in_trailers",
+        "_overhead_bytes",
+        "_pending",
+        "_remaining_bytes",
+        "_searched_bytes",
+        "_trailer_bytes",
+        "done",
+        "trailers",
+    )
+
+    def __init__(self, *, strict: bool, trailer_bytes: int = 65536) -> None:
+        self.done = False
+        self.trailers: list[Line] = []
+        self._chunk_line = _STRICT_CHUNK_LINE if strict else _CHUNK_LINE
+        self._trailer_bytes = trailer_bytes
+        self._pending = b""  # an unfinished chunk-size line, chunk end or trailer
+        self._searched_bytes = 0  # of the pending trailers
+        self._remaining_bytes = 0  # of the chunk being read, with the CRLF after it
+        self._overhead_bytes = 0
+        self._in_trailers = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Decode the chunks in ``data``, at most ``CHUNKS_A_FEED``."""
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+        payload: list[bytes] = []
+        at = 0
+        while not self._in_trailers:
+            if self._remaining_bytes == 0:
+                if len(payload) >= CHUNKS_A_FEED:
+                    return b"".join(payload), data[at:]
+                start = self._start_chunk(data, at)
+                if start < 0:
+                    self._pending = data[at:]
+                    return b"".join(payload), b""
+                at = start
+            else:
+                end = self._take_chunk(data, at, payload)
+                if end < 0:
+                    return b"".join(payload), b""
+                at = end
+        return b"".join(payload), self._take_trailers(data, at)
+
+    def feed_eof(self) -> None:
+        """Ended before its last chunk."""
+        if not self.done:
+            raise ValueError("it ended before its last chunk")
+
+    def _start_chunk(self, data: bytes, at: int) -> int:
+        """Read the chunk-size line at ``at``; the index behind it, or -1 where it is not whole yet."""
+        match = self._chunk_line.match(data, at)
+        if match is None:
+            line_end = data.find(b"\n", at)
+            if line_end > at and data[line_end - 1 : line_end] != b"\r":
+                raise ValueError("a chunk-size line ends without a carriage return")
+            if line_end >= 0 or len(data) - at > CHUNK_LINE_BYTES or not _may_become_chunk_line(data, at):
+                raise ValueError("a chunk size is not valid")
+            return -1
+        size = int(match[1], 16)
+        line_bytes = match.end() - at
+        if line_bytes > CHUNK_LINE_BYTES or size > LENGTH_BYTES_MAX:
+            raise ValueError("a chunk size is not valid")
+        # Extensions are paid for by the payload, as in Go's net/http: a flood of them costs much and brings little.
+        self._overhead_bytes = max(0, self._overhead_bytes + line_bytes - _LINE_ALLOWANCE_BYTES - 2 * size)
+        if self._overhead_bytes > OVERHEAD_BYTES:
+            raise ValueError("too many chunk extensions")
+        if size == 0:
+            self._in_trailers = True
+        else:
+            self._remaining_bytes = size + 2
+        return match.end()
+
+    def _take_chunk(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        """Read the chunk at ``at``; the index behind its CRLF, or -1 where it is not whole yet."""
+        size = self._remaining_bytes - 2
+        available = len(data) - at
+        if available >= self._remaining_bytes:
+            end = at + size
+            if data[end : end + 2] != b"\r\n":
+                raise ValueError("a chunk does not end after its size")
+            payload.append(data[at:end])
+            self._remaining_bytes = 0
+            return end + 2
+        if available > size:  # all but the LF: keep the CR, so that the end is looked at as a whole
+            if data[-1:] != b"\r":
+                raise ValueError("a chunk does not end after its size")
+            payload.append(data[at:-1])
+            self._pending, self._remaining_bytes = b"\r", 2
+            return -1
+        payload.append(data[at:])
+        self._remaining_bytes -= available
+        return -1
+
+    def _take_trailers(self, data: bytes, at: int) -> bytes:
+        """Read the trailers at ``at``; what follows them, or nothing where they are not whole yet."""
+        if data.startswith(b"\r\n", at):
+            self.done = True
+            return data[at + 2 :]
+        new = at + max(0, self._searched_bytes - 3)
+        end = data.find(b"\r\n\r\n", new) + 4
+        is_whole = end >= 4  # noqa: PLR2004 - found
+        if (end if is_whole else len(data)) - at > self._trailer_bytes:
+            raise ValueError("its trailers are too long")
+        if not is_whole:
+            if has_bare_lf(data, new):
+                raise ValueError("a line ends without a carriage return")
+            self._pending = data[at:]
+            self._searched_bytes = len(self._pending)
+            return b""
+        lines = read_lines(data[at:end])
+        if len(lines) > TRAILERS_MAX:
+            raise ValueError("it has too many trailers")
+        self.trailers = [line for line in lines if RULE_BY_NAME[line.partition(b":")[0]] is None]
+        self.done = True
+        return data[end:]
+
+
+_CHUNK_LINE_START = re.compile(rb"[0-9A-Fa-f]{0,16}(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r?\Z")
+
+
+def _may_become_chunk_line(data: bytes, at: int) -> bool:
+    return _CHUNK_LINE_START.match(data, at) is not None

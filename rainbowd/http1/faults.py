@@ -1,0 +1,46 @@
+"""What is wrong with field lines, in plain words: llhttp's own are a parser's, and clients get to read ours."""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NUMBER = re.compile(rb"[0-9]+")
+
+
+def fault_in(block: bytes) -> str:
+    """Return the first reason why ``block`` cannot be read in one way only: RFC 9112 sections 5 and 6.
+
+    Args:
+        block: field lines that llhttp refused, with the empty line that ends them.
+    """
+    lines = block.split(b"\n")[:-2]
+    return next(filter(None, map(_fault_in_line, lines)), None) or _fault_of_framing(lines)
+
+
+def _fault_in_line(line: bytes) -> str | None:
+    if not line.endswith(b"\r"):
+        return "a line ends without a carriage return"
+    name, colon, value = line[:-1].partition(b":")
+    tests = (
+        (b"\r" in name + value, "a line has a carriage return before its end"),
+        (line[:1] in {b" ", b"\t"}, "a line begins with a space"),
+        (not colon, "a line has no colon"),
+        (name != name.rstrip(b" \t"), "a space comes before a colon"),
+        (not _TOKEN.fullmatch(name), "a field name has a character that is not allowed"),
+        (_CONTROL.search(value), "a field value has a control character"),
+    )
+    return next((fault for is_found, fault in tests if is_found), None)
+
+
+def _fault_of_framing(lines: list[bytes]) -> str:
+    fields = [line.partition(b":") for line in lines]
+    lengths = [value.strip(b" \t\r") for name, _, value in fields if name.lower() == b"content-length"]
+    if not all(map(_NUMBER.fullmatch, lengths)):
+        return "Content-Length is not a number"
+    if len(lengths) > 1:
+        return "Content-Length is repeated"
+    if lengths and any(name.lower() == b"transfer-encoding" for name, _, _ in fields):
+        return "it has both Content-Length and Transfer-Encoding"
+    return "Content-Length is too large" if lengths else "it is not valid"
