@@ -13,7 +13,7 @@ import trio
 from rainbowd.address import Address, TcpAddress
 from rainbowd.deploy.machine.health import Prober, until_healthy
 from rainbowd.deploy.machine.holder import Kind, find_holder
-from rainbowd.deploy.machine.listening import forms, listeners
+from rainbowd.deploy.machine.listening import forms, is_on_every_interface, listeners
 from rainbowd.deploy.machine.ports import is_free
 from rainbowd.deploy.process import name_process, why_foreign
 from rainbowd.deploy.record import Record
@@ -116,6 +116,8 @@ class RealApp:
         else:
             await self._check_health(health)
         await self._check_owner(seen_healthy=health is not None)
+        if not self._is_adopted:
+            await self._warn_if_open()
 
     async def _check_health(self, health: Health) -> None:
         if self._is_adopted:
@@ -148,6 +150,7 @@ class RealApp:
         """Ask once; without a health check, whether anything of it runs."""
         if self._config.health is None:
             return None if await self.is_alive() else "nothing of it runs"
+        self._is_own = False  # as of now
         try:
             problem = await self._ask(self._config.health)
         except DeployFailed as failure:
@@ -178,6 +181,14 @@ class RealApp:
             raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
         elif holder.kind is Kind.NOBODY:
             raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
+
+    async def _warn_if_open(self) -> None:
+        if await trio.to_thread.run_sync(is_on_every_interface, await self._process.members(), self.address):
+            log.warning(
+                "the app listens on every interface",
+                address=str(self.address),
+                hint="others may reach it past the proxy: have it listen on 127.0.0.1",
+            )
 
     async def _listening_elsewhere(self) -> str:
         """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _NET = Path("/proc/self/net")
 _TCP_LISTEN = b"0A"
+_UNIX_ROW = re.compile(
+    rb"[0-9a-f]+: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) [0-9A-F]{4} [0-9A-F]{2} +(\d+) (.+)", re.DOTALL
+)
+"""Address, references, protocol, flags, type, state, inode and name of a socket. Any account may bind one whose name
+has line ends, so that there are lines of any content."""
 _ACCEPTS_CONNECTIONS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
 
 
@@ -67,6 +73,16 @@ def owns(pids: Collection[int], address: Address) -> bool | None:
         and any(isinstance(bound, UnixAddress) and inode in sockets for bound, inode in rows)
     )
     return None if hidden or moved else False
+
+
+def is_on_every_interface(pids: Collection[int], address: Address) -> bool:
+    """Return whether the processes ``pids`` answer at ``address`` by a socket that other hosts reach too.
+
+    Reads /proc, so call it in a thread.
+    """
+    sockets, _ = _sockets_of(pids)
+    rows = list(_rows(is_whole=False))
+    return any(bound in forms(address)[1:] and inode in sockets for bound, inode in rows)
 
 
 @dataclass(frozen=True)
@@ -146,10 +162,10 @@ def _rows(*, is_whole: bool) -> Iterator[tuple[Address, int]]:
     """
     yield from _tcp_rows(_NET / "tcp", is_whole=is_whole)
     yield from _tcp_rows(_NET / "tcp6", is_whole=is_whole)
-    for line in (_NET / "unix").read_bytes().splitlines()[1:]:
-        _, _, _, flags, _, _, inode, *path = line.split(maxsplit=7)
-        if path and int(flags, 16) & _ACCEPTS_CONNECTIONS:
-            yield UnixAddress(Path(os.fsdecode(path[0]))), int(inode)
+    for line in (_NET / "unix").read_bytes().split(b"\n"):
+        row = _UNIX_ROW.fullmatch(line)
+        if row is not None and int(row[1], 16) & _ACCEPTS_CONNECTIONS:
+            yield UnixAddress(Path(os.fsdecode(row[3]))), int(row[2])
 
 
 def _tcp_rows(table: Path, *, is_whole: bool) -> Iterator[tuple[Address, int]]:

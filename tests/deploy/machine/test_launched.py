@@ -154,6 +154,20 @@ async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress)
     assert launch.app.last_check == "200 OK"
 
 
+@pytest.mark.parametrize(("host", "is_open"), [("0.0.0.0", True), ("::", True), ("127.0.0.1", False)])
+async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, host: str, is_open: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("rainbowd.deploy.machine.launched.log.warning", lambda event, **_: said.append(event))
+    family = socket.AF_INET6 if host == "::" else socket.AF_INET
+    with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listener:
+        here = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        await Launch(here, members=US, health="/").app.check()
+        await Launch(here, members=US, health="/", is_adopted=True).app.check()
+    assert said == ["the app listens on every interface"] * is_open
+
+
 async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on_every_interface() -> None:
     health = {"path": "/", "deadline": 0.5, "interval": 0.1}
     with socket.create_server(("0.0.0.0", 0)) as listener:

@@ -198,3 +198,23 @@ def test_a_socket_of_a_kernel_without_version_six(
     monkeypatch.setattr(listening, "_NET", tmp_path)
     address: Address = TcpAddress("127.0.0.1", port)
     assert owns(ME, address) is True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\0only\n",
+        "\0a\nffff: 00000002 00000000 00010000 0001 01 777 /forged",
+        "\0a\n\rb\r\n\n",
+        "\0a\n0: 1 2 3\n",
+    ],
+)
+def test_a_socket_whose_name_has_line_ends_breaks_nothing(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as odd, socket.socket(socket.AF_UNIX) as ours:
+        odd.bind(name)
+        odd.listen()
+        ours.bind(str(path))
+        ours.listen()
+        assert owns([os.getpid()], UnixAddress(path))
+        assert not owns([os.getpid()], UnixAddress(tmp_path / "other"))
