@@ -60,5 +60,6 @@ def make_controls(
         redeploy=lambda release, note: deploys().calls.redeploy(release, note),  # noqa: PLW0108 - of then
         rollback=lambda note: deploys().calls.rollback(note),  # noqa: PLW0108 - of then
         sources=Sources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
+        settle=recorder.settle,
         journal_written=lambda: recorder.written,
     )

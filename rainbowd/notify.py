@@ -68,8 +68,12 @@ def describe(status: Mapping[str, Any]) -> str:
     """
     live = next((one for one in status["generations"] if one["id"] == status["live"]), None)
     text = f"{Path(live['release']).name} is live (generation {live['id']})" if live else "nothing is live"
-    last = status["last_deploy"]
-    if last is not None and last["result"] == "failed":
+    last, deploying = status["last_deploy"], status.get("deploying")
+    if any(warning["kind"] == "waiting" for warning in status.get("warnings", ())):
+        text = "waiting for the first release"
+    elif deploying is not None:
+        text += f"; deploying {Path(deploying['release'] or '?').name}: {deploying['step'].replace('_', ' ')}"
+    elif last is not None and last["result"] == "failed":
         text += f"; the last deploy failed: {last['reason']}"
     return " ".join(text.split())[:_TEXT_CHARS]
 

@@ -85,13 +85,20 @@ class Calls:
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
         fields = await read_fields(request, {"release", "note"})
         deploy = await self._controls.redeploy(fields.get("release"), take_note(fields))
-        return await _answer(deploy, is_waited_for=is_waited_for)
+        return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def rollback(self, request: Request) -> Response:
         """``POST /rollback``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
         deploy = await self._controls.rollback(take_note(await read_fields(request, {"note"})))
-        return await _answer(deploy, is_waited_for=is_waited_for)
+        return await self._answer(deploy, is_waited_for=is_waited_for)
+
+    async def _answer(self, deploy: Deploy, *, is_waited_for: bool) -> Response:
+        """Answer with the deploy's id, or with how it was decided, once the files have that too."""
+        if is_waited_for:
+            await deploy.decided.wait()
+        await self._controls.settle()
+        return _decision(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
 
     async def status(self, request: Request) -> Response:
         """``GET /status``."""
@@ -121,11 +128,8 @@ class Calls:
         return Response(self._openapi, media_type="application/json")
 
 
-async def _answer(deploy: Deploy, *, is_waited_for: bool) -> Response:
-    """The deploy's id at once, or how it was decided, when it is."""
-    if not is_waited_for:
-        return _json({"deploy": deploy.id}, ACCEPTED)
-    await deploy.decided.wait()
+def _decision(deploy: Deploy) -> Response:
+    """How a deploy was decided."""
     outcome = deploy.outcome
     assert outcome is not None
     told: dict[str, Any] = {

@@ -154,6 +154,7 @@ class Controls:
             deployer's note. Raises Declined where that cannot be, and nothing was done.
         rollback: the same for what was live before.
         sources: of the metrics.
+        settle: returns once the files have all that has happened so far, or it is too late to wait for a failing disk.
         journal_written: an event that is set when there is more in the journal than when it was asked for.
     """
 
@@ -162,4 +163,5 @@ class Controls:
     redeploy: Callable[[str | None, str | None], Awaitable[Deploy]]
     rollback: Callable[[str | None], Awaitable[Deploy]]
     sources: Sources
+    settle: Callable[[], Awaitable[None]]
     journal_written: Callable[[], trio.Event]

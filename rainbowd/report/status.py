@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import RainbowdError
-from rainbowd.report.state_dir import open_to_read, replace_file
+from rainbowd.report.reserve import Reserve
+from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +21,13 @@ Status = dict[str, object]
 
 
 def write(state_dir: Path, status: Mapping[str, object]) -> None:
-    """Replace the file, atomically; it need not survive a power failure.
+    """Replace the file, atomically, also on a full disk; it need not survive a power failure.
 
     Raises:
         OSError: it cannot be written; the one before is there still.
     """
     text = json.dumps({"format": FORMAT, **status}, default=str)
-    replace_file(state_dir / NAME, text.encode() + b"\n")
+    Reserve(state_dir / NAME).replace(text.encode() + b"\n")
 
 
 def read(state_dir: Path) -> Status | None:

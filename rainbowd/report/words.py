@@ -41,6 +41,7 @@ WARNINGS = {
     "dead": "nothing is live",
     "waiting": "waiting for the first release: {release} does not exist yet",
     "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
+    "disk": "{file} in the state directory cannot be written: {reason}",
     "gone": "the live release's directory no longer exists: {release}",
     "missing": "the config's release is missing, while {release} is live",
     "other": "the files name {wanted}, while {release} is live",

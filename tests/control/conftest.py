@@ -65,6 +65,7 @@ class FakeAgent:
         self.usage: dict[int, Usage] = {}
         self.observers: list[Callable[[str, Mapping[str, object]], None]] = []
         self.last_result: str | None = None
+        self.settled = 0
         self.metrics = Metrics(self.controls().sources)
         self.load = Load(self.controls().sources)
         self.status: dict[str, Any] = {
@@ -84,6 +85,9 @@ class FakeAgent:
 
     async def redeploy(self, release: str | None, note: str | None) -> Deploy:
         return self._ask("redeploy", release, note)
+
+    async def settle(self) -> None:
+        self.settled += 1
 
     async def rollback(self, note: str | None) -> Deploy:
         return self._ask("rollback", note)
@@ -108,6 +112,7 @@ class FakeAgent:
                 self.observers.append,
                 lambda: self.last_result,
             ),
+            settle=self.settle,
             journal_written=lambda: self.written,
         )
 

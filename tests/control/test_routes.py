@@ -85,7 +85,7 @@ async def test_every_call_is_described_and_no_other(agent: FakeAgent) -> None:
 async def test_a_deploy_is_asked_for(agent: FakeAgent, body: dict[str, Any], asked: tuple[str, ...]) -> None:
     answer = await agent.call("POST", "/redeploy", **body)
     assert (answer.status_code, fits(answer, "POST /redeploy")) == (202, {"deploy": "d1"})
-    assert agent.asked == [asked]
+    assert (agent.asked, agent.settled) == ([asked], 1)
 
 
 async def test_a_rollback_is_asked_for(agent: FakeAgent) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.live.agent import Agent, running
 from tests.story import problems
@@ -67,9 +67,9 @@ def mount(*words: str) -> None:
 
 
 @contextlib.contextmanager
-def full(directory: Path) -> Iterator[None]:
-    """Not one byte more goes into the file system of ``directory``."""
-    ballast = directory / "ballast"
+def full(directory: Path, name: str = "ballast") -> Iterator[None]:
+    """Not one byte more goes into the file system of ``directory``; the file ``name`` has all that was left."""
+    ballast = directory / name
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(512))
@@ -94,6 +94,12 @@ def deploy_in_vain(agent: Agent, why: str) -> None:
 
     agent.touch()
     agent.wait_until(lambda: {} if said() else None, f"a deploy that fails: {why}")
+
+
+def warned(agent: Agent, why: str) -> dict[str, Any] | None:
+    """The status, which is up to date although the disk is full, if it warns of that."""
+    status = agent.status()
+    return status if any(one["kind"] == "disk" and why in one["text"] for one in status["warnings"]) else None
 
 
 def deploy(agent: Agent, why: str | None = None) -> None:
@@ -127,6 +133,10 @@ def run(directory: Path) -> None:
             deploy(agent, READ_ONLY)
             with full(state):
                 deploy_in_vain(agent, FULL)
+                with full(state, "more"):  # in the room that the failed deploy has left
+                    agent.touch()
+                    agent.wait_until(lambda: warned(agent, FULL), "a status that says so")
+        agent.wait_until(lambda: {} if warned(agent, "") is None else None, "a status without that warning")
         with full(state):
             agent.kill()
             agent.start()

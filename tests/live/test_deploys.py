@@ -274,12 +274,18 @@ def test_a_warm_up_goes_by_the_listening_socket(tmp_path: Path) -> None:
         assert get(agent)[0] == 200
 
 
+def kinds(agent: Agent) -> list[str]:
+    return [warning["kind"] for warning in agent.status()["warnings"]]
+
+
 def test_a_missing_release_is_waited_for(tmp_path: Path) -> None:
     agent = Agent(tmp_path)
     agent.start()
     try:
-        agent.wait_for("deploy.failed")
+        agent.wait_until(lambda: {} if (tmp_path / "state" / "status.json").exists() else None, "a status")
+        agent.wait_until(lambda: agent.status() if kinds(agent) == ["waiting"] else None, "a status that says so")
         assert get(agent)[0] == 503
+        assert agent.find("deploy.failed") is None
         agent.add_release("a")
         since = len(agent.events())
         agent.flip("a")

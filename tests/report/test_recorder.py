@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from rainbowd import log
-from rainbowd.report import recorder, status
+from rainbowd.report import recorder, state_dir, status
 from rainbowd.report.journal import Journal, encode, read_events
 from rainbowd.report.recorder import Recorder
 
@@ -35,8 +35,8 @@ async def until(condition: Callable[[], object]) -> None:
             await trio.sleep(0.002)
 
 
-def numbers(state_dir: Path) -> list[object]:
-    return [event["number"] for event in read_events(state_dir)]
+def numbers(directory: Path) -> list[object]:
+    return [event["number"] for event in read_events(directory)]
 
 
 @pytest.fixture
@@ -165,3 +165,62 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting_and_the_end_is_bounded(
                 assert len(keeping._lines) == recorder.LINES_MAX
     finally:
         works.set()
+
+
+async def test_the_status_comes_before_all_else_of_its_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+
+    def look_and_replace(path: Path, data: bytes) -> None:
+        found.append(status.read(tmp_path))
+        state_dir.replace_file(path, data)
+
+    monkeypatch.setattr(recorder, "replace_file", look_and_replace)
+    keeping = Recorder(tmp_path)
+    keeping.keep("generation-1.json", b"live")
+    keeping.publish({"live": 1})
+    async with running(keeping):
+        pass
+    assert found == [{"format": 1, "live": 1}]
+
+
+async def test_an_answer_waits_until_the_files_have_what_it_is_about(tmp_path: Path) -> None:
+    keeping = Recorder(tmp_path)
+    async with running(keeping):
+        for number in range(20):
+            keeping.record("e", number=number)
+            keeping.publish({"number": number})
+            await keeping.settle()
+            assert numbers(tmp_path)[-1] == number
+            assert status.read(tmp_path) == {"format": 1, "number": number}
+
+
+async def test_an_answer_waits_no_longer_than_that_for_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recorder, "SETTLE_SECONDS", 0.05)
+    (tmp_path / "journal.jsonl").mkdir()
+    keeping = Recorder(tmp_path)
+    async with running(keeping):
+        keeping.record("e", number=1)
+        await keeping.settle()
+        (tmp_path / "journal.jsonl").rmdir()
+    assert log.flush(PATIENCE_SECONDS)
+    assert "before the files have" in capfd.readouterr().out
+
+
+async def test_a_file_that_cannot_be_written_is_a_warning_of_the_status(tmp_path: Path, prompt_retries: None) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    keeping = Recorder(tmp_path)
+    other = {"kind": "other", "text": "x"}
+
+    def warned() -> object:
+        found = status.read(tmp_path)
+        return None if found is None else found["warnings"]
+
+    async with running(keeping):
+        keeping.record("e", number=1)
+        keeping.publish({"warnings": [other]})
+        text = "journal.jsonl in the state directory cannot be written: Is a directory"
+        await until(lambda: warned() == [other, {"kind": "disk", "text": text}])
+        (tmp_path / "journal.jsonl").rmdir()
+        await until(lambda: warned() == [other])
