@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER = "nobody"
+STRANGER = "games"
+"""A third account, which has nothing to do with the app."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 
 
-def account() -> Account:
+def account(name: str = USER) -> Account:
     """The other user."""
-    found = find_account(USER, None)
+    found = find_account(name, None)
     assert found is not None
     return found
+
+
+def becoming(name: str) -> dict[str, Any]:
+    """What ``subprocess.Popen`` makes of a child of this account."""
+    one = account(name)
+    return {"user": one.uid, "group": one.gid, "extra_groups": list(one.groups)}
 
 
 def uid() -> int:

@@ -80,7 +80,7 @@ class FakeApp:
         self.plan = plan
         self.behaviour = behaviour
         self.address: Address = TcpAddress("127.0.0.1", 20000 + number)
-        self.pid = 1000 + number
+        self.pid = self.main_pid = 1000 + number
         self.last_check: str | None = None
         self.opened_at: float | None = None
         self.ended_times = 0
@@ -134,6 +134,11 @@ class FakeApp:
     async def is_alive(self) -> bool:
         await trio.sleep(0.01)
         return not self.has_died
+
+    async def main_changed(self, known: int | None) -> int:
+        if self.main_pid == known:
+            await trio.sleep_forever()
+        return self.main_pid
 
     async def probe(self) -> str | None:
         await trio.sleep(0.01)

@@ -120,7 +120,7 @@ class Telling:
     def _moving(self) -> object:
         """Return what changes between two changes of a generation's state."""
         generations = self._roster.generations.values()
-        counters = [(one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        counters = [(one.pid, one.requests, len(one.holders), len(one.tunnels)) for one in generations]
         deploy = self._supervisor().deploying
         progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)

@@ -15,7 +15,7 @@ from rainbowd import log
 from rainbowd.agent import HEEDED, Agent
 from rainbowd.deploy.machine.foreign import refuse_foreign_files
 from rainbowd.deploy.machine.world import Machine
-from rainbowd.deploy.process import become_subreaper, reset_signals
+from rainbowd.deploy.process import become_subreaper, reset_signals, survivors
 from rainbowd.renewal import Incoming
 from rainbowd.report.numbers import Numbers
 from rainbowd.report.recorder import Recorder
@@ -124,7 +124,7 @@ def _run(agent: Agent) -> int:
     finally:
         for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
             signal.signal(signum, signal.SIG_IGN)
-    return 0
+    return 1 if survivors() else 0
 
 
 def _share_one_heap() -> None:

@@ -187,6 +187,9 @@ class App(Protocol):
     async def is_alive(self) -> bool:
         """Whether anything of it runs."""
 
+    async def main_changed(self, known: int | None) -> int:
+        """Wait until the main process is another one than ``known``; its number."""
+
     async def probe(self) -> str | None:
         """Ask once for its health; None where it is well, else what was seen."""
 

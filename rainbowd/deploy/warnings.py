@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rainbowd.deploy.process import survivors
 from rainbowd.report.words import WARNINGS, fill
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[
         yield "dead", WARNINGS["dead"]
     elif supervisor.deploying is None:  # a deploy that is under way is about to change it
         yield from _difference(live, supervisor)
+    if left := survivors():
+        yield "left", fill(WARNINGS["left"], {"left": left})
     crashes = supervisor.crashes
     if crashes is not None and (live is None or supervisor.now() - crashes.at < RECENT_SECONDS):
         yield "crashed", _crashed(crashes, supervisor.previous_release)

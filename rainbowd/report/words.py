@@ -43,6 +43,7 @@ WARNINGS = {
     "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
     "disk": "{file} in the state directory cannot be written: {reason}",
     "gone": "the live release's directory no longer exists: {release}",
+    "left": "could not be ended: {left}; end them by hand",
     "missing": "the config's release is missing, while {release} is live",
     "other": "the files name {wanted}, while {release} is live",
 }

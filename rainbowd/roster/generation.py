@@ -59,7 +59,7 @@ class Generation:
         id: its number, never reused for a state directory.
         release: the resolved directory it runs in.
         address: where it is reached.
-        pid: the child that was launched, once it was.
+        pid: the main process: the child that was launched, until it is known to be another one.
         started_at, live_at: seconds since the epoch; ``live_at`` is None until it was live.
         requests: leases ever given.
         holders: exchanges under way.

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rainbowd.address import TcpAddress
 from rainbowd.deploy.record import Decision
 from rainbowd.deploy.snapshot import snapshot, timestamp
 from rainbowd.roster import Generation, Roster
 from tests.deploy.test_adoption import A, B
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def supervisor(**changes: Any) -> Any:
@@ -38,6 +41,13 @@ def test_nothing_is_told_as_nothing() -> None:
     nothing = dict.fromkeys(("live", "wanted", "deploying", "last_deploy", "crashes"))
     warnings = [{"kind": "dead", "text": "nothing is live"}]
     assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
+
+
+def test_processes_that_could_not_be_ended_are_a_warning_until_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
+    told: Any = snapshot({}, Roster(), supervisor())
+    text = "could not be ended: pid 8, `sleep 9`, of user b, pid 9; end them by hand"
+    assert {"kind": "left", "text": text} in told["warnings"]
 
 
 def test_every_generation_is_told_and_which_is_live() -> None:

@@ -10,6 +10,7 @@ from rainbowd.log import get_logger
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rainbowd.deploy.process import Ending
@@ -79,16 +80,19 @@ class Chronicle:
 
     def crashed(self, reason: str, output: list[str], *, exit_status: int | None = None) -> None:
         """It was live, and is dead."""
-        self._tell("generation.crashed", exit_status=exit_status, reason=reason, output=output)
+        self._tell("generation.crashed", log.error, exit_status=exit_status, reason=reason, output=output)
 
     def stopping(self) -> None:
         """It is told to end."""
         self._drain_seconds = _seconds(self.draining_since, trio.current_time())
 
     def retired(self, ending: Ending, requests: int) -> None:
-        """Nothing is left of it."""
+        """It is at its end; what could not be ended is an error, as it needs a person."""
+        if ending.left:
+            log.error("could not be ended", generation=self._number, pids=ending.left, why=ending.why)
         self._tell(
             "generation.retired",
+            log.warning if ending.killed or ending.left else log.info,
             exit_status=ending.exit_status,
             killed=ending.killed,
             drain_seconds=self._drain_seconds or 0.0,
@@ -96,8 +100,8 @@ class Chronicle:
             left=ending.left,
         )
 
-    def _tell(self, event: str, **fields: object) -> None:
-        log.info(event, generation=self._number, release=str(self._release), **fields)
+    def _tell(self, event: str, say: Callable[..., object] | None = None, **fields: object) -> None:
+        (say or log.info)(event, generation=self._number, release=str(self._release), **fields)
         self._recorder.record(event, generation=self._number, release=self._release, **fields)
 
 

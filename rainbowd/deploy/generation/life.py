@@ -219,6 +219,7 @@ class Life:
                 self.end(End.DIED)
 
             nursery.start_soon(watch_end)
+            nursery.start_soon(self._follow_main, app)
             nursery.start_soon(
                 listen, app, self.plan.config.health, self._is_live, lambda: self._around.on_silence(self)
             )
@@ -229,6 +230,12 @@ class Life:
             self.crash = why
             self._chronicle.crashed(why, app.last_lines(), exit_status=status)
             self._on_death(self)
+
+    async def _follow_main(self, app: App) -> None:
+        """Show the main process, which may become another one: a daemon, or a new master."""
+        assert self.generation is not None
+        while True:
+            self.generation.pid = await app.main_changed(self.generation.pid)
 
     async def _until_over(self) -> None:
         """Until superseded, dropped or dead, or its time as standby is over."""

@@ -6,6 +6,7 @@ Whether this agent launched it or an earlier one did makes no difference here bu
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.machine.boot import Boot
     from rainbowd.deploy.machine.output import Output
     from rainbowd.deploy.process import Ending, Process
+
+_FOLLOW_SECONDS = 1.0
 
 log = get_logger()
 
@@ -77,6 +80,7 @@ class RealApp:
         self._is_adopted = is_adopted
         self._is_own = False  # its socket, when it last answered
         self._ended = False
+        self._noted: Record | None = None
         self.is_handed_over = False
 
     @property
@@ -95,7 +99,8 @@ class RealApp:
         """Put ``state`` on record; one that is retired has none any more."""
         if self.boot is not None and state is not State.STARTING:
             self.boot.end()
-        self._keep(None if state is State.RETIRED else self.record(state, live_at).encode())
+        self._noted = None if state is State.RETIRED else self.record(state, live_at)
+        self._keep(None if self._noted is None else self._noted.encode())
 
     def open_gate(self) -> None:
         """Let it run, if it does not yet."""
@@ -145,6 +150,27 @@ class RealApp:
     async def is_alive(self) -> bool:
         """Whether anything of it runs."""
         return bool(await self._process.members())
+
+    async def main_changed(self, known: int | None) -> int:
+        """Wait until the main process is another one than ``known``; its number.
+
+        What the app leaves to us meanwhile is put on record, for a later agent to find.
+        """
+        before: object = None
+        while True:
+            glimpse = self._process.glimpse(known)
+            if glimpse != before:
+                before, main = glimpse, await self._process.main()
+                self._put_known_on_record()
+                if main is not None and main != known:
+                    return main
+            await trio.sleep(_FOLLOW_SECONDS)
+
+    def _put_known_on_record(self) -> None:
+        noted = self._noted
+        if noted is not None and noted.known != self._process.known:
+            self._noted = replace(noted, known=self._process.known)
+            self._keep(self._noted.encode())
 
     async def probe(self) -> str | None:
         """Ask once; without a health check, whether anything of it runs."""

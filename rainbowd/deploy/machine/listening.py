@@ -147,7 +147,7 @@ def _sockets(descriptors: Path) -> Iterator[int]:
     for descriptor in descriptors.iterdir():
         try:
             target = os.readlink(descriptor)  # noqa: PTH115 - a socket:[INODE] is no path
-        except FileNotFoundError:  # closed meanwhile
+        except OSError:  # closed meanwhile, or of a path that is too long to name
             continue
         if target.startswith("socket:["):
             yield int(target[len("socket:[") : -1])

@@ -16,7 +16,7 @@ from rainbowd.deploy.process.reaping import (
 )
 from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
 from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
-from rainbowd.deploy.process.survivors import name_process, why_foreign
+from rainbowd.deploy.process.survivors import name_process, survivors, why_foreign
 from rainbowd.deploy.process.usage import Usage, read_usage
 
 __all__ = [
@@ -44,5 +44,6 @@ __all__ = [
     "registering",
     "reset_signals",
     "spawn",
+    "survivors",
     "why_foreign",
 ]

@@ -21,9 +21,9 @@ from rainbowd.deploy.process import claims
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.daemon import Daemon
-from rainbowd.deploy.process.members import Sight, hold, read_table, tell, until_ended
-from rainbowd.deploy.process.reaping import await_status, let_go, reap, reap_orphans
-from rainbowd.deploy.process.survivors import describe_survivors
+from rainbowd.deploy.process.members import Sight, hold, read_entry, read_pidfile, read_table, tell, until_ended
+from rainbowd.deploy.process.reaping import await_status, children, let_go, reap, reap_orphans
+from rainbowd.deploy.process.survivors import keep_survivors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,6 +185,14 @@ class Process:
         main = self._main(found)
         return None if main is None else main.pid
 
+    def glimpse(self, main: int | None) -> object:
+        """Return what changes when the main process may be another one than ``main``, or an orphan came to us.
+
+        It costs a few reads, where a search reads all of /proc.
+        """
+        entry = read_entry(main or 0)
+        return read_pidfile(self.claim.pidfile), entry is not None and not entry.ended, children()
+
     async def foreign(self) -> list[int]:
         """Return what descends from its processes, is another account's, and cannot be signalled therefore."""
         return [entry.pid for entry in (await self._look()).foreign]
@@ -225,7 +233,7 @@ class Process:
         self._daemon.follow(None)
         claims.end(self.claim)
         await trio.to_thread.run_sync(reap_orphans)
-        why = await trio.to_thread.run_sync(describe_survivors, left, self.claim)
+        why = await trio.to_thread.run_sync(keep_survivors, left, self.claim)
         return Ending(self._main_status(), killed, [entry.pid for entry in left], why)
 
     async def _ask(self, signal: int, head_start_seconds: float) -> None:

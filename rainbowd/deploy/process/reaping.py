@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import threading
+from pathlib import Path
 
 from rainbowd.deploy.process.members import read_entry, read_table
 
@@ -52,6 +53,15 @@ def let_go(pid: int, start_time: int) -> None:
 def awaited() -> frozenset[tuple[int, int]]:
     """The children, by number and start time, that ``reap_orphans`` leaves alone."""
     return frozenset(_awaited)
+
+
+def children() -> frozenset[int]:
+    """Return the numbers of our children, with the orphans that came to us; none if the kernel has no list of them."""
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
+    except OSError:  # CONFIG_PROC_CHILDREN, proc(5)
+        return frozenset()
+    return frozenset(map(int, text.split()))
 
 
 def reap(pid: int, start_time: int) -> int | None:

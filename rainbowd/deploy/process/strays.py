@@ -13,7 +13,7 @@ from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.claims import Claim, all_claims
 from rainbowd.deploy.process.members import Sight, ancestors, read_table, tell, until_ended
 from rainbowd.deploy.process.reaping import reap_orphans
-from rainbowd.deploy.process.survivors import describe_survivors
+from rainbowd.deploy.process.survivors import keep_survivors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -91,7 +91,7 @@ async def end_strays(strays: Strays, *, patience_seconds: float, hurry: trio.Eve
             await _until_none_is_left(strays, SIGKILL, again=True)
             await trio.to_thread.run_sync(reap_orphans)
     left = await trio.to_thread.run_sync(_alive, strays)
-    return [entry.pid for entry in left], await trio.to_thread.run_sync(describe_survivors, left, _claim(strays))
+    return [entry.pid for entry in left], await trio.to_thread.run_sync(keep_survivors, left, _claim(strays))
 
 
 async def _until_none_is_left(strays: Strays, signum: int, *, again: bool) -> None:

@@ -7,7 +7,7 @@ import pwd
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.process.members import read_command, read_uid
+from rainbowd.deploy.process.members import read_command, read_entry, read_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +18,30 @@ if TYPE_CHECKING:
 _COMMAND_CHARACTERS = 60
 
 
-def describe_survivors(entries: Sequence[Entry], claim: Claim) -> str:
-    """Return which processes these are and why they could not be ended, in words; empty if there are none.
+_left: dict[tuple[int, int], str] = {}
+"""What could not be ended, by number and start time, with its name."""
+
+
+def survivors() -> list[str]:
+    """Return the names of the processes that could not be ended and are still there."""
+    for pid, start_time in list(_left):
+        entry = read_entry(pid)
+        if entry is None or entry.ended or entry.start_time != start_time:
+            del _left[pid, start_time]
+    return list(_left.values())
+
+
+def keep_survivors(entries: Sequence[Entry], claim: Claim) -> str:
+    """Remember what could not be ended, for ``survivors``.
 
     Args:
         entries: of the processes; reads more of them in /proc.
         claim: of the launch that they belong to or descend from.
+
+    Returns:
+        Which they are and why they could not be ended, in words; empty if there are none.
     """
+    _left.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
     foreign = [entry for entry in entries if not _is_covered(entry, claim)]
     hanging = [entry for entry in entries if entry not in foreign]
     reasons = []

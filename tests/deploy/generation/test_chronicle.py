@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -11,6 +11,9 @@ from rainbowd.deploy.generation.chronicle import Chronicle
 from rainbowd.deploy.process import Ending
 from rainbowd.roster import Generation, State
 from tests.fakes import Events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.usefixtures("autojump")
 RELEASE = Path("/releases/a")
@@ -83,3 +86,33 @@ async def test_the_time_before_an_adoption_counts_and_what_is_no_news_is_not_tol
             chronicle.adopted(generation, state, 40.0, is_news=is_news)
         assert getattr(chronicle, name) == now - 40
         assert [(event["event"], event["state"]) for event in events] == [("generation.adopted", state.value)]
+
+
+class Log:
+    """Keeps the level of each line."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda event, **fields: self.lines.append((level, event, fields))
+
+
+async def test_what_needs_a_person_is_a_warning_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr("rainbowd.deploy.generation.chronicle.log", log)
+    chronicle, events = begun()
+    chronicle.crashed("was ended by SIGKILL", ["last words"], exit_status=-9)
+    chronicle.retired(Ending(0, killed=False, left=[]), requests=0)
+    chronicle.retired(Ending(-9, killed=True, left=[]), requests=0)
+    chronicle.retired(Ending(None, killed=False, left=[8], why="pid 8 hangs"), requests=0)
+    assert [(level, event) for level, event, _ in log.lines] == [
+        ("error", "generation.crashed"),
+        ("info", "generation.retired"),
+        ("warning", "generation.retired"),
+        ("error", "could not be ended"),
+        ("warning", "generation.retired"),
+    ]
+    assert log.lines[0][2]["output"] == ["last words"]
+    assert log.lines[3][2] == {"generation": 3, "pids": [8], "why": "pid 8 hangs"}
+    assert [event["event"] for event in events] == ["generation.crashed", *["generation.retired"] * 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,12 +37,19 @@ class FakeProcess:
         self.pids = members
         self.claim = Claim.of(IDENTITY, os.getuid(), "")
         self.foreign_pids: list[int] = []
+        self.main_pid: int | None = self.pid
         self.known: dict[int, int] = {}
         self.ends = 0
         self.was_left = False
 
     async def members(self) -> list[int]:
         return self.pids
+
+    def glimpse(self, main: int | None) -> object:
+        return self.main_pid
+
+    async def main(self) -> int | None:
+        return self.main_pid
 
     async def foreign(self) -> list[int]:
         return self.foreign_pids
@@ -228,3 +236,24 @@ async def test_whatever_happens_it_is_ended_once_unless_it_is_anothers(ours: Tcp
             await launch.app.end_if_due()
             await left.app.end_if_due()
     assert (launch.process.ends, left.process.ends, left.process.was_left) == (1, 0, True)
+
+
+async def test_a_main_process_is_followed_and_what_came_to_us_is_on_record(
+    ours: TcpAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rainbowd.deploy.machine.launched._FOLLOW_SECONDS", 0.01)
+    launch = Launch(ours, members=US, warmup=1)
+    launch.app.note(State.LIVE, 1e9)
+    launch.process.main_pid = None
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def change() -> None:
+                assert await launch.app.main_changed(launch.process.pid) == 4712
+
+            await trio.testing.wait_all_tasks_blocked()
+            launch.process.known = {4712: 99}
+            launch.process.main_pid = 4712
+    before, after = (Record.decode(kept) for kept in launch.kept if kept is not None)
+    assert after == replace(before, known={4712: 99})

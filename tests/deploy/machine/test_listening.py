@@ -218,3 +218,15 @@ def test_a_socket_whose_name_has_line_ends_breaks_nothing(name: str, tmp_path: P
         ours.listen()
         assert owns([os.getpid()], UnixAddress(path))
         assert not owns([os.getpid()], UnixAddress(tmp_path / "other"))
+
+
+def test_a_descriptor_whose_path_is_too_long_to_name_hides_no_socket(sockets: ExitStack, tmp_path: Path) -> None:
+    deep = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=deep)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    port = listen(sockets, "127.0.0.1")
+    assert owns(ME, TcpAddress("127.0.0.1", port)) is True
+    os.close(deep)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd.deploy.process.claims import Claim
+from rainbowd.deploy.process.members import read_entry
+from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, user_name, why_foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as one:
+        yield one
+        one.kill()
+
+
+def test_what_could_not_be_ended_is_known_until_it_is_gone(process: subprocess.Popen[bytes]) -> None:
+    entry = read_entry(process.pid)
+    assert entry is not None
+    why = keep_survivors([entry], Claim(frozenset({os.getuid()}), 0))
+    me = user_name(os.getuid())
+    assert why.startswith(f"pid {process.pid}, `sleep 1000`, of user {me}: still there after SIGKILL")
+    assert survivors() == [f"pid {process.pid}, `sleep 1000`, of user {me}"]
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert survivors() == []
+
+
+def test_another_accounts_process_is_said_to_be_that(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = read_entry(process.pid)
+    assert entry is not None
+    claim = Claim(frozenset({os.getuid() + 1}), 0)
+    assert 'set "user" instead of sudo' in why_foreign() or os.getuid()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert keep_survivors([entry], claim).endswith('rainbowd as root with "user", not sudo in "run"')
+    assert "rainbowd runs as 12345 and may not signal it" in why_foreign()
+
+
+def test_of_nothing_there_is_nothing_to_say() -> None:
+    assert keep_survivors([], Claim(frozenset(), 0)) == ""
+
+
+def test_a_long_command_is_cut_and_a_process_that_is_gone_is_its_number() -> None:
+    with subprocess.Popen(["sleep", "1000", *["1" * 20] * 9]) as one:
+        name = name_process(one.pid)
+        one.kill()
+    assert "…`" in name
+    assert len(name) < 120
+    assert name_process(one.pid) == f"pid {one.pid}"

@@ -1,0 +1,283 @@
+"""What another account, a hostile app or a shared daemon may do with processes: tried against real agents."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import accounts
+from tests.accounts import STRANGER, USER, becoming, needs_root
+from tests.live.agent import LOOK_SECONDS, PATIENCE_SECONDS, Agent, needs, pids, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.live, needs_root]
+
+HERE = Path(__file__).parent
+open_path = accounts.open_path
+ESCAPES: list[dict[str, str] | None] = [
+    None,
+    {"RAINBOWD_STATE_DIR": "/nowhere"},
+    {"RAINBOWD_GENERATION": "999"},
+    {"RAINBOWD_MARK": "f" * 32},
+    {"RAINBOWD_MARK": "", "RAINBOWD_GENERATION": "1"},
+    {"RAINBOWD_HOOK": "after_live"},
+]
+
+
+class Site:
+    """An agent of root's with an app of another account's, and the attackers around it."""
+
+    def __init__(self, agent: Agent, directory: Path) -> None:
+        self.agent = agent
+        self.directory = directory
+        self.attackers: list[subprocess.Popen[str]] = []
+
+    def mark(self, generation: int) -> dict[str, str]:
+        """The environment by which a process is a generation's, with its secret, which only root could know."""
+        plan = json.loads((self.agent.state_dir / f"generation-{generation}.plan").read_text())
+        return {
+            "RAINBOWD_STATE_DIR": str(self.agent.state_dir),
+            "RAINBOWD_GENERATION": str(generation),
+            "RAINBOWD_MARK": plan["mark"],
+        }
+
+    def attack(self, *argv: str, user: str = STRANGER, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a process of another account."""
+        process = subprocess.Popen(
+            argv,
+            env={"PATH": os.defpath, **(env or {})},
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            start_new_session=True,
+            **becoming(user),
+        )
+        self.attackers.append(process)
+        return process
+
+    def steal(self, host: str, port: str, generation: int) -> str:
+        """Have the stranger listen, with a mark, where a generation is to; what it said."""
+        thief = self.attack(accounts.python(), str(self.directory / "thief.py"), host, port, env=self.mark(generation))
+        assert thief.stdout is not None
+        return thief.stdout.readline().strip()
+
+    def get(self, path: str = "/") -> str:
+        """The answer to a request."""
+        connection = http.client.HTTPConnection(self.agent.host, self.agent.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
+    def deploy(self, release: str) -> dict[str, Any]:
+        """Turn the link, and wait for the decision."""
+        since = len(self.agent.events())
+        self.agent.flip(release)
+        return self.agent.decision(since)
+
+    def end(self) -> None:
+        """End the attackers, whose pipes go with them."""
+        for process in self.attackers:
+            process.kill()
+            process.communicate()
+
+
+@contextlib.contextmanager
+def site(directory: Path, **config: object) -> Iterator[Site]:
+    """A site whose app is ``app.py``, as the user."""
+    for name in ("app.py", "thief.py"):
+        shutil.copy(HERE / name, directory)
+    usual: dict[str, object] = {
+        "run": [accounts.python(), str(directory / "app.py"), "{port}"],
+        "user": USER,
+        "drain": {"kill_after": 2, "timeout": 2},
+        "health": {"path": "/up", "deadline": 20},
+    }
+    with running(directory, **{**usual, **config}) as agent:
+        one = Site(agent, directory)
+        try:
+            yield one
+        finally:
+            one.end()
+
+
+def is_there(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+def escaped(directory: Path) -> set[int]:
+    """The processes that have escaped from a site."""
+    found = set()
+    for pid in pids():
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if command.startswith(b"escaped\0") and os.fsencode(directory) in command and is_there(pid):
+                found.add(pid)
+    return found
+
+
+def on_record(record: Path) -> set[int]:
+    """The processes that a generation's record knows."""
+    return {pid for pid, _ in json.loads(record.read_text())["known"]}
+
+
+def eventually(look: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        assert time.monotonic() < deadline, what
+        time.sleep(LOOK_SECONDS)
+
+
+# --- a stranger in the place of the app -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::"])
+def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Path, host: str) -> None:
+    with site(open_path) as one:
+        slow = [accounts.python(), "-c", "import sys, time; time.sleep(2)", "{port}"]
+        one.agent.configure(run=slow, user=USER, health={"path": "/up", "deadline": 5})
+        since = len(one.agent.events())
+        one.agent.flip("b")
+        stolen = 0
+        while one.agent.find("deploy.failed", since) is None:
+            for event in one.agent.events()[since:]:
+                if event["event"] == "generation.launched":
+                    since = one.agent.events().index(event) + 1
+                    port = event["address"].rpartition(":")[2]
+                    stolen += one.steal(host, port, event["generation"]) == "listens"
+            assert one.get() == "1"
+        assert stolen
+        failed = one.agent.find("deploy.failed")
+        assert failed is not None
+        assert one.agent.status()["live"] == 1
+        assert f"of user {STRANGER}" in failed["reason"] or "a stranger holds its port" in failed["reason"], (
+            one.agent.output(200)
+        )
+
+
+def test_a_stranger_cannot_have_the_apps_unix_socket(open_path: Path) -> None:
+    run = [accounts.python(), str(open_path / "app.py"), "{socket}"]
+    with site(open_path, run=run) as one:
+        address = one.agent.status()["generations"][0]["address"].removeprefix("unix:")
+        assert "Permission denied" in one.steal("unix", address, 1)
+        assert "Permission denied" in one.steal("unix", f"{address}2", 1)
+        assert one.get() == "1"
+        assert one.deploy("b")["event"] == "deploy.succeeded"
+        assert one.get() == "2"
+
+
+def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Path) -> None:
+    health = {"path": "/up", "deadline": 20, "liveness": {"interval": 0.2, "failures": 2}}
+    with site(open_path, health=health) as one:
+        port = one.agent.status()["generations"][0]["address"].rpartition(":")[2]
+        since = len(one.agent.events())
+        one.get("/close")
+        eventually(lambda: one.steal("127.0.0.1", port, 1) == "listens", "the port to be free")
+        assert one.agent.wait_for("deploy.succeeded", since)["generation"] > 1
+        assert one.get() != "STOLEN"
+        assert f"of user {STRANGER}, started outside of this generation" in one.agent.output(60)
+
+
+# --- who is signalled -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [STRANGER, USER])
+@pytest.mark.parametrize("after", ["deploy", "kill", "renewal"])
+def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, user: str, after: str) -> None:
+    with site(open_path) as one:
+        marked = " ".join(f"{name}={value}" for name, value in one.mark(1).items())
+        script = f"setpriv --reuid {user} --clear-groups env {marked} sleep 1000 & echo $!; wait"
+        root = subprocess.Popen(
+            [needs("sh"), "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd="/"
+        )
+        assert root.stdout is not None
+        attacker = int(root.stdout.readline())
+        try:
+            if after == "kill":
+                one.agent.kill()
+                one.agent.start()
+                one.agent.wait_for("generation.adopted")
+            elif after == "renewal":
+                assert one.agent.renew()["event"] == "agent.renewed"
+            since = len(one.agent.events())
+            assert one.deploy("b")["event"] == "deploy.succeeded"
+            one.agent.wait_for("generation.retired", since, generation=1)
+            assert root.poll() is None or user == USER, "root's shell goes on, or its child has ended"
+            assert root.poll() is None or root.wait() >= 0, "root's shell was not signalled"
+            assert is_there(attacker) == (user == STRANGER)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(root.pid, signal.SIGKILL)
+            root.communicate()
+
+
+def test_a_strangers_process_with_the_mark_is_no_stray(open_path: Path) -> None:
+    with site(open_path) as one:
+        forged = {**one.mark(1), "RAINBOWD_GENERATION": "77"}
+        stranger = one.attack("sleep", "1000", env=forged)
+        app = one.attack("sleep", "1000", user=USER, env={**forged, "RAINBOWD_MARK": "0"})
+        one.agent.kill()
+        one.agent.start()
+        one.agent.wait_for("generation.adopted")
+        app.wait(PATIENCE_SECONDS)
+        assert stranger.poll() is None
+        assert one.get() == "1"
+
+
+# --- what an app leaves behind ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("after", ["deploy", "kill", "stop"])
+def test_nothing_that_an_app_started_outlives_its_generation(open_path: Path, after: str, late: bool) -> None:
+    with site(open_path) as one:
+        file = open_path / "releases" / "b" / "escapes.json"
+        file.write_text("[]" if late else json.dumps(ESCAPES))
+        assert one.deploy("b")["event"] == "deploy.succeeded"
+        since = len(one.agent.events())
+        one.agent.wait_for("generation.retired", generation=1)
+        if late:
+            file.write_text(json.dumps(ESCAPES))
+            one.get("/escape")
+        eventually(lambda: len(escaped(open_path)) == len(ESCAPES), "the escapes")
+        mine = escaped(open_path)
+        if after == "kill":
+            record = one.agent.state_dir / "generation-2.json"
+            eventually(lambda: mine <= on_record(record), "the escapes to be on record")
+            one.agent.restart()
+            one.agent.wait_for("generation.adopted", since)
+        if after == "stop":
+            assert one.agent.stop() == 0
+        else:
+            assert one.deploy("a")["event"] == "deploy.succeeded"
+            assert one.agent.wait_for("generation.retired", since, generation=2)["left"] == []
+        assert escaped(open_path) == set()
+
+
+# --- sudo -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_app_that_became_another_account_is_never_live_and_is_said(open_path: Path) -> None:
+    setpriv = str(shutil.copy(needs("setpriv"), open_path / "sudo"))
+    Path(setpriv).chmod(0o4755)
+    with site(open_path) as one:
+        run = [setpriv, "--reuid", STRANGER, "--clear-groups", accounts.python(), str(open_path / "app.py"), "{port}"]
+        one.agent.configure(run=run, user=USER, health={"path": "/up"}, drain={"kill_after": 1})
+        failed = one.deploy("b")
+        assert failed["event"] == "deploy.failed"
+        assert f"of user {STRANGER}" in failed["reason"]
+        assert 'set "user" instead' in failed["reason"]
+        assert one.agent.status()["live"] == 1
