@@ -116,6 +116,8 @@ class _Watcher:
         if not (turned(seen, now) or touched(seen, now)):
             return remembered(seen, now), []
         now, note = await self._settled(seen, now)
+        if seen.link is not None and now.link is None and now.release is not None:
+            log.warning("the release is a directory now, and no command can point it elsewhere", release=self.release)
         if note.request is not None and note.request == self.answered:
             note = Note()  # of a deploy that was: this is a touch of the file that it left
         if touched(seen, now) and note.release is not None:

@@ -221,7 +221,7 @@ def _start() -> Program:
     except OSError as error:
         link.close()
         os.close(stderr_fd)
-        raise RenewalFailed(f"cannot start {command[0]}: {error.strerror}") from None
+        raise RenewalFailed(f"cannot start {command[0]}: {_why_not_started(command[0], error)}") from None
     finally:
         theirs.close()
         os.close(its_stderr)
@@ -238,6 +238,15 @@ def _command() -> list[str]:
     if words[:1] == sys.argv[:1] and os.access(words[0], os.X_OK) and Path(words[0]).read_bytes()[:2] == b"#!":
         return words
     return [sys.executable, *words]
+
+
+def _why_not_started(program: str, error: OSError) -> str:
+    """Return why a program could not be started; of a script that is there it is the interpreter that is missing."""
+    with contextlib.suppress(OSError):
+        first = Path(program).read_bytes().partition(b"\n")[0]
+        if isinstance(error, FileNotFoundError) and first.startswith(b"#!"):
+            return f"{error.strerror}: its interpreter {os.fsdecode(first[2:].strip())}"
+    return str(error.strerror)
 
 
 def _describe(status: int) -> str:

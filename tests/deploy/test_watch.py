@@ -220,6 +220,13 @@ async def test_of_a_plain_directory_only_the_trigger_file_counts(site: Path) -> 
         assert await it.touch_again() == ["file"]
 
 
+async def test_a_link_replaced_by_a_directory_is_one_trigger_and_a_warning(site: Path, warnings: Warnings) -> None:
+    async with watched(site) as it:
+        await it.sh("rm current; mkdir current")
+        assert (await it.next()).kind == "symlink"
+        assert "is a directory now" in warnings.texts[0]
+
+
 async def test_a_plain_directory_replaced_by_a_link_is_one_trigger(site: Path) -> None:
     async with watched(site, release="releases/v1") as it:
         await it.sh("rmdir releases/v1; ln -s v2 releases/v1")

@@ -39,3 +39,16 @@ async def test_the_first_process_of_a_container_is_not_renewed(monkeypatch: pyte
     with pytest.raises(RenewalFailed, match="restart that instead"):
         async with new_program():
             pass
+
+
+async def test_a_script_whose_interpreter_is_gone_is_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "rainbowd"
+    script.write_text("#!/venv/that/is/gone/python\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, str(script)])
+    with pytest.raises(RenewalFailed, match=r"No such file or directory: its interpreter /venv/that/is/gone/python"):
+        async with new_program():
+            pass
