@@ -28,6 +28,29 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, name: str) -
     assert (done.returncode, about_us) == (0, []), done.stderr
 
 
+@pytest.mark.parametrize("name", ["rainbowd.service", "rainbowd@.service"])
+def test_the_units_are_restricted_as_far_as_an_app_allows(name: str) -> None:
+    command = [
+        needs("systemd-analyze"),
+        "security",
+        "--offline=true",
+        "--threshold=30",
+        "--no-pager",
+        str(UNITS / name),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"its score is not below 3: {done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("name", ["rainbowd.service", "rainbowd@.service"])
+def test_an_app_that_is_killed_for_memory_takes_neither_the_agent_nor_its_files_along(name: str) -> None:
+    lines = (UNITS / name).read_text().splitlines()
+    assert "OOMPolicy=continue" in lines
+    assert "KillMode=process" in lines
+    assert [line for line in lines if line.startswith("OOMScoreAdjust=-")]
+    assert not [line for line in lines if line.startswith(("PrivateTmp=", "RemoveIPC=", "RuntimeDirectory="))]
+
+
 def test_the_units_of_one_app_and_of_many_say_the_same() -> None:
     def settings(name: str) -> list[str]:
         lines = (UNITS / name).read_text().splitlines()
