@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "log", "config", "address", "locations", "link", "listen", "tcp"}
+FOR_ALL = {"errors", "permissions", "log", "config", "address", "locations", "link", "listen", "tcp"}
 """What every part may import."""
 
 ARROWS = {
     "errors": set(),
+    "permissions": set(),
     "address": set(),
     "locations": {"errors"},
     "link": {"errors"},
     "listen": {"errors", "address", "tcp"},
     "tcp": {"address"},
-    "log": set(),
+    "log": {"permissions"},
     "notify": set(),
     "parent": set(),
-    "config": {"errors", "address", "locations"},
+    "config": {"errors", "permissions", "address", "locations"},
     "http1": FOR_ALL,
     "roster": FOR_ALL,
     "report": FOR_ALL,
@@ -54,6 +55,7 @@ LIGHT = {
     "errors.py",
     "address.py",
     "locations.py",
+    "permissions.py",
     "link.py",
     "cli/__init__.py",
     "cli/agent_process.py",

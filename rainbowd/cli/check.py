@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.judging import judge
 from rainbowd.cli.terminal import complain, inert
-from rainbowd.config import deployers, find_account, load, plain, refuse_foreign_writers, user_name
+from rainbowd.config import deployers, find_account, load, misplaced, plain, user_name
 from rainbowd.deploy.machine.foreign import HOOKS
 from rainbowd.errors import ConfigError
 from rainbowd.locations import find_config
@@ -38,9 +38,8 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     """
     file = find_config(config_path)
     loaded = load(file)
-    if os.geteuid() == 0:
-        refuse_foreign_writers(file)
-    found = judge(loaded.config, euid=os.geteuid())
+    found = judge(loaded.config)
+    found.problems[:0] = misplaced(file, loaded.config)
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))
     for problem in found.problems:

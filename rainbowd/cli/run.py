@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import complain
-from rainbowd.config import cautions, load, refuse_foreign_writers, refuse_open_api, with_overrides
+from rainbowd.config import cautions, load, refuse_foreign_state, refuse_misplaced, refuse_open_api, with_overrides
 from rainbowd.listen import doubts, inherited, open_listeners, taken_over
 from rainbowd.locations import find_config
 from rainbowd.report.lock import Lock
@@ -44,8 +44,6 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     offer = _offer()
     file = find_config(config_path).absolute()
     loaded = load(file)
-    if os.geteuid() == 0:
-        refuse_foreign_writers(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api)
     refuse_open_api(config)
     warnings = [*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))]
@@ -56,7 +54,9 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
             warnings.append(f"{file}: state_dir: stays {offer.state_dir} until a restart")
             config = config.model_copy(update={"state_dir": offer.state_dir})
             loaded = replace(loaded, config=loaded.config.model_copy(update={"state_dir": offer.state_dir}))
+        refuse_misplaced(file, config)
         prepare(config.state_dir, is_searched=config.user is not None)
+        refuse_foreign_state(file, config.state_dir)
         lock = Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)
         stack.callback(lock.release)
         offered = offer.sockets if offer is not None else []

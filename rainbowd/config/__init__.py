@@ -1,6 +1,6 @@
 """``rainbowd.json``: what it may say, how it is read, and who may change what it leads to."""
 
-from rainbowd.config.access import Writers, cautions, deployers, has_acl, refuse_foreign_writers, user_name
+from rainbowd.config.access import cautions, deployers, refuse_foreign_writers
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import doubtful_lines, read_env_file
 from rainbowd.config.exposure import exposures, refuse_open_api
@@ -18,7 +18,9 @@ from rainbowd.config.models import (
     LogSettings,
     default_trust,
 )
+from rainbowd.config.placement import misplaced, refuse_foreign_state, refuse_misplaced, system_state_dir
 from rainbowd.config.values import PortRange, StatusRanges
+from rainbowd.permissions import Writers, has_acl, user_name
 
 __all__ = [
     "DEFAULT_TRUST",
@@ -45,12 +47,16 @@ __all__ = [
     "has_acl",
     "interpret",
     "load",
+    "misplaced",
     "parse_limits",
     "plain",
     "read_env_file",
+    "refuse_foreign_state",
     "refuse_foreign_writers",
+    "refuse_misplaced",
     "refuse_open_api",
     "restart_needed",
+    "system_state_dir",
     "user_name",
     "with_overrides",
 ]

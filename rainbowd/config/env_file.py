@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from rainbowd.config.access import refuse_foreign_writers
+from rainbowd.config.account import ROOT
 from rainbowd.errors import ConfigError
 from rainbowd.locations import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+FILE = "a file of KEY=VALUE lines"
 EXPECTED = "KEY=VALUE, a comment after #, or nothing"
 
 _LINE = re.compile(
@@ -61,7 +65,9 @@ def doubtful_lines(path: Path) -> list[str]:
 def _assignments(path: Path) -> list[_Assignment]:
     found: list[_Assignment] = []
     problems: list[str] = []
-    for number, text in enumerate(read_text(path, expected="a file of KEY=VALUE lines").split("\n"), start=1):
+    if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
+        refuse_foreign_writers(path, expected=FILE)
+    for number, text in enumerate(read_text(path, expected=FILE).split("\n"), start=1):
         line = text.strip(" \t\r")
         if not line or line.startswith("#"):
             continue

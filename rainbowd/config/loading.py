@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from rainbowd.config.account import find_account
+from rainbowd.config.access import refuse_foreign_writers
+from rainbowd.config.account import ROOT, find_account
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.values import parse_listen
@@ -49,11 +51,13 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Read and validate a config file.
+    """Read and validate a config file; an agent that runs as root reads none that others may change.
 
     Raises:
         ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
     """
+    if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
+        refuse_foreign_writers(path, expected="a JSON file")
     return interpret(read_json(path), path)
 
 

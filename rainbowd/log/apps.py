@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.log.entry import DIM, RESET, encode, now
 from rainbowd.log.logger import get_logger, stdout
 from rainbowd.log.plain import plain
 from rainbowd.log.writing import Writer, write
+from rainbowd.permissions import ROOT, foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _GENERATION_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[33m", "\x1b[32m")
 _FILE_MODE = 0o640
@@ -45,6 +48,31 @@ def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:
     if app is None:
         return lambda _generation, _line: None
     return app_line if app == "stdout" else AppLogFile(app).write
+
+
+def open_log(path: Path | str) -> int:
+    """Open a file to append to, made if it is missing, that no other account can have exchanged for another file.
+
+    A symlink is followed only if it is ours or root's.  An agent that runs as root appends only to what nobody else
+    can write or replace.
+
+    Raises:
+        OSError: as open(2), it is not a regular file, or others may change where it leads.
+    """
+    real = Path(os.path.realpath(path))
+    if os.geteuid() == ROOT:
+        for problem in foreign(Path(path).absolute()):
+            raise PermissionError(errno.EPERM, str(problem), str(path))
+    elif os.path.islink(path) and os.lstat(path).st_uid not in {ROOT, os.geteuid()}:  # noqa: PTH114 - may be a str
+        raise PermissionError(errno.EPERM, "a symlink of another user", str(path))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = os.open(real, flags, _FILE_MODE)
+    status = os.fstat(fd)
+    is_foreign = os.geteuid() == ROOT and status.st_uid != ROOT
+    if not stat.S_ISREG(status.st_mode) or is_foreign:
+        os.close(fd)
+        raise PermissionError(errno.EPERM, "another user's file" if is_foreign else "not a regular file", str(path))
+    return fd
 
 
 class AppLogFile:
@@ -82,7 +110,7 @@ class AppLogFile:
                     return
             os.close(self._fd)
             self._fd = -1
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        self._fd = open_log(self._path)
 
     def _tell(self, failure: str | None) -> None:
         """Say once that it fails, and once that it works again."""

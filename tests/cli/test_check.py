@@ -251,8 +251,25 @@ def test_doors_that_are_open_to_everybody_are_warned_of(tmp_path: Path, checked:
 
 def test_a_state_directory_inside_the_release_is_warned_of(checked: Checked) -> None:
     assert "state_dir: " not in checked()[2]
-    status, _, err = checked(state_dir="v1/.rainbowd")
+    status, _, err = checked(release="v1", state_dir="v1/.rainbowd")
     assert (status, "lies inside the release" in err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        ("state_dir", {"state_dir": "current/.rainbowd"}),
+        ("state_dir", {"state_dir": "v1/.rainbowd"}),
+        ("trigger_file", {"trigger_file": "current/tmp/restart.txt"}),
+        ("log.app", {"log": {"app": "current/log/app.log"}}),
+        ("api.token_file", {"api": {"token_file": "current/token"}}),
+    ],
+)
+def test_a_file_of_the_agents_own_that_moves_with_the_link_is_an_error(
+    checked: Checked, key: str, config: dict[str, object]
+) -> None:
+    status, _, err = checked(**config)
+    assert (status, f"{key}: found " in err, "moves with the link" in err) == (2, True, True), err
 
 
 @needs_root

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -65,17 +67,19 @@ def test_a_directory_that_others_may_write_but_not_search_lets_nobody_in(tmp_pat
 
 @needs_root
 def test_a_group_that_may_deploy_is_named_with_its_members(tmp_path: Path, loaded: Load) -> None:
+    config = loaded()
     os.chown(tmp_path, 1, 1)  # daemon, on every Linux: its group has it as first group
     tmp_path.chmod(0o775)
-    (who,) = deployers(loaded()).values()
+    (who,) = deployers(config).values()
     assert str(who) == "daemon, group daemon (daemon)"
 
 
 @needs_root
 def test_owners_and_groups_without_a_name_are_shown_as_numbers(tmp_path: Path, loaded: Load) -> None:
+    config = loaded()
     os.chown(tmp_path, 54321, 54322)
     tmp_path.chmod(0o775)
-    (who,) = deployers(loaded()).values()
+    (who,) = deployers(config).values()
     assert str(who) == "54321, group 54322 (no members)"
 
 
@@ -168,9 +172,9 @@ def test_a_link_is_refused_for_its_own_directory_and_for_its_targets(rooted: Pat
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none: cannot be looked at (No such file")
+    assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none: cannot be read (No such file")
     (tmp_path / "loop").symlink_to("loop")
-    assert refusal(tmp_path / "loop").startswith(f"{tmp_path}/loop: cannot be looked at (")
+    assert refusal(tmp_path / "loop").startswith(f"{tmp_path}/loop: cannot be read (")
 
 
 @needs_root
@@ -180,13 +184,32 @@ def test_root_is_not_told_so_where_the_app_is_another_user(loaded: Load) -> None
 
 
 @needs_root
-def test_root_is_told_of_a_state_directory_that_others_may_replace(tmp_path: Path, loaded: Load) -> None:
-    (tmp_path / "shared/state").mkdir(parents=True)
+def test_every_link_on_the_way_counts(rooted: Path, tmp_path: Path) -> None:
+    """Also one in the middle, which neither the path as it is written nor the resolved one has."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "link").symlink_to(rooted.parent)
+    (tmp_path / "first").symlink_to("theirs/link")
+    refuse_foreign_writers(tmp_path / "first" / rooted.name)
+    os.chown(tmp_path / "theirs", 1, -1)
+    assert f"found the directory {tmp_path}/theirs that may be written by daemon" in refusal(
+        tmp_path / "first" / rooted.name
+    )
 
-    def cautioned() -> list[str]:
-        return [line for line in cautions(loaded(state_dir="shared/state")) if "may be replaced" in line]
 
-    assert cautioned() == []
-    os.chown(tmp_path / "shared", 1, -1)
-    (line,) = cautioned()
-    assert line.startswith(f"state_dir: {tmp_path}/shared/state may be replaced by daemon")
+@needs_root
+def test_a_link_that_others_made_in_a_sticky_directory_is_refused(rooted: Path) -> None:
+    rooted.parent.chmod(0o1777)
+    link = rooted.parent / "link"
+    link.symlink_to(rooted)
+    refuse_foreign_writers(link)
+    os.lchown(link, 1, 1)
+    assert "that may be written by daemon, root" in refusal(link)
+
+
+@needs_root
+def test_the_command_that_mends_it_is_named_and_does(rooted: Path) -> None:
+    os.chown(rooted, 1, 1)
+    rooted.chmod(0o666)
+    mend = re.findall(r"`(.*?)`", refusal(rooted))
+    subprocess.run(mend[0], shell=True, check=True)
+    refuse_foreign_writers(rooted)

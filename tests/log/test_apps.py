@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from rainbowd import log
+from rainbowd.log.apps import open_log
+from tests.accounts import needs_root, uid
 from tests.log.conftest import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -70,18 +73,55 @@ def test_a_file_that_cannot_be_written_is_said_once_and_its_losses_are_counted(t
     assert file.read_text() == "rainbowd: 2 lines were lost here\nthree\n"
 
 
-def test_a_file_that_blocks_stops_nothing(tmp_path: Path, said: Said) -> None:
-    fifo = tmp_path / "app.log"
-    os.mkfifo(fifo)
-    sink = log.open_app_sink(fifo)
-    line = "line" * 25
-    for _ in range(20_000):
-        sink(1, line)
-    assert not log.flush(0)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    read = b""
-    while not log.flush(0.01):
-        with contextlib.suppress(BlockingIOError):
-            read += os.read(reader, 1 << 20)
-    os.close(reader)
-    assert read.startswith(f"{line}\n{line}\n".encode())
+def test_nothing_but_a_regular_file_is_written_to(tmp_path: Path, said: Said) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    for place in ("pipe", "directory"):
+        sink = log.open_app_sink(tmp_path / place)
+        sink(1, "line")
+        assert log.flush(10)
+    assert "log.app: cannot be written, its lines are lost" in said()
+
+
+@needs_root
+def test_a_link_of_another_user_is_not_followed_by_an_agent_that_is_not_root(open_path: Path) -> None:
+    os.chown(open_path, 1, 1)
+    for file, link, owner in (("precious", "app.log", 1), ("ours", "own.log", uid())):
+        (open_path / file).touch()
+        os.chown(open_path / file, uid(), -1)
+        (open_path / link).symlink_to(file)
+        os.lchown(open_path / link, owner, -1)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setuid(uid())
+            os.close(open_log(open_path / "own.log"))
+            open_log(open_path / "app.log")
+        except PermissionError:
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@needs_root
+def test_root_appends_to_nothing_that_others_can_exchange(open_path: Path) -> None:
+    directory, secret = open_path / "log", open_path / "secret"
+    file = directory / "app.log"
+    directory.mkdir()
+    secret.touch()
+    os.close(open_log(file))
+    os.chown(directory, uid(), -1)
+    with pytest.raises(PermissionError, match="only root may write"):
+        open_log(file)
+    file.unlink()
+    file.symlink_to(secret)
+    with pytest.raises(PermissionError, match="only root may write"):
+        open_log(file)
+    os.chown(directory, 0, -1)
+    file.unlink()
+    file.touch()
+    os.chown(file, uid(), -1)
+    with pytest.raises(PermissionError, match="only root may write"):
+        open_log(file)

@@ -9,13 +9,11 @@ from rainbowd.cli.api import need_api
 from rainbowd.cli.judging.launch import judge_launch
 from rainbowd.cli.judging.start import judge_start
 from rainbowd.cli.judging.wording import judge_commands, judge_environment
-from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file, refuse_foreign_writers
-from rainbowd.config.account import ROOT
+from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file
 from rainbowd.errors import RainbowdError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from rainbowd.config import Config
 
@@ -42,12 +40,11 @@ class Findings:
             self.problems += [f"{key}: {line.removeprefix(f'{key}: ')}" for line in str(error).splitlines()]
 
 
-def judge(config: Config, *, euid: int) -> Findings:
+def judge(config: Config) -> Findings:
     """Judge a config as a start and a launch would, and change nothing.
 
     Args:
         config: loaded.
-        euid: of this process; root trusts no file that others may write.
     """
     found = Findings(warnings=cautions(config))
     env_file: Mapping[str, str] = {}
@@ -55,7 +52,7 @@ def judge(config: Config, *, euid: int) -> Findings:
     def read() -> None:
         nonlocal env_file
         if config.env_file is not None:
-            env_file = _read_env_file(config.env_file, is_root=euid == ROOT)
+            env_file = read_env_file(config.env_file)
             found.warnings += [f"env_file: {line}" for line in doubtful_lines(config.env_file)]
 
     found.attempt("env_file", read)
@@ -68,9 +65,3 @@ def judge(config: Config, *, euid: int) -> Findings:
     if config.api.enabled:
         found.attempt("api", need_api)
     return found
-
-
-def _read_env_file(path: Path, *, is_root: bool) -> Mapping[str, str]:
-    if is_root:
-        refuse_foreign_writers(path)
-    return read_env_file(path)

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd.config import load, read_env_file, refuse_foreign_writers, restart_needed
-from rainbowd.config.account import ROOT
+from rainbowd.config import load, read_env_file, restart_needed
 from rainbowd.deploy.machine.foreign import refuse_foreign_hooks
 from rainbowd.deploy.seam import Plan
 from rainbowd.deploy.sight import look, resolve_release
@@ -77,10 +76,6 @@ class Files:
     def _read_config(self) -> Loaded:
         loaded = load(self._file)
         config = loaded.config
-        if os.geteuid() == ROOT:
-            refuse_foreign_writers(self._file)
-            if config.env_file is not None:
-                refuse_foreign_writers(config.env_file)
         for key in restart_needed(self._loaded.config, config):
             log.warning("a change in the config is without effect until a restart", key=key)
         return loaded

@@ -47,7 +47,7 @@ def refuse_foreign_files(file: Path, config: Config) -> None:
     variables: dict[str, str] = {}
     if config.env_file is not None and config.env_file.exists():
         refuse_foreign_writers(config.env_file)
-        with suppress(ConfigError):
+        with suppress(ConfigError):  # broken, which the deploy says
             variables = read_env_file(config.env_file)
     refuse_foreign_hooks(config, config.release.resolve(), {**os.environ, **config.env, **variables})
 
