@@ -6,20 +6,40 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.reading import near_top, read
+from rainbowd.cli.reading import near_top, read, src
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-Health = str | dict[str, object]
+    from rainbowd.cli.found import Health
 
-HEALTH_PATHS = "/up", "/healthz", "/health", "/health/", "/healthcheck", "/ping", "/livez"
+HEALTH_PATHS = (
+    "/up",
+    "/healthz",
+    "/health",
+    "/health/",
+    "/healthcheck",
+    "/ping",
+    "/livez",
+    "/api/health",
+    "/api/healthz",
+)
 """What apps call the page that says that they are there, the likeliest first."""
 ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
 """Where no such page is known: any answer of an app that is not broken will do."""
 
-SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java"
+SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java", "*.go", "*.pl", "*.psgi", "*.exs"
+HEALTH_FILES = (
+    ("app/api/health/route.*", "/api/health"),
+    ("src/app/api/health/route.*", "/api/health"),
+    ("pages/api/health.*", "/api/health"),
+    ("server/api/health.*", "/api/health"),
+    ("src/routes/up/+server.*", "/up"),
+    ("src/routes/health/+server.*", "/health"),
+    ("src/routes/healthz/+server.*", "/healthz"),
+)
+"""Pages whose path is that of their file, as in Next.js, Nuxt and SvelteKit."""
 FILES_READ = 200
 
 
@@ -36,15 +56,15 @@ def with_path(release: Path, told: Health) -> Health:
 
 def _health_path(release: Path) -> str | None:
     text = "\n".join(_sources(release))
-    quoted = set(re.findall(r"[\"'](/?[a-z]+/?)[\"']", text))
+    quoted = set(re.findall(r"[\"'](?:GET )?(/?[a-z]+(?:/[a-z]+)?/?)[\"']", text))
     for path in HEALTH_PATHS:
         if path in quoted or path.removeprefix("/") in quoted & {"up", "healthz", "health/", "healthcheck"}:
             return path
-    return None
+    return next((path for pattern, path in HEALTH_FILES if any(release.glob(pattern))), None)
 
 
 def _sources(release: Path) -> Iterable[str]:
-    files = [file for pattern in SOURCES for file in near_top(release, pattern)]
+    files = [file for pattern in SOURCES for file in (*near_top(release, pattern), *src(release, pattern))]
     return map(read, files[:FILES_READ])
 
 

@@ -28,7 +28,7 @@ def init(options: argparse.Namespace) -> int:
     """Run ``rainbowd init``."""
     from rainbowd.cli import init as command
 
-    return command.init(options.config, options.server)
+    return command.init(options.config, options.server, options.app, is_blank=options.is_blank)
 
 
 def status(options: argparse.Namespace) -> int:

@@ -126,9 +126,9 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Candidate]:
     elif action.dest == "deploy":
         yield from _deploys(config)
     elif action.dest == "server":
-        from rainbowd.cli.recipes import RECIPES
+        from rainbowd.cli.recipes import SERVERS
 
-        yield from (Candidate(name) for name in RECIPES)
+        yield from (Candidate(name) for name in SERVERS)
 
 
 def _releases(config: str | None) -> Iterator[Candidate]:

@@ -56,6 +56,8 @@ def _add_setup(subparsers: Commands) -> None:
         subparsers, "init", commands.init, "write a starter config for the app in this directory", "--server gunicorn"
     )
     init.add_argument("--server", metavar="NAME", help="the server to run the app with, see docs/servers.md")
+    init.add_argument("--app", metavar="APP", help="what that server is to serve, such as shop.wsgi:application")
+    init.add_argument("--blank", action="store_true", dest="is_blank", help="a config to fill in, with comments")
     check = _add(
         subparsers,
         "check",

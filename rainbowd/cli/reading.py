@@ -19,6 +19,11 @@ def near_top(release: Path, pattern: str) -> list[Path]:
     return [*sorted(release.glob(pattern)), *below]
 
 
+def src(release: Path, pattern: str) -> list[Path]:
+    """Return the files of the packages of a src layout."""
+    return [file for file in sorted((release / "src").glob(f"*/{pattern}")) if file.parent.name not in SKIPPED]
+
+
 def read(file: Path) -> str:
     """The beginning of a text file; empty where there is none."""
     try:

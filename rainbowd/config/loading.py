@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "name", "state_dir")
 """What an agent takes from its config only when it starts."""
 
+COMMENT = "//"
+"""The key of a comment, in any object of the file."""
+
 SECRETS = (("env",), ("health", "headers"))
 """Where the values are not to be shown."""
 
@@ -71,7 +74,7 @@ def interpret(source: Mapping[str, object], path: Path) -> Loaded:
     Raises:
         ConfigError: as ``load``.
     """
-    data = deepcopy(dict(source))
+    data = _without_comments(source)
     data.pop("$schema", None)  # an editor's business
     problems, warnings = translate(data, path.name)
     if not problems:
@@ -85,6 +88,15 @@ def interpret(source: Mapping[str, object], path: Path) -> Loaded:
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
     return Loaded(config, tuple(f"{path}: {warning}" for warning in warnings), source)
+
+
+def _without_comments(source: Mapping[str, object]) -> dict[str, object]:
+    """Return a copy without the keys named ``//``, which are comments, as in npm's package.json."""
+    return {
+        key: _without_comments(value) if isinstance(value, dict) else deepcopy(value)
+        for key, value in source.items()
+        if key != COMMENT
+    }
 
 
 def _check_choice(data: dict[str, object]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from rainbowd.config.loading import plain
+from rainbowd.config.loading import COMMENT, plain
 from rainbowd.config.models import Config
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _object(model: type[BaseModel], place: str) -> Schema:
         "type": "object",
         "additionalProperties": False,
         "properties": {name: _field(field, f"{place}{name}") for name, field in fields.items()},
+        "patternProperties": {f"^{COMMENT}$": {"description": "A comment, such as a string or a list of strings."}},
     }
     required = [name for name, field in fields.items() if field.is_required()]
     return {**found, "required": required} if required else found

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rainbowd.cli import main
-from rainbowd.cli.recipes import RECIPES
+from rainbowd.cli.recipes import APP, KINDS, RECIPES, SERVERS
 from rainbowd.config import load
+from tests.accounts import needs_root, uid
+from tests.cli.app_files import FOUND
 from tests.servers.rows import APPS, ROWS
 
 if TYPE_CHECKING:
@@ -87,14 +89,32 @@ def test_an_application_that_is_made_by_a_function_is_found(here: Path, file: st
     assert served in written(here)["run"]
 
 
-@pytest.mark.parametrize("server", sorted(RECIPES))
+@pytest.mark.parametrize("server", sorted(SERVERS))
 def test_the_config_of_each_server_can_be_loaded(here: Path, server: str) -> None:
-    (here / "config.ru").touch()
-    assert main(["init", "--server", server]) == 0
+    recipe = SERVERS[server]
+    assert main(["init", "--server", server, *(["--app", "x"] if recipe.serves else [])]) == 0
     run = written(here)["run"]
-    assert run[0] == RECIPES[server].run[0]
-    assert "APP" not in run
+    assert run == ["x" if word == APP else word for word in recipe.run]
     assert load(here / "rainbowd.json").warnings == ()
+
+
+@pytest.mark.parametrize("server", [name for name, recipe in SERVERS.items() if recipe.serves])
+def test_no_server_is_told_to_serve_nothing(here: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "README.md").write_text("no app")
+    assert main(["init", "--server", server]) == 2
+    told = capsys.readouterr().err
+    assert f"--server {server}: found no app in {here}; give --app {KINDS[SERVERS[server].serves]}" in told
+    assert not (here / "rainbowd.json").exists()
+
+
+def test_a_server_is_not_told_to_serve_an_app_of_another_kind(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "config.ru").touch()
+    assert main(["init", "--server", "gunicorn"]) == 2
+    assert "give --app a WSGI application" in capsys.readouterr().err
+
+
+def test_an_app_without_a_server_that_serves_it_is_refused(here: Path) -> None:
+    assert main(["init", "--server", "npm", "--app", "x"]) == 2
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -213,6 +233,65 @@ def test_a_start_script_that_is_more_than_node_is_left_to_npm(here: Path) -> Non
     (here / "package.json").write_text(json.dumps({"scripts": {"start": "NODE_ENV=production node ."}}))
     assert main(["init"]) == 0
     assert written(here)["run"] == ["npm", "start"]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_an_app_is_found_by_its_files(here: Path, name: str) -> None:
+    files, expected = FOUND[name]
+    for file, text in files.items():
+        (here / file).parent.mkdir(parents=True, exist_ok=True)
+        (here / file).write_text(text)
+        (here / file).chmod(0o755)
+    assert main(["init"]) == 0
+    config = written(here)
+    assert {key: config.get(key) for key in expected} == expected
+    load(here / "rainbowd.json")
+
+
+def test_a_development_server_with_a_fixed_port_is_said_to_be_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "package.json").write_text(json.dumps({"scripts": {"start": "vite preview --port 4173"}}))
+    assert main(["init"]) == 0
+    told = capsys.readouterr().out
+    assert "note   the start script has a fixed port" in told
+    assert "note   the start script is a development server" in told
+
+
+def test_where_nothing_is_found_what_is_there_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "Procfile").write_text("worker: rq\n")
+    (here / "lib").mkdir()
+    assert main(["init"]) == 2
+    told = capsys.readouterr().err
+    assert "found Procfile, lib/ (whose Procfile has no web: line, only worker); expected" in told
+    assert "--blank" in told
+
+
+def test_a_blank_config_explains_itself_and_can_be_loaded(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--blank"]) == 0
+    config = written(here)
+    assert [comment.partition(":")[0] for comment in config["//"]][:2] == ["run", "health"]
+    assert load(here / "rainbowd.json").config.run == ("./server", "--port", "{port}")
+    assert main(["init", "--blank", "--server", "puma"]) == 2
+
+
+def test_a_guessed_health_check_is_said_to_be_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "config.ru").touch()
+    assert main(["init"]) == 0
+    assert "note   give it a real health page" in capsys.readouterr().out
+
+
+@needs_root
+def test_the_state_of_a_root_agent_is_kept_from_the_owner_of_the_app(here: Path) -> None:
+    (here / "config.ru").touch()
+    os.chown(here.parent, uid(), -1)
+    assert main(["init"]) == 0
+    assert written(here)["state_dir"] == "/var/lib/rainbowd/shop"
+
+
+def test_a_fifo_is_not_read(here: Path) -> None:
+    os.mkfifo(here / "app.py")
+    assert main(["init"]) == 2
 
 
 def test_check_has_nothing_to_say_of_what_was_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

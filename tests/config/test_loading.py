@@ -63,6 +63,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_name(
     assert found.endswith(f'; did you mean "{hint}"?')
 
 
+def test_keys_named_with_two_slashes_are_comments_in_every_object(loaded: Load) -> None:
+    commented = {"//": ["why"], "env": {"//": "why", "A": "1"}, "drain": {"//": "why", "stop": 1}, "health": "/"}
+    config = loaded(**commented)
+    assert (config.env, config.drain.stop) == ({"A": "1"}, 1.0)
+
+
 def test_a_misspelt_key_comes_before_what_is_missing_because_of_it(problems: Problems) -> None:
     first, second = problems(health=None, helth="/up")
     assert first.startswith("helth: found an unknown key; ")
