@@ -1,0 +1,121 @@
+"""A release that clients could not use, or whose socket is not its own, does not go live."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.accounts import USER, needs_root, python
+from tests.live.agent import APP, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.live.agent import Agent, Event
+
+pytestmark = pytest.mark.live
+
+RAW = """
+import pathlib, socketserver, sys
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(pathlib.Path("answer").read_bytes())
+
+print("\x1b[31mboot\x1b[0m\tbegins", flush=True)
+socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+HEALTH = {"path": "/up", "deadline": 3}
+
+
+def deploy(agent: Agent, name: str) -> Event:
+    since = len(agent.events())
+    agent.flip(name)
+    return agent.decision(since)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            ": the answer cannot be used: its header cannot be read",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok",
+            " answered 200 OK, but the answer cannot be used: ",
+        ),
+    ],
+)
+def test_a_release_whose_every_answer_the_proxy_refuses_does_not_go_live(
+    tmp_path: Path, answer: bytes, reason: str
+) -> None:
+    run = f"test -f raw.py && exec {sys.executable} raw.py $PORT; exec {sys.executable} {APP} $PORT"
+    with running(tmp_path, run=run, health=HEALTH) as agent:
+        release = agent.add_release("raw")
+        (release / "raw.py").write_text(RAW)
+        (release / "answer").write_bytes(answer)
+        failed = deploy(agent, "raw")
+        assert failed["event"] == "deploy.failed"
+        assert reason in failed["reason"]
+        assert failed["output"] == ["boot\tbegins"]
+        connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
+        connection.request("GET", "/up")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+@contextmanager
+def secret_service(path: Path) -> Iterator[list[bytes]]:
+    """A service that only root may connect to, and what it has read."""
+    read: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    taken, _ = listener.accept()
+                except OSError:
+                    return
+                with taken:
+                    read.append(taken.recv(4096))
+                    taken.sendall(b"HTTP/1.1 500 Oops\r\n\r\nSECRET")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield read
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+# Linux itself refuses the hard link, unless fs.protected_hardlinks is 0: proc_sys_fs(5).
+@needs_root
+@pytest.mark.parametrize("make", ["ln -s {path} $SOCKET", "ln {path} $SOCKET", "mv {path} $SOCKET"])
+def test_an_app_cannot_have_root_ask_another_service(open_path: Path, make: str) -> None:
+    shutil.copy(APP, open_path / "app.py")
+    shared = open_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)  # so that the app may move what is there
+    path = shared / "root.sock"
+    attack = f"test -f attack && {{ {make.format(path=path)}; exec sleep 60; }}"
+    run = f"{attack}; exec {python()} {open_path / 'app.py'} $SOCKET"
+    with secret_service(path) as read, running(open_path, run=run, user=USER, health=HEALTH) as agent:
+        release = agent.add_release("attack")
+        (release / "attack").touch()
+        failed = deploy(agent, "attack")
+        assert failed["event"] == "deploy.failed"
+        assert "SECRET" not in (agent.state_dir / "journal.jsonl").read_text()
+        assert read == []
