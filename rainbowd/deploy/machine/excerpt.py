@@ -34,7 +34,7 @@ class Excerpt:
 
     def add(self, text: str) -> None:
         """Take the next line, without its end."""
-        newest = self._last or self._first
+        newest = self._last or ([] if self._omitted_lines else self._first)
         if newest and newest[-1].text == text:
             newest[-1].times += 1
         elif len(self._first) < FIRST_LINES:
@@ -43,6 +43,12 @@ class Excerpt:
             self._last.append(_Line(text))
             if len(self._last) > LAST_LINES:
                 self._omitted_lines += self._last.popleft().times
+
+    def leave_out(self, count: int) -> None:
+        """Count ``count`` lines that come next; at least 50 others have to follow at once."""
+        if count:
+            self._omitted_lines += count + sum(line.times for line in self._last)
+            self._last.clear()
 
     def lines(self) -> list[str]:
         """Return them, oldest first; a line such as ``… 190 lines …`` stands for those between."""

@@ -235,7 +235,6 @@ class RealApp:
 
     def last_lines(self) -> list[str]:
         """Return the beginning and the end of its output, with what is in the pipe by now."""
-        self.output.finish()
         return self.output.excerpt()
 
     async def end(self, hurry: trio.Event) -> Ending:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.machine.excerpt import Excerpt
+from rainbowd.deploy.machine.excerpt import FIRST_LINES, LAST_LINES, Excerpt
 from rainbowd.log import plain
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT_LINE_BYTES = 2048
+LINES_A_TURN = 100
+"""How many lines are told before others have a turn: a line costs as much as a kilobyte."""
+FINAL_LINES = 2000
+"""How many are told at the end, at once."""
 _LINE_BYTES = 65536  # a longer line is told in pieces
 _PIPE_BYTES = 1 << 20
-_READ_BYTES = 16384  # at a time, so that an app that never stops writing leaves the loop to others
+_READ_BYTES = 16384
 
 
 class Output:
@@ -49,11 +54,14 @@ class Output:
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._sink: Callable[[str], None] = _nowhere
         self._partial = b""
+        self._untold: deque[bytes] = deque()
         self._excerpt = Excerpt()
 
     def excerpt(self) -> list[str]:
-        """Return the first and the last lines that were read, oldest first, as plain text of 2 KB each at most."""
-        return self._excerpt.lines()
+        """Return the first and the last lines that are there by now, as plain text of 2 KB each at most."""
+        self._read_all()
+        partial = [_kept(self._partial)] if self._partial else []
+        return [*self._excerpt.lines(), *partial]
 
     def close_child_end(self) -> None:
         """Close ``child_fd``, which the app has by now."""
@@ -69,17 +77,26 @@ class Output:
         """
         self._sink = sink
         while True:
-            await trio.lowlevel.wait_readable(self._fd)
-            self._read_once()
+            if self._untold:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._fd)
+                self._read_once()
+            self._tell(LINES_A_TURN)
 
     def finish(self) -> None:
-        """Read what is there by now, without waiting, and take what has no end of line for a line."""
-        for _ in range(2 * _PIPE_BYTES // _READ_BYTES):  # also where somebody goes on writing
-            if not self._read_once():
-                break
+        """Read and tell what is there by now, without waiting, and take what has no end of line for a line.
+
+        Of a flood only the beginning is told, and how many lines are left out.
+        """
+        self._read_all()
         if self._partial:
-            self._tell(self._partial)
+            self._take([self._partial])
             self._partial = b""
+        self._tell(FINAL_LINES)
+        if self._untold:
+            self._sink(f"… {len(self._untold)} lines …")
+            self._untold.clear()
 
     def close(self) -> None:
         """Leave the pipe to those who have it open, and its file to others."""
@@ -88,24 +105,37 @@ class Output:
             os.close(self._fd)
             self._fd = -1
 
+    def _read_all(self) -> None:
+        for _ in range(2 * _PIPE_BYTES // _READ_BYTES):  # and no more if somebody goes on writing
+            if not self._read_once():
+                break
+
     def _read_once(self) -> bool:
-        """Whether there was something to read."""
+        """Return whether there was something to read."""
         try:
             chunk = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
             return False
         *lines, self._partial = (self._partial + chunk).split(b"\n")
-        for line in lines:
-            self._tell(line)
         while len(self._partial) >= _LINE_BYTES:
-            self._tell(self._partial[:_LINE_BYTES])
+            lines.append(self._partial[:_LINE_BYTES])
             self._partial = self._partial[_LINE_BYTES:]
+        self._take(lines)
         return True
 
-    def _tell(self, line: bytes) -> None:
-        line = line.removesuffix(b"\r")
-        self._excerpt.add(plain(_decode(line[:KEPT_LINE_BYTES])))
-        self._sink(_decode(line))
+    def _take(self, lines: list[bytes]) -> None:
+        self._untold.extend(lines)
+        left_out = max(0, len(lines) - FIRST_LINES - LAST_LINES)
+        for line in lines[:FIRST_LINES]:
+            self._excerpt.add(_kept(line))
+        self._excerpt.leave_out(left_out)
+        for line in lines[FIRST_LINES + left_out :]:
+            self._excerpt.add(_kept(line))
+
+    def _tell(self, count: int) -> None:
+        """Give ``count`` lines at most to the sink."""
+        for _ in range(min(count, len(self._untold))):
+            self._sink(_decode(self._untold.popleft().removesuffix(b"\r")))
 
 
 def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
@@ -127,6 +157,10 @@ def _open(path: Path) -> int:
         os.close(fd)
         raise FileExistsError(f"{path}: expected a named pipe")
     return fd
+
+
+def _kept(line: bytes) -> str:
+    return plain(_decode(line[:KEPT_LINE_BYTES]))
 
 
 def _decode(line: bytes) -> str:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from rainbowd.deploy.machine.excerpt import FIRST_LINES, LAST_LINES
-from rainbowd.deploy.machine.output import KEPT_LINE_BYTES, Output, _open
+from rainbowd.deploy.machine.output import FINAL_LINES, KEPT_LINE_BYTES, LINES_A_TURN, Output, _open
 from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:
@@ -150,7 +150,37 @@ async def test_an_app_that_never_stops_writing_leaves_the_loop_to_others(output:
                 await trio.lowlevel.checkpoint()
                 most_at_once = max(most_at_once, lines - before)
             nursery.cancel_scope.cancel()
-    assert most_at_once <= 2 * 16384 / len("y\n") + 2
+    assert most_at_once <= 2 * LINES_A_TURN
+
+
+async def test_what_one_read_brings_is_told_over_several_turns_and_nothing_is_lost(output: Output) -> None:
+    os.write(output.child_fd, b"\n" * 10_000 + b"end\n")
+    told: list[str] = []
+    turns = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.drain, told.append)
+        while "end" not in told:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert len(told) == 10_001
+    assert turns >= 10_000 / LINES_A_TURN
+
+
+def test_at_the_end_a_flood_is_told_in_part_and_counted(output: Output) -> None:
+    os.write(output.child_fd, b"\n" * 10_000)
+    told: list[str] = []
+    output._sink = told.append
+    output.finish()
+    assert told[-1] == f"… {10_000 - FINAL_LINES} lines …"
+    assert len(told) == FINAL_LINES + 1
+
+
+def test_the_excerpt_has_what_was_not_told_yet_and_a_line_without_end(output: Output) -> None:
+    os.write(output.child_fd, b"".join(b"%d\n" % number for number in range(1000)) + b"unfinished")
+    assert output.excerpt() == [*map(str, range(20)), "… 930 lines …", *map(str, range(950, 1000)), "unfinished"]
+    os.write(output.child_fd, b", finished\n")
+    assert output.excerpt()[-1] == "unfinished, finished"
 
 
 def test_finish_reads_what_is_there_and_takes_an_unfinished_line_for_one(output: Output) -> None:
