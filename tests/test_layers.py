@@ -32,6 +32,7 @@ ARROWS = {
     "tcp": {"address"},
     "log": {"permissions"},
     "notify": set(),
+    "hangup": set(),
     "parent": set(),
     "config": {"errors", "permissions", "address", "locations"},
     "http1": FOR_ALL,
@@ -40,10 +41,12 @@ ARROWS = {
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"http1", "roster", "report"},
     "control": FOR_ALL | {"roster", "report"},
-    "renewal": FOR_ALL | {"roster", "deploy", "parent"},
+    "renewal": FOR_ALL | {"roster", "deploy", "parent", "hangup"},
     "controls": FOR_ALL | {"roster", "report", "proxy", "deploy", "control"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal", "notify"},
-    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal", "parent"},
+    "agent": FOR_ALL
+    | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal", "notify"}
+    | {"hangup"},
+    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal", "parent", "hangup"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -105,7 +108,7 @@ PLACES = {
     "rich": {"cli"},
     "starlette": {"control"},
     "structlog": {"log/structured.py"},
-    "trio": {"proxy", "deploy", "control", "renewal", "agent", "notify.py", "cli", "report/recorder.py"},
+    "trio": {"proxy", "deploy", "control", "renewal", "agent", "notify.py", "hangup.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch.py"},
 }
 """The files and packages that may import each third party."""

@@ -30,6 +30,7 @@ from rainbowd.agent.telling import Telling, app_name
 from rainbowd.deploy.deploys import Deploys
 from rainbowd.deploy.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
+from rainbowd.hangup import Hangup
 from rainbowd.log import get_logger, load
 from rainbowd.proxy import Server, Settings
 from rainbowd.renewal import Outgoing, Predecessors
@@ -75,6 +76,7 @@ class Agent:
         api: where it is enabled, with its listener.
         incoming: makes of our roster what joins it to the agent that we take the place of; None where there is none.
         soft_limit: of open files, as the first agent was started with.
+        hangup: what HUP means.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class Agent:
         api: tuple[Api, Listener] | None = None,
         incoming: Callable[[Roster], Incoming] | None = None,
         soft_limit: int = 0,
+        hangup: Hangup | None = None,
     ) -> None:
+        self._hangup = hangup or Hangup()
         self._config = config
         self._world = world
         self._recorder = recorder
@@ -119,7 +123,13 @@ class Agent:
         )
         self._shared = [*(("proxy", one) for one in listeners), *([("api", api[1])] if api else [])]
         self._renewing = Renewing(
-            self._roster, recorder, lock, self._shared, state_dir=config.state_dir, soft_limit=soft_limit
+            self._roster,
+            recorder,
+            lock,
+            self._shared,
+            state_dir=config.state_dir,
+            soft_limit=soft_limit,
+            hangup=self._hangup,
         )
 
     async def run(self) -> None:
@@ -284,10 +294,29 @@ class Agent:
     # --- signals --------------------------------------------------------------------------------------------------
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
-        for signum in self._early:
+        async with trio.open_nursery() as hangups:
+            for signum in self._early:
+                self._receive(signum, hangups)
+            async for signum in signals:
+                self._receive(signum, hangups)
+
+    def _receive(self, signum: int, hangups: trio.Nursery) -> None:
+        if signum != signal.SIGHUP:
             self._heed(signum)
-        async for signum in signals:
+        elif self._hangup.is_ignored:
+            log.info("HUP is ignored, as it was when rainbowd was started")
+        elif self._hangup.had_terminal:
+            hangups.start_soon(self._hang_up)
+        else:
             self._heed(signum)
+
+    async def _hang_up(self) -> None:
+        """Stop if the terminal was closed, else deploy."""
+        if await self._hangup.is_of_terminal():
+            log.info("the terminal was closed")
+            self._heed(signal.SIGTERM)
+        else:
+            self._heed(signal.SIGHUP)
 
     def _heed(self, signum: int) -> None:
         """HUP deploys, USR2 renews; TERM or INT stops; a second one does not wait for anything but the reaping."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys import Deploys
+    from rainbowd.hangup import Hangup
     from rainbowd.listen import Listener
     from rainbowd.renewal import Program
     from rainbowd.report.lock import Lock
@@ -39,6 +40,7 @@ class Renewing:
         shared: every listener, with the part that accepts by it, in one order.
         state_dir: which stays what it is.
         soft_limit: of open files, as the first agent was started with.
+        hangup: what HUP means to us, and so to the new one.
 
     Attributes:
         is_over: there is a new agent.
@@ -54,7 +56,9 @@ class Renewing:
         *,
         state_dir: Path,
         soft_limit: int,
+        hangup: Hangup,
     ) -> None:
+        self._hangup = hangup
         self.is_over = False
         self.meeting: Meeting | None = None
         self._successor_pidfd = -1
@@ -94,7 +98,7 @@ class Renewing:
                 await deploys.until_quiet()
                 self._asked = trio.Event()  # what is asked for from now on is one more: what is installed may change
                 log.info("renewal begins")
-                program = await renewal.enter_async_context(new_program())
+                program = await renewal.enter_async_context(new_program(self._hangup))
                 await program.prepare(
                     self._lock.fileno(),
                     [Socket(listener.sock, listener.asked, part) for part, listener in self._shared],

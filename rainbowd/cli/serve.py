@@ -16,6 +16,7 @@ from rainbowd.agent import HEEDED, Agent
 from rainbowd.deploy.machine.foreign import refuse_foreign_files
 from rainbowd.deploy.machine.world import Machine
 from rainbowd.deploy.process import become_subreaper, reset_signals, survivors
+from rainbowd.hangup import Hangup
 from rainbowd.renewal import Incoming
 from rainbowd.report.numbers import Numbers
 from rainbowd.report.recorder import Recorder
@@ -71,6 +72,7 @@ def serve(
             log.get_logger().warning(warning)
         soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
         incoming = None if offer is None else partial(Incoming, offer, _accept(offer))
+        hangup = Hangup.now()
         early = _prepare_process()
         recorder = Recorder(config.state_dir)
         machine = Machine(
@@ -92,6 +94,7 @@ def serve(
             api=api,
             incoming=incoming,
             soft_limit=soft_limit,
+            hangup=hangup,
         )
         return _run(agent)
     finally:

@@ -24,6 +24,7 @@ from rainbowd.renewal.link import Link
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rainbowd.hangup import Hangup
     from rainbowd.renewal.incoming import Socket
     from rainbowd.renewal.link import Message
     from rainbowd.roster import Roster
@@ -185,15 +186,19 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def new_program() -> AsyncIterator[Program]:
+async def new_program(hangup: Hangup) -> AsyncIterator[Program]:
     """Start our own program, as it is installed by now, with our arguments; what is not released in the end is ended.
+
+    Args:
+        hangup: what HUP means to us, and so to it.
 
     Raises:
         RenewalFailed: it cannot be started.
     """
     if os.getpid() == _INIT:
         raise RenewalFailed("rainbowd is process 1 here, and its end would be the container's; restart that instead")
-    program = _start()
+    with hangup.passed_on():
+        program = _start()
     try:
         yield program
     finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rainbowd.hangup import Hangup
 from rainbowd.renewal.program import RenewalFailed, _command, new_program
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_a_module_is_run_by_the_same_python(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_the_first_process_of_a_container_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getpid", lambda: 1)
     with pytest.raises(RenewalFailed, match="restart that instead"):
-        async with new_program():
+        async with new_program(Hangup()):
             pass
 
 
@@ -50,5 +51,5 @@ async def test_a_script_whose_interpreter_is_gone_is_not_said_to_be_missing(
     monkeypatch.setattr(sys, "argv", [str(script)])
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, str(script)])
     with pytest.raises(RenewalFailed, match=r"No such file or directory: its interpreter /venv/that/is/gone/python"):
-        async with new_program():
+        async with new_program(Hangup()):
             pass
