@@ -40,7 +40,15 @@ class AgentProcess:
         self._pidfd = pidfd
         self._verb = verb
 
-    def send(self, signum: signal.Signals) -> None:
+    def need_permission(self) -> None:
+        """Check that this user may signal the agent: pidfd_send_signal(2) checks it for 0, and sends nothing.
+
+        Raises:
+            RainbowdError: this user may not, or the agent has ended.
+        """
+        self.send(0)
+
+    def send(self, signum: int) -> None:
         """Send a signal to the agent.
 
         Raises:
@@ -86,8 +94,10 @@ def open_agent(state_dir: Path, verb: str) -> Iterator[AgentProcess]:
     except OSError:
         raise _refusal(verb, pid, "there is no such process") from None
     try:
+        agent = AgentProcess(pid, pidfd, verb)
+        agent.need_permission()
         _check(pid, state_dir / LOCK_NAME, verb)
-        yield AgentProcess(pid, pidfd, verb)
+        yield agent
     finally:
         os.close(pidfd)
 
@@ -114,7 +124,8 @@ def _check(pid: int, lock: Path, verb: str) -> None:
         agent, writer = found
         if writer != owner or not agent.is_alive(owner):
             raise _refusal(verb, pid, f"that process is not the one that {running.NAME} describes")
-        if not agent.is_of_program():
+        program = running.executable(pid)  # hidden from its own user if the process has capabilities: ptrace(2)
+        if program != agent.executable and (program or os.geteuid() == ROOT):
             raise _refusal(verb, pid, f"that process does not run {agent.executable}")
     if os.geteuid() == ROOT and not _has_open(pid, lock):
         raise _refusal(verb, pid, "that process does not have the lock open")

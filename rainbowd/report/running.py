@@ -59,10 +59,6 @@ class Running(NamedTuple):
             return _is_hidden(self.pid)
         return (account, start_time) == (owner, self.start_time) and state not in _ENDED
 
-    def is_of_program(self) -> bool:
-        """Return whether the process runs the program that it said; where that may not be seen, it is not known."""
-        return executable(self.pid) == self.executable
-
 
 def this_process(config: Path | None) -> Running:
     """Return what we are known by."""

@@ -11,9 +11,11 @@ import pytest
 
 from rainbowd.cli.agent_process import open_agent
 from rainbowd.errors import NotRunning, RainbowdError
+from rainbowd.report import running
 from rainbowd.report.lock import LOCK_NAME
+from rainbowd.report.running import Running
 from rainbowd.report.state_dir import prepare
-from tests.accounts import account, needs_root
+from tests.accounts import account, needs_root, python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,3 +137,35 @@ def test_a_lock_that_names_no_process_signals_nothing(state_dir: Path, victim: s
     with pytest.raises(RainbowdError, match="there is no such process"), open_agent(state_dir, "stop"):
         pass
     holder.end()
+
+
+@needs_root
+def test_an_agent_that_may_bind_low_ports_is_known_to_its_own_user(state_dir: Path) -> None:
+    """What a process with capabilities runs and has open is hidden from its own user: ptrace(2), access mode."""
+    lock = state_dir / LOCK_NAME
+    lock.touch()
+    os.chown(state_dir, account().uid, -1)
+    os.chown(lock, account().uid, -1)
+    may_bind = ["--inh-caps", "+net_bind_service", "--ambient-caps", "+net_bind_service"]
+    as_another = ["setpriv", "--reuid", str(account().uid), "--regid", str(account().gid), "--clear-groups"]
+    hold = [*as_another, *may_bind, python(), "-c", HOLD, str(lock), ""]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        described = Running(process.pid, running._stat(process.pid)[1], running._boot_id(), python(), "")
+        running.write(state_dir, described._replace(executable=os.path.realpath(python())))
+        os.chown(state_dir / running.NAME, account().uid, -1)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setgid(account().gid)
+                os.setuid(account().uid)
+                assert not running.executable(process.pid), "hidden"
+                with open_agent(state_dir, "stop") as agent:
+                    agent.send(signal.SIGKILL)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert process.wait(30) == -signal.SIGKILL
