@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from rainbowd.cli.terminal import inert
 from rainbowd.control.page import BROWSER, words
 from rainbowd.report.words import SENTENCES, sentence
-from tests.live.agent import free_port, running
+from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled
 from tests.live.browser import DESKTOP, PHONE, Page, chromium
 
@@ -357,6 +359,37 @@ def test_a_token_that_is_no_more_the_agents_is_asked_for_again(board: Page) -> N
     agent.start()
     board.until("#refusal", "The token is refused now")
     assert board.text("#board") == ""
+
+
+def test_the_example_takes_heading_and_colour_of_the_next_release_while_it_is_open(
+    driver: webdriver.Chrome, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "examples" / "hello" / "releases", tmp_path / "releases")
+    agent = Agent(tmp_path, run=["python3", "app.py", "{port}"])
+    agent.flip("v1")
+    agent.start()
+
+    def until(release: str, *other_than: str) -> str:
+        look = "return [document.querySelector('h1').textContent, getComputedStyle(document.body).backgroundColor]"
+        found: list[str] = []
+
+        def is_shown(_: object) -> bool:
+            found[:] = driver.execute_script(look)
+            return found[0] == release and found[1] not in other_than
+
+        WebDriverWait(driver, PATIENCE_SECONDS).until(is_shown)
+        return found[1]
+
+    try:
+        agent.decision(0, trigger="start")
+        driver.get(f"http://127.0.0.1:{agent.port}/")
+        blue = until("v1", "rgba(0, 0, 0, 0)")
+        agent.flip("v2")
+        until("v2", blue)
+        assert driver.title == "hello from v2"
+    finally:
+        agent.destroy()
+        driver.get("about:blank")
 
 
 def test_words_are_filled_in_as_on_a_terminal(driver: webdriver.Chrome) -> None:

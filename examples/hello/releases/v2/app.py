@@ -1,7 +1,8 @@
 """A web app of the standard library alone, to try rainbowd with: ``python3 app.py PORT``.
 
-``/`` is a page in this release's colour, ``/version`` the same in one line of text, ``/up`` says that the
-app is ready, ``/slow?seconds=3`` takes its time, ``/stream?seconds=5`` sends a line every 0.2 seconds.
+``/`` is a page in this release's colour.  ``/version`` is the release in one line of text, with its colour in the
+header ``Colour``.  ``/up`` says that the app is ready, ``/slow?seconds=3`` takes its time, and ``/stream?seconds=5``
+sends a line every 0.2 seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from string import Template
 from urllib.parse import parse_qs, urlsplit
 
 RELEASE = "v2"
-COLOUR = "#2f6fbd"
+COLOUR = "#2f7d4f"
 
 GENERATION = os.environ.get("RAINBOWD_GENERATION", "none")
 VERSION = f"{RELEASE}, generation {GENERATION}, pid {os.getpid()}"
@@ -51,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
             case "/":
                 self.answer(PAGE, "text/html; charset=utf-8")
             case "/version":
-                self.answer(f"{VERSION}\n")
+                self.answer(f"{VERSION}\n", colour=COLOUR)
             case "/up":
                 self.answer("up\n")
             case "/slow":
@@ -65,13 +66,17 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def answer(self, text: str, kind: str = "text/plain; charset=utf-8", status: int = HTTPStatus.OK) -> None:
-        """Send ``text`` whole."""
+    def answer(
+        self, text: str, kind: str = "text/plain; charset=utf-8", status: int = HTTPStatus.OK, colour: str = ""
+    ) -> None:
+        """Send ``text`` whole, and ``colour`` if there is one."""
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        if colour:
+            self.send_header("Colour", colour)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
