@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 1.0
 
+_SEEK_SECONDS = 1.0  # between two looks at where an app listens: each reads /proc
+
 log = get_logger()
 
 
@@ -79,6 +81,8 @@ class RealApp:
         self._started_at = started_at
         self._is_adopted = is_adopted
         self._is_own = False  # its socket, when it last answered
+        self._seek_at = 0.0
+        self._elsewhere = ""
         self._ended = False
         self._noted: Record | None = None
         self.is_handed_over = False
@@ -144,7 +148,7 @@ class RealApp:
         if seen.is_answer and seen.problem is not None and not self._is_own:
             await self._check_owner(seen_healthy=True)
             self._is_own = True
-        self.last_check = seen.brief
+        self.last_check = seen.brief if seen.is_answer else seen.brief + await self._elsewhere_meanwhile()
         return seen.problem
 
     async def is_alive(self) -> bool:
@@ -215,6 +219,14 @@ class RealApp:
                 address=str(self.address),
                 hint="others may reach it past the proxy: have it listen on 127.0.0.1",
             )
+
+    async def _elsewhere_meanwhile(self) -> str:
+        """Return ``_listening_elsewhere`` of a second ago at most, or nothing in the first second."""
+        now = trio.current_time()
+        if now >= self._seek_at:
+            self._elsewhere = await self._listening_elsewhere() if self._seek_at else ""
+            self._seek_at = now + _SEEK_SECONDS
+        return self._elsewhere
 
     async def _listening_elsewhere(self) -> str:
         """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""

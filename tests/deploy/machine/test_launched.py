@@ -176,6 +176,18 @@ async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
     assert said == ["the app listens on every interface"] * is_open
 
 
+async def test_an_app_that_listens_elsewhere_is_known_while_its_check_waits(
+    monkeypatch: pytest.MonkeyPatch, ours: TcpAddress, nowhere: TcpAddress
+) -> None:
+    monkeypatch.setattr("rainbowd.deploy.machine.launched._SEEK_SECONDS", 0.0)
+    launch = Launch(nowhere, members=US, answers=("refused",), health="/")
+    await launch.app.probe()
+    assert launch.app.last_check == "refused"
+    await launch.app.probe()
+    assert str(launch.app.last_check).startswith("refused; the app listens on ")
+    assert str(ours) in str(launch.app.last_check)
+
+
 async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on_every_interface() -> None:
     health = {"path": "/", "deadline": 0.5, "interval": 0.1}
     with socket.create_server(("0.0.0.0", 0)) as listener:
