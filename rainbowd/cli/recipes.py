@@ -138,6 +138,11 @@ RECIPES: dict[str, Recipe] = {
     ),
     "node": Recipe(("node", APP), "Listens on the PORT of its environment.", serves="node"),
     "npm": Recipe(("npm", "start"), "npm stays before the server, and passes signals on; node without npm is simpler."),
+    "pm2": Recipe(
+        ("pm2-runtime", APP),
+        "pm2 has one daemon for each user. PM2_HOME gives each generation its own, which ends with it.",
+        {"env": {"PM2_HOME": "{pidfile}-pm2"}},
+    ),
     "php": Recipe(
         ("php", "-S", TCP, APP),
         "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",

@@ -40,7 +40,8 @@ def prepare(row: Row, environments: Path) -> dict[str, str]:
     if row.pip:
         found["PATH"] = f"{_pip(row, environments)}/bin:{found['PATH']}"
     if row.npm:
-        found["NODE_PATH"] = str(_npm(row, environments) / "node_modules")
+        modules = _npm(row, environments) / "node_modules"
+        found |= {"NODE_PATH": str(modules), "PATH": f"{modules}/.bin:{found['PATH']}"}
     return found
 
 

@@ -66,7 +66,8 @@ def _node(name: str, app: str, server: str, **more: object) -> Row:
 
 def _framework(name: str, **more: object) -> Row:
     version = ("node", "-p", f"`${{process.version}}, {name} ${{require('{name}/package.json').version}}`")
-    return _node(name, name, "node", npm=True, debian=NPM, program="npm", version=version, **more)
+    server = "pm2" if name == "pm2" else "node"
+    return _node(name, name, server, npm=True, debian=NPM, program="npm", version=version, **more)
 
 
 GUNICORN = ("gunicorn>=23",)
@@ -118,6 +119,7 @@ ROWS = (
     _ruby("async-http", "async", ("ruby-async-http",), "async-http", server="ruby", program="ruby"),
     _node("node", "node", "node"),
     _node("npm", "node", "npm", debian=NPM, program="npm", version=("npm", "--version")),
+    _framework("pm2"),
     _framework("express"),
     _framework("fastify", websocket=True),
     _node("node-cluster", "cluster", "node"),

@@ -85,6 +85,7 @@ class RealApp:
         self._elsewhere = ""
         self._ended = False
         self._noted: Record | None = None
+        self._is_shared = False
         self.is_handed_over = False
 
     @property
@@ -204,6 +205,7 @@ class RealApp:
         if holder.kind is Kind.HIDDEN:
             log.warning("cannot see whose socket it is, as /proc hides it", address=str(self.address))
         elif holder.kind is Kind.SHARED:
+            self._is_shared = True
             raise DeployFailed(holder.reason)
         elif holder.kind is Kind.STRANGER:
             raise PortTaken(holder.reason, holder=holder.command)
@@ -252,7 +254,8 @@ class RealApp:
     async def end(self, hurry: trio.Event) -> Ending:
         """Stop what is left of it, and reap it."""
         drain = self._config.drain
-        ending = await self._process.end(signal=drain.signal, kill_after_seconds=drain.kill_after, hurry=hurry)
+        patience_seconds = 0.0 if self._is_shared else drain.kill_after  # asked to end, it would end the daemon of both
+        ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
         self._ended = True
         return ending
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.process.claims import Claim
 
-OWN_DAEMON = 'give each generation its own, such as `PM2_HOME="${PIDFILE%/*}/pm2" exec pm2-runtime app.js` for pm2'
+OWN_DAEMON = 'give each generation its own, as "env": {"PM2_HOME": "{pidfile}-pm2"} does for pm2-runtime'
 """The way out for two generations that share a daemon."""
 
 
