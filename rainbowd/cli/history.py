@@ -61,7 +61,7 @@ def _readable(entries: list[Entry]) -> list[str]:
     first, *rows = aligned([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
     lines = [paint(DIM, first)]
     for entry, row in zip(entries, rows, strict=True):
-        lines.append(paint(result_words(entry["result"], entry["reason"])[1], row))
+        lines.append(paint(result_of(entry)[1], row))
         if entry["reason"]:
             lines.append(f"  {inert(entry['reason'])}")
     return lines
@@ -74,12 +74,17 @@ def _row(entry: Entry) -> list[str]:
         entry["deploy"],
         name_of(str(entry["release"] or "-")),
         "-" if entry["generation"] is None else entry["generation"],
-        result_words(entry["result"], entry["reason"])[0],
+        result_of(entry)[0],
         "-" if entry["seconds"] is None else f"{entry['seconds']:.2f}",
         by or "-",
         entry["note"] or "",
     ]
     return [inert(cell) for cell in cells]
+
+
+def result_of(entry: Entry) -> tuple[str, str]:
+    """Return the result of a deploy for people, and its style."""
+    return result_words(entry["result"], entry["reason"], entry["release"], is_rollback=entry["rollback"])
 
 
 def in_utc(at: str) -> str:

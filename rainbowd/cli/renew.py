@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.site import locate
+from rainbowd.cli.site import locate, refuse_own_deploy
 from rainbowd.cli.terminal import complain, quote
 from rainbowd.errors import RainbowdError
 from rainbowd.report.lock import holder
@@ -38,6 +38,7 @@ def renew(config_path: Path | None, timeout_seconds: float | None) -> int:
         RainbowdError: it may not be asked, or has gone.
     """
     state_dir = locate(config_path).state_dir
+    refuse_own_deploy(state_dir, "renew the agent")
     with open_agent(state_dir, "renew") as agent:
         tail = Tail(state_dir, None)
         while not agent.handles(signal.SIGUSR2) and not agent.has_ended(LOOK_SECONDS):

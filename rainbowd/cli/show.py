@@ -6,12 +6,12 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.history import in_utc
+from rainbowd.cli.history import in_utc, result_of
 from rainbowd.cli.outcome import source_of
 from rainbowd.cli.progress import Lines
 from rainbowd.cli.site import locate
 from rainbowd.cli.story import Story
-from rainbowd.cli.terminal import DIM, inert, legible, name_of, painter, result_words
+from rainbowd.cli.terminal import DIM, inert, legible, name_of, painter
 from rainbowd.errors import UsageError
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
@@ -72,7 +72,7 @@ def _find(entries: list[Entry], events: list[Event], deploy: str | None) -> Entr
 
 def _readable(entry: Entry, events: list[Event], boot: list[str]) -> list[str]:
     paint = painter()
-    result, style = result_words(entry["result"], entry["reason"])
+    result, style = result_of(entry)
     after = "" if entry["seconds"] is None else f" after {entry['seconds']:.2f} s"
     lines = [
         f"deploy {inert(entry['deploy'])} of {inert(name_of(entry['release'] or '-'))}: {paint(style, result)}{after}",

@@ -86,11 +86,9 @@ def readable(told: dict[str, Any], state_dir: Path) -> str:
         lines = [
             _agent(told["agent"], paint),
             *_table(told, paint),
-            *(_last_deploy(decided, paint) if deploying is None else [paint(YELLOW, describe_deploy(deploying))]),
-            *(paint(RED if told["live"] is None else YELLOW, f"warning: {one}") for one in _warnings(told)),
+            *(_last_deploy(decided, told, paint) if deploying is None else [paint(YELLOW, describe_deploy(deploying))]),
+            *(paint(RED if told["live"] is None else YELLOW, f"warning: {one}") for one in _warnings(told, state_dir)),
         ]
-        full = disk.warning(state_dir)
-        lines += [] if full is None else [paint(RED, f"warning: {full}")]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RainbowdError(f"{state_dir / NAME}: damaged; expected what an agent writes there") from None
     return "\n".join(lines)
@@ -137,27 +135,22 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
     return [inert(cell) for cell in cells]
 
 
-def _last_deploy(deploy: dict[str, Any] | None, paint: Paint) -> list[str]:
+def _last_deploy(deploy: dict[str, Any] | None, told: dict[str, Any], paint: Paint) -> list[str]:
     if deploy is None:
         return []
-    words, style = result_words(deploy["result"], deploy["reason"])
+    back = [one["release"] for one in told["generations"] if one["id"] == told["live"]]
+    words, style = result_words(deploy["result"], deploy["reason"], back[0] if back else None)
     reason = f": {inert(deploy['reason'])}" if deploy["reason"] else ""
     return [f"last deploy  {paint(style, words)} {span(deploy['at'])} ago{reason}"]
 
 
-def _warnings(told: dict[str, Any]) -> list[str]:
+def _warnings(told: dict[str, Any], state_dir: Path) -> list[str]:
     """Return the agent's own warnings, and what only a reader of its files sees."""
+    found = [inert(one["text"]) for one in told.get("warnings", [])]
     live = next((one for one in told["generations"] if one["id"] == told["live"]), None)
-    if live is None:
-        return [WARNINGS["dead"]]
-    kinds = []
-    if _is_gone(live["release"]):
-        kinds.append("gone")
-    if told["wanted"] is None:
-        kinds.append("missing")
-    elif told["wanted"] != live["release"] and told.get("deploying") is None:
-        kinds.append("other")
-    return [inert(fill(WARNINGS[kind], {**told, "release": live["release"]})) for kind in kinds]
+    if live is not None and _is_gone(live["release"]):
+        found.insert(0, inert(fill(WARNINGS["gone"], {"release": live["release"]})))
+    return [*found, *filter(None, [disk.warning(state_dir)])]
 
 
 def _is_gone(directory: str) -> bool:

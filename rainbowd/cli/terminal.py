@@ -129,7 +129,9 @@ def aligned(rows: list[list[str]], numbers: set[str]) -> list[str]:
     return lines
 
 
-def result_words(result: str | None, reason: str | None) -> tuple[str, str]:
+def result_words(
+    result: str | None, reason: str | None, back: str | None, *, is_rollback: bool = False
+) -> tuple[str, str]:
     """Return the result of a deploy for people, and its style.
 
     A deploy that another one superseded is no failure: nothing is known against its release.
@@ -137,9 +139,13 @@ def result_words(result: str | None, reason: str | None) -> tuple[str, str]:
     Args:
         result: as the journal's history has it; None while it is undecided.
         reason: of a failure.
+        back: the release that a rollback went back to; None if that is not known.
+        is_rollback: it went back, also if that took a launch.
     """
     if result == "failed" and (reason or "").startswith(SUPERSEDED):
         return "superseded", YELLOW
+    if result == "rolled_back" or (is_rollback and result == "succeeded"):
+        return f"rolled back to {inert(name_of(back))}" if back else "rolled back", GREEN
     return inert(result or "undecided").replace("_", " "), RESULT_STYLES.get(result, "")
 
 

@@ -63,6 +63,17 @@ def test_deploys_are_told_newest_first_with_what_went_wrong(site: Site, capsys: 
     assert first.split()[2:] == ["deploy-1", "v1", "1", "succeeded", "0.25", "ann", "(file)", "first"]
 
 
+def test_a_rollback_is_shown_as_one_whether_it_took_a_launch_or_not(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.deploy(1, rollback=True)
+    site.deploy(2, "rolled_back")
+    site.deploy(3, "failed", reason="bad", rollback=True)
+    site.history()
+    out = capsys.readouterr().out
+    assert ("rolled back to v1" in out, "rolled back to v2" in out, "rolled back to v3" in out) == (True, True, False)
+
+
 def test_a_deploy_in_whose_place_another_release_was_asked_for_is_no_failure(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,7 +145,7 @@ def test_every_generation_is_one_line_and_the_live_one_is_marked(tmp_path: Path,
     ("result", "reason", "line"),
     [
         ("succeeded", None, "last deploy  succeeded 2d 1h ago"),
-        ("rolled_back", None, "last deploy  rolled back 2d 1h ago"),
+        ("rolled_back", None, "last deploy  rolled back to v1 2d 1h ago"),
         ("failed", "superseded by /srv/v3", "last deploy  superseded 2d 1h ago: superseded by /srv/v3"),
         ("failed", "exited\n\x1b[2J with 1", r"last deploy  failed 2d 1h ago: exited\n\x1b[2J with 1"),
     ],
@@ -216,16 +216,14 @@ def test_a_live_release_that_was_deleted_is_told(tmp_path: Path, tell: Tell, sho
     assert show()[3:] == [f"warning: the live release's directory no longer exists: {tmp_path}/v1"]
 
 
-def test_a_live_release_that_is_not_the_wanted_one_is_told(tmp_path: Path, tell: Tell, show: Show) -> None:
-    tell(wanted="/srv/v2")
-    assert show()[3:] == [f"warning: the files name /srv/v2, while {tmp_path}/v1 is live"]
-    tell(wanted=None)
-    assert show()[3:] == [f"warning: the config's release is missing, while {tmp_path}/v1 is live"]
-
-
-def test_nothing_live_is_told(tell: Tell, show: Show) -> None:
-    tell(live=None, generations=[])
-    assert show()[1:] == ["no generation is there", "warning: nothing is live"]
+def test_what_the_agent_warns_of_is_shown(tell: Tell, show: Show) -> None:
+    crashed = {"kind": "crashed", "text": "v1 crashed 10 times since it went live, last: it\x1b exited"}
+    tell(live=None, generations=[], warnings=[{"kind": "dead", "text": "nothing is live"}, crashed])
+    assert show()[1:] == [
+        "no generation is there",
+        "warning: nothing is live",
+        r"warning: v1 crashed 10 times since it went live, last: it\x1b exited",
+    ]
 
 
 @pytest.mark.parametrize(

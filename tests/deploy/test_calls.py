@@ -184,10 +184,10 @@ async def test_a_plain_directory_is_deployed_and_not_turned(tmp_path: Path) -> N
         here.is_watched = False
         here.link.unlink()
         here.link.mkdir()
-        with pytest.raises(Declined, match="not a symlink") as caught:
+        with pytest.raises(Declined, match="expected a symlink") as caught:
             await here.calls.redeploy("b", None)
         assert caught.value.status == 409
-        with pytest.raises(Declined, match="not a symlink"):
+        with pytest.raises(Declined, match="expected a symlink"):
             await here.calls.rollback(None)
         await here.calls.redeploy(None, None)
         assert here.kinds == ["api"]
