@@ -61,6 +61,22 @@ def test_the_old_way_to_deploy_works_with_the_header_added(api: Caller) -> None:
     assert (decided["event"], decided["generation"]) == ("deploy.succeeded", 2)
 
 
+TRAVERSALS = (
+    *("..", ".", "", "/", "//", "gone", "elsewhere", "/tmp", "releases", "releases/a/../..", "../elsewhere"),
+    *(
+        "releases/../elsewhere",
+        "releases/a/../../elsewhere",
+        "./elsewhere",
+        "a/..",
+        "a/../..",
+        "/etc",
+        "/proc/self/cwd",
+    ),
+    *("%2e%2e/elsewhere", "..\\elsewhere", "\udc2e\udc2e", "a\0", "a\nb", "~", "$HOME", "releases/link"),
+)
+"""What names no release beside the present one."""
+
+
 def test_a_release_is_deployed_by_its_name_with_one_launch_and_the_link_stays_relative(api: Caller) -> None:
     agent = api.agent
     answer = api.deploy({"release": "b", "note": "to b"})
@@ -125,8 +141,9 @@ def test_a_rollback_ends_a_deploy_that_is_under_way_without_a_launch(api: Caller
 def test_a_release_that_is_no_sibling_is_refused_and_nothing_is_touched(api: Caller) -> None:
     agent = api.agent
     (agent.directory / "elsewhere").mkdir()
+    (agent.directory / "releases" / "link").symlink_to(agent.directory / "elsewhere")
     before = agent.link.lstat()
-    for release in ("..", ".", "gone", "elsewhere", "/tmp", "releases", "releases/a/../.."):
+    for release in TRAVERSALS:
         assert api.deploy({"release": release}).status == 400, release
     assert agent.link.lstat() == before
     assert asked(agent) == ["start"]
