@@ -98,7 +98,7 @@ def open_listener(
     backlog: int = BACKLOG,
     report: Report | None = None,
 ) -> Listener:
-    """Listen on ``address``, of a host's name on the first IP address; a stale Unix socket is removed.
+    """Listen on ``address``, of a host's name on one IP address, IPv4 first; a stale Unix socket is removed.
 
     Args:
         address: where.
@@ -112,7 +112,11 @@ def open_listener(
     """
     if isinstance(address, UnixAddress):
         return _open_unix(address, key, socket_mode, backlog)
-    family, place = _resolved(address, key)[0]
+    places = sorted(_resolved(address, key), key=lambda place: place[0] != socket.AF_INET)
+    for family, place in places[:-1]:
+        with contextlib.suppress(_Absent):
+            return Listener(_open_tcp(family, place, key, backlog, report), str(address))
+    family, place = places[-1]
     return Listener(_open_tcp(family, place, key, backlog, report), str(address))
 
 

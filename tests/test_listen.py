@@ -121,6 +121,18 @@ def test_an_address_of_a_name_that_this_machine_does_not_have_is_left_out(monkey
         open_listeners(TcpAddress("app.example", 0))
 
 
+def test_one_listener_takes_the_first_address_of_a_name_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [
+        (socket.AF_INET6, TcpAddress("::1", 0)),
+        (socket.AF_INET, TcpAddress("192.0.2.1", 0)),
+        (socket.AF_INET, TcpAddress("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some)
+    listener = open_listener(TcpAddress("app.example", 0))
+    assert listener.address.startswith("127.0.0.1:")
+    listener.close()
+
+
 def test_where_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rainbowd.config import Account
-from rainbowd.deploy.machine.programs import CommandNotFound, find_command
+from rainbowd.deploy.machine.programs import CommandNotFound, _first_line, find_command
 from rainbowd.errors import DeployFailed
 from tests.accounts import needs_root
 
@@ -199,3 +199,9 @@ def test_a_fifo_is_never_waited_for(tmp_path: Path, where: str) -> None:
     executable(tmp_path / "app", f"#!{tmp_path}/fifo\n")
     with pytest.raises(DeployFailed, match="not a regular file"):
         find_command(["./fifo" if where == "program" else "./app"], {}, tmp_path)
+
+
+def test_a_fifo_that_took_the_place_of_a_program_is_not_waited_for(tmp_path: Path) -> None:
+    """As anyone who can write to a release may exchange the two between the checks and the reading."""
+    os.mkfifo(tmp_path / "fifo")
+    assert _first_line(tmp_path / "fifo") == ("", "")
