@@ -15,7 +15,7 @@ from rainbowd import log
 from rainbowd.agent import HEEDED, Agent
 from rainbowd.deploy.machine.foreign import refuse_foreign_files
 from rainbowd.deploy.machine.world import Machine
-from rainbowd.deploy.process import become_subreaper, reset_signals, survivors
+from rainbowd.deploy.process import become_subreaper, protect_agent, reset_signals, survivors
 from rainbowd.hangup import Hangup
 from rainbowd.renewal import Incoming
 from rainbowd.report.numbers import Numbers
@@ -111,6 +111,7 @@ def _prepare_process() -> list[int]:
     """Have this process own apps; returns where signals are kept until the agent heeds them, and from its end on."""
     reset_signals()
     become_subreaper()
+    protect_agent()
     _share_one_heap()
     early: list[int] = []
     for signum in HEEDED:

@@ -51,6 +51,7 @@ def serve(where: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(where)
     listener.listen()
+    Path(f"{where}.pid").write_text(str(os.getpid()))
     apps: list[subprocess.Popen[bytes]] = []
 
     def run(connection: socket.socket) -> None:

@@ -4,6 +4,7 @@ from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.gate import spawn
 from rainbowd.deploy.process.identity import Identity
 from rainbowd.deploy.process.members import read_command, read_entry, read_table
+from rainbowd.deploy.process.oom import protect_agent, restore
 from rainbowd.deploy.process.process import Ending, Process
 from rainbowd.deploy.process.reaping import (
     await_status,
@@ -35,6 +36,7 @@ __all__ = [
     "find_strays",
     "let_go",
     "name_process",
+    "protect_agent",
     "read_command",
     "read_entry",
     "read_table",
@@ -43,6 +45,7 @@ __all__ = [
     "reap_orphans",
     "registering",
     "reset_signals",
+    "restore",
     "spawn",
     "survivors",
     "why_foreign",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.identity import Identity, boot_id
 from rainbowd.deploy.process.members import HOOK, MARK, read_entry
+from rainbowd.deploy.process.oom import restore
 from rainbowd.deploy.process.process import Process
 from rainbowd.deploy.process.reaping import registering
 from rainbowd.errors import DeployFailed
@@ -102,6 +103,7 @@ def spawn(
                 **_becoming(account),
             )
             child.returncode = 0  # Process reaps it, Popen must not
+            restore(child.pid)
             identity = _identity(child.pid, cwd, env, address)
             uid = _becoming(account).get("user")
             return Process(identity, os.pidfd_open(child.pid), gate=our_end, uid=uid, secret=secret)
