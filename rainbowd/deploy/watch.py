@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 import pwd
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +18,7 @@ from watchfiles import awatch
 
 from rainbowd.deploy import sight
 from rainbowd.deploy.sight import Note, Sight, is_passing, remembered, touched, turned
+from rainbowd.deploy.taps import Taps
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -81,14 +82,18 @@ async def watch(
             seen, _ = await watcher.compare(None)
         nursery.start_soon(_listen, watcher, wake, stop)
         task_status.started()
+        is_woken = False
         while True:
             before = seen
             seen, triggers = await watcher.compare(before)
             for trigger in triggers:
                 report(trigger)
+            if triggers:
+                watcher.taps.reported(is_woken=is_woken)
             if seen == before:
-                with trio.move_on_after(COMPARE_SECONDS):
+                with trio.move_on_after(COMPARE_SECONDS) as patience:
                     await woken.receive()
+                is_woken = not patience.cancelled_caught
 
 
 @dataclass
@@ -99,13 +104,19 @@ class _Watcher:
     trigger_file: Path | None
     is_blind: bool = False
     answered: str | None = None  # the request that was reported last
+    taps: Taps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.taps = Taps(self.trigger_file)
 
     async def compare(self, seen: Sight | None) -> tuple[Sight | None, list[Trigger]]:
         """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
         try:
             now = await self._look()
             self.is_blind = False
-            return (now, []) if seen is None else await self._judge(seen, now)
+            if seen is None:
+                return now, []
+            return await self._judge(await _on_disk(self.taps.without_trace, seen, now), now)
         except OSError as error:
             if not self.is_blind:
                 log.warning("cannot look for triggers, trying on", error=str(error))
@@ -208,6 +219,7 @@ async def _wake_until_changed(
     async with aclosing(events):
         async for changes in events:
             if changes:
+                watcher.taps.tell({path for _, path in changes})
                 with suppress(trio.WouldBlock):
                     wake.send_nowait(None)
             # A directory made again may have got the inode of the one before.
