@@ -75,12 +75,13 @@ def read_locations(config_file: Path) -> Locations:
         ConfigError: the file cannot be read, is not JSON, or one of the three is not a path.
     """
     data = read_json(config_file)
-    file = config_file.absolute()
+    file = lasting_path(config_file)
+    base = real_directory(file)
 
     def place(key: str, default: str) -> Path:
         value = data.get(key, default)
         try:
-            return absolute_path(value, file.parent)
+            return absolute_path(value, file.parent if key == "release" else base)
         except ValueError:
             raise ConfigError(f"{config_file}: {key}: found {shown(value)}; expected {EXPECTED_PATH}") from None
 
@@ -93,15 +94,46 @@ def read_locations(config_file: Path) -> Locations:
     )
 
 
+def lasting_path(config_file: Path) -> Path:
+    """Return the path of a config file by which it is found again, wherever we are and whatever is pruned since.
+
+    It is absolute, and has no ``..`` through a directory that may go.  A symlink to its directory stays: by
+    ``current/rainbowd.json`` each release brings a config of its own.
+    """
+    file = config_file.absolute()
+    ups = [number for number, part in enumerate(file.parts) if part == ".."]
+    if not ups:
+        return file
+    last = ups[-1] + 1
+    return Path(os.path.realpath(Path(*file.parts[:last])), *file.parts[last:])
+
+
+def real_directory(config_file: Path) -> Path:
+    """Return the directory of a config file, free of symlinks: the agent's own files are relative to that.
+
+    The release alone is relative to the directory as it is written, which may be the link that a deploy turns.
+    """
+    return Path(os.path.realpath(config_file.absolute().parent))
+
+
 def absolute_path(value: object, base: Path) -> Path:
     """A path of the config file, relative to ``base``, as an absolute one.
+
+    ``..`` at its beginning is taken off here, so that the path does not lead through ``base`` if that is a release.
 
     Raises:
         ValueError: it is no path.
     """
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
-    return base / value
+    path = Path(value)
+    if path.parts[:1] != ("..",):
+        return base / path
+    directory, ahead = Path(os.path.realpath(base)), list(path.parts)
+    while ahead[:1] == [".."]:
+        directory = directory.parent
+        del ahead[0]
+    return directory.joinpath(*ahead)
 
 
 def read_json(path: Path) -> dict[str, object]:

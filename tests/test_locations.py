@@ -11,7 +11,7 @@ import pytest
 
 import rainbowd
 from rainbowd.errors import ConfigError
-from rainbowd.locations import Locations, find_config, read_json, read_locations, read_text, shown
+from rainbowd.locations import Locations, find_config, lasting_path, read_json, read_locations, read_text, shown
 
 
 @pytest.fixture
@@ -173,3 +173,49 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(file: Path, kin
             bound.bind(str(file))
     with pytest.raises(ConfigError, match=r"cannot be read \(.+\); expected a JSON file"):
         read_json(file)
+
+
+# --- what a deploy does not move --------------------------------------------------------------------------
+
+
+def test_a_config_is_found_again_though_the_release_that_it_was_named_from_is_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "releases" / "r1").mkdir(parents=True)
+    (tmp_path / "rainbowd.json").write_text('{"release": "current"}')
+    monkeypatch.chdir(tmp_path / "releases" / "r1")
+    file = lasting_path(Path("../../rainbowd.json"))
+    assert file == tmp_path / "rainbowd.json"
+    where = read_locations(Path("../../rainbowd.json"))
+    monkeypatch.chdir("/")
+    (tmp_path / "releases" / "r1").rmdir()
+    assert where == read_locations(file)
+    assert where.release == tmp_path / "current"
+
+
+def test_a_config_in_a_release_names_places_that_stay(tmp_path: Path) -> None:
+    for name in ("r1", "r2"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+        (tmp_path / "releases" / name / "rainbowd.json").write_text(
+            '{"release": "../../current", "trigger_file": "../../shared/go", "state_dir": "../../shared/state"}'
+        )
+    link = tmp_path / "current"
+    link.symlink_to("releases/r1")
+    before = read_locations(link / "rainbowd.json")
+    assert before.config_file == link / "rainbowd.json", "each release brings its own"
+    assert before[1:] == (link, tmp_path / "shared" / "go", tmp_path / "shared" / "state")
+    link.unlink()
+    link.symlink_to("releases/r2")
+    assert read_locations(link / "rainbowd.json") == before
+
+
+def test_only_the_release_follows_the_link_that_the_config_is_reached_by(tmp_path: Path) -> None:
+    (tmp_path / "r1").mkdir()
+    (tmp_path / "r1" / "rainbowd.json").write_text("{}")
+    (tmp_path / "current").symlink_to("r1")
+    where = read_locations(tmp_path / "current" / "rainbowd.json")
+    assert where.release == tmp_path / "current"
+    assert (where.state_dir, where.trigger_file) == (
+        tmp_path / "r1" / ".rainbowd",
+        tmp_path / "r1" / "redeploy.trigger",
+    )

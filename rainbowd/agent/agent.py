@@ -77,6 +77,7 @@ class Agent:
         incoming: makes of our roster what joins it to the agent that we take the place of; None where there is none.
         soft_limit: of open files, as the first agent was started with.
         hangup: what HUP means.
+        directory: where the agent was started, for the program of its successor.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Agent:
         incoming: Callable[[Roster], Incoming] | None = None,
         soft_limit: int = 0,
         hangup: Hangup | None = None,
+        directory: Path | None = None,
     ) -> None:
         self._hangup = hangup or Hangup()
         self._config = config
@@ -130,6 +132,7 @@ class Agent:
             state_dir=config.state_dir,
             soft_limit=soft_limit,
             hangup=self._hangup,
+            directory=directory or base,
         )
 
     async def run(self) -> None:

@@ -41,6 +41,7 @@ class Renewing:
         state_dir: which stays what it is.
         soft_limit: of open files, as the first agent was started with.
         hangup: what HUP means to us, and so to the new one.
+        directory: where the agent was started.
 
     Attributes:
         is_over: there is a new agent.
@@ -57,6 +58,7 @@ class Renewing:
         state_dir: Path,
         soft_limit: int,
         hangup: Hangup,
+        directory: Path,
     ) -> None:
         self._hangup = hangup
         self.is_over = False
@@ -68,6 +70,7 @@ class Renewing:
         self._shared = shared
         self._state_dir = state_dir
         self._soft_limit = soft_limit
+        self._directory = directory
         self._asked = trio.Event()
 
     def ask(self) -> None:
@@ -98,12 +101,14 @@ class Renewing:
                 await deploys.until_quiet()
                 self._asked = trio.Event()  # what is asked for from now on is one more: what is installed may change
                 log.info("renewal begins")
-                program = await renewal.enter_async_context(new_program(self._hangup))
+                program = await renewal.enter_async_context(new_program(self._hangup, self._directory))
                 await program.prepare(
                     self._lock.fileno(),
                     [Socket(listener.sock, listener.asked, part) for part, listener in self._shared],
                     state_dir=self._state_dir,
                     soft_limit=self._soft_limit,
+                    config=self._lock.config,
+                    directory=self._directory,
                 )
             except RenewalFailed as failure:
                 await renewal.aclose()

@@ -9,18 +9,17 @@ import contextlib
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import complain
 from rainbowd.config import cautions, load, refuse_foreign_state, refuse_misplaced, refuse_open_api, with_overrides
 from rainbowd.listen import doubts, inherited, open_listeners, taken_over
-from rainbowd.locations import find_config
+from rainbowd.locations import find_config, lasting_path
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rainbowd.config import Config
     from rainbowd.listen import Listener
     from rainbowd.renewal import Offer, Socket
@@ -42,11 +41,18 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         UsageError: the config, the addresses or the state directory cannot be used; nothing was started.
     """
     offer = _offer()
-    file = find_config(config_path).absolute()
+    if offer is None or offer.config is None:
+        directory, file = _working_directory(), lasting_path(find_config(config_path))
+    else:  # ours may be gone since that agent was started there
+        directory, file = offer.directory, offer.config
     loaded = load(file)
-    config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api)
+    config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api, directory=directory)
     refuse_open_api(config)
-    warnings = [*loaded.warnings, *(f"{file}: {caution}" for caution in cautions(config))]
+    warnings = [
+        *loaded.warnings,
+        *(f"{file}: {caution}" for caution in (*cautions(config), *_left_behind(config, directory))),
+    ]
+    os.chdir("/")  # or a release that we were started in could not be pruned without harm
     if not os.environ.get("LISTEN_FDS"):
         warnings += [f"{file}: {doubt}" for doubt in doubts(config.listen)]
     with contextlib.ExitStack() as stack:
@@ -66,7 +72,38 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         from rainbowd.cli.serve import serve
 
         api = open_api(config, offered, stack) if config.api.enabled else None
-        return serve(file, loaded, config, listeners=listeners, lock=lock, api=api, offer=offer, warnings=warnings)
+        return serve(
+            file,
+            loaded,
+            config,
+            directory=directory,
+            listeners=listeners,
+            lock=lock,
+            api=api,
+            offer=offer,
+            warnings=warnings,
+        )
+
+
+def _working_directory() -> Path:
+    """Return where we are; where that was removed, a place that is as good for a config with an absolute path."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def _left_behind(config: Config, directory: Path) -> list[str]:
+    """Return a warning if we were started through a link, which a deploy may turn without any effect here."""
+    shell = os.environ.get("PWD", "")
+    link = next((one for one in (Path(shell), *Path(shell).parents) if one.is_symlink()), None)
+    if link is None or os.path.realpath(shell) != str(directory) or config.release.is_symlink():
+        return []
+    release = os.path.realpath(config.release)
+    if not Path(release).is_relative_to(os.path.realpath(link)):
+        return []
+    warning = f"release: found {release}, a directory, though the agent was started through the link {link}"
+    return [f"{warning}: a turn of that link changes nothing; set release to {link} to deploy by it"]
 
 
 def _offer() -> Offer | None:

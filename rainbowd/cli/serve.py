@@ -41,6 +41,7 @@ def serve(
     loaded: Loaded,
     config: Config,
     *,
+    directory: Path,
     listeners: list[Listener],
     lock: Lock,
     api: tuple[Api, Listener] | None,
@@ -53,6 +54,7 @@ def serve(
         file: the config file.
         loaded: what it says.
         config: the same, with what the command line says instead.
+        directory: where the agent was started, for the program of its successor.
         listeners: of the proxy.
         lock: of the state directory.
         api: where it is enabled, with its listener.
@@ -95,6 +97,7 @@ def serve(
             incoming=incoming,
             soft_limit=soft_limit,
             hangup=hangup,
+            directory=directory,
         )
         return _run(agent)
     finally:

@@ -23,7 +23,7 @@ EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; wit
 
 def _base(info: ValidationInfo) -> Path:
     """The directory that relative paths are relative to: the config file's."""
-    base = (info.context or {}).get("base")
+    base = (info.context or {}).get("release_base" if info.field_name == "release" else "base")
     return base if isinstance(base, Path) else Path.cwd()
 
 

@@ -19,7 +19,7 @@ from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.values import parse_listen
 from rainbowd.errors import ConfigError, UsageError
-from rainbowd.locations import key_path, kind, read_json, shown
+from rainbowd.locations import key_path, kind, lasting_path, read_json, real_directory, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ def interpret(source: Mapping[str, object], path: Path) -> Loaded:
         problems += _check_choice(data)
     config: Config | None = None
     try:
-        config = Config.model_validate(data, context={"base": path.absolute().parent})
+        config = Config.model_validate(data, context=_bases(path))
     except ValidationError as error:
         problems = _described(error, data, problems)
     problems += _account_problems(config)
@@ -97,6 +97,11 @@ def _without_comments(source: Mapping[str, object]) -> dict[str, object]:
         for key, value in source.items()
         if key != COMMENT
     }
+
+
+def _bases(path: Path) -> dict[str, Path]:
+    """Return the directories that relative paths of the config file begin at."""
+    return {"base": real_directory(path), "release_base": lasting_path(path).parent}
 
 
 def _check_choice(data: dict[str, object]) -> list[str]:
@@ -165,16 +170,28 @@ def _known_keys(model: type[BaseModel] | None, name: str) -> str:
 
 
 def with_overrides(
-    config: Config, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False
+    config: Config,
+    listen: list[str] | None,
+    log_level: str | None,
+    *,
+    enable_api: bool = False,
+    directory: Path | None = None,
 ) -> Config:
-    """``config`` with what the command line says instead; socket paths are relative to the working directory.
+    """``config`` with what the command line says instead.
+
+    Args:
+        config: of the file.
+        listen: of ``--listen``.
+        log_level: of ``--log-level``.
+        enable_api: of ``--enable-api``.
+        directory: that socket paths of the command line are relative to; None for the working directory.
 
     Raises:
         UsageError: the command line says something that a config could not.
     """
     changes: dict[str, object] = {}
     if listen:
-        changes["listen"] = tuple(_listen_option(text) for text in listen)
+        changes["listen"] = tuple(_listen_option(text, directory or Path.cwd()) for text in listen)
     if enable_api:
         changes["api"] = config.api.model_copy(update={"enabled": True})
     if log_level is not None:
@@ -186,9 +203,9 @@ def with_overrides(
     return config.model_copy(update=changes)
 
 
-def _listen_option(text: str) -> object:
+def _listen_option(text: str, directory: Path) -> object:
     try:
-        return parse_listen(text, Path.cwd())
+        return parse_listen(text, directory)
     except ValueError as error:
         expected = str(error).removeprefix("expected ") or Config.model_fields["listen"].description
         raise UsageError(f"--listen: found {shown(text)}; expected {expected}") from None

@@ -57,6 +57,8 @@ class Offer:
         pid, version: of the agent that offers.
         state_dir: which stays what it is.
         soft_limit: of open files, as the first agent was started with.
+        config: the file that it runs by; None from a version that does not say so.
+        directory: where it was started, which relative paths of the command line begin at.
         lock_fd: of the state directory.
         sockets: that listen.
     """
@@ -66,6 +68,8 @@ class Offer:
     version: str
     state_dir: Path
     soft_limit: int
+    config: Path | None
+    directory: Path
     lock_fd: int
     sockets: list[Socket]
     stderr_fd: int
@@ -133,6 +137,8 @@ async def _read_offer(link: Link) -> Offer:
         version=message["version"],
         state_dir=Path(message["state_dir"]),
         soft_limit=message["soft_limit"],
+        config=Path(message["config"]) if message.get("config") else None,
+        directory=Path(message.get("directory") or "/"),
         lock_fd=lock_fd,
         sockets=sockets,
         stderr_fd=stderr_fd,

@@ -80,7 +80,16 @@ class Program:
         self._output = b""
         self._is_over = False
 
-    async def prepare(self, lock_fd: int, sockets: Sequence[Socket], *, state_dir: Path, soft_limit: int) -> None:
+    async def prepare(
+        self,
+        lock_fd: int,
+        sockets: Sequence[Socket],
+        *,
+        state_dir: Path,
+        soft_limit: int,
+        config: Path | None,
+        directory: Path,
+    ) -> None:
         """Offer it what it is to take over; returns when it could.
 
         Args:
@@ -88,6 +97,8 @@ class Program:
             sockets: those that listen.
             state_dir: see ``Offer``.
             soft_limit: see ``Offer``.
+            config: see ``Offer``.
+            directory: see ``Offer``.
 
         Raises:
             RenewalFailed: it ended, or takes too long.
@@ -100,6 +111,8 @@ class Program:
             pid=os.getpid(),
             state_dir=state_dir,
             soft_limit=soft_limit,
+            config=config,
+            directory=directory,
             sockets=[{"asked": one.asked, "part": one.part} for one in sockets],
         )
         await self._expect("prepared", PREPARE_SECONDS)
@@ -186,11 +199,12 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def new_program(hangup: Hangup) -> AsyncIterator[Program]:
+async def new_program(hangup: Hangup, directory: Path) -> AsyncIterator[Program]:
     """Start our own program, as it is installed by now, with our arguments; what is not released in the end is ended.
 
     Args:
         hangup: what HUP means to us, and so to it.
+        directory: where the agent was started, and the program is again if it is there still.
 
     Raises:
         RenewalFailed: it cannot be started.
@@ -198,25 +212,26 @@ async def new_program(hangup: Hangup) -> AsyncIterator[Program]:
     if os.getpid() == _INIT:
         raise RenewalFailed("rainbowd is process 1 here, and its end would be the container's; restart that instead")
     with hangup.passed_on():
-        program = _start()
+        program = _start(directory)
     try:
         yield program
     finally:
         await program.end()
 
 
-def _start() -> Program:
+def _start(directory: Path) -> Program:
     link, theirs = Link.pair()
     stderr_fd, its_stderr = os.pipe()
     os.set_blocking(stderr_fd, False)
     env = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
-    command = _command()
+    command = _command(directory)
     try:
         with registering:
             child = subprocess.Popen(
                 command,
                 env={**env, VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
+                cwd=directory if directory.is_dir() else "/",
                 stderr=its_stderr,
             )
             child.returncode = 0  # it is reaped here, Popen must not
@@ -234,15 +249,17 @@ def _start() -> Program:
     return Program(child.pid, entry.start_time, stderr_fd, link)
 
 
-def _command() -> list[str]:
+def _command(directory: Path) -> list[str]:
     """Our own, as it would be run now.
 
     A script is run as itself, by the interpreter that it names: where it is reached over a link to an environment,
     that may be another by now.
     """
     words = sys.orig_argv[1:]
-    if words[:1] == sys.argv[:1] and os.access(words[0], os.X_OK) and Path(words[0]).read_bytes()[:2] == b"#!":
-        return words
+    if words[:1] == sys.argv[:1]:
+        script = directory / words[0]
+        if os.access(script, os.X_OK) and script.read_bytes()[:2] == b"#!":
+            return [str(script), *words[1:]]
     return [sys.executable, *words]
 
 

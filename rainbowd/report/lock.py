@@ -41,7 +41,7 @@ class Lock:
     def __init__(self, fd: int, state_dir: Path, config: Path | None = None) -> None:
         self._fd = fd
         self._state_dir = state_dir
-        self._config = config
+        self.config = config
         self._is_ours = False
 
     @classmethod
@@ -87,7 +87,7 @@ class Lock:
         os.pwrite(self._fd, line, 0)
         os.ftruncate(self._fd, len(line))
         with contextlib.suppress(OSError):  # for readers only, and written again as soon as that is possible
-            running.write(self._state_dir, running.this_process(self._config))
+            running.write(self._state_dir, running.this_process(self.config))
 
     def is_lost(self) -> bool:
         """Return whether another file, or none, is in the place of the one that is held.
@@ -121,7 +121,7 @@ class Lock:
         """
         fd = open_file(self._state_dir / LOCK_NAME, os.O_RDWR, mode=SECRET_MODE)
         try:
-            _lock(fd, self._state_dir, self._config)
+            _lock(fd, self._state_dir, self.config)
             os.dup2(fd, self._fd, inheritable=False)
         finally:
             os.close(fd)
