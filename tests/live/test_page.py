@@ -185,7 +185,7 @@ def test_the_dialog_says_what_is_deployed_without_a_release(board: Page) -> None
 
 @pytest.mark.parametrize("way", ["hung", "stopped"])
 def test_an_agent_that_does_not_answer_is_the_headline_and_the_rest_is_dim(board: Page, way: str) -> None:
-    agent = board.api.agent
+    agent, name = board.api.agent, live(board)
     assert agent.process is not None
     if way == "hung":
         agent.process.send_signal(signal.SIGSTOP)
@@ -199,8 +199,8 @@ def test_an_agent_that_does_not_answer_is_the_headline_and_the_rest_is_dim(board
         agent.process.send_signal(signal.SIGCONT)
     else:
         agent.start()
-    board.until("#live", "is live")
-    assert (mood(board), opacity(board, ".figures")) == ("live", 1)
+    board.until("#live", f"{name} is live")
+    board.wait(lambda: (mood(board), opacity(board, ".figures")) == ("live", 1), "the page in its colours")
 
 
 def test_an_outage_is_red_and_says_so_and_a_new_agent_has_had_no_requests(
@@ -222,6 +222,42 @@ def test_an_outage_is_red_and_says_so_and_a_new_agent_has_had_no_requests(
         page.until("#live", "nothing is live")
         assert page.driver.title == "nothing is live \u2013 The shop"
         assert (mood(page), redness(page, "#live")) == ("down", True)
+
+
+def test_before_the_first_release_the_page_waits_and_shows_no_failure(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    port = free_port()
+    agent = Agent(tmp_path, **enabled(port))
+    agent.start()
+    try:
+        caller = Caller(agent, port)
+        caller.until_it_listens()
+        page = Page(driver, caller)
+        page.unlock()
+        page.until("#live", "no release yet")
+        assert (mood(page), redness(page, "#live")) == ("waiting", False)
+        page.until("#live-more", "waiting for the first release")
+        assert page.lines("#warnings li") == []
+        agent.add_release("a")
+        agent.flip("a")
+        page.until("#live", "a is live")
+    finally:
+        agent.destroy()
+
+
+def test_a_deploy_that_made_way_for_another_is_superseded_and_not_a_failure(board: Page) -> None:
+    agent, first = board.api.agent, live(board)
+    agent.add_release("never", listen=False)
+    redeploy(board, "never")
+    agent.wait_for("generation.launched", release=str(agent.directory / "releases" / "never"))
+    agent.flip(first)
+    board.until("#progress-end", f"superseded by {first}")
+    board.until("#deploys", "never\nsuperseded")
+    assert (
+        board.run(
+            "return [...document.querySelectorAll('#deploys .bad')].some(one => /superseded/.test(one.textContent))"
+        )
+        is False
+    )
 
 
 def test_a_token_is_asked_for_once_and_a_wrong_one_is_said_to_be_refused(page: Page) -> None:

@@ -26,13 +26,8 @@ function fill(template, fields) {
 
 const sentence = event => fill(WORDS.sentences[event.event] ?? "", { ...event, name: event.release && nameOf(event.release) })
 
-function warnings(status) {
-  if (status.warnings) return status.warnings.filter(one => one.kind !== "dead").map(one => one.text)
-  const live = status.generations.find(one => one.id === status.live)
-  if (!live || status.deploying) return []
-  const kind = status.wanted === null ? "missing" : status.wanted === live.release ? null : "other"
-  return kind ? [fill(WORDS.warnings[kind], { ...status, release: live.release })] : []
-}
+// What the headline does not say already.
+const warnings = status => status.warnings.filter(one => !["dead", "waiting"].includes(one.kind)).map(one => one.text)
 
 // The status may tell of a phase before the journal does, or a little beside it.
 function enter(one, state, at) {

@@ -63,8 +63,8 @@ function condition(status, silentSince) {
     more: `since ${timeOf(silentSince)}. ${status ? "Below is what it reported last. " : ""}The app may still be running.` }
   if (live) return { mood: "live", colour: colourOf(live.id), headline: `${nameOf(live.release)} is live`,
     more: `generation ${live.id} for ${ago(live.live_at ?? live.started_at)}, ${whole(live.requests)} requests` }
-  const first = status.warnings?.find(one => one.kind === "waiting")
-  if (first) return { mood: "waiting", colour: WAITING, headline: "waiting for the first release", more: "" }
+  const first = status.warnings.find(one => one.kind === "waiting")
+  if (first) return { mood: "waiting", colour: WAITING, headline: "no release yet", more: first.text }
   return { mood: "down", colour: TROUBLE, headline: WORDS.warnings.dead,
     more: status.deploying ? "new requests wait for the launch" : "new requests are answered with 503, or wait for a launch" }
 }
@@ -143,7 +143,7 @@ function showGenerations(status) {
 
 function told(event) {
   const result = { "deploy.failed": "bad", "deploy.succeeded": "good", "deploy.rolled_back": "good" }[event.event]
-  return make("span", { className: result ?? "" },
+  return make("span", { className: event.superseded_by ? "soft" : result ?? "" },
     event.generation && event.event.startsWith("generation.") ? swatch(event.generation) : null, sentence(event))
 }
 
@@ -186,7 +186,8 @@ function deployed(entry, isOpen) {
   const more = [by, entry.seconds === null ? null : `${entry.seconds.toFixed(2)} s`].filter(Boolean).join(", ")
   const made = make("li", {}, line, make("p", { className: "more" }, more, entry.note ? make("q", {}, entry.note) : null))
   made.dataset.deploy = entry.deploy
-  if (entry.reason) made.append(failure(entry, isOpen))
+  if (entry.superseded_by) made.append(make("p", { className: "more" }, entry.reason))
+  else if (entry.reason) made.append(failure(entry, isOpen))
   return made
 }
 
@@ -222,6 +223,7 @@ function underWay(deploying) {
 }
 
 function outcome(decided, seconds) {
+  if (decided.superseded_by) return [make("p", { className: "soft" }, `superseded by ${nameOf(decided.superseded_by)} after ${seconds}`)]
   if (decided.event === "deploy.failed") {
     const said = failure({ ...decided, deploy: `end of ${decided.deploy}` }, true)
     return [make("p", { className: "bad" }, `the deploy failed after ${seconds}`), said]
