@@ -151,6 +151,8 @@ def _clock(at: str) -> str:
 def _style(event: Event) -> str:
     """Red and green for how a deploy ended, as in the history; else the generation's own colour."""
     result, generation = DECISIONS.get(str(event["event"])), event.get("generation")
+    if event.get("superseded_by"):
+        return YELLOW
     if result is not None:
         return RED if result == "failed" else GREEN
     return hue(generation) if isinstance(generation, int) else ""

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rainbowd
-from rainbowd.cli.watch import _ENTER, _LEAVE
+from rainbowd.cli.watch import _ENTER, _LEAVE, LOOK_SECONDS
 from rainbowd.report.journal import NAME, Journal, encode
 from rainbowd.report.lock import Lock
 from rainbowd.report.palette import foreground
@@ -38,7 +39,7 @@ class Site:
         prepare(self.state_dir)
         self.lock = Lock.acquire(self.state_dir)
 
-    def tell(self, *numbers: int) -> None:
+    def tell(self, *numbers: int, requests: int = 0) -> None:
         agent = {"pid": os.getpid(), "version": "1", "started_at": AT, "listen": [], "state": "ready"}
         generations = [
             {
@@ -51,7 +52,7 @@ class Site:
                 "live_at": AT,
                 "in_flight": 0,
                 "tunnels": 0,
-                "requests": 0,
+                "requests": requests,
             }
             for number in numbers
         ]
@@ -164,6 +165,22 @@ def test_a_pipe_gets_a_line_for_each_change_until_the_agent_has_gone(site: Site)
         site.lock.release()
         assert watching.wait() == 3
         assert watching.stdout.read() == b""
+
+
+def test_a_pipe_for_people_gets_no_table_for_a_counter(site: Site) -> None:
+    site.tell(1, requests=1)
+    with site.watch() as watching:
+        assert watching.stdout is not None
+        while not watching.stdout.readline().isspace():
+            pass
+        for requests in (2, 3):
+            site.tell(1, requests=requests)
+            time.sleep(2 * LOOK_SECONDS)
+        site.tell(1, 2, requests=4)
+        table = [watching.stdout.readline() for _ in range(4)]
+        assert [line.split()[-2] for line in table[2:]] == [b"4", b"4"], table
+        site.lock.release()
+        assert watching.wait() == 3
 
 
 def test_without_an_agent_there_is_nothing_to_watch(site: Site) -> None:
