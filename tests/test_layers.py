@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "permissions", "log", "config", "address", "locations", "link", "listen", "tcp"}
+FOR_ALL = {"errors", "permissions", "log", "config", "address", "locations", "link", "listen", "tcp", "plain"}
 """What every part may import."""
 
 ARROWS = {
@@ -30,10 +30,11 @@ ARROWS = {
     "link": {"errors"},
     "listen": {"errors", "address", "tcp"},
     "tcp": {"address"},
-    "log": {"permissions"},
+    "log": {"permissions", "plain"},
     "notify": set(),
     "hangup": set(),
     "parent": set(),
+    "plain": set(),
     "config": {"errors", "permissions", "address", "locations"},
     "http1": FOR_ALL,
     "roster": FOR_ALL,
@@ -60,6 +61,7 @@ LIGHT = {
     "locations.py",
     "permissions.py",
     "link.py",
+    "plain.py",
     "cli/__init__.py",
     "cli/agent_process.py",
     "cli/asking.py",
@@ -94,7 +96,7 @@ LIGHT = {
     "cli/watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
-LIGHT_PARTS = {"errors", "address", "locations", "link", "report", "cli"}
+LIGHT_PARTS = {"errors", "address", "locations", "link", "plain", "report", "cli"}
 
 PLACES = {
     "h11": {"control"},  # Hypercorn's parser

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from rainbowd.plain import plain
 from rainbowd.report.palette import foreground
 
 if TYPE_CHECKING:
@@ -26,19 +26,18 @@ RESULT_STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-_ESCAPE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # a control sequence, such as a colour: ECMA-48, 5.4
-    r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # a string, such as a title: 5.6
-    r"|\x1b[ -/]*[0-~]"  # any other
-)
-
 
 def inert(value: object) -> str:
     """Text that a terminal shows and does not obey, in one line, and that any terminal's encoding has."""
     text = str(value)
-    encoding = sys.stdout.encoding or "utf-8"
     if not text.isprintable():
         text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """Return text with escapes for the letters that the encoding of the output does not have."""
+    encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -47,8 +46,7 @@ def legible(line: str) -> str:
 
     Of a line that was written over itself, such as a progress bar, the last state is left.
     """
-    text = _ESCAPE.sub("", line).rstrip("\r").rpartition("\r")[2]
-    return "\t".join(inert(part) for part in text.split("\t"))
+    return encodable(plain(line))
 
 
 def is_one_output() -> bool:

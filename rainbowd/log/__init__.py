@@ -5,12 +5,11 @@ writes.  Where the reader is gone, slow or stopped (Ctrl-S), or the disk is full
 the count is said as soon as writing works again.
 
 - ``logger``: the agent's own lines, through structlog as ``structured`` has it; ``apps``: the apps' lines.
-- ``plain``: text that a terminal does not obey; ``entry``: a line as bytes; ``writing``: the queue and its thread.
+- ``entry``: a line as bytes; ``writing``: the queue and its thread.
 """
 
 from rainbowd.log.apps import app_line, open_app_sink
 from rainbowd.log.logger import Logger, configure, flush, get_logger, load, request
-from rainbowd.log.plain import plain
 from rainbowd.log.writing import BYTES_MAX, LINES_MAX, Writer
 
 __all__ = [
@@ -24,6 +23,5 @@ __all__ = [
     "get_logger",
     "load",
     "open_app_sink",
-    "plain",
     "request",
 ]

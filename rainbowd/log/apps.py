@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from rainbowd.log.entry import DIM, RESET, encode, now
 from rainbowd.log.logger import get_logger, stdout
-from rainbowd.log.plain import plain
 from rainbowd.log.writing import Writer, write
 from rainbowd.permissions import ROOT, foreign
+from rainbowd.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from rainbowd.log.plain import inert
+from rainbowd.plain import inert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -74,8 +74,8 @@ def test_the_end_of_an_output_is_what_comes_after_the_lines_shown(
         ("\x1bPsixel\x1b\\a", "a"),
         ("\x1b(Ba", "a"),
         ("10%\r50%\r100%\r", "100%"),
-        ("\x9b2J\u202e", r"\x9b2J\u202e"),
-        ("\x1b", r"\x1b"),
+        ("\x9b2J\u202e", r"\u202e"),
+        ("\x1b\x00", r"\x00"),
         ("gr\u00fcn", "gr\u00fcn"),
     ],
 )

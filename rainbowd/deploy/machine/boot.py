@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.log import plain
+from rainbowd.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,7 @@ from rainbowd.address import UnixAddress
 from rainbowd.deploy.machine.connecting import connect
 from rainbowd.deploy.machine.hint import hint, hint_at_protocol
 from rainbowd.errors import DeployFailed
-from rainbowd.log import plain
-from rainbowd.log.plain import inert, without_escapes
+from rainbowd.plain import inert, plain, without_escapes
 
 # httpx does without its command line where that cannot be imported, which None says to the import system: where click
 # is installed, it and rich behind it are a fifth of a start.

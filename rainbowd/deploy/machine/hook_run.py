@@ -24,7 +24,8 @@ from rainbowd.deploy.machine.programs import find_command
 from rainbowd.deploy.process import spawn
 from rainbowd.deploy.seam import HookCall, HookEnding
 from rainbowd.errors import DeployFailed, RainbowdError
-from rainbowd.log import get_logger, plain
+from rainbowd.log import get_logger
+from rainbowd.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

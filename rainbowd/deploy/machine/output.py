@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.machine.excerpt import FIRST_LINES, LAST_LINES, Excerpt
-from rainbowd.log import plain
+from rainbowd.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rainbowd.log import plain
+from rainbowd.plain import plain
 
 
 @pytest.mark.parametrize(
