@@ -14,11 +14,11 @@ from rainbowd.deploy.adoption import adopt, is_due
 from rainbowd.deploy.attempt import Attempt
 from rainbowd.deploy.generation.liveness import Patience
 from rainbowd.deploy.hooks import Hooks, after_failure
+from rainbowd.deploy.outage import Outage
 from rainbowd.deploy.ownership import Ownership
-from rainbowd.deploy.recovery import TRIGGER_SECONDS
 from rainbowd.deploy.seam import INTERRUPTED
 from rainbowd.deploy.slots import Slots
-from rainbowd.deploy.start import First, first, until_there
+from rainbowd.deploy.start import first
 from rainbowd.deploy.succession import Succession
 from rainbowd.deploy.turns import is_restored, is_rollback
 from rainbowd.deploy.verdicts import Deploy, Verdicts
@@ -58,7 +58,6 @@ class Supervisor:
         seen: what the files looked like to the last decided deploy where that counts: triggers since then do too.
         now: returns seconds since the epoch.
         link: the path of the release link, or of the plain directory.
-        is_waiting: there was never a release yet, and the first one is waited for.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Supervisor:
         self.seen: Sight | None = None
         self.link = config.release
         self.now = world.now
-        self.is_waiting = False
         self._verdicts = Verdicts(roster, recorder, world)
         self._roster = roster
         self._recorder = recorder
@@ -98,6 +96,7 @@ class Supervisor:
             last_good=self._verdicts.last_good,
         )
         self._hooks = Hooks(world, recorder, self._succession.hurry)
+        self._outage = Outage(world, self._succession.recovery, self._verdicts, retry=self._retry, request=self.request)
         self._slots = Slots(roster)
         self._patience = Patience()
         self._pending: Deploy | None = None
@@ -121,6 +120,11 @@ class Supervisor:
     def previous_release(self) -> Path | None:
         """The release that was live before the live one."""
         return self._verdicts.memory.previous_release
+
+    @property
+    def is_waiting(self) -> bool:
+        """There was never a release yet, and the first one is waited for."""
+        return self._outage.is_waiting
 
     @property
     def deploying(self) -> Deploy | None:
@@ -172,7 +176,7 @@ class Supervisor:
         self._verdicts.ask(deploy, release, trigger, is_rollback=is_rollback)
         self._pending = deploy
         self._failed = None
-        self.is_waiting = False
+        self._outage.is_waiting = False
         self._set_launch_due()
         self._asked.set()
 
@@ -254,34 +258,15 @@ class Supervisor:
         self.started.set()
         self._set_launch_due()
         if live is None:
-            self._begin(first(memory, now, self._verdicts.last_good()), lives)
+            self._outage.begin(first(memory, now, self._verdicts.last_good()), self.link, lives)
+            self._roster.changed()
         elif is_due(memory, now, self.named, live.plan.release):
             self.request(Trigger(kind="start"))
         else:
             self._roster.changed()
 
-    def _begin(self, what: First, lives: trio.Nursery) -> None:
-        """Launch ``what``, as nothing is live."""
-        if what is First.WAIT:
-            self.is_waiting = True
-            log.info("waiting for the first release", release=self.link)
-            self._roster.changed()
-            lives.start_soon(self._deploy_first)
-        elif what is First.LAST_GOOD:
-            log.info("launching what was live before the last deploy failed", release=self._verdicts.last_good())
-            self._succession.recovery.begin(lambda: self._rescue(None, lives), lives)
-        else:
-            self.request(Trigger(kind="start"))
-
     def _own_deploys(self) -> list[str]:
         return [] if self._pending is None else [self._pending.id]
-
-    async def _deploy_first(self) -> None:
-        """Wait for the first release; its coming is a trigger, too, which usually is seen first."""
-        await until_there(self._world)
-        await trio.sleep(TRIGGER_SECONDS)
-        if self.is_waiting:
-            self.request(Trigger(kind="start"))
 
     async def _deploy(self, deploy: Deploy, lives: trio.Nursery) -> None:
         """One deploy; where it fails and nothing is live, what was live before is launched, or it is tried again."""
@@ -312,27 +297,14 @@ class Supervisor:
         self._failed = deploy
         if deploy.again is None and deploy.retry_of is None:
             self._hooks.after(after_failure(deploy, failure.reason, self.named, self._succession.config), lives)
-        recovery = self._succession.recovery
-        if self._succession.live is None and not recovery.is_under_way and not self._stopping:
-            recovery.begin(lambda: self._rescue(deploy, lives), lives)
+        if self._succession.live is None and not self._stopping:
+            self._outage.rescue(deploy, lives)
 
-    async def _rescue(self, failed: Deploy | None, lives: trio.Nursery) -> None:
-        """Nothing is live and what the files name failed: launch what was live last, else try that again later.
-
-        Args:
-            failed: the deploy; None if that was an earlier agent's.
-            lives: the nursery for what is launched.
-        """
-        last, recovery = self._verdicts.last_good(), self._succession.recovery
-        if await recovery.of_failed(last if last != self.named else None, lives):
-            return
-        recovery.end()
+    def _retry(self, deploy: Deploy, trigger: Trigger) -> None:
+        """Ask for ``deploy``, of what the files name now, unless another is asked for."""
         if self._pending is None and self._current is None:
             self.named = self._world.named()
-            retry, note = Deploy(turns_only=False), None
-            if failed is not None:
-                retry.retry_of, retry.prepared, note = failed.retry_of or failed.id, failed.prepared, failed.note
-            self._ask(retry, self.named, Trigger(kind="start", note=note))
+            self._ask(deploy, self.named, trigger)
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
