@@ -163,12 +163,14 @@ class App(Protocol):
     Attributes:
         address: where it is reached.
         pid: the child that was launched.
-        last_check: what the last health check got, such as ``503 Service Unavailable``; None before the first.
     """
 
     address: Address
     pid: int
-    last_check: str | None
+
+    @property
+    def last_check(self) -> str | None:
+        """What the last health check got, such as ``503 Service Unavailable``; None before the first."""
 
     def note(self, state: State, live_at: float | None) -> None:
         """Put on record for a later agent that it is in ``state`` now; retired, it has no record any more."""

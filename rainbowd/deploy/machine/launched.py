@@ -12,28 +12,22 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import Address, TcpAddress
-from rainbowd.deploy.machine.health import Prober, until_healthy
-from rainbowd.deploy.machine.holder import Kind, find_holder
-from rainbowd.deploy.machine.listening import forms, is_on_every_interface, listeners
+from rainbowd.deploy.machine.checks import Checks
 from rainbowd.deploy.machine.ports import is_free
-from rainbowd.deploy.process import name_process, why_foreign
 from rainbowd.deploy.record import Record
-from rainbowd.deploy.seam import PortTaken
-from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.config import Config, Health
+    from rainbowd.config import Config
     from rainbowd.deploy.machine.boot import Boot
+    from rainbowd.deploy.machine.health import Prober
     from rainbowd.deploy.machine.output import Output
     from rainbowd.deploy.process import Ending, Process
 
 _FOLLOW_SECONDS = 1.0
-
-_SEEK_SECONDS = 1.0  # between two looks at where an app listens: each reads /proc
 
 log = get_logger()
 
@@ -51,7 +45,6 @@ class RealApp:
 
     Attributes:
         boot: told what it says, until it is live; None where that is over already.
-        last_check: what the last health check got, in a few words; None before the first.
         is_handed_over: it is another agent's now, with its files.
     """
 
@@ -72,21 +65,20 @@ class RealApp:
         self.pid = process.pid
         self.output = output
         self.boot: Boot | None = None
-        self.last_check: str | None = None
         self._config = config
         self._process = process
-        self._prober = prober
+        self._checks = Checks(config, address, process, prober, is_adopted=is_adopted)
         self._keep = keep
         self._hurry = hurry
         self._started_at = started_at
-        self._is_adopted = is_adopted
-        self._is_own = False  # its socket, when it last answered
-        self._seek_at = 0.0
-        self._elsewhere = ""
         self._ended = False
         self._noted: Record | None = None
-        self._is_shared = False
         self.is_handed_over = False
+
+    @property
+    def last_check(self) -> str | None:
+        """What the last health check got, in a few words; None before the first."""
+        return self._checks.last
 
     @property
     def mark(self) -> tuple[int, str]:
@@ -120,37 +112,7 @@ class RealApp:
             DeployFailed: it is not in time; the reason says what was last seen.
             PortTaken: a stranger answers on its port.
         """
-        health = self._config.health
-        if health is None:
-            await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
-        else:
-            await self._check_health(health)
-        await self._check_owner(seen_healthy=health is not None)
-        if not self._is_adopted:
-            await self._warn_if_open()
-
-    async def _check_health(self, health: Health) -> None:
-        if self._is_adopted:
-            health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
-        try:
-            await until_healthy(lambda: self._ask(health), health)
-        except PortTaken:
-            raise
-        except DeployFailed as failure:
-            raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
-
-    async def _ask(self, health: Health) -> str | None:
-        """Ask once; what is wrong, in a sentence.
-
-        Raises:
-            PortTaken: a stranger answers, whose answer is nobody's concern.
-        """
-        seen = await self._prober.probe(self.address, health)
-        if seen.is_answer and seen.problem is not None and not self._is_own:
-            await self._check_owner(seen_healthy=True)
-            self._is_own = True
-        self.last_check = seen.brief if seen.is_answer else seen.brief + await self._elsewhere_meanwhile()
-        return seen.problem
+        await self._checks.pass_all()
 
     async def is_alive(self) -> bool:
         """Whether anything of it runs."""
@@ -181,63 +143,7 @@ class RealApp:
         """Ask once; without a health check, whether anything of it runs."""
         if self._config.health is None:
             return None if await self.is_alive() else "nothing of it runs"
-        self._is_own = False  # as of now
-        try:
-            problem = await self._ask(self._config.health)
-        except DeployFailed as failure:
-            return failure.reason
-        if problem is None:
-            holder = await find_holder(self._process, self.address)
-            problem = holder.reason if holder.kind is Kind.STRANGER else None
-        return problem
-
-    async def _check_owner(self, *, seen_healthy: bool) -> None:
-        """See that it can be ended, and that the socket that answers is its own and no other generation's, too.
-
-        Raises:
-            DeployFailed, PortTaken: it is not so.
-        """
-        foreign = await self._process.foreign()
-        if self._process.pid in foreign:
-            name = await trio.to_thread.run_sync(name_process, self._process.pid)
-            raise DeployFailed(f"the app's main process could not be ended: {name}: {why_foreign()}")
-        holder = await find_holder(self._process, self.address)
-        if holder.kind is Kind.HIDDEN:
-            log.warning("cannot see whose socket it is, as /proc hides it", address=str(self.address))
-        elif holder.kind is Kind.SHARED:
-            self._is_shared = True
-            raise DeployFailed(holder.reason)
-        elif holder.kind is Kind.STRANGER:
-            raise PortTaken(holder.reason, holder=holder.command)
-        elif holder.kind is Kind.NOBODY and seen_healthy:
-            raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
-        elif holder.kind is Kind.NOBODY:
-            raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
-
-    async def _warn_if_open(self) -> None:
-        if await trio.to_thread.run_sync(is_on_every_interface, await self._process.members(), self.address):
-            log.warning(
-                "the app listens on every interface",
-                address=str(self.address),
-                hint="others may reach it past the proxy: have it listen on 127.0.0.1",
-            )
-
-    async def _elsewhere_meanwhile(self) -> str:
-        """Return ``_listening_elsewhere`` of a second ago at most, or nothing in the first second."""
-        now = trio.current_time()
-        if now >= self._seek_at:
-            self._elsewhere = await self._listening_elsewhere() if self._seek_at else ""
-            self._seek_at = now + _SEEK_SECONDS
-        return self._elsewhere
-
-    async def _listening_elsewhere(self) -> str:
-        """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
-        found = await trio.to_thread.run_sync(listeners, await self._process.members())
-        if any(str(form) in found.addresses for form in forms(self.address)):
-            return ""
-        if found.addresses:
-            return f"; the app listens on {', '.join(found.addresses)}"
-        return "; /proc hides where the app listens" if found.hidden else "; the app does not listen anywhere"
+        return await self._checks.ask_again(self._config.health)
 
     async def ended(self) -> int | None:
         """Wait until nothing of it serves any more; the exit status."""
@@ -254,7 +160,9 @@ class RealApp:
     async def end(self, hurry: trio.Event) -> Ending:
         """Stop what is left of it, and reap it."""
         drain = self._config.drain
-        patience_seconds = 0.0 if self._is_shared else drain.kill_after  # asked to end, it would end the daemon of both
+        patience_seconds = (
+            0.0 if self._checks.is_shared else drain.kill_after
+        )  # asked to end, it would end the daemon of both
         ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
         self._ended = True
         return ending

@@ -167,7 +167,7 @@ async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, host: str, is_open: bool
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("rainbowd.deploy.machine.launched.log.warning", lambda event, **_: said.append(event))
+    monkeypatch.setattr("rainbowd.deploy.machine.checks.log.warning", lambda event, **_: said.append(event))
     family = socket.AF_INET6 if host == "::" else socket.AF_INET
     with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listener:
         here = TcpAddress("127.0.0.1", listener.getsockname()[1])
@@ -179,7 +179,7 @@ async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
 async def test_an_app_that_listens_elsewhere_is_known_while_its_check_waits(
     monkeypatch: pytest.MonkeyPatch, ours: TcpAddress, nowhere: TcpAddress
 ) -> None:
-    monkeypatch.setattr("rainbowd.deploy.machine.launched._SEEK_SECONDS", 0.0)
+    monkeypatch.setattr("rainbowd.deploy.machine.checks._SEEK_SECONDS", 0.0)
     launch = Launch(nowhere, members=US, answers=("refused",), health="/")
     await launch.app.probe()
     assert launch.app.last_check == "refused"
