@@ -15,7 +15,7 @@ from rainbowd.cli.finding import look
 from rainbowd.cli.recipes import APP, SERVERS
 from rainbowd.cli.terminal import inert
 from rainbowd.errors import UsageError
-from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME
+from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 
 if TYPE_CHECKING:
     from rainbowd.cli.found import Found
@@ -58,7 +58,7 @@ def init(config_path: Path | None, server: str | None, app: str | None = None, *
     Raises:
         UsageError: there is a config already, no app that is known, or no place to write to.
     """
-    file = config_path or Path(CONFIG_NAME)
+    file = named_config(config_path) or Path(CONFIG_NAME)
     directory = file.absolute().parent
     there = next((one for one in (file, directory / LEGACY_CONFIG_NAME) if os.path.lexists(one)), None)
     if there is not None:

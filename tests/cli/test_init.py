@@ -311,3 +311,12 @@ def test_it_loads_nothing_heavy(here: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_the_variable_names_the_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Procfile").write_text("web: ./serve $PORT\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAINBOWD_CONFIG", str(tmp_path / "other.json"))
+    assert main(["init"]) == 0
+    assert (tmp_path / "other.json").exists()
+    assert not (tmp_path / "rainbowd.json").exists()
