@@ -17,21 +17,32 @@ _LEAST = -999
 _OWN = Path("/proc/self/oom_score_adj")
 
 _given: list[int] = []
-"""What the agent was started with, if it has another now."""
+"""What apps get instead of the agent's own: what the agent was started with, or 0 if only systemd could lower that."""
 
 
 def protect_agent() -> None:
-    """Lower our own value, if we may (CAP_SYS_RESOURCE), so that an app is killed first."""
+    """Lower our own value, if we may (CAP_SYS_RESOURCE), so that an app is killed first.
+
+    If we may not and it is below 0, it was lowered for us, as by OOMScoreAdjust in a unit: then apps get 0.
+    """
     with suppress(OSError, ValueError):
         given = int(_OWN.read_text())
         lower = max(_LEAST, given - _LOWER_BY)
         if lower < given:
-            _OWN.write_text(str(lower))
-            _given[:] = [given]
+            _given[:] = [given] if _lower(lower) else [0] if given < 0 else []
+
+
+def _lower(value: int) -> bool:
+    """Set our own value to a lower one; return False if we may not."""
+    try:
+        _OWN.write_text(str(value))
+    except PermissionError:
+        return False
+    return True
 
 
 def restore(pid: int) -> None:
-    """Give a child the value that the agent was started with: to raise one is always allowed."""
+    """Give a child a value of its own, if it is not to have the agent's: to raise one is always allowed."""
     if _given:
         with suppress(OSError), as_owner(pid):
             Path(f"/proc/{pid}/oom_score_adj").write_text(str(_given[0]))

@@ -47,6 +47,16 @@ def test_an_agent_that_may_not_lower_it_goes_on(own: Path, is_there: bool) -> No
     assert oom._given == []
 
 
+@pytest.mark.parametrize(("given", "apps"), [(-100, [0]), (0, []), (300, [])])
+def test_where_only_a_unit_lowered_it_apps_do_not_keep_what_was_meant_for_the_agent(
+    own: Path, monkeypatch: pytest.MonkeyPatch, given: int, apps: list[int]
+) -> None:
+    own.write_text(str(given))
+    monkeypatch.setattr(oom, "_lower", lambda _value: False)
+    oom.protect_agent()
+    assert oom._given == apps
+
+
 def another_account() -> list[Any]:
     return [becoming(USER)] if os.geteuid() == 0 else []
 
