@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from rainbowd.agent.keeping import Keeping
     from rainbowd.config import Config
     from rainbowd.control.api import Api
     from rainbowd.deploy.seam import World
@@ -78,6 +79,7 @@ class Agent:
         soft_limit: of open files, as the first agent was started with.
         hangup: what HUP means.
         directory: where the agent was started, for the program of its successor.
+        keeping: of the state directory.
     """
 
     def __init__(
@@ -95,9 +97,11 @@ class Agent:
         soft_limit: int = 0,
         hangup: Hangup | None = None,
         directory: Path | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self._hangup = hangup or Hangup()
         self._config = config
+        self._keeping = keeping
         self._world = world
         self._recorder = recorder
         self._listeners = listeners
@@ -140,6 +144,8 @@ class Agent:
         async with trio.open_nursery() as reporting:
             await reporting.start(self._recorder.run)
             reporting.start_soon(self._telling.notices.run)
+            if self._keeping is not None:
+                reporting.start_soon(self._keeping.run, self._telling.publish)
             reporting.start_soon(self._load_log)
             if self._incoming is None:
                 self._recorder.record(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import log
-from rainbowd.agent import HEEDED, Agent
+from rainbowd.agent import HEEDED, Agent, Keeping
 from rainbowd.deploy.machine.foreign import refuse_foreign_files
 from rainbowd.deploy.machine.world import Machine
 from rainbowd.deploy.process import become_subreaper, protect_agent, reset_signals, survivors
@@ -98,6 +98,12 @@ def serve(
             soft_limit=soft_limit,
             hangup=hangup,
             directory=directory,
+            keeping=Keeping(
+                lock,
+                config.state_dir,
+                is_searched=config.user is not None,
+                write_again=machine.write_again,
+            ),
         )
         return _run(agent)
     finally:

@@ -42,11 +42,15 @@ class Numbers:
     def next(self) -> int:
         """A number that was never given before."""
         self.last += 1
+        self.note()
+        return self.last
+
+    def note(self) -> None:
+        """Write down the last one."""
         try:
             replace_file(self._path, b"%d\n" % self.last)
         except OSError as error:
             log.warning("a generation's number cannot be noted", file=self._path, why=error.strerror)
-        return self.last
 
 
 def _noted(state_dir: Path) -> int:

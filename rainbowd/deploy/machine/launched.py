@@ -6,22 +6,25 @@ Whether this agent launched it or an earlier one did makes no difference here bu
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.address import Address, TcpAddress
+from rainbowd.config import find_account
 from rainbowd.deploy.machine.checks import Checks
 from rainbowd.deploy.machine.ports import is_free
 from rainbowd.deploy.record import Record
+from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.config import Config
+    from rainbowd.config import Account, Config
     from rainbowd.deploy.machine.boot import Boot
     from rainbowd.deploy.machine.health import Prober
     from rainbowd.deploy.machine.output import Output
@@ -86,6 +89,13 @@ class RealApp:
         (uid,) = self._process.claim.uids
         return uid, self._process.secret
 
+    @property
+    def account(self) -> Account | None:
+        """Whose its own directory is."""
+        with suppress(ConfigError):  # removed since
+            return find_account(self._config.user, self._config.group)
+        return None
+
     def record(self, state: State, live_at: float | None = None) -> Record:
         """What a later agent is to know, being in ``state`` as of now."""
         return Record(
@@ -98,6 +108,11 @@ class RealApp:
             self.boot.end()
         self._noted = None if state is State.RETIRED else self.record(state, live_at)
         self._keep(None if self._noted is None else self._noted.encode())
+
+    def note_again(self) -> None:
+        """Put on record what was noted last, because the file is gone."""
+        if self._noted is not None:
+            self._keep(self._noted.encode())
 
     def open_gate(self) -> None:
         """Let it run, if it does not yet."""

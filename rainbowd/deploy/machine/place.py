@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.machine.removal import remove_tree
-from rainbowd.report.state_dir import SECRET_MODE, admit, replace_file
+from rainbowd.report.state_dir import SECRET_MODE, admit, open_to_read, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,14 @@ class Place:
         """
         replace_file(self.source, source, mode=SECRET_MODE)
         replace_file(self.record, record)
+
+    def launched_from(self) -> bytes | None:
+        """Return what it was launched from, as it is on disk; None if that is gone."""
+        try:
+            with open_to_read(self.source) as file:
+                return file.read()
+        except OSError:
+            return None
 
     def clear(self) -> None:
         """Remove everything, including what the app has put there; in a thread, as the app decides how much that is.

@@ -60,6 +60,7 @@ class Successor:
         self._records: dict[int, Record] = {}
         self._launched: dict[int, Launched] = {}
         self._last_left = 0
+        self._memory: Memory | None = None
 
     def recall(self) -> Memory:
         """What the last agent remembered."""
@@ -67,6 +68,7 @@ class Successor:
 
     def remember(self, memory: Memory) -> None:
         """Keep it for the next agent."""
+        self._memory = memory
         self._keep(MEMORY_NAME, memory.encode())
 
     def left(self) -> list[Left]:

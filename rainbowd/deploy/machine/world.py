@@ -28,6 +28,7 @@ from rainbowd.deploy.machine.successor import Successor
 from rainbowd.deploy.process import Process, spawn
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
+from rainbowd.report.state_dir import SECRET_MODE, replace_file
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
@@ -74,6 +75,24 @@ class Machine(Successor):
         self._soft_limit = soft_limit
         self._app_sink = app_sink
         self._prober = Prober()
+        self._alive: dict[int, tuple[RealApp, bytes | None]] = {}
+
+    def write_again(self) -> None:
+        """Write what a later agent has to find, after the state directory was removed and made again.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._numbers.note()
+        if self._memory is not None:
+            self.remember(self._memory)
+        for number, (app, source) in list(self._alive.items()):
+            place = Place(self._state_dir, number)
+            if source is not None:
+                replace_file(place.source, source, mode=SECRET_MODE)
+            with contextlib.suppress(FileExistsError):
+                place.make(app.account)
+            app.note_again()
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -101,6 +120,7 @@ class Machine(Successor):
     @contextlib.asynccontextmanager
     async def _holding(self, app: RealApp, number: int, place: Place) -> AsyncIterator[None]:
         """Read what ``app`` writes; at the end nothing of it is left, unless it is left to another agent."""
+        self._alive[number] = app, place.launched_from()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(app.output.drain, self._sink(app, number))
@@ -110,6 +130,7 @@ class Machine(Successor):
                     await app.end_if_due()
                     nursery.cancel_scope.cancel()
         finally:
+            del self._alive[number]
             app.output.finish()
             app.output.close()
             if not app.is_handed_over:
