@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 import pwd
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -108,6 +108,7 @@ class _Watcher:
 
     def __post_init__(self) -> None:
         self.taps = Taps(self.trigger_file)
+        self._moves_with_link = self.trigger_file is not None and self.trigger_file.is_relative_to(self.release)
 
     async def compare(self, seen: Sight | None) -> tuple[Sight | None, list[Trigger]]:
         """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
@@ -124,6 +125,8 @@ class _Watcher:
             return seen, []
 
     async def _judge(self, seen: Sight, now: Sight) -> tuple[Sight, list[Trigger]]:
+        if self._moves_with_link and seen.release != now.release:
+            seen = replace(seen, trigger=now.trigger)  # another release's file, which nobody has touched
         if not (turned(seen, now) or touched(seen, now)):
             return remembered(seen, now), []
         now, note = await self._settled(seen, now)

@@ -287,6 +287,17 @@ async def test_reading_chmod_and_removing_are_no_trigger(site: Path, command: st
         assert await it.link_again() == ["symlink"]
 
 
+async def test_a_trigger_file_in_the_release_is_another_one_after_a_turn_and_not_touched(site: Path) -> None:
+    for name in ("v1", "v2"):
+        (site / "releases" / name / "restart.txt").touch()
+    async with watched(site, trigger_file="current/restart.txt") as it:
+        await it.sh("ln -sfT releases/v2 new; mv -T new current")
+        assert (await it.next()).kind == "symlink"
+        assert await it.link_again() == ["symlink"]
+        await it.sh("touch releases/v1/restart.txt")
+        assert (await it.next()).kind == "file"
+
+
 async def test_a_thousand_files_beside_the_trigger_are_none(site: Path) -> None:
     async with watched(site) as it:
         for number in range(1000):
