@@ -75,6 +75,56 @@ def test_a_release_whose_every_answer_the_proxy_refuses_does_not_go_live(
         connection.close()
 
 
+def test_answers_that_clients_no_longer_get_are_a_failure_of_the_live_release(tmp_path: Path) -> None:
+    run = f"test -f raw.py && exec {sys.executable} raw.py $PORT; exec {sys.executable} {APP} $PORT"
+    health = {**HEALTH, "liveness": {"interval": 0.1, "failures": 2}}
+    with running(tmp_path, run=run, health=health) as agent:
+        release = agent.add_release("raw")
+        (release / "raw.py").write_text(RAW)
+        (release / "answer").write_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert deploy(agent, "raw")["event"] == "deploy.succeeded"
+        (release / "answer").write_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok")
+        agent.wait_for("deploy.requested", trigger="liveness")
+        assert "the answer cannot be used" in agent.output()
+
+
+MISCHIEF = """
+import fcntl, os, sys
+F_SETPIPE_SZ = 1031
+fcntl.fcntl(1, F_SETPIPE_SZ, 4096)
+fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK)
+os.fchmod(1, 0)
+own = os.path.dirname(os.environ["PIDFILE"])
+os.mkfifo(os.environ["PIDFILE"])
+for number in range(2000):
+    open(os.path.join(own, "%0250d" % number), "w").close()
+os.chmod(own, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@needs_root
+def test_what_an_app_does_to_its_output_and_its_directory_stops_no_deploy_and_no_start(open_path: Path) -> None:
+    shutil.copy(APP, open_path / "app.py")
+    (open_path / "mischief.py").write_text(MISCHIEF)
+    program = f"{python()} {open_path / 'app.py'} $PORT"
+    run = (
+        f"test -f mischief && exec {python()} {open_path / 'mischief.py'} {open_path / 'app.py'} $PORT; exec {program}"
+    )
+    with running(open_path, run=run, user=USER, health=HEALTH) as agent:
+        (agent.add_release("mischief") / "mischief").touch()
+        assert deploy(agent, "mischief")["event"] == "deploy.succeeded"
+        agent.kill()
+        since = len(agent.events())
+        agent.start()
+        agent.wait_for("generation.adopted", since)
+        assert deploy(agent, "b")["event"] == "deploy.succeeded"
+        agent.wait_for("generation.retired", since, generation=2)
+        agent.wait_until(
+            lambda: None if [*agent.state_dir.glob("generation-2*")] else {"are": "gone"}, "no files of it"
+        )
+
+
 @contextmanager
 def secret_service(path: Path) -> Iterator[list[bytes]]:
     """A service that only root may connect to, and what it has read."""

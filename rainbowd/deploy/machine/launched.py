@@ -175,9 +175,8 @@ class RealApp:
     async def end(self, hurry: trio.Event) -> Ending:
         """Stop what is left of it, and reap it."""
         drain = self._config.drain
-        patience_seconds = (
-            0.0 if self._checks.is_shared else drain.kill_after
-        )  # asked to end, it would end the daemon of both
+        # Asked to end, a process that two generations share would end the daemon of both.
+        patience_seconds = 0.0 if self._checks.is_shared else drain.kill_after
         ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
         self._ended = True
         return ending
