@@ -31,13 +31,10 @@ ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
 
 SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java", "*.go", "*.pl", "*.psgi", "*.exs"
 HEALTH_FILES = (
-    ("app/api/health/route.*", "/api/health"),
-    ("src/app/api/health/route.*", "/api/health"),
-    ("pages/api/health.*", "/api/health"),
-    ("server/api/health.*", "/api/health"),
-    ("src/routes/up/+server.*", "/up"),
-    ("src/routes/health/+server.*", "/health"),
-    ("src/routes/healthz/+server.*", "/healthz"),
+    *((f"{top}/api/{name}/route.*", f"/api/{name}") for top in ("app", "src/app") for name in ("health", "healthz")),
+    *((f"{top}/{name}/route.*", f"/{name}") for top in ("app", "src/app") for name in ("up", "health", "healthz")),
+    *((f"{top}/api/health.*", "/api/health") for top in ("pages", "src/pages", "server")),
+    *((f"src/routes/{name}/+server.*", f"/{name}") for name in ("up", "health", "healthz")),
 )
 """Pages whose path is that of their file, as in Next.js, Nuxt and SvelteKit."""
 FILES_READ = 200
