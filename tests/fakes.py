@@ -55,6 +55,7 @@ class Behaviour:
         exits_after: until it exits by itself, with ``status``.
         stops_after: from being told to end to its end.
         port_taken: how many of its launches find their port taken.
+        stranger: whom they find there; empty if that is not known.
         launch_error: why it cannot be launched at all.
         is_silent: does not answer any more, once it has.
     """
@@ -66,6 +67,7 @@ class Behaviour:
     status: int = 1
     stops_after: float = 0.1
     port_taken: int = 0
+    stranger: str = ""
     launch_error: str | None = None
     check_error: Exception | None = None
     is_silent: bool = False
@@ -129,7 +131,7 @@ class FakeApp:
             raise DeployFailed("not healthy in time")
         if behaviour.port_taken > 0:
             behaviour.port_taken -= 1
-            raise PortTaken("a stranger answers")
+            raise PortTaken("a stranger answers", holder=behaviour.stranger)
 
     async def is_alive(self) -> bool:
         await trio.sleep(0.01)

@@ -316,6 +316,16 @@ async def test_another_port_is_tried_five_times(autojump: MockClock) -> None:
         assert scene.reasons() == ["a stranger answers"]
 
 
+async def test_no_third_port_is_tried_when_the_same_stranger_answers_on_two(autojump: MockClock) -> None:
+    docker = Behaviour(port_taken=5, stranger="docker-proxy -host-port #")
+    async with playing(behaviours={"b": docker}) as scene:
+        await started(scene)
+        scene.turn("b")
+        await trio.sleep(10)
+        assert (scene.live, docker.port_taken) == (1, 3)
+        assert scene.reasons() == ["a stranger answers"]
+
+
 async def test_at_max_generations_a_deploy_waits_for_a_slot_and_says_so(autojump: MockClock) -> None:
     async with playing(config=config(max_generations=2, drain=Drain(timeout=500))) as scene:
         await started(scene)
