@@ -270,14 +270,16 @@ def test_nothing_that_an_app_started_outlives_its_generation(open_path: Path, af
 # --- sudo -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_app_that_became_another_account_is_never_live_and_is_said(open_path: Path) -> None:
+@pytest.mark.parametrize("wrapper", [[], ["sh", "-c", '"$@"; true', "sh"]], ids=["direct", "wrapped"])
+def test_an_app_that_became_another_account_is_never_live_and_is_said(open_path: Path, wrapper: list[str]) -> None:
     setpriv = str(shutil.copy(needs("setpriv"), open_path / "sudo"))
     Path(setpriv).chmod(0o4755)
     with site(open_path) as one:
         run = [setpriv, "--reuid", STRANGER, "--clear-groups", accounts.python(), str(open_path / "app.py"), "{port}"]
-        one.agent.configure(run=run, user=USER, health={"path": "/up"}, drain={"kill_after": 1})
+        one.agent.configure(run=[*wrapper, *run], user=USER, health={"path": "/up"}, drain={"kill_after": 1})
         failed = one.deploy("b")
         assert failed["event"] == "deploy.failed"
         assert f"of user {STRANGER}" in failed["reason"]
+        assert failed["generation"] == 2, "another port would not help"
         assert 'set "user" instead' in failed["reason"]
         assert one.agent.status()["live"] == 1

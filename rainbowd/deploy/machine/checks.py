@@ -48,7 +48,7 @@ class Checks:
         self._config = config
         self._process = process
         self._prober = prober
-        self._is_adopted = is_adopted
+        self._is_adopted = self._is_proven = is_adopted
         self._is_own = False  # the socket, when it last answered
         self._seek_at = 0.0
         self._elsewhere = ""
@@ -68,6 +68,7 @@ class Checks:
         else:
             await self._check_health(health)
         await self._check_owner(seen_healthy=health is not None)
+        self._is_proven = True
         if not self._is_adopted:
             await self._warn_if_open()
 
@@ -103,7 +104,7 @@ class Checks:
             return failure.reason
         if problem is None:
             holder = await find_holder(self._process, self._address)
-            problem = holder.reason if holder.kind is Kind.STRANGER else None
+            problem = None if holder.kind is Kind.SHARED else holder.reason or None
         return problem
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
@@ -119,8 +120,10 @@ class Checks:
         holder = await find_holder(self._process, self._address)
         if holder.kind is Kind.HIDDEN:
             log.warning("cannot see whose socket it is, as /proc hides it", address=str(self._address))
-        elif holder.kind is Kind.SHARED:
+        elif holder.kind is Kind.OTHERS or (holder.kind is Kind.SHARED and not self._is_proven):
             self.is_shared = True
+            raise DeployFailed(holder.reason)
+        elif holder.kind is Kind.FOREIGN:
             raise DeployFailed(holder.reason)
         elif holder.kind is Kind.STRANGER:
             raise PortTaken(holder.reason, holder=holder.command)

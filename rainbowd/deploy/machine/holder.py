@@ -32,6 +32,8 @@ class Kind(enum.Enum):
     NOBODY = enum.auto()
     HIDDEN = enum.auto()  # /proc does not show it
     SHARED = enum.auto()  # a process of this generation, which another generation has started
+    OTHERS = enum.auto()  # a process of another generation
+    FOREIGN = enum.auto()  # another account's, which this generation or another one has started
     STRANGER = enum.auto()
 
 
@@ -72,10 +74,11 @@ def _stranger(pid: int, address: Address) -> Holder:
     """Name the process that holds the socket; reads all of /proc."""
     origin = find_origin(pid)
     if origin is None:
-        whose = "started outside of this generation"
+        kind, whose = Kind.STRANGER, "started outside of this generation"
     elif origin.is_foreign:
-        whose = f"not of this generation's account: {why_foreign()}"
+        kind, whose = Kind.FOREIGN, f"not of this generation's account: {why_foreign()}"
     else:
+        kind = Kind.OTHERS
         whose = f"which generation {origin.generation} has started: both share one daemon; {OWN_DAEMON}"
     reason = f"{address} is answered by {name_process(pid)}, {whose}"
-    return Holder(Kind.STRANGER, reason, re.sub(r"\d+", "#", read_command(pid)))
+    return Holder(kind, reason, re.sub(r"\d+", "#", read_command(pid)))
