@@ -142,6 +142,7 @@ RECIPES: dict[str, Recipe] = {
         ("pm2-runtime", APP),
         "pm2 has one daemon for each user. PM2_HOME gives each generation its own, which ends with it.",
         {"env": {"PM2_HOME": "{pidfile}-pm2"}},
+        serves="node",
     ),
     "php": Recipe(
         ("php", "-S", TCP, APP),
