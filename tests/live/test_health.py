@@ -35,7 +35,7 @@ class Handler(socketserver.StreamRequestHandler):
 print("\x1b[31mboot\x1b[0m\tbegins", flush=True)
 socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-HEALTH = {"path": "/up", "deadline": 3}
+HEALTH = {"path": "/up", "deadline": 6}
 
 
 def deploy(agent: Agent, name: str) -> Event:
@@ -77,12 +77,13 @@ def test_a_release_whose_every_answer_the_proxy_refuses_does_not_go_live(
 
 def test_answers_that_clients_no_longer_get_are_a_failure_of_the_live_release(tmp_path: Path) -> None:
     run = f"test -f raw.py && exec {sys.executable} raw.py $PORT; exec {sys.executable} {APP} $PORT"
-    health = {**HEALTH, "liveness": {"interval": 0.1, "failures": 2}}
+    health = {"path": "/up", "liveness": {"interval": 0.1, "failures": 2}}
     with running(tmp_path, run=run, health=health) as agent:
         release = agent.add_release("raw")
         (release / "raw.py").write_text(RAW)
         (release / "answer").write_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        assert deploy(agent, "raw")["event"] == "deploy.succeeded"
+        decided = deploy(agent, "raw")
+        assert decided["event"] == "deploy.succeeded", decided
         (release / "answer").write_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok")
         agent.wait_for("deploy.requested", trigger="liveness")
         assert "the answer cannot be used" in agent.output()
@@ -111,9 +112,10 @@ def test_what_an_app_does_to_its_output_and_its_directory_stops_no_deploy_and_no
     run = (
         f"test -f mischief && exec {python()} {open_path / 'mischief.py'} {open_path / 'app.py'} $PORT; exec {program}"
     )
-    with running(open_path, run=run, user=USER, health=HEALTH) as agent:
+    with running(open_path, run=run, user=USER) as agent:
         (agent.add_release("mischief") / "mischief").touch()
-        assert deploy(agent, "mischief")["event"] == "deploy.succeeded"
+        decided = deploy(agent, "mischief")
+        assert decided["event"] == "deploy.succeeded", decided
         agent.kill()
         since = len(agent.events())
         agent.start()
