@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
-from rainbowd.deploy.process import await_status, let_go, read_entry, reap, registering, restore
+from rainbowd.deploy.process import await_status, let_go, read_entry, reap, registering, restore_agent
 from rainbowd.errors import RainbowdError
 from rainbowd.log import get_logger
 from rainbowd.renewal.incoming import FORMAT, VARIABLE
@@ -235,7 +235,7 @@ def _start(directory: Path) -> Program:
                 stderr=its_stderr,
             )
             child.returncode = 0  # it is reaped here, Popen must not
-            restore(child.pid)  # it lowers its own when it is the agent
+            restore_agent(child.pid)  # it lowers its own when it is the agent
             entry = read_entry(child.pid)
             assert entry is not None, "a child has its entry until it is reaped"
             await_status(child.pid, entry.start_time)

@@ -4,7 +4,7 @@ from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.gate import spawn
 from rainbowd.deploy.process.identity import Identity
 from rainbowd.deploy.process.members import read_command, read_entry, read_table
-from rainbowd.deploy.process.oom import protect_agent, restore
+from rainbowd.deploy.process.oom import protect_agent, restore_agent
 from rainbowd.deploy.process.process import Ending, Process
 from rainbowd.deploy.process.reaping import (
     await_status,
@@ -45,7 +45,7 @@ __all__ = [
     "reap_orphans",
     "registering",
     "reset_signals",
-    "restore",
+    "restore_agent",
     "spawn",
     "survivors",
     "why_foreign",

@@ -19,6 +19,9 @@ _OWN = Path("/proc/self/oom_score_adj")
 _given: list[int] = []
 """What apps get instead of the agent's own: what the agent was started with, or 0 if only systemd could lower that."""
 
+_started_with: list[int] = []
+"""What the agent was started with, if it has lowered that itself."""
+
 
 def protect_agent() -> None:
     """Lower our own value, if we may (CAP_SYS_RESOURCE), so that an app is killed first.
@@ -29,7 +32,10 @@ def protect_agent() -> None:
         given = int(_OWN.read_text())
         lower = max(_LEAST, given - _LOWER_BY)
         if lower < given:
-            _given[:] = [given] if _lower(lower) else [0] if given < 0 else []
+            if _lower(lower):
+                _given[:] = _started_with[:] = [given]
+            elif given < 0:
+                _given[:] = [0]
 
 
 def _lower(value: int) -> bool:
@@ -42,7 +48,16 @@ def _lower(value: int) -> bool:
 
 
 def restore(pid: int) -> None:
-    """Give a child a value of its own, if it is not to have the agent's: to raise one is always allowed."""
-    if _given:
+    """Give an app or a hook a value of its own, if it is not to have the agent's: to raise one is always allowed."""
+    _set(pid, _given)
+
+
+def restore_agent(pid: int) -> None:
+    """Give a new agent the value that this one was started with; it lowers that itself, if it may."""
+    _set(pid, _started_with)
+
+
+def _set(pid: int, values: list[int]) -> None:
+    for value in values:
         with suppress(OSError), as_owner(pid):
-            Path(f"/proc/{pid}/oom_score_adj").write_text(str(_given[0]))
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(value))

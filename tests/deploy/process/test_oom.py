@@ -19,6 +19,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "oom_score_adj"
     monkeypatch.setattr(oom, "_OWN", file)
     monkeypatch.setattr(oom, "_given", [])
+    monkeypatch.setattr(oom, "_started_with", [])
     return file
 
 
@@ -72,3 +73,16 @@ def test_an_app_has_the_value_that_the_agent_was_started_with(
         assert int(Path(f"/proc/{child.pid}/oom_score_adj").read_text()) == higher
         child.kill()
     oom.restore(child.pid)
+
+
+@pytest.mark.parametrize("lowered_from", [[], [21]], ids=["by a unit", "by the agent"])
+def test_a_new_agent_begins_with_what_the_one_before_was_started_with(
+    lowered_from: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = int(OURS.read_text())
+    monkeypatch.setattr(oom, "_given", [ours + 42])
+    monkeypatch.setattr(oom, "_started_with", [ours + one for one in lowered_from])
+    with subprocess.Popen(["sleep", "60"]) as child:
+        oom.restore_agent(child.pid)
+        assert int(Path(f"/proc/{child.pid}/oom_score_adj").read_text()) == ours + sum(lowered_from)
+        child.kill()
