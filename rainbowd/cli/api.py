@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from rainbowd.config import token_directory
+from rainbowd.config.runtime import make_private
 from rainbowd.errors import UsageError
 from rainbowd.listen import open_listener, taken_over
 
 if TYPE_CHECKING:
     import contextlib
+    from pathlib import Path
 
     from rainbowd.config import Config
     from rainbowd.control.api import Api
@@ -54,7 +57,7 @@ def open_api(config: Config, offered: list[Socket], stack: contextlib.ExitStack)
     from rainbowd.control.api import Api
     from rainbowd.control.token import find_token
 
-    token = find_token(config.state_dir, config.api.token_file)
+    token = find_token(_token_directory(config), config.api.token_file)
     asked = str(config.api.listen)
     sock = next((one.sock for one in offered if (one.part, one.asked) == ("api", asked)), None)
     if sock is None:
@@ -63,3 +66,19 @@ def open_api(config: Config, offered: list[Socket], stack: contextlib.ExitStack)
         listener = taken_over(sock, asked)
     stack.callback(listener.close)
     return Api(listener.sock, listener.address, token), listener
+
+
+def _token_directory(config: Config) -> Path:
+    """Return where the token is to be made, which is there by now.
+
+    Raises:
+        UsageError: it cannot be made for this user alone.
+    """
+    directory = token_directory(config)
+    if directory is None or directory == config.state_dir:
+        return config.state_dir
+    try:
+        make_private(directory)
+    except OSError as error:
+        raise UsageError(f"api: {directory}: cannot be made: {error.strerror}; expected an api.token_file") from None
+    return directory

@@ -3,7 +3,7 @@
 from rainbowd.config.access import cautions, deployers, refuse_foreign_writers
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.env_file import doubtful_lines, read_env_file
-from rainbowd.config.exposure import exposures, refuse_open_api
+from rainbowd.config.exposure import exposures, refuse_open_api, token_directory
 from rainbowd.config.loading import Loaded, interpret, load, parse_limits, plain, restart_needed, with_overrides
 from rainbowd.config.models import (
     DEFAULT_TRUST,
@@ -57,6 +57,7 @@ __all__ = [
     "refuse_open_api",
     "restart_needed",
     "system_state_dir",
+    "token_directory",
     "user_name",
     "with_overrides",
 ]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT, find_account
-from rainbowd.config.exposure import is_published
+from rainbowd.config.exposure import is_published, token_directory
 from rainbowd.errors import ConfigError
 from rainbowd.permissions import Writers, entry_writers, foreign, writers
 
@@ -66,4 +66,7 @@ def cautions(config: Config) -> list[str]:
             f"state_dir: {config.state_dir} lies inside the release {config.release}: "
             "an app that serves its own directory would publish it"
         )
+    if config.api.enabled and config.api.token_file is None and is_published(config.state_dir, config):
+        place = token_directory(config)
+        found.append(f"api: the token is in {place}, because the app may publish what is in state_dir")
     return found

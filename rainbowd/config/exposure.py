@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import UnixAddress
+from rainbowd.config.runtime import secret_directory
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def exposures(config: Config) -> list[str]:
             f"api.listen: found {config.api.listen}, which other machines may reach; "
             "expected a loopback address such as 127.0.0.1:7001, or an api.token_file"
         )
-    if token_file is None and is_published(config.state_dir, config):
+    if token_file is None and token_directory(config) is None:
         found.append(
             f"state_dir: found {config.state_dir} inside the release {config.release}, which the app may publish, "
             "and the API's token with it; expected another state_dir, or an api.token_file elsewhere"
@@ -47,6 +48,18 @@ def exposures(config: Config) -> list[str]:
             "expected a file elsewhere"
         )
     return found
+
+
+def token_directory(config: Config) -> Path | None:
+    """Return where the agent makes the API's token: the state directory, or one that no app publishes; None if none is.
+
+    Args:
+        config: without an ``api.token_file``.
+    """
+    if not is_published(config.state_dir, config):
+        return config.state_dir
+    found = secret_directory(config.state_dir, os.environ)
+    return None if found is None or is_published(found, config) else found
 
 
 def is_published(path: Path, config: Config) -> bool:

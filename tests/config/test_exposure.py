@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.config import Config, exposures, refuse_open_api
+from rainbowd.config import Config, cautions, exposures, refuse_open_api, token_directory
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,8 +38,25 @@ def test_an_api_for_other_machines_needs_a_token_file(loaded: Load, listen: str)
     refuse_open_api(loaded(api={"enabled": True, "listen": listen, "token_file": "token"}, **ELSEWHERE))
 
 
-def test_a_token_that_the_app_may_publish_is_refused(loaded: Load) -> None:
+def test_a_token_that_the_app_may_publish_is_made_elsewhere(
+    loaded: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runtime").mkdir(0o700)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/runtime")
+    config = loaded(api={"enabled": True}, release="current", state_dir="v1/state")
+    refuse_open_api(config)
+    place = token_directory(config)
+    assert place is not None
+    assert place.is_relative_to(tmp_path / "runtime")
+    assert any(f"the token is in {place}" in line for line in cautions(config))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/v1")
+    place = token_directory(config)
+    assert place is None or not place.is_relative_to(tmp_path / "runtime"), "the app may publish that one too"
+
+
+def test_a_token_that_the_app_may_publish_is_refused(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: dict[str, object] = {"release": "current", "state_dir": "v1/state"}
+    monkeypatch.setattr("rainbowd.config.exposure.secret_directory", lambda _state_dir, _environ: None)
     with pytest.raises(ConfigError, match=r"^state_dir: found .* expected another state_dir, or an api.token_file"):
         refuse_open_api(loaded(api={"enabled": True}, **inside))
     refuse_open_api(loaded(api={"enabled": True, "token_file": "token"}, **inside))

@@ -1,0 +1,81 @@
+"""A directory for a secret that no app publishes and no other user can reach, if the state directory is not one.
+
+As ssh-agent and podman do it: the runtime directory of the service or of the session, and only where there is none a
+directory of our own in /tmp, which is used only if it is ours and closed to others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = 0
+_PRIVATE = 0o700
+_TMP = Path("/tmp")  # noqa: S108 - what is in it is judged before it is used
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def secret_directory(state_dir: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return where the secrets of an agent are to be, which is always the same place; None if there is no safe one.
+
+    Args:
+        state_dir: of the agent, by which its directory is named.
+        environ: with RUNTIME_DIRECTORY (systemd.exec(5)) and XDG_RUNTIME_DIR.
+    """
+    real = os.path.realpath(state_dir)
+    name = f"{Path(real).parent.name or 'app'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}"
+    return next((base / "rainbowd" / name for base in _bases(environ) if _is_ours(base)), _in_tmp(name))
+
+
+def make_private(directory: Path) -> None:
+    """Make ``directory`` and the one above it, for this user alone, unless they are there.
+
+    Raises:
+        OSError: one of them cannot be made, belongs to another user, or is open to others.
+    """
+    for one in (directory.parent, directory):
+        with suppress(FileExistsError):
+            one.mkdir(mode=_PRIVATE)
+        fd = os.open(one, _OPEN)
+        try:
+            if os.fstat(fd).st_uid != os.geteuid():
+                raise PermissionError(1, "it belongs to another user", str(one))
+            os.fchmod(fd, _PRIVATE)
+        finally:
+            os.close(fd)
+
+
+def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the runtime directories that there may be, the nearest first."""
+    for given in (environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], environ.get("XDG_RUNTIME_DIR", "")):
+        if given.startswith("/"):
+            yield Path(given)
+    yield Path("/run") if os.geteuid() == ROOT else Path(f"/run/user/{os.geteuid()}")
+
+
+def _in_tmp(name: str) -> Path | None:
+    """Return a place in /tmp, where only the owner of an entry can replace it; None if another user was first."""
+    try:
+        tmp = _TMP.stat()
+    except OSError:
+        return None
+    base = _TMP / f"rainbowd-{os.geteuid()}"
+    is_safe = tmp.st_uid == ROOT and tmp.st_mode & stat.S_ISVTX
+    return base / name if is_safe and (_is_ours(base) or not os.path.lexists(base)) else None
+
+
+def _is_ours(directory: Path) -> bool:
+    """Return whether it is a directory of ours that nobody else may write."""
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    is_directory = stat.S_ISDIR(status.st_mode)
+    return is_directory and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
