@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from rainbowd.cli import stop
 from rainbowd.cli.stop import systemd_unit
+
+if TYPE_CHECKING:
+    from rainbowd.report.journal import Event
 
 OF_INIT, OF_A_SHELL = "Name:\trainbowd\nPPid:\t1\n", "Name:\trainbowd\nPPid:\t4711\n"
 
@@ -19,3 +25,23 @@ OF_INIT, OF_A_SHELL = "Name:\trainbowd\nPPid:\t1\n", "Name:\trainbowd\nPPid:\t47
 )
 def test_the_service_that_would_start_the_agent_again_is_known(cgroup: str, status: str, unit: str | None) -> None:
     assert systemd_unit(cgroup, status) == unit
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "said"),
+    [
+        ([{"event": "agent.stopped"}], 0, "stopped after 1.50 s"),
+        (
+            [{"event": "generation.retired", "left": [7, 8]}, {"event": "agent.stopped"}],
+            1,
+            "could not end these processes: 7, 8",
+        ),
+        ([{"event": "generation.retired", "left": []}], 1, "without reporting that it stopped the app"),
+    ],
+)
+def test_a_stop_that_leaves_something_behind_is_a_failure(
+    capsys: pytest.CaptureFixture[str], events: list[Event], status: int, said: str
+) -> None:
+    assert stop._report(events, 1.5) == status
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
