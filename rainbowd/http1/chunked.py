@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from rainbowd.http1.fields import LENGTH_BYTES_MAX, RULE_BY_NAME, Line, has_bare_lf, read_lines
+from rainbowd.http1.repair import read_repaired_lines
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
@@ -29,8 +30,8 @@ class ChunkedBody:
     """A body in chunks, and the fields that may follow the last one.
 
     Args:
-        strict: chunk-size lines have to follow the grammar, as in requests. In responses spaces may follow the size,
-            and extensions may be anything.
+        strict: chunk-size lines and trailers have to follow the grammar, as in requests. In responses spaces may follow
+            the size, extensions may be anything, and trailers are repaired.
         trailer_bytes: the most that its trailers may take.
 
     Attributes:
@@ -42,6 +43,7 @@ class ChunkedBody:
         "_in_trailers",
         "_overhead_bytes",
         "_pending",
+        "_read_lines",
         "_remaining_bytes",
         "_searched_bytes",
         "_trailer_bytes",
@@ -53,6 +55,7 @@ class ChunkedBody:
         self.done = False
         self.trailers: list[Line] = []
         self._chunk_line = _STRICT_CHUNK_LINE if strict else _CHUNK_LINE
+        self._read_lines = read_lines if strict else read_repaired_lines
         self._trailer_bytes = trailer_bytes
         self._pending = b""  # an unfinished chunk-size line, chunk end or trailer
         self._searched_bytes = 0  # of the pending trailers
@@ -148,7 +151,7 @@ class ChunkedBody:
             self._pending = data[at:]
             self._searched_bytes = len(self._pending)
             return b""
-        lines = read_lines(data[at:end])
+        lines = self._read_lines(data[at:end])
         if len(lines) > TRAILERS_MAX:
             raise ValueError("it has too many trailers")
         self.trailers = [line for line in lines if RULE_BY_NAME[line.partition(b":")[0]] is None]

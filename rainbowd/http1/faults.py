@@ -25,6 +25,7 @@ def _fault_in_line(line: bytes) -> str | None:
     name, colon, value = line[:-1].partition(b":")
     tests = (
         (b"\r" in name + value, "a line has a carriage return before its end"),
+        (b"\x00" in line, "a line has a NUL byte"),
         (line[:1] in {b" ", b"\t"}, "a line begins with a space"),
         (not colon, "a line has no colon"),
         (name != name.rstrip(b" \t"), "a space comes before a colon"),

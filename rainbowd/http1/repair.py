@@ -83,12 +83,21 @@ def read_head(head: bytes) -> tuple[bytes, int, bytes, list[Line]]:
     if match is None:
         raise ValueError("its status line cannot be read")
     version, status, reason = match.groups(b"")
-    lines = [_repaired(line.removesuffix(b"\r")) for line in head[match.end() :].split(b"\n")[:-2]]
     try:
-        lines = read_lines(b"\r\n".join([*_with_one_framing(lines), b"", b""]))
+        lines = read_repaired_lines(head[match.end() :])
     except ValueError as error:
         raise ValueError(f"its header cannot be read: {error}") from None
     return version, int(status), reason.translate(_WITHOUT_CONTROLS), lines
+
+
+def read_repaired_lines(block: bytes) -> list[Line]:
+    """Repair and read field lines, with the empty line that ends them.
+
+    Raises:
+        ValueError: they can still be read in several ways, or in none.
+    """
+    lines = [_repaired(line.removesuffix(b"\r")) for line in block.split(b"\n")[:-2]]
+    return read_lines(b"\r\n".join([*_with_one_framing(lines), b"", b""]))
 
 
 def _repaired(line: Line) -> Line:

@@ -187,6 +187,15 @@ def test_a_response_may_have_them_nowhere_else(size: bytes, step: int) -> None:
         feed_all(ChunkedBody(strict=False), size + b"\r\nhello\r\n0\r\n\r\n", step)
 
 
+@in_any_pieces
+def test_control_bytes_in_a_trailer_of_a_response_become_spaces(step: int) -> None:
+    body = ChunkedBody(strict=False)
+    assert read_body(body, b"0\r\nX: a\x01b\r\n\r\n" + NEXT, step) == (b"", NEXT)
+    assert body.trailers == [b"X: a b"]
+    with pytest.raises(ValueError, match="control"):
+        feed_all(ChunkedBody(strict=True), b"0\r\nX: a\x01b\r\n\r\n", step)
+
+
 def test_many_chunks_are_decoded_in_turns() -> None:
     body = ChunkedBody(strict=True)
     data = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"

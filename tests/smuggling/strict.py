@@ -70,6 +70,10 @@ class Reader:
 
     chunk_line = _CHUNK_LINE
 
+    def trailer(self, line: bytes) -> None:
+        """See that it can be read."""
+        self._field(line)
+
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
@@ -177,7 +181,7 @@ class Reader:
             size = int(match[1], 16)
             if size == 0:
                 while line := self._line():
-                    self._field(line)
+                    self.trailer(line)
                 return body
             body += self._take(size)
             if self._take(2) != b"\r\n":
@@ -188,6 +192,10 @@ class LooseReader(Reader):
     """The same of responses, which the proxy writes anew: RFC 9112 sections 2.2, 5 and 6.3 allow more there."""
 
     chunk_line = _LOOSE_CHUNK_LINE
+
+    def trailer(self, line: bytes) -> None:
+        """See that it can be read."""
+        self._loose_field(line)
 
     def response(self, method: bytes) -> Read:
         """The next response, to a request of ``method``."""
