@@ -150,7 +150,7 @@ class _Reading:
         self.hosts: list[bytes] = []
         self.nominated: tuple[bytes, ...] = ()  # by Connection
         self.upgrade = b""
-        self.announced: list[Line] = []  # by Trailer
+        self.announced = b""  # by Trailer
         self.is_last_hop = False
 
     def read(self, lines: list[Line], *, trusted: bool) -> None:
@@ -191,7 +191,7 @@ class _Reading:
         self.request.takes_trailers |= self.request.minor == 1 and b"trailers" in TOKENS_BY_VALUE[value]
 
     def trailer(self, value: bytes) -> None:
-        self.announced.append(b"Trailer: %b" % value)
+        self.announced = b", ".join(filter(None, (self.announced, value)))
 
     def expect(self, value: bytes) -> None:
         if self.request.minor:
@@ -228,7 +228,7 @@ class _Reading:
         """Draw the conclusions that need more than one field."""
         request, nominated = self.request, self.nominated
         if self.announced and request.chunked:
-            request.lines += self.announced
+            request.lines.append(b"Trailer: %b" % self.announced)
         if nominated:
             request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
             request.lines = without(request.lines, nominated)

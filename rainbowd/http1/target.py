@@ -7,7 +7,7 @@ import re
 from rainbowd.http1.errors import Refusal
 
 _HOST = re.compile(
-    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=\x80-\xff-]|%[0-9A-Fa-f]{2})++"  # a name, by RFC 3986; raw UTF-8 too
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=\x80-\xff-]++|%[0-9A-Fa-f]{2})++"  # a name, by RFC 3986; raw UTF-8 too
     rb"|\[[0-9A-Fa-f:.]++(?:%25(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})++)?\])"  # an IPv6 address with its zone: RFC 6874
     rb"(?::[0-9]{0,5})?"
 )
@@ -28,6 +28,8 @@ def choose_host(values: list[bytes], target: bytes, minor: int) -> bytes:
     Raises:
         Refusal: there is none, there are several, or it can be read in several ways.
     """
+    if len(values) == 1 and _HOST.fullmatch(values[0]):
+        return values[0]
     if len(values) != 1 and (values or minor):
         raise Refusal(_BAD_REQUEST, "There must be one Host field.")
     host = values[0] if values else b""

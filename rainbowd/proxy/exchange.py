@@ -364,7 +364,8 @@ class Exchange:
         if not self._client.send_soon(data):
             with _Raising(ClientGone):
                 await self._client.send(data)
-        self.notice_client_end()
+        if self._client.ended:
+            self._on_client_ended()
 
     async def _give_turn(self) -> None:
         """Let all others have their turn; whoever never waits could not be interrupted otherwise."""

@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 from rainbowd.http1 import ChunkedBody
+from rainbowd.http1.chunked import CHUNKS_A_FEED
+from rainbowd.proxy import exchange
+from rainbowd.proxy.fiber import turn as really_turn
 from tests.proxy.scripted import GET, OK, Peer, setting
+
+if TYPE_CHECKING:
+    from rainbowd.proxy.hub import Hub
 
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -149,6 +156,44 @@ async def test_a_half_closed_client_may_read_as_slowly_as_it_likes(framing: byte
             await trio.sleep(0.8)
             await client.take(1 << 20)
         assert len(await client.rest()) > len(BIG) - (3 << 20) - 1
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
+    """One entry for each turn that an exchange gave to others."""
+    given: list[Hub] = []
+
+    async def turn(hub: Hub) -> None:
+        given.append(hub)
+        await really_turn(hub)
+
+    monkeypatch.setattr(exchange, "turn", turn)
+    return given
+
+
+async def test_each_of_many_interim_responses_gives_others_a_turn(turns: list[Hub]) -> None:
+    async with setting() as here:
+        client, peer = await here.pair()
+        await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + OK)
+        for _ in range(100):
+            assert (await client.head()).status == 103
+        assert (await client.message()).body == b"ok"
+        assert len(turns) >= 100
+
+
+async def test_tiny_chunks_give_others_a_turn_by_their_number(turns: list[Hub]) -> None:
+    chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+    async with setting() as here:
+        client = await here.client()
+        await client.send(CHUNKED_POST + chunks)
+        await here.app.answer()
+        assert len(turns) >= 5000 // CHUNKS_A_FEED - 1
+        turns.clear()
+        assert (await client.message()).body == b"ok"
+        client, peer = await here.pair()
+        await peer.send(CHUNKED_OK + chunks)
+        assert (await client.message()).body == b"x" * 5000
+        assert len(turns) >= 5000 // CHUNKS_A_FEED - 1
 
 
 # --- backpressure -----------------------------------------------------------------------------------------------------
