@@ -161,6 +161,7 @@ def test_the_app_and_its_hooks_are_another_users_and_the_state_is_ours(agent: Ag
     own = {
         "generation-1": (uid(), 0o700),
         "generation-1.out": (uid(), 0o640),
+        "lock": (0, 0o600),
         "generation-1.plan": (0, 0o600),  # the environment is in it
     }
     assert {name: mode for name, mode in modes.items() if name in own} == own
