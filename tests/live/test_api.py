@@ -8,10 +8,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from tests.control.test_routes import REGISTRY
 from tests.live.agent import ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled, listening
 
@@ -136,6 +138,37 @@ def test_a_rollback_ends_a_deploy_that_is_under_way_without_a_launch(api: Caller
     assert (answer.status, answer.told["result"], answer.told["generation"]) == (200, "rolled_back", 1)
     assert "superseded by" in agent.wait_for("deploy.failed")["reason"]
     assert agent.link.readlink() == Path("releases/a")
+
+
+def test_a_rollback_after_a_failure_clears_it_everywhere_and_all_answers_are_as_described(api: Caller) -> None:
+    def described(path: str, schema: str) -> Any:
+        told = api.call("GET", path).told
+        for one in told if isinstance(told, list) else [told]:
+            Draft202012Validator({"$ref": f"urn:api#/components/schemas/{schema}"}, registry=REGISTRY).validate(one)
+        return told
+
+    def failed() -> bool:
+        return b"\nrainbowd_last_deploy_failed 1.0\n" in api.call("GET", "/metrics").body
+
+    agent = api.agent
+    agent.add_release("bad", up_status=500, output=["no such table"])
+    agent.configure(**enabled(api.port), health={"path": "/up", "deadline": 4, "interval": 0.2})
+    agent.flip("bad")
+    agent.wait_for("generation.launched", generation=2)
+    deploying = described("/status", "Status")["deploying"]
+    assert (deploying["generation"], Path(deploying["release"]).name) == (2, "bad")
+    agent.wait_for("deploy.failed")
+    assert failed()
+    assert [one["kind"] for one in described("/status", "Status")["warnings"]] == ["other"]
+    assert api.deploy(path="/rollback").told["result"] == "rolled_back"
+    status, history = described("/status", "Status"), described("/history", "Entry")
+    assert (status["deploying"], status["last_deploy"]["result"], status["warnings"]) == (None, "rolled_back", [])
+    assert not failed()
+    assert [(entry["result"], entry["rollback"]) for entry in history] == [
+        ("rolled_back", True),
+        ("failed", False),
+        ("succeeded", False),
+    ]
 
 
 def test_a_release_that_is_no_sibling_is_refused_and_nothing_is_touched(api: Caller) -> None:
