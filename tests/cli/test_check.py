@@ -397,12 +397,25 @@ def test_hooks_are_judged_by_their_words_too(checked: Checked) -> None:
 
 
 @pytest.mark.parametrize(
-    "run", [["true", "app.py", "8000"], ["true", "--port=8000"], ["true", "--bind", "0.0.0.0:8000"]]
+    "run",
+    [
+        ["true", "app.py", "8000"],
+        ["true", "--port=8000"],
+        ["true", "--port", "8000"],
+        ["true", "-p", "8000"],
+        ["true", "--bind", "0.0.0.0:8000"],
+        ["true", "--bind=:8000"],
+    ],
 )
-def test_a_fixed_port_is_warned_of(checked: Checked, run: object) -> None:
+def test_a_fixed_port_in_a_list_is_an_error(checked: Checked, run: object) -> None:
     status, _, err = checked(run=run)
-    assert (status, "warning: " in err, "run: has 8000 and no {port}" in err) == (0, True, True)
-    assert "8000" not in checked(run=run, env={"SERVER_PORT": "{port}"})[2]
+    assert (status, "run: found the fixed port 8000; expected {port}" in err) == (2, True)
+    assert checked(run=run, env={"SERVER_PORT": "{port}"})[0] == 0
+
+
+@pytest.mark.parametrize("words", [["--max-requests", "5000"], ["db.example:5432"], ["v", "2024a"], ["--size=8192"]])
+def test_other_numbers_are_no_ports(checked: Checked, words: list[str]) -> None:
+    assert checked(run=["true", *words])[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.machine.foreign import HOOKS
@@ -23,7 +24,10 @@ _BRACED = re.compile(r"(?<!\$)\{([A-Za-z_]+)\}")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|([12])(?!\d))")
 _SHELL_OPTION = re.compile(r"-[a-z]*c")
 _TAKES_ADDRESS = re.compile(r"(?<!\$)\{(?:port|socket)\}|\$\{?(?:PORT|SOCKET|1)\b|\$[@*]")
-_FIXED_PORT = re.compile(r"(?:.*[:=])?(\d{4,5})")
+_FIXED_PORT = re.compile(
+    r"(?:--?[a-z-]*port=|(?:--?[a-z-]+=)?(?:127\.0\.0\.1|0\.0\.0\.0|localhost|\[::1?\])?:)?(\d{4,5})"
+)
+_PORT_OPTION = re.compile(r"-p|-b|-l|--?(?:port|bind|listen|addr|address|http)")
 _PORTS = range(1024, 65536)
 
 _MEANT = {"PORT": "port", "1": "port", "SOCKET": "socket", "PIDFILE": "pidfile", "2": "pidfile"}
@@ -64,18 +68,20 @@ def _judge_address(config: Config, found: Findings) -> None:
         return
     if any("{port}" in text for text in texts) or (isinstance(config.run, str) and _TAKES_ADDRESS.search(config.run)):
         return
-    fixed = next((port for word in words[1:] if (port := _fixed_port(word))), None)
+    fixed = next((port for before, word in pairwise(words) if (port := _fixed_port(before, word))), None)
     if fixed is not None:
-        found.warnings.append(
-            f"run: has {fixed} and no {{port}}; each generation gets a port of its own: write {{port}}"
+        found.problems.append(
+            f"run: found the fixed port {fixed}; expected {{port}}, because each generation has its own"
         )
     else:
         found.notes.append("run: has no {port}; the app has to listen on the PORT of its environment")
 
 
-def _fixed_port(word: str) -> str | None:
+def _fixed_port(before: str, word: str) -> str | None:
+    """Return the port that a word of a command names; a number after any other option is none."""
     match = _FIXED_PORT.fullmatch(word)
-    return match[1] if match and int(match[1]) in _PORTS else None
+    is_others = word.isdigit() and before.startswith("-") and not _PORT_OPTION.fullmatch(before)
+    return match[1] if match and int(match[1]) in _PORTS and not is_others else None
 
 
 def judge_environment(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
