@@ -86,7 +86,7 @@ def test_answers_that_clients_no_longer_get_are_a_failure_of_the_live_release(tm
         assert decided["event"] == "deploy.succeeded", decided
         (release / "answer").write_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok")
         agent.wait_for("deploy.requested", trigger="liveness")
-        assert "the answer cannot be used" in agent.output()
+        agent.wait_until(lambda: {} if "the answer cannot be used" in agent.output() else None, "its reason")
 
 
 MISCHIEF = """

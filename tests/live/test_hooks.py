@@ -203,7 +203,7 @@ def test_another_users_app_is_reached_over_a_unix_socket(open_path: Path, keys: 
 def test_an_app_may_write_to_its_output_by_its_name(open_path: Path, keys: dict[str, object]) -> None:
     run = f"echo by its name > /dev/stdout; exec {python()} {open_path / 'app.py'} $PORT"
     with running(open_path, **{**keys, "run": run}) as agent:
-        assert "[1] by its name" in agent.output(1000)
+        agent.wait_until(lambda: {"said": True} if "[1] by its name" in agent.output(1000) else None, "the app's line")
 
 
 @needs_root

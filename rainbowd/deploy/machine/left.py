@@ -102,7 +102,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
                 uid=None if fields.get("uid") is None else int(fields["uid"]),
                 secret=str(fields.get("mark", "")),
             )
-        except (ConfigError, TypeError) as error:
+        except (ConfigError, TypeError, AttributeError) as error:  # the last two if a part has another type
             raise ValueError(str(error)) from None
 
     return _read(path, decode, "the present config counts")
