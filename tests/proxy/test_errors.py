@@ -336,3 +336,23 @@ async def test_a_bug_in_one_request_ends_neither_the_server_nor_another(
     (line,) = [line for line in lines if line[0] == "error"]
     assert isinstance(line[2]["exc_info"], ZeroDivisionError)
     lines.clear()
+
+
+async def test_a_client_that_speaks_another_protocol_is_reported_once_a_minute(lines: list[Line]) -> None:
+    async with setting() as here:
+        for data, status in (
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", 400),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + GET, 400),
+            (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12) + GET, 400),
+        ):
+            client = await here.client()
+            assert (await client.ask(data)).status == status
+        assert here.app.nothing_waits()
+    assert lines == [
+        (
+            "warning",
+            "a client does not speak HTTP",
+            {"why": "This is TLS, but plain HTTP is spoken here.", "client": "127.0.0.1"},
+        )
+    ]

@@ -474,3 +474,26 @@ async def test_clients_that_come_and_go_without_a_word_do_no_harm() -> None:
         here.serve()
         assert (await (await here.client()).ask()).status == 200
         await eventually(lambda: len(here.server.connections) == 1)
+
+
+# --- what a stranger claims -------------------------------------------------------------------------------------------
+
+FORGED = [
+    *(b"X-Forwarded-For", b"x-forwarded-for", b"X_Forwarded_For", b"X.Forwarded.For", b"X-Forwarded-User"),
+    *(b"X.Forwarded.User", b"Forwarded", b"X-Real-IP", b"X.Real.IP", b"X_Real_IP", b"Client-IP", b"Client.IP"),
+    *(b"X-Request-ID", b"X-Request-Start", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X~Forwarded~For"),
+]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("connection", [b"close", b"X-Forwarded-For, X-Forwarded-Host, Host, X-Request-ID"])
+async def test_no_spelling_of_a_strangers_claim_reaches_the_app(connection: bytes, times: int) -> None:
+    async with setting(trust=[]) as here:
+        client = await here.client()
+        claims = b"".join(name + b": forged\r\n" for name in FORGED * times)
+        await client.send(GET[:-2] + claims + b"Connection: " + connection + b"\r\n\r\n")
+        _, request = await here.app.answer()
+        assert b"forged" not in b"".join(value for _, value in request.fields)
+        assert request[b"x-forwarded-for"] == b"127.0.0.1"
+        assert (request[b"host"], request[b"x-forwarded-host"]) == (b"a", b"a")
+        assert (await client.message()).body == b"ok"
