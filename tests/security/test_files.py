@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.accounts import STRANGER, USER, account, needs_root
-from tests.deploy.machine.test_removal import nested
+from tests.deploy.machine.test_removal import emptied, nested
 from tests.live.agent import running
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def test_a_deploy_by_root_makes_no_program_of_a_file_that_others_fill(tmp_path: 
             give(trigger, 0o6777)
 
 
+@pytest.mark.usefixtures(emptied.__name__)
 def test_an_app_that_nests_directories_stops_no_deploy_and_no_start(tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         nested(agent.state_dir / "generation-1" / "deep", 3000)

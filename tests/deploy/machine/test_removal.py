@@ -3,12 +3,24 @@ from __future__ import annotations
 import os
 import tracemalloc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rainbowd.deploy.machine import removal
 from rainbowd.deploy.machine.removal import remove_tree
 from tests.accounts import needs_root, uid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def emptied(tmp_path: Path) -> Iterator[None]:
+    """Nothing is left, should a test fail: pytest cannot remove such trees, and would fail from then on."""
+    yield
+    for left in tmp_path.iterdir():
+        remove_tree(left)
 
 
 def nested(directory: Path, depth: int, name: str = "d") -> None:
