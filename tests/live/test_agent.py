@@ -40,6 +40,8 @@ def test_a_signal_stops_the_agent_with_nothing_left(tmp_path: Path, signum: sign
             "journal.jsonl",
             "lock",
             "status.json",
+            "status.json.second",
+            "status.json.spare",
         ]
 
 
@@ -149,7 +151,8 @@ def test_an_address_in_use_is_refused_and_nothing_is_started(tmp_path: Path) -> 
         outcome = start_another(agent)
     assert outcome.returncode == 2
     assert outcome.stderr == (
-        f"rainbowd: listen: cannot listen on {agent.host}:{agent.port}: another program listens there already\n"
+        f"rainbowd: listen: cannot listen on {agent.host}:{agent.port}: another program listens there already; "
+        "--listen takes another address\n"
     )
     assert agent.processes() == []
     assert agent.events() == []
