@@ -79,7 +79,9 @@ class Page:
 
     def text(self, selector: str) -> str:
         """What is to be read there; nothing where it is hidden, or not there."""
-        return " ".join(one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector))
+        while True:  # what the page replaces between the two calls is found again
+            with contextlib.suppress(StaleElementReferenceException):
+                return " ".join(one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def lines(self, selector: str) -> list[str]:
         """The same of each such element, hidden or scrolled away though it may be."""
