@@ -31,6 +31,7 @@ _STATUS_LINE_PARTS = (
 _STATUS_LINE_START = re.compile(
     functools.reduce(lambda rest, part: b"(?:%b%b)?" % (part, rest), reversed(_STATUS_LINE_PARTS), b"") + rb"\r?\Z"
 )
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _IMPOSSIBLE = re.compile(rb"\x00|\r(?!\n|\Z)")
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
@@ -118,6 +119,6 @@ def _with_one_framing(lines: list[Line]) -> list[Line]:
         return lines
     (length,) = values
     others = [line for name, line in fields if name != b"content-length"]
-    if length.isdigit() and any(name == b"transfer-encoding" for name, _ in fields):
+    if _LENGTH.fullmatch(length) and any(name == b"transfer-encoding" for name, _ in fields):
         return others
     return [*others, b"Content-Length: %b" % length]

@@ -96,6 +96,7 @@ def test_hop_by_hop_fields_do_not_pass() -> None:
         head(b"Content-Length: 3", b"Content-Length: 03"),
         head(b"Content-Length: 3", b"Content-Length: 4", b"Transfer-Encoding: chunked"),
         head(b"Content-Length: x", b"Transfer-Encoding: chunked"),
+        head(b"Content-Length: 99999999999999999999", b"Transfer-Encoding: chunked"),
         head(b"Content-Length: \x013"),
         head(b"Content-Length: 3\x0b"),
         head(b"Transfer-Encoding: \x0bchunked"),
