@@ -32,7 +32,16 @@ REAPED_SECONDS = 2.0
 TUNNELS_SECONDS = 2.0
 EARLY_SECONDS = 1.0
 """How much later than it happens a switch, or a renewal, may be told of."""
-KEPT = {"lock", "journal.jsonl", "status.json", "deploys.json", "generation", "token"}
+KEPT = {
+    "lock",
+    "journal.jsonl",
+    "status.json",
+    "status.json.second",
+    "status.json.spare",
+    "deploys.json",
+    "generation",
+    "token",
+}
 LEAK_DESCRIPTORS = 12
 """More than may come and go with who looks and what is written."""
 SHOWN = 25

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-HERE = "import pathlib; pathlib.Path('here').touch(); import time; time.sleep(60)"
+HERE = "import pathlib, sys; pathlib.Path(sys.argv[-1]).with_name('here').touch(); import time; time.sleep(60)"
+"""``sys.argv[-1]`` is the config file; the agent has left the directory that it was started in."""
 RECEIVE = "    from rainbowd.renewal import receive_offer\n"
 READY = '        await self.offer.link.send("ready", taken=taken)\n'
 PHASES = {
