@@ -1,4 +1,4 @@
-"""What the README and ``--help`` say of the commands, against the command line itself."""
+"""``docs/commands.md`` and ``--help`` against the command line itself."""
 
 from __future__ import annotations
 
@@ -10,37 +10,45 @@ import pytest
 
 from rainbowd.cli.parser import make_parser
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 PARSER = make_parser()
 (COMMANDS,) = (action.choices for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
-OF_ALL = {"-h", "--help", "--version", "--config"}
-IN_PLACE_OF_THE_SAME = {"rollback": "deploy"}
-"""Commands that are told as working like another."""
+COMMON = {"-h", "--help", "--version", "--config"}
+SAME_OPTIONS = {"rollback": "deploy"}
+"""Commands that the table documents as having the options of another one."""
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
-    return {word for action in parser._actions for word in action.option_strings} - OF_ALL
+    """Return the options of a command, without those that all commands have."""
+    return {word for action in parser._actions for word in action.option_strings} - COMMON
 
 
-def told() -> dict[str, set[str]]:
-    """The options of each command, by the README's table; those of none under the empty name."""
-    section = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
-    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `rainbowd")]
+def documented() -> dict[str, set[str]]:
+    """Return the options of each command, by the table; those of the agent itself under the empty name."""
+    rows = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `rainbowd")]
     found = {}
     for command, meaning in rows:
         name = re.match(r"rainbowd ?([a-z]*)", command.strip(" `"))
         assert name
         words = re.findall(r"`(-[-a-z]*)", meaning) + re.findall(r"(--[a-z]+) ADDRESS`", command)
-        found[name[1]] = set(words) - OF_ALL
+        found[name[1]] = set(words) - COMMON
     return found
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_the_readme_has_every_command_with_its_options(name: str) -> None:
+def test_the_table_has_every_command_with_its_options(name: str) -> None:
     parser = COMMANDS[name] if name else PARSER
-    like = IN_PLACE_OF_THE_SAME.get(name)
-    untold = told()[like] - told()[name] if like else set()
-    assert told()[name] == options(parser) - untold
+    found = documented()
+    assert found[name] | found[SAME_OPTIONS.get(name, name)] == options(parser)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"help"}))
+def test_every_command_has_a_section_with_its_options_and_an_example(name: str) -> None:
+    section = PAGE.partition(f"\n## rainbowd {name}\n")[2].partition("\n## ")[0]
+    inherited = options(COMMANDS[SAME_OPTIONS[name]]) if name in SAME_OPTIONS else set()
+    missing = {option for option in options(COMMANDS[name]) - inherited if option not in section}
+    assert missing == set()
+    assert f"rainbowd {name}" in section
 
 
 @pytest.mark.parametrize("name", COMMANDS)

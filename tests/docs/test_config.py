@@ -1,4 +1,4 @@
-"""The README's tables of the config against the models, both ways."""
+"""``docs/configuration.md`` against the models, both ways, and every config of the documentation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,36 @@ import pytest
 from rainbowd.config import interpret
 from rainbowd.config.loading import RESTART_KEYS
 from rainbowd.config.schema import schema
+from rainbowd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-IN_WORDS = {"required", "one is required", "below"}
-"""What stands in the place of a default."""
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
+SECTIONS = re.findall(r"^### (`[^\n]+`)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+"""The headings with the keys that they are about, and the text of each."""
 
 
-def tables() -> dict[str, str]:
-    """Each key that a table has, by its path, with the default that is told, as JSON or in words."""
-    found: dict[str, str] = {}
-    section = README.partition("\n## Config\n")[2].partition("\n## ")[0]
-    for table in re.findall(r"^\|.*?\n(?!\|)", section, re.MULTILINE | re.DOTALL):
-        head, _, *rows = table.splitlines()
-        owner = re.match(r"\| `(\w+)`", head)
-        for row in rows:
-            names, default = (cell.strip() for cell in row.strip("|").split("|")[:2])
-            keys = [f"{owner[1]}.{key}" if owner else key for key in re.findall(r"`(\w+)`", names)]
-            defaults = re.findall(r"`(.+?)`", default) or [default]
-            found |= dict(zip(keys, defaults * (len(keys) if len(defaults) == 1 else 1), strict=True))
+def keys(heading: str) -> list[str]:
+    return re.findall(r"`(\w+)`", heading)
+
+
+def documented_keys() -> set[str]:
+    """Return every key that has a section or a row, by its path."""
+    found: set[str] = set()
+    for heading, text in SECTIONS:
+        found |= {*keys(heading)}
+        found |= {f"{keys(heading)[0]}.{row}" for row in re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)}
+    return found
+
+
+def documented_defaults() -> dict[str, Any]:
+    """Return the default of each key, by its path, as far as the page states one."""
+    found: dict[str, Any] = {}
+    for heading, text in SECTIONS:
+        stated = re.search(r"Defaults?: ((?:`[^`]+`(?: and )?)+)", text)
+        values = [json.loads(value) for value in re.findall(r"`([^`]+)`", stated[1])] if stated else []
+        found |= dict(zip(keys(heading), values * len(keys(heading)), strict=False))
+        for key, value in re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE):
+            found[f"{keys(heading)[0]}.{key}"] = json.loads(value)
     return found
 
 
@@ -48,44 +59,82 @@ def models() -> dict[str, Any]:
     return found
 
 
-TABLES, MODELS = tables(), models()
+MODELS, DEFAULTS = models(), documented_defaults()
 
 
-def test_every_key_has_its_row_or_stands_in_the_default_of_the_one_above() -> None:
-    told = set(TABLES)
-    for key, default in TABLES.items():
-        if default.startswith("{"):
-            told |= {f"{key}.{name}" for name in json.loads(default)}
+def test_every_key_has_a_section_or_a_row_and_no_other_has() -> None:
     within_words = {"health.liveness.interval", "health.liveness.failures"}
-    assert told == MODELS.keys() - {"$schema"} - within_words
+    assert documented_keys() == MODELS.keys() - {"$schema"} - within_words
 
 
-@pytest.mark.parametrize("key", sorted(TABLES))
+@pytest.mark.parametrize("key", sorted(documented_keys()))
 def test_the_default_is_that_of_the_models(key: str) -> None:
-    told, found = TABLES[key], MODELS[key]
-    if told in IN_WORDS:
-        assert told != "required" or found == "required"
+    is_object = any(other.startswith(f"{key}.") for other in MODELS)
+    if MODELS[key] == "required" or (is_object and key not in DEFAULTS):
+        assert key not in DEFAULTS
     else:
-        assert json.loads(told) == found
+        assert DEFAULTS.get(key) == MODELS[key]
 
 
 def test_the_example_of_liveness_shows_its_defaults() -> None:
-    shown = re.search(r"`(\{\"interval\".*?\})` goes on asking", README)
+    shown = re.search(r"`(\{\"interval\".*?\})` keeps checking", PAGE)
     assert shown
     assert json.loads(shown[1]) == {name: MODELS[f"health.liveness.{name}"] for name in ("interval", "failures")}
 
 
-def test_what_needs_a_restart_is_told() -> None:
-    told = re.search(r"A deploy runs by the file as it then is;\s(.*?)a restart\.", README, re.DOTALL)
-    assert told
-    assert set(re.findall(r"`(\w+)`", told[1])) == set(RESTART_KEYS)
+def test_the_keys_that_need_more_than_a_deploy_are_listed() -> None:
+    stated = re.search(r"Changes of (.*?) after a restart\.", PAGE, re.DOTALL)
+    assert stated
+    assert set(re.findall(r"`(\w+)`", stated[1])) == set(RESTART_KEYS)
+
+
+@pytest.mark.parametrize(("heading", "text"), SECTIONS, ids=[heading for heading, _ in SECTIONS])
+def test_every_example_of_a_key_is_accepted(heading: str, text: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    examples = [json.loads(line) for block in blocks for line in block.splitlines()]
+    assert examples
+    for example in examples:
+        assert example.keys() & {*keys(heading)}
+        (tmp_path / "secrets.env").touch()
+        interpret(complete(example), tmp_path / "rainbowd.json")
+
+
+MESSAGE = re.compile(r"^`(([\w.]+): found (.+?); expected .+)`$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(("message", "key", "found"), MESSAGE.findall(PAGE))
+def test_a_bad_value_gets_the_message_of_the_page(message: str, key: str, found: str, tmp_path: Path) -> None:
+    *path, last = key.split(".")
+    config: dict[str, Any] = {}
+    inner = config
+    for name in path:
+        inner = inner.setdefault(name, {"path": "/up"} if name == "health" else {})
+    inner[last] = 5 if found == "a number" else json.loads(found)
+    with pytest.raises(ConfigError) as caught:
+        interpret(complete(config), tmp_path / "rainbowd.json")
+    assert message in str(caught.value)
+
+
+def test_every_section_has_a_message() -> None:
+    assert [heading for heading, text in SECTIONS if not MESSAGE.search(text)] == []
+
+
+def complete(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of which only ``part`` matters."""
+    base = {"run": ["true"]} | ({} if "warmup" in part else {"health": "/up"})
+    user = {"user": "root"} if "user" in part and part["user"] == "shop" else {}
+    return base | part | user
+
+
+IS_WHOLE = re.compile(r'\{\n  "run"|\{"run".*\n\Z')
+"""A whole config, on several lines or on one."""
 
 
 def examples() -> list[dict[str, object]]:
     """Every whole config of the documentation."""
     texts = [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
     blocks = [block for text in texts for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
-    return [json.loads(block) for block in blocks if block.startswith(('{\n  "run"', '{"run"'))]
+    return [json.loads(block) for block in blocks if IS_WHOLE.match(block)]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: str(example["run"])[:40])

@@ -15,7 +15,7 @@ from tests.live.agent import ROOT, Agent, needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOUR = (ROOT / "README.md").read_text().partition("\n## A minute's tour\n")[2].partition("\n## ")[0]
+TOUR = (ROOT / "README.md").read_text().partition("\n## A tour in one minute\n")[2].partition("\n## ")[0]
 PARTS = ("examples", "rainbowd.json", "rainbowd.schema.json", ".gitignore")
 
 
@@ -50,8 +50,15 @@ def test_the_tour_can_be_pasted_and_prints_what_it_says_and_leaves_no_file_chang
             shutil.copy(source, clone / part)
 
     def shell(command: str) -> list[str]:
-        done = subprocess.run(["bash", "-ec", command], cwd=clone, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        done = subprocess.run(
+            ["bash", "-ec", command],
+            cwd=clone,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}"
         return done.stdout.splitlines()
 
     shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -q -m all")
@@ -76,5 +83,5 @@ def test_the_tour_can_be_pasted_and_prints_what_it_says_and_leaves_no_file_chang
 
 
 def test_the_example_listens_where_the_run_line_says() -> None:
-    assert "port 7000 of every interface" in (ROOT / "README.md").read_text()
+    assert "port 7000 of all interfaces" in (ROOT / "README.md").read_text()
     assert '"listen": "0.0.0.0:7000"' in (ROOT / "rainbowd.json").read_text()

@@ -59,18 +59,6 @@ def test_the_lines_of_the_page_can_be_typed_as_they_are(tmp_path: Path) -> None:
     assert typed.stderr.startswith("curl: (28) ")  # -m 2, behind which nobody reads the events any more
 
 
-def test_the_call_of_the_readme_deploys(tmp_path: Path) -> None:
-    needs("curl")
-    (line,) = re.findall(r"^curl .*redeploy$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    port = free_port()
-    with running(tmp_path, **enabled(port)) as agent:
-        (agent.directory / ".rainbowd").symlink_to(agent.state_dir)
-        Caller(agent, port).until_it_listens()
-        line = line.replace(f"localhost:{DEFAULT_PORT}", f"127.0.0.1:{port}").replace("curl ", "curl -sS ")
-        typed = subprocess.run(["sh", "-c", line], cwd=agent.directory, capture_output=True, timeout=60, check=True)
-        assert json.loads(typed.stdout)["deploy"] == agent.decision(0, trigger="api")["deploy"]
-
-
 def test_the_config_of_the_page_is_one(tmp_path: Path) -> None:
     (text,) = blocks("json")
     config: dict[str, Any] = json.loads(text)
