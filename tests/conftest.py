@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +25,32 @@ __all__ = ["open_path"]
 def pytest_configure() -> None:
     """Have a TERM end the run as Ctrl-C does: with every fixture's end, which ends the processes that it started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--long``, which continuous integration turns on."""
+    text = "also run the tests marked long: searches, soaks and storms, which take minutes"
+    parser.addoption("--long", action="store_true", default=bool(os.environ.get("CI")), help=text)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many files run at a time: two for each core, because live tests mostly wait for a process."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked ``long``, unless they are asked for."""
+    if config.getoption("long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how to run everything."""
+    if not config.getoption("long"):
+        terminalreporter.write_line("The tests marked long were left out; .venv/bin/pytest --long runs everything.")
 
 
 @pytest.fixture(autouse=True)

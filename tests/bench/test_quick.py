@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.live
+@pytest.mark.long
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
 def test_a_quick_run_measures_all_and_fails_nothing(tmp_path: Path) -> None:
     for program in ("nginx", "wrk", "taskset"):

@@ -11,7 +11,7 @@ from tests.live.agent import needs, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 CAPFILE = """
 require "capistrano/setup"

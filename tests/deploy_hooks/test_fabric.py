@@ -8,7 +8,7 @@ import pytest
 from tests.deploy_hooks.server import BROKEN, HOOKS, Run, commit, live, project, releases, run, sshd
 from tests.live.agent import needs, running
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 
 def test_fab_deploys_over_ssh_and_fails_with_the_deploy(tmp_path: Path) -> None:

@@ -212,6 +212,7 @@ def test_sockets_handed_over_by_systemd_take_the_place_of_listen(tmp_path: Path)
         agent.destroy()
 
 
+@pytest.mark.long
 def test_after_many_deploys_the_agent_holds_no_more_than_after_a_few(tmp_path: Path) -> None:
     agent = holding.counted_agent(tmp_path)
     try:

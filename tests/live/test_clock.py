@@ -51,6 +51,7 @@ def status_of(agent: Agent) -> int:
         connection.close()
 
 
+@pytest.mark.long
 @pytest.mark.live
 def test_a_clock_that_is_set_back_makes_no_difference(tmp_path: Path) -> None:
     clock = tmp_path / "clock"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.long
 @pytest.mark.live
 def test_a_disk_that_is_full_or_read_only_fails_deploys_and_no_request(tmp_path: Path) -> None:
     alone = [needs("unshare"), *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount"]

@@ -9,7 +9,7 @@ from tests.live.kills import report, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 
 def test_a_killed_agent_costs_the_requests_in_flight_and_no_app(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
+@pytest.mark.long
 def test_renewals_under_traffic_lose_nothing_be_they_two_at_once_or_amid_deploys(tmp_path: Path) -> None:
     ways = [two_signals, during_a_deploy, a_signal_beside_the_command, a_call_on_trial]
     outcome = renewals.run(tmp_path, ways)

@@ -15,6 +15,7 @@ SECONDS = 30.0
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_full_load_of_every_kind_gets_every_answer_and_leaves_nothing_behind(tmp_path: Path) -> None:
     seen = soak.run(tmp_path, SECONDS)
     print(soak.report(seen))

@@ -15,6 +15,7 @@ KINDS = {"keep-alive", "fresh", "post with length", "post chunked", "slow", "str
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_deploys_under_traffic_of_every_kind_lose_no_request(tmp_path: Path) -> None:
     seen = storm.run(tmp_path, DEPLOYS)
     print(storm.report(seen))
@@ -25,6 +26,7 @@ def test_deploys_under_traffic_of_every_kind_lose_no_request(tmp_path: Path) -> 
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_deploys_by_calls_lose_no_request(tmp_path: Path) -> None:
     seen = storm.run(tmp_path, DEPLOYS_BY_CALLS, by_api=True)
     print(storm.report(seen))

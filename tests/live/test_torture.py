@@ -14,6 +14,7 @@ SECONDS = 40.0
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_whatever_is_done_to_it_only_requests_on_a_killed_process_are_lost(tmp_path: Path) -> None:
     outcome = run(tmp_path, SECONDS, seed=20)
     print(report(outcome))

@@ -119,6 +119,7 @@ async def be_busy(agent: Agent, traffic: Traffic) -> None:
         await asyncio.sleep(0.004)
 
 
+@pytest.mark.long
 def test_every_way_of_linking_and_touching_is_exactly_one_deploy_and_loses_nothing(tmp_path: Path) -> None:
     with running(tmp_path, drain={"timeout": 20, "tunnels": 0.5}) as agent:
         since = len(agent.events())

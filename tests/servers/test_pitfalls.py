@@ -104,6 +104,7 @@ def strict(
         agent.destroy()
 
 
+@pytest.mark.long
 async def test_what_is_said_of_a_check_that_fails_names_the_line_to_write(strict: tuple[Framework, Address]) -> None:
     framework, address = strict
     for wrong, line in framework.wrong:

@@ -48,12 +48,14 @@ def budget() -> Budget:
 
 
 @pytest.mark.live
+@pytest.mark.long
 @pytest.mark.parametrize("name", FIRST)
 def test_a_server_is_deployed_under_load_and_loses_nothing(name: str, tmp_path: Path, environments: Path) -> None:
     deploy(BY_NAME[name], tmp_path, environments)
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_so_are_the_others_while_there_is_time(
     budget: Budget, tmp_path_factory: pytest.TempPathFactory, environments: Path
 ) -> None:
@@ -67,6 +69,7 @@ def test_so_are_the_others_while_there_is_time(
 
 
 @pytest.mark.live
+@pytest.mark.long
 def test_what_was_left_out_is_told(budget: Budget) -> None:
     pytest.skip(f"left out for time, and run by python -m tests.servers: {', '.join(budget.left_out)}")
 
