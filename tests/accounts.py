@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rainbowd.config import Account, find_account
-from rainbowd.deploy.machine.programs import refuse_closed
+from rainbowd.deploy.host.programs import refuse_closed
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:

@@ -12,13 +12,21 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.config import Config, Drain
-from rainbowd.deploy.machine.left import undecided
-from rainbowd.deploy.process import Ending, Strays
-from rainbowd.deploy.record import Memory
-from rainbowd.deploy.seam import App, HookCall, HookEnding, Left, Plan, PortTaken, Undecided
-from rainbowd.deploy.sight import Sight, Stamp, touched, turned
-from rainbowd.deploy.supervisor import Supervisor
-from rainbowd.deploy.watch import Trigger
+from rainbowd.deploy.deploys.supervisor import Supervisor
+from rainbowd.deploy.host.state_files import undecided
+from rainbowd.deploy.interfaces import (
+    App,
+    HookCall,
+    HookResult,
+    LaunchPlan,
+    LeftGeneration,
+    PortTaken,
+    UndecidedDeploys,
+)
+from rainbowd.deploy.process import ExitReport, Leftovers
+from rainbowd.deploy.records import DeployMemory
+from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, trigger_touched
+from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster, State
 from tests.story import problems
@@ -76,7 +84,7 @@ class Behaviour:
 class FakeApp:
     """One generation's processes, which outlive an agent that is killed."""
 
-    def __init__(self, world: FakeWorld, number: int, plan: Plan, behaviour: Behaviour) -> None:
+    def __init__(self, world: FakeWorld, number: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
         self.world = world
         self.number = number
         self.plan = plan
@@ -163,18 +171,18 @@ class FakeApp:
     def leave(self) -> None:
         self.is_left = True
 
-    async def end(self, hurry: trio.Event) -> Ending:
+    async def end(self, hurry: trio.Event) -> ExitReport:
         if self.world.is_killed:
-            return Ending(None, killed=False, left=[])
+            return ExitReport(None, killed=False, left=[])
         if self.world.before_end is not None:
             self.world.before_end(self)
         with trio.move_on_after(self.behaviour.stops_after):
             await hurry.wait()
         if self.world.is_killed:  # the next agent has to do it
-            return Ending(None, killed=False, left=[])
+            return ExitReport(None, killed=False, left=[])
         self.ended_times += 1
         status = -9 if hurry.is_set() else 0
-        return Ending(None if self.is_adopted else status, killed=hurry.is_set(), left=[])
+        return ExitReport(None if self.is_adopted else status, killed=hurry.is_set(), left=[])
 
 
 @dataclass(frozen=True)
@@ -216,7 +224,7 @@ class FakeWorld:
     turns: int = 0
     touches: int = 0
     records: dict[int, FakeRecord] = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
+    memory: DeployMemory = field(default_factory=DeployMemory)
     journal: Events = field(default_factory=Events)
     before_end: Callable[[FakeApp], None] | None = None
     is_killed: bool = False
@@ -227,9 +235,12 @@ class FakeWorld:
     def named(self) -> Path | None:
         return self.link
 
-    def look(self) -> Sight | None:
-        link, touched = self.look_again or Stamp(1, self.turns, 0), (Stamp(2, self.touches, 0),) if self.touches else ()
-        return Sight(self.link, None, link, None, touched, None)
+    def look(self) -> FileState | None:
+        link, trigger_touched = (
+            self.look_again or Stamp(1, self.turns, 0),
+            (Stamp(2, self.touches, 0),) if self.touches else (),
+        )
+        return FileState(self.link, None, link, None, trigger_touched, None)
 
     def is_there(self, release: Path) -> bool:
         return release.name not in self.gone
@@ -237,13 +248,13 @@ class FakeWorld:
     def identity(self, release: Path) -> list[int] | None:
         return [self.made.get(release.name, 0)] if self.is_there(release) else None
 
-    def plan(self, release: Path | None = None) -> Plan:
+    def plan(self, release: Path | None = None) -> LaunchPlan:
         if self.config_error is not None:
             raise DeployFailed(self.config_error)
         release = release or self.link
         if release is None or release.name in self.gone:
             raise DeployFailed("the release does not exist")
-        return Plan(release, self.config, {})
+        return LaunchPlan(release, self.config, {})
 
     def next_number(self) -> int:
         self.last_number += 1
@@ -251,7 +262,7 @@ class FakeWorld:
 
     async def run_hook(
         self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
-    ) -> HookEnding:
+    ) -> HookResult:
         self.hooks.append(call)
         tell(f"{call.hook} begins")
         self.hooks_at_once += 1
@@ -259,12 +270,12 @@ class FakeWorld:
             await drop.wait()
             await trio.sleep(0.5)  # it takes its time to end
             self.hooks_at_once -= 1
-            return HookEnding(-15, ["dropped"], "was dropped")
+            return HookResult(-15, ["dropped"], "was dropped")
         self.hooks_at_once -= 1
-        return HookEnding(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
+        return HookResult(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
 
     @contextlib.asynccontextmanager
-    async def launch(self, plan: Plan, number: int, hurry: trio.Event) -> AsyncIterator[App]:
+    async def launch(self, plan: LaunchPlan, number: int, hurry: trio.Event) -> AsyncIterator[App]:
         behaviour = self.behaviours.get(plan.release.name, Behaviour())
         if plan.release.name in self.gone:
             raise DeployFailed("its directory is gone")
@@ -289,38 +300,38 @@ class FakeWorld:
 
     # --- what outlives an agent -------------------------------------------------------------------------------
 
-    def recall(self) -> Memory:
-        return Memory.decode(self.memory.encode())
+    def recall(self) -> DeployMemory:
+        return DeployMemory.decode(self.memory.encode())
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: DeployMemory) -> None:
         if not self.is_killed:
             self.memory = memory
 
-    def left(self) -> list[Left]:
+    def left(self) -> list[LeftGeneration]:
         self.last_left = self.last_number
         return [self._left(app) for app in self.apps if app.number in self.records]
 
-    def _left(self, app: FakeApp) -> Left:
+    def _left(self, app: FakeApp) -> LeftGeneration:
         record = self.records[app.number]
         for_seconds = trio.current_time() - record.since
-        return Left(app.number, app.plan, record.state, for_seconds, record.started_at, record.live_at)
+        return LeftGeneration(app.number, app.plan, record.state, for_seconds, record.started_at, record.live_at)
 
     @contextlib.asynccontextmanager
-    async def adopt(self, left: Left, hurry: trio.Event) -> AsyncIterator[App]:
+    async def adopt(self, left: LeftGeneration, hurry: trio.Event) -> AsyncIterator[App]:
         app = next(app for app in self.apps if app.number == left.number)
         app.is_adopted, app.is_left = True, False
         async with self._holding(app):
             yield app
 
-    async def undecided(self) -> Undecided:
+    async def undecided(self) -> UndecidedDeploys:
         await trio.sleep(0.01)
         return undecided(self.journal, self.last_left)
 
-    async def find_strays(self, spared: Collection[int]) -> Strays:
+    async def find_strays(self, spared: Collection[int]) -> Leftovers:
         await trio.sleep(0.01)
-        return Strays({})
+        return Leftovers({})
 
-    async def end_strays(self, strays: Strays, hurry: trio.Event) -> None:
+    async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
         await trio.sleep(0.01)
 
 
@@ -431,9 +442,9 @@ class Scene:
         await supervisor.started.wait()
         seen, now = supervisor.seen, self.world.look()
         if seen is not None and now is not None:
-            if turned(seen, now):
+            if link_changed(seen, now):
                 supervisor.request(Trigger(kind="symlink"))
-            if touched(seen, now):
+            if trigger_touched(seen, now):
                 supervisor.request(Trigger(kind="file"))
 
     async def stop(self) -> None:

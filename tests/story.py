@@ -112,7 +112,7 @@ class Story:
         self.generations[number] = state
 
     def _adopted(self, event: Event, now: str | None) -> None:
-        """Where an agent is renewed, a generation stays what it is; where one was killed, it is what it was left as."""
+        """An upgrade leaves a generation as it is; a kill leaves it as it was recorded."""
         number, state = event["generation"], event["state"]
         if now not in BEFORE["generation.adopted"] | {state}:
             self._object(event, f"is {now}")

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rainbowd"
 
-FOR_ALL = {"errors", "permissions", "log", "config", "address", "locations", "link", "listen", "tcp", "plain"}
+FOR_ALL = {
+    "errors",
+    "permissions",
+    "log",
+    "config",
+    "address",
+    "locations",
+    "release_link",
+    "listeners",
+    "tcp",
+    "plain_text",
+}
 """What every part may import."""
 
 ARROWS = {
@@ -27,27 +38,24 @@ ARROWS = {
     "permissions": set(),
     "address": set(),
     "locations": {"errors"},
-    "link": {"errors"},
-    "listen": {"errors", "address", "tcp"},
+    "release_link": {"errors"},
+    "listeners": {"errors", "address", "tcp"},
     "tcp": {"address"},
-    "log": {"permissions", "plain"},
-    "notify": set(),
+    "log": {"permissions", "plain_text"},
+    "sd_notify": set(),
     "hangup": set(),
-    "parent": set(),
-    "plain": set(),
+    "prctl": set(),
+    "plain_text": set(),
     "config": {"errors", "permissions", "address", "locations"},
     "http1": FOR_ALL,
     "roster": FOR_ALL,
     "report": FOR_ALL,
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"http1", "roster", "report"},
-    "control": FOR_ALL | {"roster", "report"},
-    "renewal": FOR_ALL | {"roster", "deploy", "parent", "hangup"},
-    "controls": FOR_ALL | {"roster", "report", "proxy", "deploy", "control"},
-    "agent": FOR_ALL
-    | {"http1", "roster", "report", "proxy", "deploy", "control", "controls", "renewal", "notify"}
-    | {"hangup"},
-    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "control", "renewal", "parent", "hangup"},
+    "api": FOR_ALL | {"roster", "report"},
+    "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "hangup"},
+    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "api", "upgrade", "sd_notify"} | {"hangup"},
+    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "api", "upgrade", "prctl", "hangup"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -60,20 +68,20 @@ LIGHT = {
     "address.py",
     "locations.py",
     "permissions.py",
-    "link.py",
-    "plain.py",
+    "release_link.py",
+    "plain_text.py",
     "cli/__init__.py",
     "cli/agent_process.py",
-    "cli/asking.py",
+    "cli/health_guess.py",
     "cli/commands.py",
     "cli/completion.py",
     "cli/deploy.py",
     "cli/disk.py",
-    "cli/finding.py",
-    "cli/finding_javascript.py",
-    "cli/finding_others.py",
-    "cli/finding_python.py",
-    "cli/found.py",
+    "cli/detect.py",
+    "cli/detect_javascript.py",
+    "cli/detect_others.py",
+    "cli/detect_python.py",
+    "cli/detected_app.py",
     "cli/follow.py",
     "cli/history.py",
     "cli/init.py",
@@ -82,42 +90,42 @@ LIGHT = {
     "cli/progress.py",
     "cli/reading.py",
     "cli/recipes.py",
-    "cli/renew.py",
-    "cli/request.py",
+    "cli/upgrade.py",
+    "cli/deploy_request.py",
     "cli/show.py",
-    "cli/site.py",
+    "cli/agent_files.py",
     "cli/status.py",
-    "cli/step.py",
+    "cli/deploy_step.py",
     "cli/stop.py",
-    "cli/stopped.py",
-    "cli/story.py",
+    "cli/no_agent.py",
+    "cli/deploy_tracker.py",
     "cli/terminal.py",
     "cli/wait.py",
-    "cli/watch.py",
+    "cli/status_watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
-LIGHT_PARTS = {"errors", "address", "locations", "link", "plain", "report", "cli"}
+LIGHT_PARTS = {"errors", "address", "locations", "release_link", "plain_text", "report", "cli"}
 
 PLACES = {
-    "h11": {"control"},  # Hypercorn's parser
+    "h11": {"api"},  # Hypercorn's parser
     "httptools": {"http1"},
-    "hypercorn": {"control"},
-    "httpx": {"deploy/machine/health.py", "deploy/machine/transport.py"},
+    "hypercorn": {"api"},
+    "httpx": {"deploy/host/health.py", "deploy/host/transport.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
-    "prometheus_client": {"control"},
+    "prometheus_client": {"api"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "rich": {"cli"},
-    "starlette": {"control"},
+    "starlette": {"api"},
     "structlog": {"log/structured.py"},
-    "trio": {"proxy", "deploy", "control", "renewal", "agent", "notify.py", "hangup.py", "cli", "report/recorder.py"},
-    "watchfiles": {"deploy/watch.py"},
+    "trio": {"proxy", "deploy", "api", "upgrade", "agent", "sd_notify.py", "hangup.py", "cli", "report/recorder.py"},
+    "watchfiles": {"deploy/watch/watcher.py"},
 }
 """The files and packages that may import each third party."""
 
-OPT_IN = {"control", "controls"}
+OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend")
 
-MACHINE = "rainbowd.deploy.machine"
+HOST = "rainbowd.deploy.host"
 
 PURE = {"http1", "roster"}
 """Neither waits nor asks the machine anything."""
@@ -257,7 +265,9 @@ def enabled_by_import(package: Path) -> list[str]:
     return [
         f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that enables it"
         for one in imports(package)
-        if one.of_ours in OPT_IN and one.part not in OPT_IN and not (one.deferred or one.for_types)
+        if one.name.startswith(OPT_IN)
+        and not one.within({"api", "agent/api_backend.py"})
+        and not (one.deferred or one.for_types)
     ]
 
 
@@ -266,7 +276,7 @@ def past_the_seam(package: Path) -> list[str]:
     return [
         f"{package.name}/{one.file}:{one.line}: {one.name} is behind the seam"
         for one in imports(package)
-        if one.part == "deploy" and one.name.startswith(MACHINE) and not one.within({"deploy/machine"})
+        if one.part == "deploy" and one.name.startswith(HOST) and not one.within({"deploy/host"})
     ]
 
 
@@ -299,8 +309,8 @@ def test_every_part_has_its_arrows() -> None:
         ("log/a.py", "import unheard_of", out_of_place, "log/a.py:1"),
         ("http1/a.py", "import time", impure, "http1/a.py:1"),
         ("roster/a.py", "async def f() -> None: ...", impure, "roster/a.py:1"),
-        ("deploy/a.py", "from rainbowd.deploy.machine import world", past_the_seam, "deploy/a.py:1"),
-        ("cli/run.py", "import trio\nfrom rainbowd.control.api import Api", enabled_by_import, "cli/run.py:2"),
+        ("deploy/a.py", "from rainbowd.deploy.host import world", past_the_seam, "deploy/a.py:1"),
+        ("cli/run.py", "import trio\nfrom rainbowd.api.service import Api", enabled_by_import, "cli/run.py:2"),
     ],
 )
 def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: str, rule: Rule, message: str) -> None:
@@ -312,7 +322,7 @@ def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: s
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "history", "deploy", "renew", "stop", "wait", "show", "watch", "completion"]
+    "command", ["status", "history", "deploy", "upgrade", "stop", "wait", "show", "status_watch", "completion"]
 )
 def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     code = f"import sys, rainbowd.cli.{command}; print(*sorted(name.partition('.')[0] for name in sys.modules))"
@@ -324,7 +334,7 @@ def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
     ("module", "third_parties"),
     [
         ("cli.run", {"pydantic", "pydantic_core"}),
-        ("cli.serve", {"httptools", "httpx", "outcome", "pydantic", "pydantic_core", "trio", "watchfiles"}),
+        ("cli.start_agent", {"httptools", "httpx", "outcome", "pydantic", "pydantic_core", "trio", "watchfiles"}),
         ("cli.proxy", {"httptools", "outcome", "pydantic", "pydantic_core", "trio"}),
     ],
 )

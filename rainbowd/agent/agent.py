@@ -4,7 +4,7 @@ What is opened first ends last::
 
     reporting          the journal and status.json: outlives all that is told there
     └ signals          a second TERM hurries whatever still goes on
-      ├ deploying      until another agent does, see ``renewal``
+      ├ deploying      until another agent does, see ``upgrade``
       │ └ lives        every generation; ends by reaping, or by leaving all of it to that agent
       │   ├ supervise  one deploy at a time
       │   ├ calls      deploys that the API asks for
@@ -25,29 +25,29 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
-from rainbowd.agent.renewing import Renewing
-from rainbowd.agent.telling import Telling, app_name
-from rainbowd.deploy.deploys import Deploys
-from rainbowd.deploy.ownership import Ownership
+from rainbowd.agent.status import StatusPublisher, app_name
+from rainbowd.agent.upgrade import AgentUpgrade
+from rainbowd.deploy.generations.ownership import Ownership
 from rainbowd.deploy.process import reap_orphans
+from rainbowd.deploy.service import DeployService
 from rainbowd.hangup import Hangup
 from rainbowd.log import get_logger, load
-from rainbowd.proxy import Server, Settings
-from rainbowd.renewal import Outgoing, Predecessors
+from rainbowd.proxy import ProxySettings, Server
 from rainbowd.roster import Roster
+from rainbowd.upgrade import DrainingAgent, Predecessors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from rainbowd.agent.keeping import Keeping
+    from rainbowd.agent.state_dir_guard import Keeping
+    from rainbowd.api.service import ApiService
     from rainbowd.config import Config
-    from rainbowd.control.api import Api
-    from rainbowd.deploy.seam import World
-    from rainbowd.listen import Listener
-    from rainbowd.renewal import Incoming, Program
+    from rainbowd.deploy.interfaces import Host
+    from rainbowd.listeners import Listener
     from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
+    from rainbowd.upgrade import NewAgent, ReplacedAgent
 
 HEEDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
@@ -85,15 +85,15 @@ class Agent:
     def __init__(
         self,
         config: Config,
-        world: World,
+        world: Host,
         recorder: Recorder,
         listeners: Sequence[Listener],
         lock: Lock,
         *,
         base: Path,
         early: Sequence[int] = (),
-        api: tuple[Api, Listener] | None = None,
-        incoming: Callable[[Roster], Incoming] | None = None,
+        api: tuple[ApiService, Listener] | None = None,
+        incoming: Callable[[Roster], ReplacedAgent] | None = None,
         soft_limit: int = 0,
         hangup: Hangup | None = None,
         directory: Path | None = None,
@@ -118,7 +118,7 @@ class Agent:
         self._incoming = incoming(self._roster) if incoming is not None else None
         is_new = incoming is None
         self._deploys = self._new_deploys(Ownership(is_complete=is_new), is_handed_over=not is_new)
-        self._telling = Telling(
+        self._telling = StatusPublisher(
             self._roster,
             recorder,
             listeners,
@@ -128,7 +128,7 @@ class Agent:
             is_silent=not is_new,
         )
         self._shared = [*(("proxy", one) for one in listeners), *([("api", api[1])] if api else [])]
-        self._renewing = Renewing(
+        self._upgrading = AgentUpgrade(
             self._roster,
             recorder,
             lock,
@@ -171,7 +171,7 @@ class Agent:
         try:
             await trio.to_thread.run_sync(load)
         except Exception as broken:  # noqa: BLE001 - what was adopted serves on, whatever became of what is installed
-            log.error("structlog cannot be loaded", why=str(broken), hint="install rainbowd again, then renew it")
+            log.error("structlog cannot be loaded", why=str(broken), hint="install rainbowd again, then upgrade it")
         gc.freeze()  # as ``proxy.garbage`` did with what was there before
 
     async def _live(self) -> None:
@@ -194,12 +194,12 @@ class Agent:
                         await self._succeed(self._incoming, beneath)
                     self._telling.ready()
                 await self._outlive()
-            self._renewing.close()
+            self._upgrading.close()
             beneath.cancel_scope.cancel()
 
     # --- the agent before us --------------------------------------------------------------------------------------
 
-    async def _succeed(self, incoming: Incoming, beneath: trio.Nursery) -> None:
+    async def _succeed(self, incoming: ReplacedAgent, beneath: trio.Nursery) -> None:
         """We accept, as it still does: be the agent, when that has gone well for a while."""
         await trio.sleep(TRIAL_SECONDS)
         self._lock.claim()
@@ -210,7 +210,7 @@ class Agent:
         for _, listener in self._shared:
             listener.is_shared = False
         self._recorder.record(
-            "agent.renewed",
+            "agent.upgraded",
             version=__version__,
             pid=os.getpid(),
             listen=self._telling.addresses,
@@ -219,7 +219,7 @@ class Agent:
 
     async def _outlive(self) -> None:
         """Those before us have requests on our generations; where we stop, they were told to hurry."""
-        with trio.move_on_after(math.inf if self._renewing.is_over else self._config.drain.stop):
+        with trio.move_on_after(math.inf if self._upgrading.is_over else self._config.drain.stop):
             await self._before.until_gone()
 
     # --- deploying ------------------------------------------------------------------------------------------------
@@ -228,35 +228,35 @@ class Agent:
         """Deploy until told to stop, or until a new agent does; where that fails, go on as if nothing had been."""
         while True:
             with trio.CancelScope() as scope:
-                async with contextlib.AsyncExitStack() as renewal:
+                async with contextlib.AsyncExitStack() as upgrade:
                     async with trio.open_nursery() as lives:
                         self._deploys.start(lives)
-                        program = await self._renewing.prepare(self._deploys, renewal)
+                        program = await self._upgrading.prepare(self._deploys, upgrade)
                         scope.shield = True  # until it is decided who looks after what is left now: bounded by times
                         self._late = []
                         self._telling.is_silent = True
                         self._deploys.supervisor.leave()
                         lives.cancel_scope.cancel()
-                    is_renewed = await self._renewing.hand_over(program)
-                    self._go_on(program, is_renewed=is_renewed)
-            if is_renewed:
-                assert self._renewing.meeting is not None
-                server, meeting = self._server, self._renewing.meeting
+                    is_upgraded = await self._upgrading.hand_over(program)
+                    self._go_on(program, is_upgraded=is_upgraded)
+            if is_upgraded:
+                assert self._upgrading.meeting is not None
+                server, meeting = self._server, self._upgrading.meeting
                 self._before.below = meeting.number
-                outgoing = Outgoing(
+                outgoing = DrainingAgent(
                     program.link, meeting, self._roster, on_stop=server.stop, on_alone=server.close_idle
                 )
                 await outgoing.run()
 
-    def _go_on(self, program: Program, *, is_renewed: bool) -> None:
+    def _go_on(self, program: NewAgent, *, is_upgraded: bool) -> None:
         """Finish what is here for the new agent; or be the agent again."""
-        if is_renewed:
+        if is_upgraded:
             self._telling.notices.hand_over(program.pid)
-            self._renewing.pass_on_ask()
+            self._upgrading.pass_on_ask()
             self._server.hand_over(self._deploys.supervisor.drain)
             self._stop.set()
             if self._telling.state == "stopping":  # told so when it was too late for us
-                self._renewing.pass_on(signal.SIGTERM)
+                self._upgrading.pass_on(signal.SIGTERM)
         else:
             self._telling.is_silent = False
             self._deploys = self._new_deploys(Ownership(), is_handed_over=True)
@@ -264,8 +264,8 @@ class Agent:
         for signum in late:
             self._heed(signum)
 
-    def _new_deploys(self, ownership: Ownership, *, is_handed_over: bool) -> Deploys:
-        return Deploys(
+    def _new_deploys(self, ownership: Ownership, *, is_handed_over: bool) -> DeployService:
+        return DeployService(
             self._roster,
             self._recorder,
             self._world,
@@ -285,11 +285,11 @@ class Agent:
             await trio.sleep(_REAP_SECONDS)
             await trio.to_thread.run_sync(reap_orphans)
 
-    async def _control(self, api: Api, listener: Listener) -> None:
+    async def _control(self, api: ApiService, listener: Listener) -> None:
         """Let the API ask for what the files can ask for, until told to stop; then its address is free for others."""
-        from rainbowd.controls import make_controls  # noqa: PLC0415 - nothing of it is loaded where it is off
+        from rainbowd.agent.api_backend import make_api_backend  # noqa: PLC0415 - nothing of it is loaded where it is off
 
-        controls = make_controls(
+        controls = make_api_backend(
             state_dir=self._config.state_dir,
             deploys=lambda: self._deploys,
             recorder=self._recorder,
@@ -328,7 +328,7 @@ class Agent:
             self._heed(signal.SIGHUP)
 
     def _heed(self, signum: int) -> None:
-        """HUP deploys, USR2 renews; TERM or INT stops; a second one does not wait for anything but the reaping."""
+        """HUP deploys, USR2 upgrades; TERM or INT stops; a second one does not wait for anything but the reaping."""
         if signum in {signal.SIGHUP, signal.SIGUSR2}:
             self._ask(signum)
         elif self._telling.state != "stopping":
@@ -340,26 +340,26 @@ class Agent:
             self._serving.cancel()
 
     def _ask(self, signum: int) -> None:
-        """For a deploy or a renewal; who is the agent has to be known for that."""
+        """For a deploy or an upgrade; who is the agent has to be known for that."""
         if self._late is not None:
             self._late.append(signum)
-        elif self._renewing.is_over:
-            self._renewing.pass_on(signum)
+        elif self._upgrading.is_over:
+            self._upgrading.pass_on(signum)
         elif signum == signal.SIGHUP:
             self._deploys.signal()
         else:
-            self._renewing.ask()
+            self._upgrading.ask()
 
     def _wind_down(self) -> None:
         self._telling.stopping(self._config.drain.stop, self._deploys.supervisor.drain.kill_after)
         self._deploys.stop()
         self._before.stop(self._config.drain.stop)
-        if self._renewing.is_over:
+        if self._upgrading.is_over:
             self._server.stop(self._config.drain.stop)
         else:
             self._stop.set()
 
 
-def settings(config: Config) -> Settings:
+def settings(config: Config) -> ProxySettings:
     """What of the config the proxy serves by."""
-    return Settings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)
+    return ProxySettings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.parser import make_parser
-from rainbowd.cli.terminal import complain, open_what_is_closed
+from rainbowd.cli.terminal import open_what_is_closed, print_error
 from rainbowd.errors import NotRunning, RainbowdError
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except RainbowdError as error:
         for line in [*str(error).splitlines(), *_hints(error, options)]:
-            complain(line)
+            print_error(line)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
         sys.stdout = None
         return 1
     except OSError as error:
-        complain(_explained(error))
+        print_error(_explained(error))
         sys.stdout = None
         return 1
     except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def _hints(error: RainbowdError, options: argparse.Namespace) -> list[str]:
     """Return what a person can do about an error that is the same for every command."""
     if not isinstance(error, NotRunning):
         return []
-    from rainbowd.cli.stopped import hints
+    from rainbowd.cli.no_agent import hints
 
     return hints(options.config)
 

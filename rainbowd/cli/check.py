@@ -7,17 +7,17 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.judging import judge
-from rainbowd.cli.terminal import complain, inert
+from rainbowd.cli.checks import judge
+from rainbowd.cli.terminal import escape_control, print_error
 from rainbowd.config import deployers, find_account, load, misplaced, plain, user_name
-from rainbowd.deploy.machine.foreign import HOOKS
+from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
 from rainbowd.locations import find_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.cli.judging import Findings
+    from rainbowd.cli.checks import Findings
     from rainbowd.config import Config
 
 
@@ -43,9 +43,9 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))
     for problem in found.problems:
-        complain(f"{file}: {problem}")
+        print_error(f"{file}: {problem}")
     for warning in found.warnings:
-        complain(f"warning: {file}: {warning}")
+        print_error(f"warning: {file}: {warning}")
     _print_what_runs(loaded.config)
     for note in found.notes:
         _print(f"note: {note}")
@@ -67,7 +67,7 @@ def _counted(count: int, noun: str) -> str:
 
 def _print(line: str) -> None:
     """Print a line that a terminal does not obey: names of files and users are anybody's to choose."""
-    print(inert(line), flush=True)
+    print(escape_control(line), flush=True)
 
 
 def _print_what_runs(config: Config) -> None:

@@ -49,7 +49,7 @@ def deploy(options: argparse.Namespace) -> int:
     """Run ``rainbowd deploy``."""
     from rainbowd.cli import deploy as command
 
-    wait = command.Wait(options.is_waiting, options.timeout)
+    wait = command.WaitOptions(options.is_waiting, options.timeout)
     return command.deploy(options.config, options.release, options.note, wait)
 
 
@@ -57,14 +57,14 @@ def rollback(options: argparse.Namespace) -> int:
     """Run ``rainbowd rollback``."""
     from rainbowd.cli import deploy as command
 
-    return command.rollback(options.config, options.note, command.Wait(options.is_waiting, options.timeout))
+    return command.rollback(options.config, options.note, command.WaitOptions(options.is_waiting, options.timeout))
 
 
-def renew(options: argparse.Namespace) -> int:
-    """Run ``rainbowd renew``."""
-    from rainbowd.cli import renew as command
+def upgrade(options: argparse.Namespace) -> int:
+    """Run ``rainbowd upgrade``."""
+    from rainbowd.cli import upgrade as command
 
-    return command.renew(options.config, options.timeout)
+    return command.upgrade(options.config, options.timeout)
 
 
 def stop(options: argparse.Namespace) -> int:

@@ -7,8 +7,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd.cli.site import linked_release
-from rainbowd.cli.terminal import inert, name_of
+from rainbowd.cli.agent_files import linked_release
+from rainbowd.cli.terminal import escape_control, name_of
 from rainbowd.errors import RainbowdError
 from rainbowd.locations import find_config, read_locations
 from rainbowd.report.history import deploys
@@ -57,7 +57,7 @@ DEPLOYS = 20
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
-class Candidate(NamedTuple):
+class Completion(NamedTuple):
     """What may come next, and what it is."""
 
     word: str
@@ -84,7 +84,7 @@ def completion(parser: argparse.ArgumentParser, shell: str, words: Sequence[str]
     return 0 if found else 1
 
 
-def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[Candidate]:
+def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[Completion]:
     """What may come in the place of the last word."""
     *before, typed = words or [""]
     pending: argparse.Action | None = None
@@ -110,17 +110,17 @@ def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterato
     return (one for one in found if one.word.startswith(typed) and one.help != argparse.SUPPRESS)
 
 
-def _candidate(option: argparse.Action) -> Candidate:
+def _candidate(option: argparse.Action) -> Completion:
     said = option.help or ""
-    return Candidate(option.option_strings[-1], said.replace("%(default)s", str(option.default)))
+    return Completion(option.option_strings[-1], said.replace("%(default)s", str(option.default)))
 
 
-def _values(action: argparse.Action, config: str | None) -> Iterator[Candidate]:
+def _values(action: argparse.Action, config: str | None) -> Iterator[Completion]:
     if isinstance(action, argparse._SubParsersAction):
         for choice in action._choices_actions:
-            yield Candidate(choice.dest, choice.help or "")
+            yield Completion(choice.dest, choice.help or "")
     elif action.choices is not None:
-        yield from (Candidate(str(choice)) for choice in action.choices if choice != "words")
+        yield from (Completion(str(choice)) for choice in action.choices if choice != "words")
     elif action.dest == "release":
         yield from _releases(config)
     elif action.dest == "deploy":
@@ -128,10 +128,10 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Candidate]:
     elif action.dest == "server":
         from rainbowd.cli.recipes import SERVERS
 
-        yield from (Candidate(name) for name in SERVERS)
+        yield from (Completion(name) for name in SERVERS)
 
 
-def _releases(config: str | None) -> Iterator[Candidate]:
+def _releases(config: str | None) -> Iterator[Completion]:
     """The directories beside the one that the link names."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
         where = read_locations(find_config(None if config is None else Path(config)))
@@ -140,17 +140,19 @@ def _releases(config: str | None) -> Iterator[Candidate]:
             beside = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
             for entry in beside:
                 if entry.name.isprintable() and not entry.name.startswith("."):
-                    yield Candidate(entry.name, "the present release" if entry == linked else "a release")
+                    yield Completion(entry.name, "the present release" if entry == linked else "a release")
 
 
-def _deploys(config: str | None) -> Iterator[Candidate]:
+def _deploys(config: str | None) -> Iterator[Completion]:
     """The last deploys, with what is known of each."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
         where = read_locations(find_config(None if config is None else Path(config)))
         for entry in deploys(read_events(where.state_dir, "deploy."))[:DEPLOYS]:
             result = (entry["result"] or "undecided").replace("_", " ")
             if entry["deploy"].isprintable():
-                yield Candidate(entry["deploy"], inert(f"{name_of(entry['release'] or '-')} {result}, {entry['at']}"))
+                yield Completion(
+                    entry["deploy"], escape_control(f"{name_of(entry['release'] or '-')} {result}, {entry['at']}")
+                )
 
 
 def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:

@@ -13,28 +13,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd import link
-from rainbowd.cli import request as asking
-from rainbowd.cli.follow import Gone, follow
+from rainbowd import release_link
+from rainbowd.cli import deploy_request as asking
+from rainbowd.cli.agent_files import (
+    linked_release,
+    live_release,
+    locate,
+    present_release,
+    refuse_own_deploy,
+    require_agent,
+)
+from rainbowd.cli.deploy_request import DeployRequest
+from rainbowd.cli.deploy_tracker import FAILED, DeployTracker
+from rainbowd.cli.follow import AgentGone, follow
 from rainbowd.cli.outcome import report
 from rainbowd.cli.progress import shown
-from rainbowd.cli.request import Request
-from rainbowd.cli.site import linked_release, live_release, locate, need_agent, present_release, refuse_own_deploy
-from rainbowd.cli.story import FAILED, Story
-from rainbowd.cli.terminal import complain, inert, say
+from rainbowd.cli.terminal import escape_control, print_error, print_line
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import last_live_but
 from rainbowd.report.journal import read_events
 from rainbowd.report.tail import Tail
 
 if TYPE_CHECKING:
-    from rainbowd.link import Turned
     from rainbowd.locations import Locations
+    from rainbowd.release_link import LinkChange
 
 GOES_ON = "the deploy goes on, and `rainbowd history` will tell how it ended"
 
 
-class Wait(NamedTuple):
+class WaitOptions(NamedTuple):
     """How long to wait for the decision.
 
     Attributes:
@@ -46,7 +53,7 @@ class Wait(NamedTuple):
     timeout_seconds: float | None
 
 
-def deploy(config_path: Path | None, release: str | None, note: str | None, wait: Wait) -> int:
+def deploy(config_path: Path | None, release: str | None, note: str | None, wait: WaitOptions) -> int:
     """Deploy a release, or what the files name once more.
 
     Args:
@@ -66,20 +73,22 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
     """
     where = locate(config_path)
     if release is not None and os.path.lexists(where.release):
-        link.need_link(where.release)  # first: beside a directory that should be a link there are no releases
-    wanted = None if release is None else link.find_release(release, Path.cwd(), present_release(where))
-    return _ask(where, Request(os.urandom(6).hex(), note or None, wanted), wait)
+        release_link.require_symlink(
+            where.release
+        )  # first: beside a directory that should be a link there are no releases
+    wanted = None if release is None else release_link.find_release(release, Path.cwd(), present_release(where))
+    return _ask(where, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
-def rollback(config_path: Path | None, note: str | None, wait: Wait) -> int:
+def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> int:
     """Deploy the live release where the link names another, else the one that was live last and is another.
 
     Args, Returns, Raises: as ``deploy``; also where there is no such release.
     """
     where = locate(config_path)
-    link.need_link(where.release)
-    need_agent(where.state_dir)
-    return _ask(where, Request(os.urandom(6).hex(), note or None, _previous(where), is_rollback=True), wait)
+    release_link.require_symlink(where.release)
+    require_agent(where.state_dir)
+    return _ask(where, DeployRequest(os.urandom(6).hex(), note or None, _previous(where), is_rollback=True), wait)
 
 
 def _previous(where: Locations) -> Path:
@@ -95,32 +104,32 @@ def _previous(where: Locations) -> Path:
     return Path(found)
 
 
-def _ask(where: Locations, request: Request, wait: Wait) -> int:
+def _ask(where: Locations, request: DeployRequest, wait: WaitOptions) -> int:
     """See that it can be done, then do it."""
-    need_agent(where.state_dir)
+    require_agent(where.state_dir)
     if wait.is_wanted:
         refuse_own_deploy(where.state_dir, "wait for a deploy")
     asking.refuse_impossible(where, request)
     if asking.is_shortened(request):
-        complain("warning: the note is cut short: a trigger file has 1 KiB")
+        print_error("warning: the note is cut short: a trigger file has 1 KiB")
     with contextlib.closing(Tail(where.state_dir, None)) as tail:
         try:
             return _carry_out(where, request, wait, tail)
         except KeyboardInterrupt:
-            complain(f"not waiting any more: {GOES_ON}")
+            print_error(f"not waiting any more: {GOES_ON}")
             return 130
 
 
-def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> int:
+def _carry_out(where: Locations, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
     """Write the trigger file, then turn the link, as the agent expects it; wait if that is wanted."""
     asked_at = time.time()
-    trigger = asking.Trigger(where.trigger_file, request)
+    trigger = asking.TriggerFile(where.trigger_file, request)
     trigger.write()
     turned = asking.turn(where, request)
     if not wait.is_wanted:
-        say(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
+        print_line(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
         return 0
-    story = Story(
+    story = DeployTracker(
         None if where.trigger_file is None else request.id,
         None if request.release is None else str(request.release),
         _timestamp(time.time()),
@@ -130,7 +139,7 @@ def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> in
             outcome = follow(
                 story, tail, where.state_dir, progress, trigger=trigger, timeout_seconds=wait.timeout_seconds
             )
-    except Gone:
+    except AgentGone:
         _turn_back(turned)
         raise
     status = report(outcome, time.time() - asked_at, progress.shown)
@@ -139,20 +148,20 @@ def _carry_out(where: Locations, request: Request, wait: Wait, tail: Tail) -> in
     return status
 
 
-def _turn_back(turned: Turned | None) -> None:
+def _turn_back(turned: LinkChange | None) -> None:
     """What did not become live is not to be what the link names, and so what the next start runs."""
     if turned is not None and turned.before is not None:
         try:
-            is_back = link.turn_back(turned)
+            is_back = release_link.restore(turned)
         except UsageError as error:
-            complain(f"the link could not be turned back: {error}")
+            print_error(f"the link could not be turned back: {error}")
             return
         how = f"names {turned.before} again" if is_back else "was changed since by somebody else, and is left"
-        complain(f"the link {how}")
+        print_error(f"the link {how}")
 
 
-def _named(where: Locations, request: Request) -> str:
-    return inert(request.release or where.release)
+def _named(where: Locations, request: DeployRequest) -> str:
+    return escape_control(request.release or where.release)
 
 
 def _timestamp(seconds: float) -> str:

@@ -7,8 +7,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli import step
-from rainbowd.cli.terminal import complain
+from rainbowd.cli import deploy_step
+from rainbowd.cli.terminal import print_error
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report import status
 from rainbowd.report.history import DECISIONS
@@ -18,9 +18,9 @@ from rainbowd.report.state_dir import open_to_read
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rainbowd.cli.deploy_request import TriggerFile
+    from rainbowd.cli.deploy_tracker import DeployResult, DeployTracker
     from rainbowd.cli.progress import Progress
-    from rainbowd.cli.request import Trigger
-    from rainbowd.cli.story import Outcome, Story
     from rainbowd.report.journal import Event
     from rainbowd.report.tail import Tail
 
@@ -35,23 +35,23 @@ AGAIN_SECONDS = 3.0
 TIMES_BEFORE_A_WORD = 2
 UNSEEN = (
     "warning: the agent has not seen the request yet; "
-    "where trigger_file or release was changed in the config since it was started, `rainbowd renew` has it look there"
+    "where trigger_file or release was changed in the config since it was started, `rainbowd upgrade` has it look there"
 )
 
 
-class Gone(RainbowdError):  # noqa: N818 - reads as what happened
+class AgentGone(RainbowdError):  # noqa: N818 - reads as what happened
     """No agent runs any more, and nothing was decided."""
 
 
 def follow(
-    story: Story,
+    story: DeployTracker,
     tail: Tail,
     state_dir: Path,
     progress: Progress,
     *,
-    trigger: Trigger | None,
+    trigger: TriggerFile | None,
     timeout_seconds: float | None,
-) -> Outcome:
+) -> DeployResult:
     """Wait until it is decided, and tell each step.
 
     Args:
@@ -92,7 +92,7 @@ def follow(
 
 
 class _Agent:
-    """Sees that one runs; another in its place, after a restart or a renewal, is as good."""
+    """Sees that one runs; another in its place, after a restart or an upgrade, is as good."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
@@ -105,13 +105,13 @@ class _Agent:
         elif self._missing_since is None:
             self._missing_since = now
         elif now - self._missing_since >= GONE_SECONDS:
-            raise Gone("the agent has gone, and the deploy was not decided")
+            raise AgentGone("the agent has gone, and the deploy was not decided")
 
 
 class _Missed:
     """Sees whether our request was replaced before the agent had it; see ``story``."""
 
-    def __init__(self, story: Story, trigger: Trigger) -> None:
+    def __init__(self, story: DeployTracker, trigger: TriggerFile) -> None:
         self._story = story
         self._trigger = trigger
         self._asked_at = time.monotonic()
@@ -123,7 +123,7 @@ class _Missed:
         self._story.is_passed_over = self._story.is_passed_over or not self._trigger.is_there()
         if time.monotonic() - self._asked_at >= AGAIN_SECONDS:
             if self._times == TIMES_BEFORE_A_WORD:
-                complain(UNSEEN)
+                print_error(UNSEEN)
             self._trigger.write()
             self._asked_at = time.monotonic()
             self._times += 1
@@ -148,15 +148,15 @@ class _Steps:
             deploying: Any = (status.read(self._state_dir) or {})["deploying"]
             if deploying is not None and deploying["deploy"] == deploy:
                 self._step = str(deploying["step"])
-                self._show(step.new_lines(deploying, len(self._shown)))
-                self._progress.waiting(step.describe(deploying))
+                self._show(deploy_step.new_lines(deploying, len(self._shown)))
+                self._progress.waiting(deploy_step.describe(deploying))
 
     def note(self, event: Event) -> None:
         """Show the rest of what a hook wrote, when it has ended."""
         output = event.get("output")
         if event["event"] == "hook.ended" and isinstance(output, list):
             self._step = str(event.get("hook"))
-            self._show(step.rest_of(self._shown, [str(line) for line in output]))
+            self._show(deploy_step.rest_of(self._shown, [str(line) for line in output]))
 
     def _show(self, lines: list[str]) -> None:
         for line in lines:

@@ -9,15 +9,15 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.site import locate
-from rainbowd.cli.terminal import DIM, aligned, inert, name_of, painter, result_words
+from rainbowd.cli.agent_files import locate
+from rainbowd.cli.terminal import DIM, aligned, escape_control, name_of, painter, result_words
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.report.history import Entry
+    from rainbowd.report.history import DeployEntry
 
 SHOWN = 20
 """Of all, where a person looks and says no number."""
@@ -54,7 +54,7 @@ def history(config_path: Path | None, *, as_json: bool, count: int | None) -> in
     return 0
 
 
-def _readable(entries: list[Entry]) -> list[str]:
+def _readable(entries: list[DeployEntry]) -> list[str]:
     if not entries:
         return ["no deploy is on record"]
     paint = painter()
@@ -63,11 +63,11 @@ def _readable(entries: list[Entry]) -> list[str]:
     for entry, row in zip(entries, rows, strict=True):
         lines.append(paint(result_of(entry)[1], row))
         if entry["reason"]:
-            lines.append(f"  {inert(entry['reason'])}")
+            lines.append(f"  {escape_control(entry['reason'])}")
     return lines
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: DeployEntry) -> list[str]:
     by = " ".join(filter(None, [entry["by"], f"({entry['trigger']})" if entry["trigger"] else ""]))
     cells = [
         in_utc(entry["at"]),
@@ -79,10 +79,10 @@ def _row(entry: Entry) -> list[str]:
         by or "-",
         entry["note"] or "",
     ]
-    return [inert(cell) for cell in cells]
+    return [escape_control(cell) for cell in cells]
 
 
-def result_of(entry: Entry) -> tuple[str, str]:
+def result_of(entry: DeployEntry) -> tuple[str, str]:
     """Return the result of a deploy for people, and its style."""
     return result_words(entry["result"], entry["reason"], entry["release"], is_rollback=entry["rollback"])
 
@@ -92,4 +92,4 @@ def in_utc(at: str) -> str:
     try:
         return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     except ValueError:
-        return inert(at)
+        return escape_control(at)

@@ -10,15 +10,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli.asking import ALIVE
-from rainbowd.cli.finding import look
+from rainbowd.cli.detect import detect
+from rainbowd.cli.health_guess import ALIVE
 from rainbowd.cli.recipes import APP, SERVERS
-from rainbowd.cli.terminal import inert
+from rainbowd.cli.terminal import escape_control
 from rainbowd.errors import UsageError
 from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 
 if TYPE_CHECKING:
-    from rainbowd.cli.found import Found
+    from rainbowd.cli.detected_app import Found
 
 LISTEN = "127.0.0.1:7000"
 LINK = "current"
@@ -69,7 +69,7 @@ def init(config_path: Path | None, server: str | None, app: str | None = None, *
         _write(file, {**BLANK, **_places(directory), "listen": LISTEN})
         _print(f"wrote  {file}, to be filled in: its comments say how")
         return 0
-    found = look(directory / LINK if (directory / LINK).is_symlink() else directory, server, app)
+    found = detect(directory / LINK if (directory / LINK).is_symlink() else directory, server, app)
     settings = starter(directory, found)
     _write(file, settings)
     _explain(file, found, settings)
@@ -145,7 +145,7 @@ def _is_roots(directory: Path) -> bool:
 
 
 def _print(line: str) -> None:
-    print(inert(line))
+    print(escape_control(line))
 
 
 def _explain(file: Path, found: Found, settings: Settings) -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.story import FAILED, Outcome
-from rainbowd.cli.terminal import GREEN, complain, inert, is_one_output, legible, name_of, painter, quote, say
+from rainbowd.cli.deploy_tracker import FAILED, DeployResult
+from rainbowd.cli.terminal import (
+    GREEN,
+    escape_control,
+    is_one_output,
+    legible,
+    name_of,
+    painter,
+    print_error,
+    print_line,
+    quote,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from rainbowd.report.history import Entry
+    from rainbowd.report.history import DeployEntry
 
 _OF_A_HOOK = re.compile(r"the hook \w+ ")
 """How the reason begins if a hook failed, whose output it is then."""
@@ -19,9 +29,9 @@ _GAP = re.compile(r"(…|\.\.\.) ")
 """How the line begins that stands for those which were left out."""
 
 
-def outcome_of(entry: Entry) -> Outcome:
+def outcome_of(entry: DeployEntry) -> DeployResult:
     """Return the outcome of a deploy in the history that is decided."""
-    return Outcome(
+    return DeployResult(
         result=str(entry["result"]),
         at=entry["at"],
         release=entry["release"],
@@ -36,7 +46,7 @@ def source_of(reason: str | None) -> str:
     return "the hook" if _OF_A_HOOK.match(reason or "") else "the app"
 
 
-def report(outcome: Outcome, seconds: float | None, shown: AbstractSet[str] = frozenset()) -> int:
+def report(outcome: DeployResult, seconds: float | None, shown: AbstractSet[str] = frozenset()) -> int:
     """Print a deploy's outcome, a failure with the last lines of its output on stderr; return the exit status.
 
     Args:
@@ -45,17 +55,17 @@ def report(outcome: Outcome, seconds: float | None, shown: AbstractSet[str] = fr
         shown: the legible lines that stdout has already; a reader who sees both outputs gets none of them twice.
     """
     if outcome.result == FAILED:
-        complain(f"the deploy failed: {outcome.reason}")
+        print_error(f"the deploy failed: {outcome.reason}")
         lines = _unseen(outcome.output, shown) if is_one_output() else outcome.output
         if lines:
-            complain(f"{source_of(outcome.reason)}'s last lines:")
+            print_error(f"{source_of(outcome.reason)}'s last lines:")
         for line in lines:
             quote(line)
         return 1
     again = ", nothing was launched" if outcome.result == "rolled_back" else ""
     after = "" if seconds is None else f", after {seconds:.2f} s"
-    release = inert(name_of(outcome.release or "it"))
-    say(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}{after}"))
+    release = escape_control(name_of(outcome.release or "it"))
+    print_line(painter()(GREEN, f"{release} is live: generation {outcome.generation}{again}{after}"))
     return 0
 
 

@@ -145,10 +145,14 @@ def _add_reports(subparsers: Commands) -> None:
 
 
 def _add_agent(subparsers: Commands) -> None:
-    renew = _add(
-        subparsers, "renew", commands.renew, "replace the running agent by the installed version; the app runs on", ""
+    upgrade = _add(
+        subparsers,
+        "upgrade",
+        commands.upgrade,
+        "replace the running agent by the installed version; the app runs on",
+        "",
     )
-    renew.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=_TIMEOUT)
+    upgrade.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=_TIMEOUT)
     stop = _add(
         subparsers, "stop", commands.stop, "stop the running agent and its app, and wait for their end", "--timeout 60"
     )

@@ -7,9 +7,18 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from rainbowd.cli.terminal import DIM, YELLOW, hue, inert, is_coloured, legible, painter, say
+from rainbowd.cli.terminal import (
+    DIM,
+    YELLOW,
+    escape_control,
+    generation_style,
+    is_coloured,
+    legible,
+    painter,
+    print_line,
+)
 from rainbowd.report.history import DECISIONS
-from rainbowd.report.words import sentence
+from rainbowd.report.sentences import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +49,7 @@ class Progress(Protocol):
         """Show what is waited for at this moment."""
 
 
-class Lines:
+class ProgressPrinter:
     """A line for each step, with the time since the deploy was asked for.
 
     Args:
@@ -61,7 +70,7 @@ class Lines:
         if not words:
             return ""
         style = YELLOW if event.get("reason") else _style(event)
-        return f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, inert(words))}"
+        return f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, escape_control(words))}"
 
     def event(self, event: Event) -> None:
         """Show a step; a decision is reported by the command itself."""
@@ -76,7 +85,7 @@ class Lines:
         text = legible(line)
         if len(self.shown) < SHOWN_MAX:
             self.shown.add(text)
-        style = hue(source) if isinstance(source, int) else DIM
+        style = generation_style(source) if isinstance(source, int) else DIM
         self._print(f"          {self._paint(style, f'[{source}]')} {text}")
 
     def waiting(self, words: str) -> None:
@@ -89,14 +98,14 @@ class Lines:
     def _print(self, line: str) -> None:
         """Print a line; on a terminal above what is shown beneath, which rich writes again."""
         self._said_at = time.monotonic()
-        say(line)
+        print_line(line)
 
 
 @contextlib.contextmanager
 def shown(asked_at: float) -> Iterator[Progress]:
     """Yield what shows the deploy that was asked for at ``asked_at``, in seconds since the epoch."""
     if not is_coloured():
-        yield Lines(asked_at)
+        yield ProgressPrinter(asked_at)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -106,7 +115,7 @@ def shown(asked_at: float) -> Iterator[Progress]:
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Bar(*columns, console=Console(highlight=False), transient=True) as bar:
         task = bar.add_task("waiting for the agent", total=None)
-        yield Lines(asked_at, lambda words: bar.update(task, description=escape(words)))
+        yield ProgressPrinter(asked_at, lambda words: bar.update(task, description=escape(words)))
 
 
 _NEXT = {
@@ -122,7 +131,7 @@ _NEXT = {
 
 def _style(event: Event) -> str:
     generation = event.get("generation")
-    return hue(generation) if isinstance(generation, int) else ""
+    return generation_style(generation) if isinstance(generation, int) else ""
 
 
 def _time(event: Event, asked_at: float) -> str:

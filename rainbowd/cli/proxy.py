@@ -10,12 +10,12 @@ import trio
 
 from rainbowd import log
 from rainbowd.address import Address, parse_address
-from rainbowd.cli.terminal import complain
+from rainbowd.cli.terminal import print_error
 from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
 from rainbowd.errors import UsageError
-from rainbowd.listen import Listener, close_all, open_listeners
+from rainbowd.listeners import Listener, close_all, open_listeners
 from rainbowd.locations import shown
-from rainbowd.proxy import Server, Settings
+from rainbowd.proxy import ProxySettings, Server
 from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
         UsageError: one of them is not that, or the address is in use.
     """
     target = _address("--upstream", upstream)
-    settings = Settings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
-    listeners = open_listeners(_address("--listen", listen), report=complain)
+    settings = ProxySettings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
+    listeners = open_listeners(_address("--listen", listen), report=print_error)
     log.configure("info", "auto")
     log.load()
     log.get_logger().info("ready", listen=", ".join(one.address for one in listeners), upstream=str(target))
@@ -49,7 +49,7 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
     return 0
 
 
-async def _serve(target: Address, settings: Settings, listeners: list[Listener]) -> None:
+async def _serve(target: Address, settings: ProxySettings, listeners: list[Listener]) -> None:
     roster = Roster()
     generation = Generation(1, Path(), target)
     roster.add(generation)

@@ -12,20 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.terminal import complain
-from rainbowd.config import cautions, load, refuse_foreign_state, refuse_misplaced, refuse_open_api, with_overrides
-from rainbowd.listen import doubts, inherited, open_listeners, taken_over
+from rainbowd.cli.terminal import print_error
+from rainbowd.config import cautions, check_api_exposure, load, refuse_foreign_state, refuse_misplaced, with_overrides
+from rainbowd.listeners import doubts, from_predecessor, from_systemd, open_listeners
 from rainbowd.locations import find_config, lasting_path
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
 
 if TYPE_CHECKING:
     from rainbowd.config import Config
-    from rainbowd.listen import Listener
-    from rainbowd.renewal import Offer, Socket
+    from rainbowd.listeners import Listener
+    from rainbowd.upgrade import Offer, OfferedSocket
 
-RENEWAL = "RAINBOWD_RENEWAL"
-"""In the environment of a program that an agent starts to be its successor: see ``renewal``."""
+UPGRADE = "RAINBOWD_UPGRADE"
+"""In the environment of a program that an agent starts to be its successor: see ``upgrade``."""
 
 
 def run(config_path: Path | None, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False) -> int:
@@ -47,7 +47,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         directory, file = offer.directory, offer.config
     loaded = load(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api, directory=directory)
-    refuse_open_api(config)
+    check_api_exposure(config)
     warnings = [
         *loaded.warnings,
         *(f"{file}: {caution}" for caution in (*cautions(config), *_left_behind(config, directory))),
@@ -68,11 +68,11 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         offered = offer.sockets if offer is not None else []
         listeners = _listen(config, offered, stack)
 
-        from rainbowd.cli.api import open_api
-        from rainbowd.cli.serve import serve
+        from rainbowd.cli.open_api import open_api
+        from rainbowd.cli.start_agent import start_agent
 
         api = open_api(config, offered, stack) if config.api.enabled else None
-        return serve(
+        return start_agent(
             file,
             loaded,
             config,
@@ -107,26 +107,26 @@ def _left_behind(config: Config, directory: Path) -> list[str]:
 
 
 def _offer() -> Offer | None:
-    """What an agent that is renewed offers."""
-    if RENEWAL not in os.environ:  # what it takes is heavy
+    """What an agent that is upgraded offers."""
+    if UPGRADE not in os.environ:  # what it takes is heavy
         return None
-    from rainbowd.parent import signal_at_parents_end
+    from rainbowd.prctl import set_pdeathsig
 
-    signal_at_parents_end(signal.SIGKILL)  # until we are the agent: what we are offered holds the lock
-    from rainbowd.renewal import receive_offer
+    set_pdeathsig(signal.SIGKILL)  # until we are the agent: what we are offered holds the lock
+    from rainbowd.upgrade import receive_offer
 
     return receive_offer(os.environ)
 
 
-def _listen(config: Config, offered: list[Socket], stack: contextlib.ExitStack) -> list[Listener]:
+def _listen(config: Config, offered: list[OfferedSocket], stack: contextlib.ExitStack) -> list[Listener]:
     """Every listener that there is to be: handed over by systemd, by the agent before us, or opened."""
-    listeners = inherited(os.environ, os.getpid())
+    listeners = from_systemd(os.environ, os.getpid())
     shared = [one for one in offered if one.part == "proxy"]
-    listeners += [taken_over(one.sock, None) for one in shared if one.asked is None]
+    listeners += [from_predecessor(one.sock, None) for one in shared if one.asked is None]
     for address in config.listen if not listeners else ():
         asked = str(address)
-        taken = [taken_over(one.sock, asked) for one in shared if one.asked == asked]
-        opened = taken or open_listeners(address, report=complain)
+        taken = [from_predecessor(one.sock, asked) for one in shared if one.asked == asked]
+        opened = taken or open_listeners(address, report=print_error)
         for listener in opened:
             stack.callback(listener.close)
         listeners += opened

@@ -6,12 +6,12 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rainbowd.cli.agent_files import locate
+from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.history import in_utc, result_of
 from rainbowd.cli.outcome import source_of
-from rainbowd.cli.progress import Lines
-from rainbowd.cli.site import locate
-from rainbowd.cli.story import Story
-from rainbowd.cli.terminal import DIM, inert, legible, name_of, painter
+from rainbowd.cli.progress import ProgressPrinter
+from rainbowd.cli.terminal import DIM, escape_control, legible, name_of, painter
 from rainbowd.errors import UsageError
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
@@ -20,7 +20,7 @@ from rainbowd.report.state_dir import open_to_read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.report.history import Entry
+    from rainbowd.report.history import DeployEntry
     from rainbowd.report.journal import Event
 
 LEAST_CHARACTERS = 4
@@ -45,7 +45,7 @@ def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
     state_dir = locate(config_path).state_dir
     events = list(read_events(state_dir))
     entry = _find(deploys(events), events, deploy)
-    ours = Story.of(entry["deploy"]).read(events)
+    ours = DeployTracker.of(entry["deploy"]).read(events)
     if as_json:
         print(json.dumps({**entry, "events": ours}, indent=2))
         return 0
@@ -54,7 +54,7 @@ def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def _find(entries: list[Entry], events: list[Event], deploy: str | None) -> Entry:
+def _find(entries: list[DeployEntry], events: list[Event], deploy: str | None) -> DeployEntry:
     if deploy is None:
         if not entries:
             raise UsageError("no deploy is on record")
@@ -70,21 +70,22 @@ def _find(entries: list[Entry], events: list[Event], deploy: str | None) -> Entr
     return found[0]
 
 
-def _readable(entry: Entry, events: list[Event], boot: list[str]) -> list[str]:
+def _readable(entry: DeployEntry, events: list[Event], boot: list[str]) -> list[str]:
     paint = painter()
     result, style = result_of(entry)
     after = "" if entry["seconds"] is None else f" after {entry['seconds']:.2f} s"
+    deploy, release = escape_control(entry["deploy"]), escape_control(name_of(entry["release"] or "-"))
     lines = [
-        f"deploy {inert(entry['deploy'])} of {inert(name_of(entry['release'] or '-'))}: {paint(style, result)}{after}",
-        paint(DIM, f"requested {in_utc(entry['at'])} UTC, {inert(entry['release'] or 'no release')}"),
+        f"deploy {deploy} of {release}: {paint(style, result)}{after}",
+        paint(DIM, f"requested {in_utc(entry['at'])} UTC, {escape_control(entry['release'] or 'no release')}"),
     ]
-    steps = Lines(datetime.fromisoformat(entry["at"]).timestamp())
+    steps = ProgressPrinter(datetime.fromisoformat(entry["at"]).timestamp())
     for event in events:
         lines += filter(None, [steps.step(event)])
         if event["event"] == "hook.ended":
             lines += _indented(event.get("output"))
     if entry["reason"]:
-        lines.append(f"reason: {inert(entry['reason'])}")
+        lines.append(f"reason: {escape_control(entry['reason'])}")
     output = entry["output"] or boot
     if output and source_of(entry["reason"]) == "the app":  # a hook's stands below its step
         lines += ["the app's output:", *_indented(output)]
@@ -95,7 +96,7 @@ def _indented(output: object) -> list[str]:
     return [f"    {legible(str(line))}" for line in output] if isinstance(output, list) else []
 
 
-def _boot_output(state_dir: Path, entry: Entry) -> list[str]:
+def _boot_output(state_dir: Path, entry: DeployEntry) -> list[str]:
     """Return what the generation wrote until it was live, as long as it is there."""
     try:
         with open_to_read(state_dir / f"generation-{entry['generation']}.boot") as file:

@@ -10,25 +10,25 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli import disk
-from rainbowd.cli.site import locate, read_status
-from rainbowd.cli.step import describe_deploy
+from rainbowd.cli.agent_files import locate, read_status
+from rainbowd.cli.deploy_step import describe_deploy
 from rainbowd.cli.terminal import (
     BOLD,
     DIM,
     GREEN,
     RED,
     YELLOW,
+    ago,
     aligned,
-    hue,
-    inert,
+    escape_control,
+    generation_style,
     name_of,
     painter,
     result_words,
-    span,
 )
 from rainbowd.errors import RainbowdError
+from rainbowd.report.sentences import WARNINGS, fill
 from rainbowd.report.status import NAME
-from rainbowd.report.words import WARNINGS, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def status(config_path: Path | None, *, as_json: bool, is_watching: bool = False
     """
     state_dir = locate(config_path).state_dir
     if is_watching:
-        from rainbowd.cli.watch import watch
+        from rainbowd.cli.status_watch import watch
 
         return watch(state_dir, as_json=as_json)
     told = read_status(state_dir)
@@ -95,12 +95,12 @@ def readable(told: dict[str, Any], state_dir: Path) -> str:
 
 
 def _agent(agent: dict[str, Any], paint: Paint) -> str:
-    listen = ", ".join(inert(address) for address in agent["listen"]) or "nothing"
-    state = paint(GREEN if agent["state"] == "ready" else YELLOW, inert(agent["state"]))
-    name = f"{inert(agent['name'])}  " if agent.get("name") else ""
+    listen = ", ".join(escape_control(address) for address in agent["listen"]) or "nothing"
+    state = paint(GREEN if agent["state"] == "ready" else YELLOW, escape_control(agent["state"]))
+    name = f"{escape_control(agent['name'])}  " if agent.get("name") else ""
     return (
-        f"{name}agent {inert(agent['pid'])}  rainbowd {inert(agent['version'])}  {state}  "
-        f"up {span(agent['started_at'])}  listening on {listen}"
+        f"{name}agent {escape_control(agent['pid'])}  rainbowd {escape_control(agent['version'])}  {state}  "
+        f"up {ago(agent['started_at'])}  listening on {listen}"
     )
 
 
@@ -114,7 +114,7 @@ def _table(told: dict[str, Any], paint: Paint) -> list[str]:
 
 
 def _style(generation: int, live: int | None) -> str:
-    return f"{BOLD};{hue(generation)}" if generation == live else hue(generation)
+    return f"{BOLD};{generation_style(generation)}" if generation == live else generation_style(generation)
 
 
 def _row(generation: dict[str, Any], live: int | None) -> list[str]:
@@ -126,13 +126,13 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
         name_of(shown),
         generation["address"],
         "-" if generation["pid"] is None else generation["pid"],
-        span(generation["started_at"]),
+        ago(generation["started_at"]),
         generation["in_flight"],
         generation["tunnels"],
         generation["requests"],
         shown,
     ]
-    return [inert(cell) for cell in cells]
+    return [escape_control(cell) for cell in cells]
 
 
 def _last_deploy(deploy: dict[str, Any] | None, told: dict[str, Any], paint: Paint) -> list[str]:
@@ -140,16 +140,16 @@ def _last_deploy(deploy: dict[str, Any] | None, told: dict[str, Any], paint: Pai
         return []
     back = [one["release"] for one in told["generations"] if one["id"] == told["live"]]
     words, style = result_words(deploy["result"], deploy["reason"], back[0] if back else None)
-    reason = f": {inert(deploy['reason'])}" if deploy["reason"] else ""
-    return [f"last deploy  {paint(style, words)} {span(deploy['at'])} ago{reason}"]
+    reason = f": {escape_control(deploy['reason'])}" if deploy["reason"] else ""
+    return [f"last deploy  {paint(style, words)} {ago(deploy['at'])} ago{reason}"]
 
 
 def _warnings(told: dict[str, Any], state_dir: Path) -> list[str]:
     """Return the agent's own warnings, and what only a reader of its files sees."""
-    found = [inert(one["text"]) for one in told.get("warnings", [])]
+    found = [escape_control(one["text"]) for one in told.get("warnings", [])]
     live = next((one for one in told["generations"] if one["id"] == told["live"]), None)
     if live is not None and _is_gone(live["release"]):
-        found.insert(0, inert(fill(WARNINGS["gone"], {"release": live["release"]})))
+        found.insert(0, escape_control(fill(WARNINGS["gone"], {"release": live["release"]})))
     return [*found, *filter(None, [disk.warning(state_dir)])]
 
 

@@ -8,9 +8,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from rainbowd.cli.agent_files import locate
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.site import locate
-from rainbowd.cli.terminal import complain, say
+from rainbowd.cli.terminal import print_error, print_line
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
@@ -42,7 +42,7 @@ def stop(config_path: Path | None, timeout_seconds: float | None) -> int:
     began_at = time.monotonic()
     with open_agent(state_dir, "stop") as agent, contextlib.closing(Tail(state_dir, None)) as tail:
         agent.send(signal.SIGTERM)
-        say(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then ends the app")
+        print_line(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then ends the app")
         _warn_of_systemd(agent.pid)
         events: list[Event] = []
         while holder(state_dir) is not None or not agent.has_ended():
@@ -64,12 +64,12 @@ def _report(events: list[Event], seconds: float) -> int:
     """Print what became of the agent and its app; 1 if something of the app is left."""
     left = [pid for event in events for pid in _left(event)]
     if left:
-        complain(f"the agent has stopped, but could not end these processes: {', '.join(map(str, left))}")
+        print_error(f"the agent has stopped, but could not end these processes: {', '.join(map(str, left))}")
         return 1
     if not any(event["event"] == "agent.stopped" for event in events):
-        complain("the agent has ended without reporting that it stopped the app")
+        print_error("the agent has ended without reporting that it stopped the app")
         return 1
-    say(f"stopped after {seconds:.2f} s")
+    print_line(f"stopped after {seconds:.2f} s")
     return 0
 
 
@@ -81,7 +81,7 @@ def _left(event: Event) -> list[object]:
 def _warn_of_systemd(pid: int) -> None:
     unit = systemd_unit(_content(f"/proc/{pid}/cgroup"), _content(f"/proc/{pid}/status"))
     if unit is not None:
-        complain(f"warning: systemd may start the agent again; `systemctl stop {unit}` keeps it stopped")
+        print_error(f"warning: systemd may start the agent again; `systemctl stop {unit}` keeps it stopped")
 
 
 def systemd_unit(cgroup: str, status: str) -> str | None:

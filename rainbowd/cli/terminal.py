@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
-from rainbowd.plain import plain
+from rainbowd.plain_text import plain
 from rainbowd.report.palette import foreground
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ RESULT_STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
-def inert(value: object) -> str:
+def escape_control(value: object) -> str:
     """Text that a terminal shows and does not obey, in one line, and that any terminal's encoding has."""
     text = str(value)
     if not text.isprintable():
@@ -70,7 +70,7 @@ def open_what_is_closed() -> None:
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line while more matters than who reads it: a reader who has gone misses the rest."""
     try:
         print(line, flush=True)
@@ -78,9 +78,9 @@ def say(line: str) -> None:
         sys.stdout = _nowhere()
 
 
-def complain(line: object) -> None:
+def print_error(line: object) -> None:
     """Print a message on stderr in the same way, inert; what is done after it is done also if nobody reads it."""
-    _print_error(f"rainbowd: {inert(line)}")
+    _print_error(f"rainbowd: {escape_control(line)}")
 
 
 def quote(line: object) -> None:
@@ -106,7 +106,7 @@ def painter() -> Paint:
     return lambda _style, text: text
 
 
-def hue(generation: int) -> str:
+def generation_style(generation: int) -> str:
     """The style of a generation's own colour."""
     return foreground(generation, is_true_colour=os.environ.get("COLORTERM") in {"truecolor", "24bit"})
 
@@ -143,8 +143,8 @@ def result_words(
     if result == "failed" and (reason or "").startswith(SUPERSEDED):
         return "superseded", YELLOW
     if result == "rolled_back" or (is_rollback and result == "succeeded"):
-        return f"rolled back to {inert(name_of(back))}" if back else "rolled back", GREEN
-    return inert(result or "undecided").replace("_", " "), RESULT_STYLES.get(result, "")
+        return f"rolled back to {escape_control(name_of(back))}" if back else "rolled back", GREEN
+    return escape_control(result or "undecided").replace("_", " "), RESULT_STYLES.get(result, "")
 
 
 def name_of(path: str) -> str:
@@ -152,7 +152,7 @@ def name_of(path: str) -> str:
     return os.path.basename(path) or path  # noqa: PTH119 - pathlib is not needed for this
 
 
-def span(since: str) -> str:
+def ago(since: str) -> str:
     """How long ago a time in RFC 3339 was, in its two largest units."""
     seconds = max(0, int(time.time() - datetime.fromisoformat(since).timestamp()))
     if seconds >= DAY:

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd import link
+from rainbowd import release_link
+from rainbowd.cli.agent_files import live_generation, locate, present_release, refuse_own_deploy, require_agent
+from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.follow import follow
 from rainbowd.cli.outcome import outcome_of, report
 from rainbowd.cli.progress import shown
-from rainbowd.cli.site import live_generation, locate, need_agent, present_release, refuse_own_deploy
-from rainbowd.cli.story import Story
-from rainbowd.cli.terminal import GREEN, complain, inert, name_of, painter, say
+from rainbowd.cli.terminal import GREEN, escape_control, name_of, painter, print_error, print_line
 from rainbowd.errors import TimedOut, UsageError
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
@@ -29,7 +29,7 @@ from rainbowd.report.tail import Tail, parse_id
 
 if TYPE_CHECKING:
     from rainbowd.locations import Locations
-    from rainbowd.report.history import Entry
+    from rainbowd.report.history import DeployEntry
 
 LOOK_SECONDS = 0.1
 UNSEEN_SECONDS = 2.0
@@ -54,16 +54,16 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
         TimedOut: it was not decided in time.
     """
     where = locate(config_path)
-    need_agent(where.state_dir)
+    require_agent(where.state_dir)
     refuse_own_deploy(where.state_dir, "wait for a deploy")
-    wanted = None if release is None else link.find_release(release, Path.cwd(), present_release(where))
+    wanted = None if release is None else release_link.find_release(release, Path.cwd(), present_release(where))
     with contextlib.closing(_Waiting(where, timeout_seconds)) as waiting:
         try:
             if wanted is not None:
                 return waiting.until_live(str(wanted))
             return waiting.until_decided(deploy)
         except KeyboardInterrupt:
-            complain("not waiting any more: the deploy goes on")
+            print_error("not waiting any more: the deploy goes on")
             return 130
 
 
@@ -92,7 +92,7 @@ class _Waiting:
             if self._is_seen() and deploy is not None:
                 raise UsageError(f"no such deploy: {deploy}; `rainbowd history` lists them")
             if self._is_seen():
-                say("no deploy is on record, and none is asked for")
+                print_line("no deploy is on record, and none is asked for")
                 return 0
             self._pause()
 
@@ -101,7 +101,11 @@ class _Waiting:
         while True:
             live = live_generation(self._where.state_dir)
             if live is not None and live["release"] == release:
-                say(painter()(GREEN, f"{inert(name_of(release))} is live: generation {inert(live['id'])}"))
+                print_line(
+                    painter()(
+                        GREEN, f"{escape_control(name_of(release))} is live: generation {escape_control(live['id'])}"
+                    )
+                )
                 return 0
             entry = next((entry for entry in self._entries() if entry["release"] == release), None)
             if entry is not None and entry["result"] is None:
@@ -113,10 +117,10 @@ class _Waiting:
             else:
                 self._pause()
 
-    def _follow(self, entry: Entry) -> int:
+    def _follow(self, entry: DeployEntry) -> int:
         """Show a deploy from its beginning to its decision."""
         asked_at = datetime.fromisoformat(entry["at"]).timestamp()
-        story = Story.of(entry["deploy"])
+        story = DeployTracker.of(entry["deploy"])
         just_before = parse_id(datetime.fromtimestamp(asked_at - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         with contextlib.closing(Tail(self._where.state_dir, just_before)) as tail, shown(asked_at) as progress:
             outcome = follow(
@@ -124,16 +128,16 @@ class _Waiting:
             )
         return report(outcome, time.time() - asked_at, progress.shown)
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[DeployEntry]:
         """Return the deploys by now, newest first."""
         events = (json.loads(line.text) for line in self._tail.read() if line.event.startswith("deploy."))
         self._events += events
         return deploys(self._events)
 
-    def _newest(self) -> Entry | None:
+    def _newest(self) -> DeployEntry | None:
         return next(iter(self._entries()), None)
 
-    def _find(self, deploy: str) -> Entry | None:
+    def _find(self, deploy: str) -> DeployEntry | None:
         entries = self._entries()
         ids = {str(event.get("deploy")) for event in self._events if event.get("request") == deploy} | {deploy}
         return next((entry for entry in entries if entry["deploy"] in ids), None)
@@ -153,7 +157,7 @@ class _Waiting:
     def _pause(self) -> None:
         if self._remaining() == 0.0:
             raise TimedOut(f"not decided within {self._timeout_seconds:g} seconds")
-        need_agent(self._where.state_dir)
+        require_agent(self._where.state_dir)
         time.sleep(LOOK_SECONDS)
 
 

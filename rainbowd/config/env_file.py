@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd.config.access import refuse_foreign_writers
 from rainbowd.config.account import ROOT
+from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.errors import ConfigError
 from rainbowd.locations import read_text
 
@@ -66,7 +66,7 @@ def _assignments(path: Path) -> list[_Assignment]:
     found: list[_Assignment] = []
     problems: list[str] = []
     if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
-        refuse_foreign_writers(path, expected=FILE)
+        check_only_root_writes(path, expected=FILE)
     for number, text in enumerate(read_text(path, expected=FILE).split("\n"), start=1):
         line = text.strip(" \t\r")
         if not line or line.startswith("#"):

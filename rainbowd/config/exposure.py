@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rainbowd.config.models import Config
 
 
-def refuse_open_api(config: Config) -> None:
+def check_api_exposure(config: Config) -> None:
     """Refuse an API that is enabled where its token could be had, or where none was chosen for the world.
 
     Raises:

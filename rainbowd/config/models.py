@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from rainbowd.config import values
-from rainbowd.config.kinds import (
+from rainbowd.config import parsers
+from rainbowd.config.parsers import PortRange, StatusRanges
+from rainbowd.config.types import (
     AppLog,
     Bounded,
     Command,
@@ -33,7 +34,6 @@ from rainbowd.config.kinds import (
     SecondsAboveZero,
     SecondsOrOff,
 )
-from rainbowd.config.values import PortRange, StatusRanges
 from rainbowd.locations import DEFAULT_RELEASE, DEFAULT_STATE_DIR, DEFAULT_TRIGGER_FILE
 
 DEFAULT_API = "127.0.0.1:7001"
@@ -66,7 +66,7 @@ class Health(_Model):
     headers: Headers = {}
     status: Annotated[
         StatusRanges,
-        PlainValidator(values.parse_status),
+        PlainValidator(parsers.parse_status),
         Field(description='status codes such as "200-299,401"'),
     ] = StatusRanges.parse("200-299")
     interval: SecondsAboveZero = 0.25
@@ -84,7 +84,7 @@ class Drain(_Model):
     stop: Seconds = 25
     signal: Annotated[
         Signals,
-        PlainValidator(values.parse_signal),
+        PlainValidator(parsers.parse_signal),
         Field(description='a signal\'s name such as "TERM"'),
     ] = Signals.SIGTERM
     kill_after: Seconds = 10
@@ -110,7 +110,7 @@ class Limits(_Model):
     response_timeout: SecondsOrOff = 60
 
 
-class Hooks(_Model):
+class HookSettings(_Model):
     """Commands around a deploy; ``timeout`` in seconds for each of them.
 
     ``on_rollback``: run ``before_launch`` for a rollback too, to a release for which it has succeeded before.
@@ -123,7 +123,7 @@ class Hooks(_Model):
     timeout: SecondsAboveZero = 600
 
 
-class Api(_Model):
+class ApiSettings(_Model):
     """Control over HTTP; ``token_file`` None: a token that the agent makes, in the state directory."""
 
     enabled: Annotated[bool, Field(description="true or false")] = False
@@ -153,7 +153,7 @@ class Config(_Model):
     listen: Listens = Field(default="0.0.0.0:7000", validate_default=True)
     ports: Annotated[
         PortRange,
-        PlainValidator(values.parse_ports),
+        PlainValidator(parsers.parse_ports),
         Field(description='two ports from 1 to 65535 such as "20000-29999"'),
     ] = PortRange(20000, 29999)
     env: Environment = {}
@@ -173,8 +173,8 @@ class Config(_Model):
     max_generations: Annotated[int, Field(ge=2, description="a whole number, 2 or more")] = 10
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()
-    hooks: Annotated[Hooks, Field(description="an object")] = Hooks()
-    api: Annotated[Api, Field(description="an object")] = Api()
+    hooks: Annotated[HookSettings, Field(description="an object")] = HookSettings()
+    api: Annotated[ApiSettings, Field(description="an object")] = ApiSettings()
     trust: Networks = DEFAULT_TRUST
     state_dir: FilePath = Field(default=DEFAULT_STATE_DIR, validate_default=True)
     log: Annotated[LogSettings, Field(description="an object")] = LogSettings()
@@ -182,4 +182,4 @@ class Config(_Model):
     @property
     def uses_socket(self) -> bool:
         """Whether a generation is reached over a Unix socket."""
-        return values.wants_socket(self.run, self.env)
+        return parsers.wants_socket(self.run, self.env)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from rainbowd.config.loading import COMMENT, plain
+from rainbowd.config.loader import COMMENT, plain
 from rainbowd.config.models import Config
 
 if TYPE_CHECKING:

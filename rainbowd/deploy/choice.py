@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd import link
+from rainbowd import release_link
 from rainbowd.errors import Declined, UsageError
 from rainbowd.report.history import last_live_but
 from rainbowd.report.journal import read_events
@@ -41,10 +41,10 @@ class Choice:
         Raises:
             Declined: it is none, or not beside that.
         """
-        link.need_link(self._release)
+        release_link.require_symlink(self._release)
         present = self._present()
         try:
-            found = link.find_release(words, self._base, present)
+            found = release_link.find_release(words, self._base, present)
         except UsageError as error:
             raise Declined(str(error), BAD_REQUEST) from None
         if found.parent != present.parent:
@@ -57,7 +57,7 @@ class Choice:
         Raises:
             Declined: there is none.
         """
-        link.need_link(self._release)
+        release_link.require_symlink(self._release)
         live = self._roster.live
         if live is not None and live.release != self.named():
             return live.release

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from rainbowd.deploy.crashes import counted
-from rainbowd.deploy.record import Decision, Memory
-from rainbowd.deploy.seam import Superseded
+from rainbowd.deploy.generations.crashes import counted
+from rainbowd.deploy.interfaces import Superseded
+from rainbowd.deploy.records import Decision, DeployMemory
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.deploy.generation.life import Life
-    from rainbowd.deploy.progress import Progress
-    from rainbowd.deploy.seam import Plan, World
-    from rainbowd.deploy.sight import Sight
-    from rainbowd.deploy.watch import Trigger
+    from rainbowd.deploy.deploys.progress import Progress
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
+    from rainbowd.deploy.interfaces import Host, LaunchPlan
+    from rainbowd.deploy.watch.file_state import FileState
+    from rainbowd.deploy.watch.watcher import Trigger
     from rainbowd.errors import DeployFailed
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -73,11 +73,11 @@ class Deploy:
 
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     turns_only: bool = True
-    again: Plan | None = None
+    again: LaunchPlan | None = None
     retry_of: str | None = None
     prepared: tuple[Path, object] | None = None
-    sight: Sight | None = None
-    sight_before: Sight | None = None
+    sight: FileState | None = None
+    sight_before: FileState | None = None
     is_rollback: bool = False
     is_commanded: bool = False
     trigger: str = "start"
@@ -85,8 +85,8 @@ class Deploy:
     note: str | None = None
     asked_release: Path | None = None
     generation: int | None = None
-    plan: Plan | None = None
-    previous: Plan | None = None
+    plan: LaunchPlan | None = None
+    previous: LaunchPlan | None = None
     asked_at: float = field(default_factory=trio.current_time)
     asked_at_seconds: float | None = None
     progress: Progress | None = None
@@ -103,20 +103,20 @@ class Deploy:
         return round(trio.current_time() - self.asked_at, 3)
 
 
-class Verdicts:
+class DeployLog:
     """What was decided.
 
     Attributes:
         memory: what outlives this agent, and is left of the one before.
     """
 
-    def __init__(self, roster: Roster, recorder: Recorder, world: World) -> None:
-        self.memory = Memory()
+    def __init__(self, roster: Roster, recorder: Recorder, world: Host) -> None:
+        self.memory = DeployMemory()
         self._roster = roster
         self._recorder = recorder
         self._world = world
 
-    def recall(self) -> Memory:
+    def recall(self) -> DeployMemory:
         """Remember what the last agent did."""
         self.memory = self._world.recall()
         return self.memory
@@ -146,7 +146,7 @@ class Verdicts:
             rollback=is_rollback,
         )
 
-    def succeed(self, deploy: Deploy, result: str, life: Life, *, is_news: bool = True) -> None:
+    def succeed(self, deploy: Deploy, result: str, life: Lifecycle, *, is_news: bool = True) -> None:
         """``deploy`` has made ``life`` live, or found it so, which is no news."""
         crashes = self.memory.crashes
         is_deployed = result == "succeeded" and deploy.again is None
@@ -202,7 +202,7 @@ class Verdicts:
         previous = before if before != release else self.memory.previous_release
         self.remember(live_release=release, previous_release=previous)
 
-    def crashed(self, life: Life, reason: str) -> None:
+    def crashed(self, life: Lifecycle, reason: str) -> None:
         """``life``, which was live, has died."""
         crashes = counted(self.memory.crashes, life.plan.release, life.number, self._world.now(), reason)
         self.remember(crashes=crashes)

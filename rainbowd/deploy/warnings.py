@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.process import survivors
-from rainbowd.report.words import WARNINGS, fill
+from rainbowd.report.sentences import WARNINGS, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rainbowd.deploy.crashes import Crashes
-    from rainbowd.deploy.supervisor import Supervisor
+    from rainbowd.deploy.deploys.supervisor import Supervisor
+    from rainbowd.deploy.generations.crashes import Crashes
     from rainbowd.roster import Generation
 
 RECENT_SECONDS = 3600.0

@@ -19,10 +19,10 @@ they can be read in one way only.
 from rainbowd.http1.body import NO_BODY, Body, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.chunked import ChunkedBody
 from rainbowd.http1.errors import ENDED_EARLY, NO_ANSWER, BadResponse, OtherProtocol, Refusal
-from rainbowd.http1.judge import Judge
 from rainbowd.http1.request import RequestHead, parse_request
+from rainbowd.http1.request_start import find_request_head, skip_empty_lines
 from rainbowd.http1.response import ResponseHead, read_response
-from rainbowd.http1.start import find_request_head, skip_empty_lines
+from rainbowd.http1.response_check import ResponseCheck
 
 __all__ = [
     "ENDED_EARLY",
@@ -32,11 +32,11 @@ __all__ = [
     "Body",
     "ChunkedBody",
     "EmptyBody",
-    "Judge",
     "LengthBody",
     "OtherProtocol",
     "Refusal",
     "RequestHead",
+    "ResponseCheck",
     "ResponseHead",
     "UntilCloseBody",
     "find_request_head",

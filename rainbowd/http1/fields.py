@@ -7,7 +7,7 @@ import re
 
 import httptools
 
-from rainbowd.http1.faults import fault_in
+from rainbowd.http1.field_errors import fault_in
 
 Line = bytes
 """A field's line as it was sent, without its end."""

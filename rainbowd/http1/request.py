@@ -18,7 +18,7 @@ from rainbowd.http1.fields import (
     read_lines,
     without,
 )
-from rainbowd.http1.start import read_request_line
+from rainbowd.http1.request_start import read_request_line
 from rainbowd.http1.target import choose_host, in_origin_form
 
 if TYPE_CHECKING:

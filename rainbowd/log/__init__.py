@@ -8,9 +8,9 @@ the count is said as soon as writing works again.
 - ``entry``: a line as bytes; ``writing``: the queue and its thread.
 """
 
-from rainbowd.log.apps import app_line, open_app_sink
+from rainbowd.log.app_output import app_line, open_app_sink
 from rainbowd.log.logger import Logger, configure, flush, get_logger, load, request
-from rainbowd.log.writing import BYTES_MAX, LINES_MAX, Writer
+from rainbowd.log.writer import BYTES_MAX, LINES_MAX, Writer
 
 __all__ = [
     "BYTES_MAX",

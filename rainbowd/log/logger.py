@@ -8,9 +8,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.log import writing
-from rainbowd.log.entry import Form, entry, now
-from rainbowd.log.writing import Writer, write
+from rainbowd.log import writer
+from rainbowd.log.format import Form, format_entry, now
+from rainbowd.log.writer import Writer, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ class Logger:
 
 def _say_as_it_is(level: str, fields: dict[str, Any]) -> None:
     """Where structlog cannot be loaded: a line is worth more than its form."""
-    stdout.info(entry(stdout.form, level, fields.pop("event"), fields, fields.pop("at")))
+    stdout.info(format_entry(stdout.form, level, fields.pop("event"), fields, fields.pop("at")))
 
 
 def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own word
@@ -132,13 +132,13 @@ def load() -> None:
 def flush(timeout_seconds: float) -> bool:
     """Wait until everything said before is written or dropped; False if that was not so in time."""
     _logger.flush()
-    return writing.flush(timeout_seconds)
+    return writer.flush(timeout_seconds)
 
 
 def request(fields: Mapping[str, Any]) -> None:
     """Say that a request was answered, at level info: past structlog, which costs more than all the rest of it."""
     if stdout.level <= LEVELS["info"]:
-        _logger.put(entry(stdout.form, "info", "request", fields))
+        _logger.put(format_entry(stdout.form, "info", "request", fields))
 
 
 class Stdout:
@@ -162,7 +162,7 @@ class Stdout:
     debug = warning = error = critical = info
 
     def _tell_lost(self, lost: int) -> bytes:
-        return entry(self.form, "warning", "lines of this log were lost", {"lines": lost})
+        return format_entry(self.form, "warning", "lines of this log were lost", {"lines": lost})
 
 
 def _is_terminal(fd: int) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from rainbowd.log.entry import entry
+from rainbowd.log.format import format_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,6 @@ def _render(stdout: Stdout, level: str, fields: EventDict) -> bytes:
     """The last of structlog's processors: an entry as bytes."""
     event, at = str(fields.pop("event", "")), fields.pop("at")
     try:
-        return entry(stdout.form, level, event, fields, at)
+        return format_entry(stdout.form, level, event, fields, at)
     except Exception as bug:  # noqa: BLE001 - what str() and repr() of any object may raise
-        return entry(stdout.form, level, event, {"unsayable": ", ".join(fields), "why": type(bug).__name__}, at)
+        return format_entry(stdout.form, level, event, {"unsayable": ", ".join(fields), "why": type(bug).__name__}, at)

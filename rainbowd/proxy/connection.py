@@ -10,9 +10,9 @@ import trio
 
 from rainbowd.http1 import Refusal, find_request_head, parse_request, skip_empty_lines
 from rainbowd.log import get_logger
+from rainbowd.proxy.error_response import error_response
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
 from rainbowd.proxy.fiber import become_task
-from rainbowd.proxy.reply import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,7 +283,7 @@ class Connection:
         with_body = request is None or request.method != b"HEAD"
         await become_task(self.server.hub)
         with trio.move_on_after(LINGER_SECONDS):
-            await self.wire.send(reply(refusal, keep_alive=keep_alive, with_body=with_body))
+            await self.wire.send(error_response(refusal, keep_alive=keep_alive, with_body=with_body))
         if exchange is None:
             self.server.on_refusal(self, refusal)
             await self._say_goodbye(unread=True)

@@ -10,10 +10,10 @@ import trio
 
 from rainbowd.http1 import ENDED_EARLY, NO_ANSWER, BadResponse, Refusal, read_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
+from rainbowd.proxy.claim import Claim
 from rainbowd.proxy.download import Download, check_switch
-from rainbowd.proxy.fiber import become_task, turn
-from rainbowd.proxy.route import Route
-from rainbowd.proxy.stamp import date, stamp
+from rainbowd.proxy.fiber import become_task, checkpoint
+from rainbowd.proxy.request_id import add_date, add_request_id
 from rainbowd.proxy.tunnel import Tunnel
 from rainbowd.proxy.upload import NO_UPLOAD, Upload
 
@@ -79,7 +79,7 @@ class Exchange:
         self._connection = connection
         self._client = connection.wire
         self._limits = settings.limits
-        self._route = Route(connection, settings, self)
+        self._route = Claim(connection, settings, self)
         self._upload = (
             Upload(request.body(), settings.limits.body_bytes, chunked=request.chunked)
             if request.has_body
@@ -132,7 +132,7 @@ class Exchange:
         upstream = self._route.take_pooled() if pooled else None
         if upstream is None:
             upstream = await self._route.connect(pooled=pooled)
-        stamp(self.request)
+        add_request_id(self.request)
         data = self.request.serialise(peer=self._connection.peer)
         if not self._upload.done:
             data += self._take_body(self._connection.take_buffer())
@@ -284,7 +284,7 @@ class Exchange:
         except ValueError as error:
             raise BadResponse(str(error)) from None
         self.status = response.status
-        date(response)
+        add_date(response)
         await self._to_client(download.head(keep_alive=keep_alive) + out)
         if not download.body.done:
             await self._pass_body(download, upstream)
@@ -369,7 +369,7 @@ class Exchange:
 
     async def _give_turn(self) -> None:
         """Let all others have their turn; whoever never waits could not be interrupted otherwise."""
-        await turn(self._connection.server.hub)
+        await checkpoint(self._connection.server.hub)
         self._client.raise_interruption()
         if self._route.upstream is not None:
             self._route.upstream.wire.raise_interruption()

@@ -99,7 +99,7 @@ def wake(hub: Hub, waiter: Fiber | trio.lowlevel.Task, exception: BaseException 
         trio.lowlevel.reschedule(waiter, outcome.Error(exception) if exception else outcome.Value(None))
 
 
-class Pause:
+class Latch:
     """The wait of one fiber or task for ``end``, which may come before it."""
 
     __slots__ = ("_hub", "_over", "_waiter")
@@ -139,7 +139,7 @@ def become_task(hub: Hub) -> Generator[str]:
         yield _BECOME_TASK
 
 
-async def turn(hub: Hub) -> None:
+async def checkpoint(hub: Hub) -> None:
     """Let all others have their turn."""
     if hub.fiber is not None:
         hub.resume(hub.fiber)

@@ -11,7 +11,7 @@ from rainbowd.http1 import Refusal
 
 if TYPE_CHECKING:
     from rainbowd.config import Hold
-    from rainbowd.roster import Generation, Holder, Roster
+    from rainbowd.roster import Generation, LeaseHolder, Roster
 
 RETRY_AFTER_SECONDS = 5
 _RECONNECT_SECONDS = 0.05
@@ -25,7 +25,7 @@ class Interruptible(Protocol):
         """Raise ``exception`` in the task that waits, or in the next; whether one waited."""
 
 
-class Waiting:
+class HeldRequest:
     """One request's wait, in as many parts as it takes.
 
     Args:
@@ -64,7 +64,7 @@ class Waiting:
         self._scope = trio.CancelScope(deadline=scope.deadline)
 
 
-class Holds:
+class HeldRequests:
     """All requests that wait.
 
     Attributes:
@@ -74,7 +74,7 @@ class Holds:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
         self._changed = trio.Event()
-        self._waiting: set[Waiting] = set()
+        self._waiting: set[HeldRequest] = set()
         self.held = 0
         self.stopping = False
         roster.observe(self.wake)
@@ -87,7 +87,7 @@ class Holds:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
-    async def lease(self, holder: Holder, waiting: Waiting, limit: Hold) -> Generation:
+    async def lease(self, holder: LeaseHolder, waiting: HeldRequest, limit: Hold) -> Generation:
         """A lease for ``holder``, as soon as something is live.
 
         Raises:

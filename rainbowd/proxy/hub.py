@@ -67,7 +67,7 @@ def _ending_waits(ours: select.epoll) -> Iterator[bool]:
         theirs.unregister(ours.fileno())
 
 
-class Registered(Protocol):
+class EventHandler(Protocol):
     """What the hub drives."""
 
     def on_events(self, events: int) -> None:
@@ -90,8 +90,8 @@ class Hub(trio.abc.Instrument):
     def __init__(self) -> None:
         self.fiber: Fiber | None = None
         self._epoll = select.epoll()
-        self._registered: dict[int, Registered] = {}
-        self._kept_back: list[Registered] = []
+        self._registered: dict[int, EventHandler] = {}
+        self._kept_back: list[EventHandler] = []
         self._resumed: list[tuple[Fiber, BaseException | None]] = []
         self._in_turn = False
         self._is_only_one = False
@@ -100,7 +100,7 @@ class Hub(trio.abc.Instrument):
     def __len__(self) -> int:
         return len(self._registered)
 
-    def register(self, sock: socket.socket, registered: Registered) -> None:
+    def register(self, sock: socket.socket, registered: EventHandler) -> None:
         """Tell ``registered`` of the socket's events from now on."""
         fd = sock.fileno()
         self._epoll.register(fd, _EVERYTHING)
@@ -114,7 +114,7 @@ class Hub(trio.abc.Instrument):
         """No more events; the caller closes the socket now, which takes it out of the epoll."""
         self._registered.pop(sock.fileno(), None)
 
-    def flush_soon(self, registered: Registered) -> None:
+    def flush_soon(self, registered: EventHandler) -> None:
         """Have ``registered`` flushed once all that are ready had their turn."""
         if self._is_only_one:
             registered.flush()

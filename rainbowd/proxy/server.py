@@ -13,25 +13,25 @@ import trio
 from rainbowd.http1 import OtherProtocol, Refusal
 from rainbowd.log import get_logger
 from rainbowd.log import request as log_request
+from rainbowd.proxy.acceptor import Acceptor
 from rainbowd.proxy.deadlines import Deadlines
+from rainbowd.proxy.error_response import CLIENT_GONE
 from rainbowd.proxy.exchange import AppBroke, ClientGone
 from rainbowd.proxy.fiber import Fibers
-from rainbowd.proxy.garbage import seldom_collected
-from rainbowd.proxy.hold import Holds
+from rainbowd.proxy.gc_tuning import rare_collections
+from rainbowd.proxy.hold import HeldRequests
 from rainbowd.proxy.hub import Hub
-from rainbowd.proxy.intake import Intake
 from rainbowd.proxy.pipes import Pipes
-from rainbowd.proxy.reply import CLIENT_GONE
 from rainbowd.proxy.upstream import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rainbowd.config import Drain, Hold, Limits
-    from rainbowd.listen import Listener
+    from rainbowd.listeners import Listener
+    from rainbowd.proxy.acceptor import Network
     from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.exchange import Exchange
-    from rainbowd.proxy.intake import Network
     from rainbowd.proxy.traffic import Traffic
     from rainbowd.roster import Roster
 
@@ -47,7 +47,7 @@ log = get_logger()
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProxySettings:
     """What a request is served by; exchanged as a whole at a switch.
 
     Attributes:
@@ -73,7 +73,7 @@ class Server:
         retries: pooled connections that turned out to be dead when they were used.
     """
 
-    def __init__(self, roster: Roster, settings: Settings) -> None:
+    def __init__(self, roster: Roster, settings: ProxySettings) -> None:
         self.roster = roster
         self.settings = settings
         self.is_last_answer = False
@@ -83,7 +83,7 @@ class Server:
         self.hub = Hub()
         self.pool = Pool(self.hub, follow_links=not settings.managed)
         self.pipes = Pipes()
-        self.holds = Holds(roster)
+        self.holds = HeldRequests(roster)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.deadlines = Deadlines()
@@ -106,7 +106,7 @@ class Server:
 
         Where ``hand_over`` was called before, the end comes as that says.
         """
-        with seldom_collected(), contextlib.closing(self.pool), contextlib.closing(self.pipes):
+        with rare_collections(), contextlib.closing(self.pool), contextlib.closing(self.pipes):
             async with trio.open_nursery() as beneath:  # outlives those who wait by it
                 beneath.start_soon(self.hub.run)
                 beneath.start_soon(self.deadlines.keep)
@@ -127,7 +127,7 @@ class Server:
         self, stop: trio.Event, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
         """Accept until ``stop`` is set, and then what waits in the queues."""
-        intake = Intake(self)
+        intake = Acceptor(self)
         async with trio.open_nursery() as accepting:
             for listener in listeners:
                 accepting.start_soon(intake.accept, listener)

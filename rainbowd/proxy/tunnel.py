@@ -10,7 +10,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-from rainbowd.proxy.fiber import Pause
+from rainbowd.proxy.fiber import Latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Tunnel:
         self._broken = False
         self._connection = connection
         self._upstream = upstream
-        self._over = Pause(connection.server.hub)
+        self._over = Latch(connection.server.hub)
 
     async def run(self, to_client: bytes, to_upstream: bytes) -> None:
         """Move bytes until the end; these first."""

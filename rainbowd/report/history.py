@@ -14,7 +14,7 @@ DECISIONS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back
 """The events that decide a deploy, and the results that they are."""
 
 
-class Entry(TypedDict):
+class DeployEntry(TypedDict):
     """One deploy; of several triggers that were merged into it the last one is told, and the last note.
 
     ``rollback``: it was to go back.  ``superseded_by``: the release that took its place before it was decided.
@@ -37,13 +37,13 @@ class Entry(TypedDict):
     superseded_by: str | None
 
 
-def deploys(events: Iterable[Event]) -> list[Entry]:
+def deploys(events: Iterable[Event]) -> list[DeployEntry]:
     """The deploys, newest first.
 
     Args:
         events: of the journal, oldest first; those that a newer version wrote are passed over.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, DeployEntry] = {}
     for event in events:
         deploy, name, at = event.get("deploy"), event.get("event"), event.get("at")
         if not isinstance(deploy, str) or not isinstance(at, str):
@@ -80,8 +80,8 @@ def last_live_but(events: Iterable[Event], live: str | None) -> str | None:
     return found
 
 
-def _begun(deploy: str, at: str) -> Entry:
-    return Entry(
+def _begun(deploy: str, at: str) -> DeployEntry:
+    return DeployEntry(
         deploy=deploy,
         at=at,
         trigger=None,
@@ -98,7 +98,7 @@ def _begun(deploy: str, at: str) -> Entry:
     )
 
 
-def _take(entry: Entry, event: Event, *keys: str) -> None:
+def _take(entry: DeployEntry, event: Event, *keys: str) -> None:
     for key in keys:
         if event.get(key) is not None:
             entry[key] = event[key]  # type: ignore[literal-required]

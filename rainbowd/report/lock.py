@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import Unwritable, UsageError
-from rainbowd.report import running
-from rainbowd.report.orphaned import find_agent_without_lock
+from rainbowd.report import agent_identity
+from rainbowd.report.lost_lock import find_agent_without_lock
 from rainbowd.report.state_dir import SECRET_MODE, open_file
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Lock:
         os.pwrite(self._fd, line, 0)
         os.ftruncate(self._fd, len(line))
         with contextlib.suppress(OSError):  # for readers only, and written again as soon as that is possible
-            running.write(self._state_dir, running.this_process(self.config))
+            agent_identity.write(self._state_dir, agent_identity.this_process(self.config))
 
     def is_lost(self) -> bool:
         """Return whether another file, or none, is in the place of the one that is held.
@@ -108,7 +108,7 @@ class Lock:
         if self._fd < 0 or not self._is_ours:
             return True
         with contextlib.suppress(OSError):
-            found = running.read(self._state_dir)
+            found = agent_identity.read(self._state_dir)
             return found is not None and found[0].pid == os.getpid()
         return False
 
@@ -140,7 +140,7 @@ class Lock:
             os.ftruncate(self._fd, 0)
             if not self.is_lost():
                 with contextlib.suppress(OSError):
-                    (self._state_dir / running.NAME).unlink()
+                    (self._state_dir / agent_identity.NAME).unlink()
         os.close(self._fd)
         self._fd = -1
 
@@ -171,9 +171,9 @@ def holder(state_dir: Path) -> int | None:
 
 def _recorded(state_dir: Path) -> int | None:
     """Return who ``agent.json`` says is running."""
-    path = state_dir / running.NAME
+    path = state_dir / agent_identity.NAME
     try:
-        found = running.running_agent(state_dir)
+        found = agent_identity.running_agent(state_dir)
     except PermissionError:
         raise UsageError(f"{path}: permission denied; expected you to be its owner, or in its group") from None
     except OSError as error:
@@ -185,10 +185,10 @@ def _taken(state_dir: Path, pid: int | str, config: Path | None) -> UsageError:
     """Return the error for a state directory that another agent has, with what to do about it."""
     found = None
     with contextlib.suppress(OSError):
-        found = running.running_agent(state_dir)
+        found = agent_identity.running_agent(state_dir)
     theirs = found.config if found is not None and found.pid == pid else ""
     if config is not None and theirs == str(config):
-        advice = "it runs by this config: to replace it, use `rainbowd renew`, or stop it first"
+        advice = "it runs by this config: to replace it, use `rainbowd upgrade`, or stop it first"
     elif theirs:
         advice = f"it runs by {theirs}: give each config a state_dir of its own"
     else:

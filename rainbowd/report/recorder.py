@@ -13,8 +13,8 @@ import trio
 from rainbowd.log import get_logger
 from rainbowd.report import journal, status
 from rainbowd.report.journal import Journal
+from rainbowd.report.sentences import WARNINGS, fill
 from rainbowd.report.state_dir import replace_file
-from rainbowd.report.words import WARNINGS, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import RainbowdError
-from rainbowd.report.reserve import Reserve
+from rainbowd.report.reserved_file import Reserve
 from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:

@@ -29,14 +29,14 @@ class Line(NamedTuple):
     text: str
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a reader was: behind the line of this time and checksum; without one, behind all up to that time."""
 
     at: bytes
     checksum: int | None
 
 
-def parse_id(text: str) -> Place:
+def parse_id(text: str) -> Cursor:
     """Read a line's id, or a time in RFC 3339 and UTC.
 
     Raises:
@@ -46,7 +46,7 @@ def parse_id(text: str) -> Place:
     if found is None:
         raise ValueError("the id of an event, or a time such as 2026-01-01T00:00:00.000Z")
     at = f"{found[1]}{found[2] or '.000'}Z".encode()
-    return Place(at, None if found[3] is None else int(found[3], 16))
+    return Cursor(at, None if found[3] is None else int(found[3], 16))
 
 
 class Tail:
@@ -60,7 +60,7 @@ class Tail:
         RainbowdError: a file cannot be read.
     """
 
-    def __init__(self, state_dir: Path, after: Place | None) -> None:
+    def __init__(self, state_dir: Path, after: Cursor | None) -> None:
         self._path = state_dir / NAME
         self._file: BinaryIO | None = None
         self._offset = 0
@@ -130,7 +130,7 @@ class Tail:
         return True
 
 
-def _find(files: list[BinaryIO], after: Place) -> tuple[BinaryIO, int]:
+def _find(files: list[BinaryIO], after: Cursor) -> tuple[BinaryIO, int]:
     """The file and the offset behind ``after``: its very line, or where that is gone what is younger."""
     if after.checksum is not None:
         for file in files:

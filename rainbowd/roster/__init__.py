@@ -4,7 +4,7 @@ The deploy side writes the roster (add, promote, withdraw, advance); the proxy r
 things come back from the proxy: a generation's last lease ended, and its address refused a connection.
 """
 
-from rainbowd.roster.generation import Generation, Holder, IllegalTransition, State
+from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
 from rainbowd.roster.roster import Roster
 
-__all__ = ["Generation", "Holder", "IllegalTransition", "Roster", "State"]
+__all__ = ["Generation", "IllegalTransition", "LeaseHolder", "Roster", "State"]

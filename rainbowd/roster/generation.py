@@ -44,7 +44,7 @@ class IllegalTransition(Exception):  # noqa: N818 - a bug of ours, never a user'
     """A transition that the table does not hold."""
 
 
-class Holder(Protocol):
+class LeaseHolder(Protocol):
     """What holds a lease: one exchange at a time, or the tunnel that it became."""
 
     def cut(self) -> None:
@@ -77,8 +77,8 @@ class Generation:
     live_at: float | None = None
     state: State = State.STARTING
     requests: int = 0
-    holders: set[Holder] = field(default_factory=set)
-    tunnels: set[Holder] = field(default_factory=set)
+    holders: set[LeaseHolder] = field(default_factory=set)
+    tunnels: set[LeaseHolder] = field(default_factory=set)
     on_advance: Callable[[], None] | None = None
     on_idle: Callable[[], None] | None = None
     on_refusing: Callable[[], None] | None = None
@@ -97,19 +97,19 @@ class Generation:
         if self.on_advance is not None:
             self.on_advance()
 
-    def lease(self, holder: Holder) -> None:
+    def lease(self, holder: LeaseHolder) -> None:
         """Count ``holder`` as one exchange of this generation until it is released."""
         self.holders.add(holder)
         self.requests += 1
 
-    def release_lease(self, holder: Holder) -> None:
+    def release_lease(self, holder: LeaseHolder) -> None:
         """End the lease of ``holder``, exchange or tunnel."""
         holders = self.holders if holder in self.holders else self.tunnels
         holders.discard(holder)
         if not holders and self.on_idle is not None:
             self.on_idle()
 
-    def become_tunnel(self, holder: Holder) -> None:
+    def become_tunnel(self, holder: LeaseHolder) -> None:
         """From now on ``holder`` is a tunnel, which drains by its own rule."""
         self.tunnels.add(holder)
         self.release_lease(holder)

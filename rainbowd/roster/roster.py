@@ -9,7 +9,7 @@ from rainbowd.roster.generation import Generation, IllegalTransition, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.roster.generation import Holder
+    from rainbowd.roster.generation import LeaseHolder
 
 
 class Roster:
@@ -79,7 +79,7 @@ class Roster:
             self._launch_due = due
             self.changed()
 
-    def lease(self, holder: Holder) -> Generation | None:
+    def lease(self, holder: LeaseHolder) -> Generation | None:
         """Give ``holder`` a lease on the live generation, or None where nothing is live."""
         generation = self.live
         if generation is not None:

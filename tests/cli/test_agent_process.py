@@ -11,9 +11,9 @@ import pytest
 
 from rainbowd.cli.agent_process import open_agent
 from rainbowd.errors import NotRunning, RainbowdError
-from rainbowd.report import running
+from rainbowd.report import agent_identity
+from rainbowd.report.agent_identity import Running
 from rainbowd.report.lock import LOCK_NAME
-from rainbowd.report.running import Running
 from rainbowd.report.state_dir import prepare
 from tests.accounts import account, needs_root, python
 
@@ -91,7 +91,7 @@ def test_a_lock_of_another_user_that_names_a_process_of_root_signals_nothing(
     holder = Holder(state_dir, victim.pid, account().uid)
     with (
         pytest.raises(RainbowdError, match=f"pid {victim.pid}.*does not belong to the owner.*nothing was signalled"),
-        open_agent(state_dir, "renew"),
+        open_agent(state_dir, "upgrade"),
     ):
         pass
     assert victim.poll() is None
@@ -152,16 +152,16 @@ def test_an_agent_that_may_bind_low_ports_is_known_to_its_own_user(state_dir: Pa
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        described = Running(process.pid, running._stat(process.pid)[1], running._boot_id(), python(), "")
-        running.write(state_dir, described._replace(executable=os.path.realpath(python())))
-        os.chown(state_dir / running.NAME, account().uid, -1)
+        described = Running(process.pid, agent_identity._stat(process.pid)[1], agent_identity._boot_id(), python(), "")
+        agent_identity.write(state_dir, described._replace(executable=os.path.realpath(python())))
+        os.chown(state_dir / agent_identity.NAME, account().uid, -1)
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 os.setgid(account().gid)
                 os.setuid(account().uid)
-                assert not running.executable(process.pid), "hidden"
+                assert not agent_identity.executable(process.pid), "hidden"
                 with open_agent(state_dir, "stop") as agent:
                     agent.send(signal.SIGKILL)
                 status = 0

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import rainbowd
+from rainbowd.cli import agent_files as cli
 from rainbowd.cli import disk
-from rainbowd.cli import site as cli
 from rainbowd.cli import status as command
-from rainbowd.cli.stopped import find_orphan
-from rainbowd.cli.terminal import span
+from rainbowd.cli.no_agent import find_orphan
+from rainbowd.cli.terminal import ago
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
@@ -232,7 +232,7 @@ def test_what_the_agent_warns_of_is_shown(tell: Tell, show: Show) -> None:
 )
 def test_a_span_has_two_units(monkeypatch: pytest.MonkeyPatch, seconds: int, shown: str) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000_000 + seconds)
-    assert span("2001-09-09T01:46:40.000Z") == shown
+    assert ago("2001-09-09T01:46:40.000Z") == shown
 
 
 def test_json_is_what_the_agent_wrote(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.config import Config, cautions, exposures, refuse_open_api, token_directory
+from rainbowd.config import Config, cautions, check_api_exposure, exposures, token_directory
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def test_what_is_not_enabled_is_not_judged(loaded: Load) -> None:
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:7001", "127.8.0.1:1", "[::1]:7001", "localhost:7001", "unix:api.sock"])
 def test_an_api_for_this_machine_alone_needs_no_token_file(loaded: Load, listen: str) -> None:
-    refuse_open_api(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
+    check_api_exposure(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:7001", "[::]:7001", "192.0.2.1:7001", "db.example:7001"])
 def test_an_api_for_other_machines_needs_a_token_file(loaded: Load, listen: str) -> None:
     (problem,) = exposures(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
     assert problem.startswith(f"api.listen: found {listen}, which other machines may reach; expected ")
-    refuse_open_api(loaded(api={"enabled": True, "listen": listen, "token_file": "token"}, **ELSEWHERE))
+    check_api_exposure(loaded(api={"enabled": True, "listen": listen, "token_file": "token"}, **ELSEWHERE))
 
 
 def test_a_token_that_the_app_may_publish_is_made_elsewhere(
@@ -44,7 +44,7 @@ def test_a_token_that_the_app_may_publish_is_made_elsewhere(
     (tmp_path / "runtime").mkdir(0o700)
     monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/runtime")
     config = loaded(api={"enabled": True}, release="current", state_dir="v1/state")
-    refuse_open_api(config)
+    check_api_exposure(config)
     place = token_directory(config)
     assert place is not None
     assert place.is_relative_to(tmp_path / "runtime")
@@ -58,7 +58,7 @@ def test_a_token_that_the_app_may_publish_is_refused(loaded: Load, monkeypatch: 
     inside: dict[str, object] = {"release": "current", "state_dir": "v1/state"}
     monkeypatch.setattr("rainbowd.config.exposure.secret_directory", lambda _state_dir, _environ: None)
     with pytest.raises(ConfigError, match=r"^state_dir: found .* expected another state_dir, or an api.token_file"):
-        refuse_open_api(loaded(api={"enabled": True}, **inside))
-    refuse_open_api(loaded(api={"enabled": True, "token_file": "token"}, **inside))
+        check_api_exposure(loaded(api={"enabled": True}, **inside))
+    check_api_exposure(loaded(api={"enabled": True, "token_file": "token"}, **inside))
     with pytest.raises(ConfigError, match=r"^api.token_file: found .* inside the release"):
-        refuse_open_api(loaded(api={"enabled": True, "token_file": "current/token"}, **ELSEWHERE))
+        check_api_exposure(loaded(api={"enabled": True, "token_file": "current/token"}, **ELSEWHERE))

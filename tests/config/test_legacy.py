@@ -7,7 +7,7 @@ import pytest
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import (
-    Api,
+    ApiSettings,
     Config,
     Health,
     load,
@@ -34,7 +34,7 @@ def test_old_spellings_mean_the_new_ones_and_say_so(file: Path) -> None:
         'port: is an old spelling; write "listen": "127.0.0.1:8080"',
         f"controlPort: is an old spelling; write {spelling}, which has no effect until the API is enabled",
     ]
-    assert config.api == Api(listen=TcpAddress("127.0.0.1", 8081))
+    assert config.api == ApiSettings(listen=TcpAddress("127.0.0.1", 8081))
 
 
 def test_an_old_warm_up_is_in_milliseconds(file: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import (
-    Api,
+    ApiSettings,
     Config,
     Drain,
     Health,
@@ -137,7 +137,7 @@ def test_every_value_is_read_into_what_the_rest_works_with(file: Path, loaded: L
     assert (config.drain.signal, config.drain.timeout, config.drain.tunnels) == (Signals.SIGQUIT, 0, 30)
     assert config.limits == Limits(head_timeout=None, connections=None, body_bytes=1)
     assert config.trust == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-    assert config.api == Api(enabled=True, listen=UnixAddress(base / "api.sock"), token_file=base / "api.token")
+    assert config.api == ApiSettings(enabled=True, listen=UnixAddress(base / "api.sock"), token_file=base / "api.token")
     assert (config.log.app, config.log.access) == (base / "app.log", True)
     assert config.state_dir == Path("/run/x")
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.deploy.process import become_subreaper
-from rainbowd.deploy.process.members import read_table
+from rainbowd.deploy.process.procfs import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rainbowd.deploy.process.members import Entry
+    from rainbowd.deploy.process.procfs import ProcessInfo
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,5 +46,5 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _children() -> dict[int, Entry]:
+def _children() -> dict[int, ProcessInfo]:
     return {pid: entry for pid, entry in read_table().items() if entry.parent == os.getpid()}

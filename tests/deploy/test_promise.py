@@ -43,7 +43,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("crash"), st.integers(0, 2)),
     st.tuples(st.just("kill"), st.sampled_from([0.0, 1.0, 30.0])),
     st.tuples(st.sampled_from(["kill", "stop", "start"]), st.none()),
-    st.tuples(st.just("renew"), st.booleans()),
+    st.tuples(st.just("upgrade"), st.booleans()),
     st.tuples(st.just("silence"), st.booleans()),
     st.tuples(st.just("standby"), st.sampled_from([100, 3, 0])),
     st.tuples(st.just("limit"), st.sampled_from([10, 2, 3])),
@@ -78,8 +78,8 @@ class Play:
 
     async def step(self, name: str, value: Any) -> None:
         scene, world = self.scene, self.scene.world
-        if name == "renew":
-            await self.renew(fails=value)
+        if name == "upgrade":
+            await self.upgrade(fails=value)
         elif name in {"kill", "stop", "start"}:
             await self.agent(name, value)
         elif name == "turn":
@@ -120,7 +120,7 @@ class Play:
                 await trio.sleep(start_after)
                 await self.agent("start", None)
 
-    async def renew(self, *, fails: bool) -> None:
+    async def upgrade(self, *, fails: bool) -> None:
         """Another agent takes over where nothing is under way for once, or fails to."""
         if not self.scene.has_agent or not await self.scene.leave(patience_seconds=100):
             return

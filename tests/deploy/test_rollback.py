@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.config import Config, Hooks
-from rainbowd.deploy.turns import is_rollback
-from rainbowd.deploy.watch import Trigger
+from rainbowd.config import Config, HookSettings
+from rainbowd.deploy.deploys.link_intent import is_rollback
+from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.report.history import deploys
 from tests.fakes import Behaviour, Scene, acting, playing
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from rainbowd.deploy.record import Memory
-    from rainbowd.report.history import Entry
+    from rainbowd.deploy.records import DeployMemory
+    from rainbowd.report.history import DeployEntry
 
 pytestmark = pytest.mark.usefixtures("autojump")
 
 A, B = Path("/releases/a"), Path("/releases/b")
 BAD = {"b": Behaviour(unhealthy_after=1, boots_after=math.inf)}
-BUILD = Hooks(before_launch="build")
+BUILD = HookSettings(before_launch="build")
 
 
-def config(hooks: Hooks = BUILD, **changes: object) -> Config:
+def config(hooks: HookSettings = BUILD, **changes: object) -> Config:
     return Config(run="app", warmup=0, hooks=hooks, **changes)  # type: ignore[arg-type]
 
 
-def entries(scene: Scene) -> list[Entry]:
+def entries(scene: Scene) -> list[DeployEntry]:
     told = [{"at": "2026-11-23T10:00:00.000Z", **event} for event in scene.events]
     for event in told:
         event["release"] = str(event["release"]) if event.get("release") else None
@@ -74,7 +74,7 @@ async def test_a_deploy_of_an_old_release_by_name_is_a_deploy(autojump: MockCloc
 
 
 async def test_the_config_may_ask_for_the_hook_at_a_rollback(autojump: MockClock) -> None:
-    async with playing(config=config(Hooks(before_launch="build", on_rollback=True))) as scene:
+    async with playing(config=config(HookSettings(before_launch="build", on_rollback=True))) as scene:
         await live_of(scene, "b", "a")
         assert built(scene) == [("a", False), ("b", False), ("a", True)]
 
@@ -90,13 +90,13 @@ async def test_the_hook_runs_at_a_rollback_if_the_directory_was_made_again(autoj
 async def test_the_hook_runs_at_a_rollback_if_the_config_has_another_one(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await live_of(scene, "b")
-        scene.world.config = config(Hooks(before_launch=("build", "more")))
+        scene.world.config = config(HookSettings(before_launch=("build", "more")))
         await live_of(scene, "a")
         assert built(scene)[-1] == ("a", True)
 
 
 async def test_the_next_agent_knows_for_which_releases_the_hook_has_succeeded(autojump: MockClock) -> None:
-    async with acting(config=config(Hooks(before_launch=("build", "all")))) as (scene, agents):
+    async with acting(config=config(HookSettings(before_launch=("build", "all")))) as (scene, agents):
         await scene.start(agents)
         await live_of(scene, "b")
         await scene.kill()
@@ -190,5 +190,5 @@ def test_what_is_a_rollback(trigger: Trigger, named: Path | None, is_turned: boo
 async def test_nothing_that_was_not_live_is_the_release_before(autojump: MockClock) -> None:
     async with playing(behaviours=BAD) as scene:
         await live_of(scene, "b", "c")
-        memory: Memory = scene.world.memory
+        memory: DeployMemory = scene.world.memory
         assert (memory.live_release, memory.previous_release) == (Path("/releases/c"), A)

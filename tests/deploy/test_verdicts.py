@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.verdicts import Deploy, Verdicts
+from rainbowd.deploy.verdicts import Deploy, DeployLog
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster
 from tests.fakes import Events, FakeWorld
@@ -14,7 +14,7 @@ from tests.fakes import Events, FakeWorld
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from rainbowd.deploy.generation.life import Life
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
 
 pytestmark = pytest.mark.usefixtures("autojump")
 
@@ -26,7 +26,7 @@ class Told:
 
     def __init__(self) -> None:
         self.events, self.world = Events(), FakeWorld()
-        self.verdicts = Verdicts(Roster(), self.events, self.world)  # type: ignore[arg-type]
+        self.verdicts = DeployLog(Roster(), self.events, self.world)  # type: ignore[arg-type]
 
     @property
     def result(self) -> str | None:
@@ -34,7 +34,7 @@ class Told:
         return None if decision is None else decision.result
 
 
-def life() -> Life:
+def life() -> Lifecycle:
     plan: Any = type("Plan", (), {"release": RELEASE})
     found: Any = type("Life", (), {"number": 7, "plan": plan})
     return found  # type: ignore[no-any-return]

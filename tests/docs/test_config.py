@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rainbowd.config import interpret
-from rainbowd.config.loading import RESTART_KEYS
+from rainbowd.config.loader import RESTART_KEYS
 from rainbowd.config.schema import schema
 from rainbowd.errors import ConfigError
 

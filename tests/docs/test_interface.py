@@ -13,10 +13,10 @@ import pytest
 import trio
 
 from rainbowd import errors
+from rainbowd.agent.snapshot import snapshot
 from rainbowd.cli.parser import EXIT_STATUS
-from rainbowd.deploy.snapshot import snapshot
 from rainbowd.report import status
-from rainbowd.report.history import DECISIONS, Entry
+from rainbowd.report.history import DECISIONS, DeployEntry
 from rainbowd.report.journal import KEPT, LIMIT_BYTES
 from tests.fakes import playing
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "interface.md").read_text()
 OF_THE_WRITER = {
-    "chronicle.py": {"generation", "release"},
+    "events.py": {"generation", "release"},
     "supervisor.py": {"deploy"},
-    "attempt.py": {"deploy"},
+    "rollout.py": {"deploy"},
     "verdicts.py": {"deploy"},
 }
 """What the methods add by which these files write."""
@@ -117,15 +117,15 @@ async def test_a_deploy_that_is_under_way_has_the_keys_that_are_documented(autoj
 
 def _agent_keys() -> list[str]:
     """Of what the agent says of itself."""
-    for node in ast.walk(ast.parse((ROOT / "rainbowd" / "agent" / "telling.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "rainbowd" / "agent" / "status.py").read_text())):
         match node:
             case ast.Assign(targets=[ast.Name(id="agent")], value=ast.Dict(keys=names)):
                 return [name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)]
-    raise AssertionError("telling.py has no dict of what it is")
+    raise AssertionError("status.py has no dict of what it is")
 
 
 def test_a_deploy_of_the_history_has_the_keys_that_are_documented() -> None:
-    assert example("rainbowd history --json").keys() == Entry.__annotations__.keys()
+    assert example("rainbowd history --json").keys() == DeployEntry.__annotations__.keys()
 
 
 def test_every_exit_status_is_documented() -> None:

@@ -19,7 +19,7 @@ MESSAGES = (
     "Why it does not start",
 )
 """The sections whose tables begin with messages."""
-FAILURES = {"CommandNotFound", "DeployFailed", "PortTaken", "RenewalFailed", "nothing_live"}
+FAILURES = {"CommandNotFound", "DeployFailed", "PortTaken", "UpgradeFailed", "nothing_live"}
 NAMED_BY_ALL = "bug: "
 LEAST = 7
 """Letters without which a message is too vague to be known by."""

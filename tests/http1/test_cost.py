@@ -10,7 +10,7 @@ import pytest
 
 from rainbowd.http1 import BadResponse, ChunkedBody, Refusal, find_request_head, parse_request, read_response
 from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE
-from rainbowd.http1.start import skip_empty_lines
+from rainbowd.http1.request_start import skip_empty_lines
 from tests.http1.feeding import pieces
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ class Agent:
 
     Attributes:
         host, port: where the agent listens.
-        process: the agent, once started; after a renewal the new one.
+        process: the agent, once started; after an upgrade the new one.
         inherited: a listener that it is to be given, as systemd does; it outlives agents.
         patience_seconds: for whatever is waited for.
     """
@@ -93,7 +93,7 @@ class Agent:
         self.trigger_file = self.directory / "redeploy.trigger"
         self.output_file = self.directory / "agent.log"
         self.process: subprocess.Popen[bytes] | Successor | None = None
-        self.renewed: list[subprocess.Popen[bytes] | Successor] = []
+        self.upgraded: list[subprocess.Popen[bytes] | Successor] = []
         self.inherited: socket.socket | None = None
         self.configure(**config)
 
@@ -168,28 +168,28 @@ class Agent:
         self.start()
         return since
 
-    def renew(self) -> Event:
-        """Ask for a renewal, and wait for its outcome; where it succeeded, the new one is the agent."""
+    def upgrade(self) -> Event:
+        """Ask for an upgrade, and wait for its outcome; where it succeeded, the new one is the agent."""
         assert self.process is not None
         since = len(self.events())
         self.process.send_signal(signal.SIGUSR2)
-        names = "agent.renewed", "agent.renewal_failed"
+        names = "agent.upgraded", "agent.upgrade_failed"
         outcome = self.wait_until(
-            lambda: next(filter(None, (self.find(name, since) for name in names)), None), "the end of a renewal"
+            lambda: next(filter(None, (self.find(name, since) for name in names)), None), "the end of an upgrade"
         )
-        if outcome["event"] == "agent.renewed":
+        if outcome["event"] == "agent.upgraded":
             self.follow(outcome["pid"])
         return outcome
 
     def follow(self, pid: int) -> None:
         """The agent is another process from now on."""
         assert self.process is not None
-        self.renewed.append(self.process)
+        self.upgraded.append(self.process)
         self.process = Successor(pid)
 
     def destroy(self) -> None:
         """End what is left of the agent, of those that it has started in its place, and of their apps."""
-        for process in (*self.renewed, self.process):
+        for process in (*self.upgraded, self.process):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 BEGIN = "    offer = _offer()"
 AGENT = "agent/agent.py"
 ADOPTED = "        self._lock.claim()\n"
-PROGRAM = "renewal/program.py"
+PROGRAM = "upgrade/new_agent.py"
 
 
 @contextlib.contextmanager
 def installed(directory: Path, **config: object) -> Iterator[Agent]:
-    """An agent that is renewed quickly."""
+    """An agent that is upgraded quickly."""
     shutil.copytree(ROOT / "rainbowd", directory / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
     shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0, "FIRST_SECONDS": 0.0}
     for name, seconds in shorten.items():

@@ -31,7 +31,7 @@ REAPED_SECONDS = 2.0
 """How late it may tell so of what was not live any more, and is told of when it is reaped."""
 TUNNELS_SECONDS = 2.0
 EARLY_SECONDS = 1.0
-"""How much later than it happens a switch, or a renewal, may be told of."""
+"""How much later than it happens a switch, or an upgrade, may be told of."""
 KEPT = {
     "lock",
     "journal.jsonl",
@@ -101,8 +101,8 @@ def judge(agent: Agent, outcome: Outcome) -> None:
 
 
 def judge_tunnels(outcome: Outcome, events: list[Event], kills: list[Kill]) -> list[str]:
-    """WebSockets that were closed although no switch and no renewal was as long ago as ``drain.tunnels``."""
-    turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.renewed"}]
+    """WebSockets that were closed although no switch and no upgrade was as long ago as ``drain.tunnels``."""
+    turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.upgraded"}]
     early = []
     for tunnel in outcome.traffic.tunnels:
         latest = tunnel.ended_at - TUNNELS_SECONDS + EARLY_SECONDS

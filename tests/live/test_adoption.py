@@ -285,7 +285,7 @@ def test_one_that_has_no_health_check_is_adopted_by_its_listening_socket(tmp_pat
         agent.wait_for("generation.adopted", since, state="live")
         assert get(agent)[1]["pid"] == before
         since = len(agent.events())
-        assert agent.renew()["event"] == "agent.renewed"
+        assert agent.upgrade()["event"] == "agent.upgraded"
         assert get(agent)[1]["pid"] == before
         agent.flip("b")
         decided(agent, since)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from tests.control.test_routes import REGISTRY
+from tests.api.test_routes import REGISTRY
 from tests.live.agent import ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled, listening
 
@@ -306,13 +306,13 @@ def test_an_address_that_is_taken_is_named_by_its_key(tmp_path: Path) -> None:
     assert "api.listen: cannot listen on 127.0.0.1:" in ended.stderr
 
 
-def test_an_agent_that_was_renewed_holds_no_address_while_it_finishes(api: Caller) -> None:
+def test_an_agent_that_was_upgraded_holds_no_address_while_it_finishes(api: Caller) -> None:
     agent, old = api.agent, pid(api.agent)
     connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
     connection.request("GET", "/slow?ms=600000")
     agent.wait_until(lambda: {} if agent.status()["generations"][0]["in_flight"] else None, "the request")
-    assert agent.renew()["event"] == "agent.renewed"
-    for_the_next_agent = f"renewed-1-{old}"
+    assert agent.upgrade()["event"] == "agent.upgraded"
+    for_the_next_agent = f"upgraded-1-{old}"
     agent.wait_until(
         lambda: {} if [Path(one).name for one in listening(old)] == [for_the_next_agent] else None,
         "the old one to listen no more",
@@ -322,13 +322,13 @@ def test_an_agent_that_was_renewed_holds_no_address_while_it_finishes(api: Calle
     connection.close()
 
 
-def test_a_renewal_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
+def test_a_upgrade_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
     agent = api.agent
     events = api.events()
     token = api.token
     assert api.deploy({"release": "b"}).status == 200
     told = events.until("deploy.succeeded")
-    assert agent.renew()["event"] == "agent.renewed"
+    assert agent.upgrade()["event"] == "agent.upgraded"
     while (event := events.read()) is not None:  # to its end, which is clean
         told.append(event["event"])
     events.close()
@@ -340,4 +340,4 @@ def test_a_renewal_hands_the_api_over_and_no_event_is_missed(api: Caller) -> Non
     written = [event["event"] for event in agent.events()]
     first = written.index("deploy.succeeded") + 1  # behind the deploy at the start
     assert told == written[first : first + len(told)]
-    assert "agent.renewed" in told
+    assert "agent.upgraded" in told

@@ -83,9 +83,9 @@ def test_an_agent_under_nohup_ignores_hup_and_so_does_the_one_after_it(tmp_path:
     with started(tmp_path, ["nohup"]) as agent:
         agent.wait_for("deploy.succeeded")
         assert agent.process is not None
-        for count, renewed in enumerate((False, True), start=1):
-            if renewed:
-                agent.renew()
+        for count, upgraded in enumerate((False, True), start=1):
+            if upgraded:
+                agent.upgrade()
             os.kill(agent.process.pid, signal.SIGHUP)
 
             def said(wanted: int = count) -> dict[str, object] | None:

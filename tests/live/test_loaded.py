@@ -50,7 +50,7 @@ def test_an_agent_that_runs_loads_nothing_more(tmp_path: Path, monkeypatch: pyte
         since = len(agent.events())
         agent.touch()
         assert agent.decision(since)["event"] == "deploy.failed"
-        assert agent.renew()["event"] == "agent.renewal_failed"
+        assert agent.upgrade()["event"] == "agent.upgrade_failed"
         agent.configure()
         os.kill(agent.wait_until(lambda: live(agent), "what is live")["pid"], signal.SIGKILL)
         agent.wait_for("generation.launched", relaunch=True)

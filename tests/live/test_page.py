@@ -13,9 +13,9 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from rainbowd.cli.terminal import inert
-from rainbowd.control.page import BROWSER, words
-from rainbowd.report.words import SENTENCES, sentence
+from rainbowd.api.page import BROWSER, words
+from rainbowd.cli.terminal import escape_control
+from rainbowd.report.sentences import SENTENCES, sentence
 from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled
 from tests.live.browser import DESKTOP, PHONE, Page, chromium
@@ -107,7 +107,7 @@ def asked(page: Page) -> list[str]:
 
 def told(page: Page) -> list[str]:
     """The journal as a terminal shows it, newest first."""
-    return [inert(words) for event in reversed(page.api.agent.events()) if (words := sentence(event))]
+    return [escape_control(words) for event in reversed(page.api.agent.events()) if (words := sentence(event))]
 
 
 def redeploy(page: Page, release: str, note: str = "") -> None:
@@ -290,7 +290,7 @@ def test_a_deploy_is_asked_for_and_watched_to_its_end(board: Page) -> None:
         f"generation {number} is live: new requests go to it",
     ]
     board.until("#deploys li:first-child", "to <b>it</b>")
-    board.wait(lambda: board.lines("#journal span") == told(board), "the journal in the words of report/words.py")
+    board.wait(lambda: board.lines("#journal span") == told(board), "the journal in the words of report/sentences.py")
     assert f"generation {number}, {release}: live" in board.lines("#bands-told")[0]
     assert board.lines("#announcer[aria-live=polite]") == [f"the deploy of {release} succeeded"]
 

@@ -45,8 +45,8 @@ def test_a_stop_that_takes_longer_than_the_command_waits_goes_on(tmp_path: Path)
         assert agent.processes() == []
 
 
-def test_an_agent_that_was_renewed_meanwhile_is_stopped_too(agent: Agent) -> None:
-    assert agent.renew()["event"] == "agent.renewed"
+def test_an_agent_that_was_upgraded_meanwhile_is_stopped_too(agent: Agent) -> None:
+    assert agent.upgrade()["event"] == "agent.upgraded"
     assert run(agent, "stop")[0] == 0
     assert agent.processes() == []
 

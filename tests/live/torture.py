@@ -1,6 +1,6 @@
 """Everything at once, at random, for as long as asked: ``python -m tests.live.torture --minutes 20 --seed 1``.
 
-Deploys by every trigger, of releases as bad as they come, while apps, agents and their renewals are killed under
+Deploys by every trigger, of releases as bad as they come, while apps, agents and their upgrades are killed under
 traffic.  Afterwards every request that failed has to have been in flight on a process when that was killed; nothing is
 left; and the journal tells a story that can have happened.
 """
@@ -55,7 +55,7 @@ def run(directory: Path, seconds: float, seed: int) -> Outcome:
             agent.decision(0, trigger="start")
             before = held(agent)
             asyncio.run(torture(torturer, outcome.traffic, seconds))
-            for process in agent.renewed:
+            for process in agent.upgraded:
                 process.wait(SETTLE_SECONDS)
             torturer.settle(before)
             exit_status = agent.stop()

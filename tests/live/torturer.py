@@ -64,7 +64,7 @@ class Torturer:
             (3, self.kill_app),
             (1, self.kill_worker),
             (3, self.kill_agent),
-            (2, self.renew),
+            (2, self.upgrade),
             (2, self.freeze_candidate),
         ]
 
@@ -207,10 +207,10 @@ class Torturer:
         self._agent.start()
         self._agent.wait_until(self.ready, "an agent that is ready")
 
-    def renew(self) -> None:
-        outcome = self._agent.renew()
-        if outcome["event"] != "agent.renewed":
-            self._outcome.wrong.append(f"a renewal failed: {outcome}")
+    def upgrade(self) -> None:
+        outcome = self._agent.upgrade()
+        if outcome["event"] != "agent.upgraded":
+            self._outcome.wrong.append(f"an upgrade failed: {outcome}")
 
     def freeze_candidate(self) -> None:
         self.deploy("slow")

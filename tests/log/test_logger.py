@@ -55,7 +55,7 @@ def test_a_logger_follows_what_is_configured_after_it_was_got(said: Said) -> Non
 
 EARLY = """
 import sys
-from rainbowd.log.entry import now
+from rainbowd.log.format import now
 log.get_logger().info("early", number=1)
 log.get_logger().error("early", number=2, exc_info=ValueError("odd"))
 log.get_logger().debug("unsaid")
@@ -132,7 +132,7 @@ assert log.flush(30)
 
 
 def test_an_apps_line_waits_for_nothing_if_the_agent_has_said_nothing() -> None:
-    process = python("log.app_line(1, 'line'); log.writing.flush(30)", stdout=subprocess.PIPE)
+    process = python("log.app_line(1, 'line'); log.writer.flush(30)", stdout=subprocess.PIPE)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
     assert output.endswith(" [1] line\n")

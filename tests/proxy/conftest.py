@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.proxy import connection, fiber, hub, intake, server
+from rainbowd.proxy import acceptor, connection, fiber, hub, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ class Log:
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Line]]:
     """The level, the event and the fields of each line; none that is left may tell of a bug."""
     log = Log()
-    for module in (connection, fiber, hub, intake, server):
+    for module in (connection, fiber, hub, acceptor, server):
         monkeypatch.setattr(module, "log", log)
     monkeypatch.setattr(server, "log_request", lambda fields: log.info("request", **fields))
     yield log.lines

@@ -15,15 +15,15 @@ import trio
 from rainbowd.address import Address, TcpAddress, family, parse_address, sockaddr
 from rainbowd.config import DEFAULT_TRUST, Hold, Limits
 from rainbowd.http1 import ChunkedBody
-from rainbowd.listen import open_listener
-from rainbowd.proxy import Server, Settings
+from rainbowd.listeners import open_listener
+from rainbowd.proxy import ProxySettings, Server
 from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:
     import ipaddress
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-    from rainbowd.listen import Listener
+    from rainbowd.listeners import Listener
 
 PATIENCE_SECONDS = 10
 """No wait of a test takes longer, if all is well."""
@@ -348,7 +348,7 @@ async def setting(
 ) -> AsyncIterator[Setting]:
     """A server with a live generation, unless not ``live``; nothing may be left of either in the end."""
     with no_descriptor_left(), trio.fail_after(PATIENCE_SECONDS):
-        settings = Settings(
+        settings = ProxySettings(
             limits=Limits.model_validate(limits or {}),
             hold=Hold.model_validate(hold or {}),
             trust=tuple(trust),

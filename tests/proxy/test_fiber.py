@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from rainbowd.proxy.fiber import Fibers, Pause, become_task, pause, turn
+from rainbowd.proxy.fiber import Fibers, Latch, become_task, checkpoint, pause
 from rainbowd.proxy.hub import Hub
 from rainbowd.proxy.wire import Wire
 
@@ -120,7 +120,7 @@ async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) 
 
     done = trio.Event()
     async with place() as here:
-        paused = Pause(here.hub)
+        paused = Latch(here.hub)
         if first == "end":
             paused.end()
         here.fibers.start(wait(here))
@@ -133,7 +133,7 @@ async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) 
 
 async def test_a_pause_may_be_cancelled() -> None:
     async with place() as here:
-        paused = Pause(here.hub)
+        paused = Latch(here.hub)
         with trio.move_on_after(0) as scope:
             await paused.wait()
         assert scope.cancelled_caught
@@ -143,7 +143,7 @@ async def test_a_pause_may_be_cancelled() -> None:
 async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> None:
     async def spin(here: Place) -> None:
         while not stop.is_set():
-            await turn(here.hub)
+            await checkpoint(here.hub)
         done.set()
 
     async def sleep() -> None:

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from rainbowd.http1 import Refusal
-from rainbowd.proxy.hold import Waiting
+from rainbowd.proxy.hold import HeldRequest
 from rainbowd.proxy.hub import READABLE, WRITABLE
 from rainbowd.proxy.wire import Wire
 from rainbowd.roster import State
@@ -155,7 +155,7 @@ async def test_a_refusing_app_is_given_up_when_the_wait_is_over() -> None:
 
 
 async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
-    waiting, changed = Waiting(), trio.Event()
+    waiting, changed = HeldRequest(), trio.Event()
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -169,7 +169,7 @@ async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
 
 
 async def test_an_interruption_between_two_waits_is_not_lost() -> None:
-    waiting, changed = Waiting(), trio.Event()
+    waiting, changed = HeldRequest(), trio.Event()
     changed.set()
     await waiting.until(changed)
     waiting.interrupt(ZeroDivisionError())
@@ -178,7 +178,7 @@ async def test_an_interruption_between_two_waits_is_not_lost() -> None:
 
 
 async def test_all_parts_of_a_wait_share_one_limit(autojump: object) -> None:
-    waiting = Waiting(1.0)
+    waiting = HeldRequest(1.0)
     for _ in range(9):
         await waiting.until(trio.Event(), 0.1)
     with pytest.raises(Refusal) as refused:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.proxy import intake
+from rainbowd.proxy import acceptor
 from tests.proxy.scripted import GET, eventually, setting
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ async def test_the_limit_on_connections_answers_503() -> None:
 
 
 async def test_a_crowd_beyond_the_limit_neither_stalls_accept_nor_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "_TURNED_AWAY_MAX", 5)
+    monkeypatch.setattr(acceptor, "_TURNED_AWAY_MAX", 5)
     async with setting(limits={"connections": 1}) as here:
         here.serve()
         first = await here.client()

@@ -14,7 +14,7 @@ import trio.testing
 from rainbowd.http1 import ChunkedBody
 from rainbowd.http1.chunked import CHUNKS_A_FEED
 from rainbowd.proxy import exchange
-from rainbowd.proxy.fiber import turn as really_turn
+from rainbowd.proxy.fiber import checkpoint as really_turn
 from tests.proxy.scripted import GET, OK, Peer, setting
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
         given.append(hub)
         await really_turn(hub)
 
-    monkeypatch.setattr(exchange, "turn", turn)
+    monkeypatch.setattr(exchange, "checkpoint", turn)
     return given
 
 

@@ -195,7 +195,7 @@ def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Pat
 
 
 @pytest.mark.parametrize("user", [STRANGER, USER])
-@pytest.mark.parametrize("after", ["deploy", "kill", "renewal"])
+@pytest.mark.parametrize("after", ["deploy", "kill", "upgrade"])
 def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, user: str, after: str) -> None:
     with site(open_path) as one:
         marked = " ".join(f"{name}={value}" for name, value in one.mark(1).items())
@@ -210,8 +210,8 @@ def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, us
                 one.agent.kill()
                 one.agent.start()
                 one.agent.wait_for("generation.adopted")
-            elif after == "renewal":
-                assert one.agent.renew()["event"] == "agent.renewed"
+            elif after == "upgrade":
+                assert one.agent.upgrade()["event"] == "agent.upgraded"
             since = len(one.agent.events())
             assert one.deploy("b")["event"] == "deploy.succeeded"
             one.agent.wait_for("generation.retired", since, generation=1)

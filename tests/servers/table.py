@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli.finding import look
+from rainbowd.cli.detect import detect
 from rainbowd.cli.init import starter
 from rainbowd.cli.recipes import RECIPES
 from tests.servers.rows import APPS, ROWS
@@ -81,6 +81,6 @@ def of_recipes() -> str:
 
 def _recipe(row: Row) -> str:
     why = "".join(f" Not asked for: {', '.join(row.without)} ({reason})." for reason in set(row.without.values()))
-    settings = starter(APPS / row.app, look(APPS / row.app, row.recipe))
+    settings = starter(APPS / row.app, detect(APPS / row.app, row.recipe))
     config = json.dumps({key: value for key, value in settings.items() if key not in BESIDE})
     return f"### {row.name}\n\n{RECIPES[row.recipe].note}{why}\n\n```json\n{config}\n```\n"

@@ -9,7 +9,7 @@ import pytest
 
 from rainbowd.address import parse_address
 from rainbowd.config import Health
-from rainbowd.deploy.machine.health import Prober
+from rainbowd.deploy.host.health import Prober
 from tests.live.agent import Agent
 from tests.servers.conftest import do_without
 from tests.servers.environments import Missing, prepare

@@ -1,12 +1,12 @@
 """An app's processes, from the gate that they are launched behind to the last one reaped."""
 
 from rainbowd.deploy.process.claims import Claim
-from rainbowd.deploy.process.gate import spawn
-from rainbowd.deploy.process.identity import Identity
-from rainbowd.deploy.process.members import read_command, read_entry, read_table
+from rainbowd.deploy.process.identity import ProcessIdentity
+from rainbowd.deploy.process.leftovers import Leftovers, end_strays, find_strays
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
-from rainbowd.deploy.process.process import Ending, Process
-from rainbowd.deploy.process.reaping import (
+from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
+from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
+from rainbowd.deploy.process.reaper import (
     await_status,
     become_subreaper,
     let_go,
@@ -16,18 +16,18 @@ from rainbowd.deploy.process.reaping import (
     reset_signals,
 )
 from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
-from rainbowd.deploy.process.strays import Strays, end_strays, find_strays
+from rainbowd.deploy.process.spawner import spawn
 from rainbowd.deploy.process.survivors import name_process, survivors, why_foreign
-from rainbowd.deploy.process.usage import Usage, read_usage
+from rainbowd.deploy.process.usage import ResourceUsage, read_usage
 
 __all__ = [
     "OWN_DAEMON",
     "Claim",
-    "Ending",
-    "Identity",
-    "Process",
-    "Strays",
-    "Usage",
+    "ExitReport",
+    "Leftovers",
+    "ProcessIdentity",
+    "ProcessTree",
+    "ResourceUsage",
     "await_status",
     "become_subreaper",
     "end_strays",

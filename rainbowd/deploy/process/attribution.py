@@ -22,14 +22,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from rainbowd.deploy.process.members import read_pidfile
-from rainbowd.deploy.process.reaping import awaited, registering
+from rainbowd.deploy.process.procfs import read_pidfile
+from rainbowd.deploy.process.reaper import awaited, registering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rainbowd.deploy.process.claims import Claim
-    from rainbowd.deploy.process.members import Entry, Variables
+    from rainbowd.deploy.process.procfs import ProcessInfo, Variables
 
 _INIT = 1
 
@@ -45,10 +45,10 @@ class Members:
         foreign: what descends from them and is another account's.
     """
 
-    live: tuple[Entry, ...]
-    ended: tuple[Entry, ...]
-    named: Entry | None
-    foreign: tuple[Entry, ...] = ()
+    live: tuple[ProcessInfo, ...]
+    ended: tuple[ProcessInfo, ...]
+    named: ProcessInfo | None
+    foreign: tuple[ProcessInfo, ...] = ()
 
 
 class Eyes(Protocol):
@@ -61,7 +61,7 @@ class Eyes(Protocol):
         """Return what the processes were started with; of those that show nothing, nothing."""
 
 
-def attribute(table: Mapping[int, Entry], claims: Sequence[Claim], eyes: Eyes) -> Attribution:
+def attribute(table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: Eyes) -> Attribution:
     """Find out which launch each process belongs to; reads much of /proc, so call it in a thread.
 
     Args:
@@ -87,7 +87,7 @@ class Attribution:
         foreign: number to the launch that it descends from, if its account is another.
     """
 
-    def __init__(self, table: Mapping[int, Entry], claims: Sequence[Claim], eyes: Eyes) -> None:
+    def __init__(self, table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: Eyes) -> None:
         self.owners: dict[int, Claim] = {}
         self.foreign: dict[int, Claim] = {}
         self._table = table
@@ -170,7 +170,7 @@ class Attribution:
 
     # --- one process ----------------------------------------------------------------------------------------------
 
-    def _left(self) -> list[Entry]:
+    def _left(self) -> list[ProcessInfo]:
         """Every process that is not attributed yet."""
         return [
             entry
@@ -184,7 +184,7 @@ class Attribution:
             if entry is not None and entry.start_time == start_time and pid not in self.owners:
                 self._take(entry, claim, or_foreign=True)
 
-    def _take(self, entry: Entry, claim: Claim, *, or_foreign: bool = False) -> bool:
+    def _take(self, entry: ProcessInfo, claim: Claim, *, or_foreign: bool = False) -> bool:
         """Attribute a process, unless it is older than the launch or of another account; whether it is attributed."""
         uid = self._eyes.uid(entry.pid)
         if uid is None or entry.start_time < claim.born or entry.pid == self._us:
@@ -196,7 +196,7 @@ class Attribution:
             self.foreign.setdefault(entry.pid, claim)
         return or_foreign
 
-    def _take_relative(self, entry: Entry, sessions: Mapping[int, Claim]) -> bool:
+    def _take_relative(self, entry: ProcessInfo, sessions: Mapping[int, Claim]) -> bool:
         """Attribute a process by its parent, else by its session."""
         parents = self.owners.get(entry.parent) or self.foreign.get(entry.parent)
         if parents is not None and self._take(entry, parents, or_foreign=True):
@@ -222,10 +222,10 @@ class Attribution:
                     sessions[entry.session] = claim
         return sessions
 
-    def _can_be_of(self, entry: Entry, claim: Claim) -> bool:
+    def _can_be_of(self, entry: ProcessInfo, claim: Claim) -> bool:
         uid = self._eyes.uid(entry.pid)
         return uid is not None and claim.covers(uid) and entry.start_time >= claim.born
 
-    def _has_come_to_us(self, entry: Entry) -> bool:
+    def _has_come_to_us(self, entry: ProcessInfo) -> bool:
         """Whether it is our child, and none that we started in our own session."""
         return entry.parent == self._us and not entry.ended and entry.session != os.getsid(0)

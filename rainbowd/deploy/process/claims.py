@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.process.members import HOOK, MARK
+from rainbowd.deploy.process.procfs import HOOK, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rainbowd.deploy.process.identity import Identity
-    from rainbowd.deploy.process.members import Entry, Variables
+    from rainbowd.deploy.process.identity import ProcessIdentity
+    from rainbowd.deploy.process.procfs import ProcessInfo, Variables
 
 _HOOK_VARIABLE = os.fsencode(f"{HOOK}=")
 
@@ -48,7 +48,7 @@ class Claim:
     child: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, identity: Identity, uid: int, secret: str, known: Iterable[tuple[int, int]] = ()) -> Claim:
+    def of(cls, identity: ProcessIdentity, uid: int, secret: str, known: Iterable[tuple[int, int]] = ()) -> Claim:
         """Return the claim of the launch that ``identity`` describes.
 
         Args:
@@ -89,7 +89,7 @@ class Claim:
             return False
         return self.has_secret or not any(variable.startswith(_HOOK_VARIABLE) for variable in variables)
 
-    def remember(self, entries: Iterable[Entry]) -> None:
+    def remember(self, entries: Iterable[ProcessInfo]) -> None:
         """Keep which processes are its own; a search that is under way still has those of before."""
         self.known = {entry.pid: entry.start_time for entry in entries}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.reaping import await_status, let_go, reap
+from rainbowd.deploy.process.reaper import await_status, let_go, reap
 
 if TYPE_CHECKING:
     from rainbowd.deploy.process.attribution import Members
-    from rainbowd.deploy.process.members import Entry
+    from rainbowd.deploy.process.procfs import ProcessInfo
 
 
 class Daemon:
@@ -20,7 +20,7 @@ class Daemon:
     """
 
     def __init__(self) -> None:
-        self.entry: Entry | None = None
+        self.entry: ProcessInfo | None = None
         self.status: int | None = None
 
     def look(self, found: Members, child: int) -> None:
@@ -30,7 +30,7 @@ class Daemon:
         if self.entry is not None and self.entry.pid not in {entry.pid for entry in found.live}:
             self.follow(None)
 
-    def follow(self, entry: Entry | None) -> None:
+    def follow(self, entry: ProcessInfo | None) -> None:
         """Take this one for the main process, so that its exit status is the one to be known; None for none."""
         followed, self.entry = self.entry, entry
         if entry is not None:

@@ -13,7 +13,7 @@ _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of proc(5)
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessIdentity:
     """What one generation's processes are known by; a part of its record.
 
     Attributes:
@@ -37,7 +37,7 @@ class Identity:
     pidfile: str
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Identity:
+    def from_fields(cls, fields: Mapping[str, Any]) -> ProcessIdentity:
         """Read it, as JSON has it.
 
         Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from rainbowd.deploy.process.owner import as_owner
+from rainbowd.deploy.process.as_user import as_owner
 
 _LOWER_BY = 500
 _LEAST = -999

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.claims import all_claims
-from rainbowd.deploy.process.members import Sight, ancestors, read_table, session_of
+from rainbowd.deploy.process.procfs import Sight, ancestors, read_table, session_of
 from rainbowd.deploy.process.survivors import name_process
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import pwd
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.process.members import read_command, read_entry, read_uid
+from rainbowd.deploy.process.procfs import read_command, read_entry, read_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rainbowd.deploy.process.claims import Claim
-    from rainbowd.deploy.process.members import Entry
+    from rainbowd.deploy.process.procfs import ProcessInfo
 
 _COMMAND_CHARACTERS = 60
 
@@ -31,7 +31,7 @@ def survivors() -> list[str]:
     return list(_left.values())
 
 
-def keep_survivors(entries: Sequence[Entry], claim: Claim) -> str:
+def keep_survivors(entries: Sequence[ProcessInfo], claim: Claim) -> str:
     """Remember what could not be ended, for ``survivors``.
 
     Args:
@@ -75,10 +75,10 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def _is_covered(entry: Entry, claim: Claim) -> bool:
+def _is_covered(entry: ProcessInfo, claim: Claim) -> bool:
     uid = read_uid(entry.pid)
     return uid is None or claim.covers(uid)
 
 
-def _list(entries: Sequence[Entry]) -> str:
+def _list(entries: Sequence[ProcessInfo]) -> str:
     return "; ".join(name_process(entry.pid) for entry in entries)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.claims import all_claims
-from rainbowd.deploy.process.members import Sight, read_table
+from rainbowd.deploy.process.procfs import Sight, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rainbowd.deploy.process.members import Entry
+    from rainbowd.deploy.process.procfs import ProcessInfo
 
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
@@ -23,7 +23,7 @@ _USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # of what follows the name in /pro
 
 
 @dataclass(frozen=True)
-class Usage:
+class ResourceUsage:
     """What one generation takes.
 
     Attributes:
@@ -37,27 +37,27 @@ class Usage:
     cpu_seconds: float = 0.0
 
 
-def read_usage() -> dict[int, Usage]:
+def read_usage() -> dict[int, ResourceUsage]:
     """Return what each generation takes now, by its number; reads all of /proc, so call it in a thread."""
     table, claims = read_table(), all_claims()
     found = attribute(table, claims, Sight())
-    processes: dict[int, list[Entry]] = {claim.generation: [] for claim in claims if claim.generation is not None}
+    processes: dict[int, list[ProcessInfo]] = {claim.generation: [] for claim in claims if claim.generation is not None}
     for pid, claim in found.owners.items():
         if claim.generation is not None:
             processes[claim.generation].append(table[pid])
     return {generation: _sum(entries) for generation, entries in processes.items()}
 
 
-def _sum(processes: Iterable[Entry]) -> Usage:
+def _sum(processes: Iterable[ProcessInfo]) -> ResourceUsage:
     taken = [usage for entry in processes if (usage := _read(entry)) is not None]
-    return Usage(
+    return ResourceUsage(
         processes=len(taken),
         memory_bytes=sum(usage.memory_bytes for usage in taken),
         cpu_seconds=sum(usage.cpu_seconds for usage in taken),
     )
 
 
-def _read(entry: Entry) -> Usage | None:
+def _read(entry: ProcessInfo) -> ResourceUsage | None:
     """One process's part; None where it is gone."""
     try:
         line = (_PROC / str(entry.pid) / "stat").read_bytes()
@@ -65,4 +65,4 @@ def _read(entry: Entry) -> Usage | None:
         return None
     fields = line[line.rindex(b")") + 1 :].split()
     ticks = sum(map(int, fields[_USER : _ENDED_SYSTEM + 1]))
-    return Usage(1, int(fields[_RESIDENT]) * _PAGE_BYTES, ticks / _TICKS)
+    return ResourceUsage(1, int(fields[_RESIDENT]) * _PAGE_BYTES, ticks / _TICKS)

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.deploy.machine.commands import environment
-from rainbowd.deploy.process import Process, claims, spawn
+from rainbowd.deploy.host.command_line import environment
+from rainbowd.deploy.process import ProcessTree, claims, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class Launch:
         self.release.mkdir()
         self.state_dir.mkdir()
         self.pidfile = self.state_dir / "pid"
-        self.processes: list[Process] = []
+        self.processes: list[ProcessTree] = []
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
 
@@ -45,7 +45,7 @@ class Launch:
         nofile_limit: int = 1024,
         is_open: bool = True,
         account: Account | None = None,
-    ) -> Process:
+    ) -> ProcessTree:
         """Launch ``argv``, with more variables ``env``, and open its gate if ``is_open``."""
         generation = len(self.processes) + 1
         variables = environment(

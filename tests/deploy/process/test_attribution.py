@@ -10,8 +10,8 @@ import pytest
 
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.claims import Claim
-from rainbowd.deploy.process.members import Entry
-from rainbowd.deploy.process.reaping import await_status, let_go
+from rainbowd.deploy.process.procfs import ProcessInfo
+from rainbowd.deploy.process.reaper import await_status, let_go
 from tests.deploy.process.test_identity import IDENTITY
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 APP, OTHER, ROOT = 1000, 2000, 0
 US = os.getpid()
 BORN = 1000
-FIRST = Entry(100, US, 100, BORN)
-SECOND = Entry(200, US, 200, BORN + 100)
+FIRST = ProcessInfo(100, US, 100, BORN)
+SECOND = ProcessInfo(200, US, 200, BORN + 100)
 
 
 class Eyes:
@@ -42,7 +42,7 @@ class Eyes:
 
 
 def claim(
-    entry: Entry, secret: str, *, uid: int = APP, known: dict[int, int] | None = None, pidfile: str = ""
+    entry: ProcessInfo, secret: str, *, uid: int = APP, known: dict[int, int] | None = None, pidfile: str = ""
 ) -> Claim:
     identity = replace(
         IDENTITY, pid=entry.pid, start_time=entry.start_time, generation=entry.pid // 100, pidfile=pidfile
@@ -59,7 +59,7 @@ class Case:
         self.claims = [self.first, self.second]
 
     def found(
-        self, *entries: Entry, uids: dict[int, int] | None = None, marks: dict[int, str] | None = None
+        self, *entries: ProcessInfo, uids: dict[int, int] | None = None, marks: dict[int, str] | None = None
     ) -> tuple[set[int], ...]:
         """The numbers of the processes of each."""
         self.eyes = Eyes(uids or {}, marks or {})
@@ -72,30 +72,30 @@ class Case:
 
 
 def test_a_generation_is_its_child_and_all_that_descends_from_it() -> None:
-    worker = Entry(101, FIRST.pid, 101, BORN)
-    helper = Entry(102, worker.pid, 102, BORN + 5)
-    assert Case().found(helper, worker, FIRST, Entry(103, 1, 103, BORN + 5))[0] == {100, 101, 102}
+    worker = ProcessInfo(101, FIRST.pid, 101, BORN)
+    helper = ProcessInfo(102, worker.pid, 102, BORN + 5)
+    assert Case().found(helper, worker, FIRST, ProcessInfo(103, 1, 103, BORN + 5))[0] == {100, 101, 102}
 
 
 def test_those_in_a_session_of_ours_are_ours_when_their_parents_are_gone() -> None:
-    assert Case().found(FIRST, Entry(101, 1, FIRST.session, BORN + 1))[0] == {100, 101}
+    assert Case().found(FIRST, ProcessInfo(101, 1, FIRST.session, BORN + 1))[0] == {100, 101}
 
 
 def test_a_zombie_still_stands_for_its_session() -> None:
-    assert Case().found(replace(FIRST, ended=True), Entry(101, 1, FIRST.session, BORN + 1))[0] == {100, 101}
+    assert Case().found(replace(FIRST, ended=True), ProcessInfo(101, 1, FIRST.session, BORN + 1))[0] == {100, 101}
 
 
 def test_a_session_without_its_leader_is_ours_by_any_of_those_in_it() -> None:
-    marked, other = Entry(101, 1, 77, BORN + 1), Entry(102, 1, 77, BORN + 1)
+    marked, other = ProcessInfo(101, 1, 77, BORN + 1), ProcessInfo(102, 1, 77, BORN + 1)
     assert Case().found(marked, other, marks={101: "one"})[0] == {101, 102}
 
 
 def test_the_number_of_a_session_that_is_gone_tells_nothing() -> None:
-    assert Case().found(Entry(101, 1, FIRST.session, BORN + 1))[0] == set()
+    assert Case().found(ProcessInfo(101, 1, FIRST.session, BORN + 1))[0] == set()
 
 
 def test_what_was_seen_before_is_ours_by_number_and_start_time() -> None:
-    daemon = Entry(101, 1, 101, BORN + 1)
+    daemon = ProcessInfo(101, 1, 101, BORN + 1)
     assert Case(known={101: BORN + 1}).found(daemon)[0] == {101}
     assert Case(known={101: BORN + 2}).found(daemon)[0] == set()
 
@@ -105,26 +105,26 @@ def test_a_recycled_number_is_a_strangers() -> None:
 
 
 def test_nothing_older_than_the_launch_is_ours() -> None:
-    old = Entry(99, FIRST.pid, FIRST.session, BORN - 1)
+    old = ProcessInfo(99, FIRST.pid, FIRST.session, BORN - 1)
     assert Case().found(FIRST, old, marks={99: "one"})[0] == {100}
 
 
 def test_we_are_not_ours_and_our_session_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     # A session that was begun outside of the PID namespace, as a container's may be, reads as 0.
     monkeypatch.setattr(os, "getsid", lambda _pid: 50)
-    me = Entry(US, 1, 50, BORN + 1)
-    beside = Entry(101, 1, me.session, BORN + 1)
-    stray = Entry(102, 1, me.session, BORN + 1)
+    me = ProcessInfo(US, 1, 50, BORN + 1)
+    beside = ProcessInfo(101, 1, me.session, BORN + 1)
+    stray = ProcessInfo(102, 1, me.session, BORN + 1)
     assert Case().found(FIRST, me, beside, stray, marks={me.pid: "one", stray.pid: "one"})[0] == {100, 102}
 
 
 def test_processes_without_a_session_are_not_one() -> None:
-    assert Case(known={101: BORN}).found(Entry(101, 1, 0, BORN), Entry(102, 1, 0, BORN))[0] == {101}
+    assert Case(known={101: BORN}).found(ProcessInfo(101, 1, 0, BORN), ProcessInfo(102, 1, 0, BORN))[0] == {101}
 
 
 def test_the_kernels_threads_are_not_asked_for_a_mark() -> None:
     case = Case()
-    assert case.found(Entry(101, 2, 0, BORN), marks={101: "one"})[0] == set()
+    assert case.found(ProcessInfo(101, 2, 0, BORN), marks={101: "one"})[0] == set()
     assert case.eyes.read == set()
 
 
@@ -141,14 +141,14 @@ def test_a_launch_of_an_earlier_version_is_marked_by_directory_and_number_unless
 
 
 def test_what_one_has_started_for_the_other_is_whose_mark_it_has() -> None:
-    daemon = Entry(101, FIRST.pid, FIRST.session, BORN + 1)
-    asked = Entry(201, daemon.pid, daemon.session, BORN + 150)
+    daemon = ProcessInfo(101, FIRST.pid, FIRST.session, BORN + 1)
+    asked = ProcessInfo(201, daemon.pid, daemon.session, BORN + 150)
     assert Case().found(FIRST, daemon, SECOND, asked, marks={201: "two"}) == ({100, 101}, {200, 201})
 
 
 def test_a_mark_of_a_launch_counts_more_than_where_it_was_seen_before() -> None:
     case = Case(known={201: BORN + 150})
-    assert case.found(FIRST, SECOND, Entry(201, FIRST.pid, 201, BORN + 150), marks={201: "two"})[1] == {200, 201}
+    assert case.found(FIRST, SECOND, ProcessInfo(201, FIRST.pid, 201, BORN + 150), marks={201: "two"})[1] == {200, 201}
 
 
 def test_what_was_launched_is_its_own_whatever_mark_it_shows() -> None:
@@ -156,21 +156,21 @@ def test_what_was_launched_is_its_own_whatever_mark_it_shows() -> None:
 
 
 def test_the_leader_decides_whose_a_session_is() -> None:
-    guest = Entry(201, 1, FIRST.session, BORN + 150)
-    unmarked = Entry(102, 1, FIRST.session, BORN + 150)
+    guest = ProcessInfo(201, 1, FIRST.session, BORN + 150)
+    unmarked = ProcessInfo(102, 1, FIRST.session, BORN + 150)
     assert Case().found(FIRST, SECOND, guest, unmarked, marks={201: "two"}) == ({100, 102}, {200, 201})
 
 
 def test_without_its_leader_a_session_is_the_older_ones() -> None:
-    first, second, unmarked = (Entry(pid, 1, 77, BORN + pid) for pid in (101, 202, 303))
+    first, second, unmarked = (ProcessInfo(pid, 1, 77, BORN + pid) for pid in (101, 202, 303))
     assert Case().found(first, second, unmarked, marks={101: "one", 202: "two"}) == ({101, 303}, {202})
 
 
 # --- what came to us ------------------------------------------------------------------------------------------------
 
 
-def orphan(start_time: int, *, parent: int = US, session: int = 300, ended: bool = False) -> Entry:
-    return Entry(300, parent, session, start_time, ended)
+def orphan(start_time: int, *, parent: int = US, session: int = 300, ended: bool = False) -> ProcessInfo:
+    return ProcessInfo(300, parent, session, start_time, ended)
 
 
 @pytest.mark.parametrize("mark", [None, "forged", "/nowhere"])
@@ -180,7 +180,7 @@ def test_an_orphan_that_shows_no_mark_of_a_launch_is_of_the_only_one_that_had_be
 
 
 def test_what_an_orphan_has_started_since_is_of_the_same() -> None:
-    child = Entry(301, 300, 301, BORN + 500)
+    child = ProcessInfo(301, 300, 301, BORN + 500)
     assert Case().found(FIRST, SECOND, orphan(BORN + 50), child) == ({100, 300, 301}, {200})
 
 
@@ -234,7 +234,7 @@ def test_a_pidfile_decides_between_several(tmp_path: Path) -> None:
 
 def test_a_mark_of_another_accounts_process_counts_for_nothing_and_is_not_even_read() -> None:
     case = Case()
-    thief = Entry(300, 1, 300, BORN + 50)
+    thief = ProcessInfo(300, 1, 300, BORN + 50)
     assert case.found(FIRST, thief, uids={300: OTHER}, marks={300: "one"})[0] == {100}
     assert 300 not in case.eyes.read
     assert case.attribution.foreign == {}
@@ -242,8 +242,8 @@ def test_a_mark_of_another_accounts_process_counts_for_nothing_and_is_not_even_r
 
 @pytest.mark.parametrize("uid", [APP, ROOT])
 def test_a_session_of_anothers_is_not_ours_because_one_of_ours_is_in_it(uid: int) -> None:
-    shell = Entry(77, 1, 77, BORN - 500)
-    marked, beside = Entry(101, 77, 77, BORN + 1), Entry(102, 77, 77, BORN + 1)
+    shell = ProcessInfo(77, 1, 77, BORN - 500)
+    marked, beside = ProcessInfo(101, 77, 77, BORN + 1), ProcessInfo(102, 77, 77, BORN + 1)
     case = Case(uid=uid)
     uids = {100: uid, 101: uid, 102: uid, 77: ROOT}
     assert case.found(FIRST, shell, marked, beside, uids=uids, marks={101: "one"})[0] == {100, 101}
@@ -251,13 +251,13 @@ def test_a_session_of_anothers_is_not_ours_because_one_of_ours_is_in_it(uid: int
 
 def test_another_accounts_process_in_our_session_is_not_ours() -> None:
     case = Case()
-    assert case.found(FIRST, Entry(300, 1, FIRST.session, BORN + 50), uids={300: OTHER})[0] == {100}
+    assert case.found(FIRST, ProcessInfo(300, 1, FIRST.session, BORN + 50), uids={300: OTHER})[0] == {100}
     assert case.attribution.foreign == {}
 
 
 def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() -> None:
-    sudo, command = Entry(101, FIRST.pid, 101, BORN + 1), Entry(102, 101, 101, BORN + 2)
-    back = Entry(103, 102, 103, BORN + 3)
+    sudo, command = ProcessInfo(101, FIRST.pid, 101, BORN + 1), ProcessInfo(102, 101, 101, BORN + 2)
+    back = ProcessInfo(103, 102, 103, BORN + 3)
     case = Case()
     assert case.found(FIRST, sudo, command, back, uids={101: ROOT, 102: OTHER})[0] == {100, 103}
     members = case.attribution.members(case.first)
@@ -267,7 +267,7 @@ def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() 
 
 def test_what_root_has_started_may_be_anyone_but_its_mark_counts_for_root_alone() -> None:
     case = Case(uid=ROOT)
-    worker, stranger = Entry(101, FIRST.pid, 101, BORN + 1), Entry(300, 1, 300, BORN + 1)
+    worker, stranger = ProcessInfo(101, FIRST.pid, 101, BORN + 1), ProcessInfo(300, 1, 300, BORN + 1)
     marks = {101: "one", 300: "one"}
     assert case.found(FIRST, worker, stranger, uids={100: ROOT, 101: OTHER, 300: OTHER}, marks=marks)[0] == {100, 101}
     assert case.eyes.read == set()

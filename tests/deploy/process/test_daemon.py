@@ -4,18 +4,18 @@ import os
 
 from rainbowd.deploy.process.attribution import Members
 from rainbowd.deploy.process.daemon import Daemon
-from rainbowd.deploy.process.members import Entry, read_entry
-from rainbowd.deploy.process.reaping import awaited
+from rainbowd.deploy.process.procfs import ProcessInfo, read_entry
+from rainbowd.deploy.process.reaper import awaited
 
 CHILD = 4_000_000
-ONE, OTHER = (Entry(4_000_000 + number, 1, 4_000_000, 17) for number in (1, 2))
+ONE, OTHER = (ProcessInfo(4_000_000 + number, 1, 4_000_000, 17) for number in (1, 2))
 
 
-def found(*live: Entry, named: Entry | None = None) -> Members:
+def found(*live: ProcessInfo, named: ProcessInfo | None = None) -> Members:
     return Members(live, (), named)
 
 
-def zombie(command: str) -> Entry:
+def zombie(command: str) -> ProcessInfo:
     """A child of ours that has ended."""
     pid = os.posix_spawnp("sh", ["sh", "-c", command], os.environ)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -26,7 +26,7 @@ def zombie(command: str) -> Entry:
 
 def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
     daemon = Daemon()
-    child = Entry(CHILD, 1, CHILD, 17)
+    child = ProcessInfo(CHILD, 1, CHILD, 17)
     daemon.look(found(child, ONE, named=child), CHILD)
     assert daemon.entry is None
     daemon.look(found(child, ONE, named=ONE), CHILD)

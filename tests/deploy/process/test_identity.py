@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import pytest
 
-from rainbowd.deploy.process import Identity
+from rainbowd.deploy.process import ProcessIdentity
 from rainbowd.deploy.process.identity import boot_id
 
-IDENTITY = Identity(
+IDENTITY = ProcessIdentity(
     pid=4711,
     pgid=4711,
     start_time=123456,
@@ -21,7 +21,7 @@ IDENTITY = Identity(
 
 
 def test_it_is_read_as_it_was_written() -> None:
-    assert Identity.from_fields(asdict(IDENTITY)) == IDENTITY
+    assert ProcessIdentity.from_fields(asdict(IDENTITY)) == IDENTITY
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_it_is_read_as_it_was_written() -> None:
 )
 def test_other_fields_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not "):
-        Identity.from_fields(asdict(IDENTITY) | change)
+        ProcessIdentity.from_fields(asdict(IDENTITY) | change)
 
 
 def test_a_boot_has_one_id() -> None:

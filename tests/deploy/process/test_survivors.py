@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.deploy.process.claims import Claim
-from rainbowd.deploy.process.members import read_entry
+from rainbowd.deploy.process.procfs import read_entry
 from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, user_name, why_foreign
 
 if TYPE_CHECKING:

@@ -1,0 +1,65 @@
+"""What the agent hands to its API: made where that is enabled, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rainbowd.api.backend import ApiBackend, MetricSources, ProxyCounters
+from rainbowd.deploy.process import read_usage
+from rainbowd.proxy import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from rainbowd.deploy.service import DeployService
+    from rainbowd.proxy import Server
+    from rainbowd.report.recorder import Recorder
+    from rainbowd.roster import Roster
+
+
+def make_api_backend(
+    *,
+    state_dir: Path,
+    deploys: Callable[[], DeployService],
+    recorder: Recorder,
+    roster: Roster,
+    server: Server,
+    status: Callable[[], Mapping[str, object]],
+) -> ApiBackend:
+    """Let the API ask and see; from now on the proxy counts what it serves.
+
+    Args:
+        state_dir: with the journal.
+        deploys: what deploys now: after an upgrade that failed, that is another.
+        recorder: of the journal.
+        roster: with the generations.
+        server: the proxy.
+        status: as ``status.json`` has it, at this moment.
+    """
+    server.traffic = Traffic()
+
+    def proxy() -> ProxyCounters:
+        return ProxyCounters(
+            connections=len(server.connections),
+            connections_max=server.settings.limits.connections,
+            waiting=len(server.holds),
+            held=server.holds.held,
+            idle=len(server.pool),
+            opened=server.pool.opened,
+            retries=server.retries,
+        )
+
+    def last_result() -> str | None:
+        decision = deploys().supervisor.last_decision
+        return decision.result if decision is not None else None
+
+    return ApiBackend(
+        state_dir=state_dir,
+        status=status,
+        redeploy=lambda release, note: deploys().calls.redeploy(release, note),  # noqa: PLW0108 - of then
+        rollback=lambda note: deploys().calls.rollback(note),  # noqa: PLW0108 - of then
+        sources=MetricSources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
+        settle=recorder.settle,
+        journal_written=lambda: recorder.written,
+    )

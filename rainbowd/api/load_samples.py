@@ -1,0 +1,114 @@
+"""How much there was to do over the last hour, for those who come to look: a sample each five seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict
+
+import trio
+
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rainbowd.api.backend import MetricSources
+
+SAMPLE_SECONDS = 5.0
+KEPT_SECONDS = 3600.0
+
+log = get_logger()
+
+
+class GenerationLoad(TypedDict):
+    """One generation's part, as ``status.json`` has it."""
+
+    id: int
+    in_flight: int
+    tunnels: int
+    requests: int
+
+
+class LoadSample(TypedDict):
+    """One moment.
+
+    ``half_seconds`` and ``most_seconds``: within how long a half, and 95 of 100, of what the app answered since the
+    sample before were answered; None where that was nothing.
+    """
+
+    at: str
+    generations: list[GenerationLoad]
+    half_seconds: float | None
+    most_seconds: float | None
+
+
+class LoadSampler:
+    """Looks, and remembers for an hour.
+
+    Args:
+        sources: the agent's own numbers.
+    """
+
+    def __init__(self, sources: MetricSources) -> None:
+        self._sources = sources
+        self._samples: deque[LoadSample] = deque(maxlen=int(KEPT_SECONDS / SAMPLE_SECONDS))
+        self._durations = list(sources.traffic.by_duration)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                self.look(datetime.now(UTC))
+            except Exception as bug:
+                log.error("bug: the load was not sampled", exc_info=bug)
+            await trio.sleep(SAMPLE_SECONDS)
+
+    def look(self, now: datetime) -> None:
+        """Take a sample."""
+        alive = self._sources.roster.generations.values()
+        durations = list(self._sources.traffic.by_duration)
+        counts = [count - before for count, before in zip(durations, self._durations, strict=True)]
+        self._durations = durations
+        bounds = self._sources.traffic.bounds_seconds
+        self._samples.append(
+            LoadSample(
+                at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                generations=[
+                    GenerationLoad(
+                        id=one.id, in_flight=len(one.holders), tunnels=len(one.tunnels), requests=one.requests
+                    )
+                    for one in alive
+                ],
+                half_seconds=quantile(bounds, counts, 0.5),
+                most_seconds=quantile(bounds, counts, 0.95),
+            )
+        )
+
+    def behind(self, at: str) -> list[LoadSample]:
+        """The samples that are younger, oldest first.
+
+        Args:
+            at: a time as a sample has it; empty for all.
+        """
+        return [sample for sample in self._samples if sample["at"] > at]
+
+
+def quantile(bounds_seconds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
+    """Within how many seconds that share of a histogram was; None where it is empty.
+
+    It is taken to be even within a bucket, and what is beyond the last bound to be at it.
+
+    Args:
+        bounds_seconds: the upper bounds of all buckets but the last.
+        counts: by bucket.
+        share: from 0 to 1.
+    """
+    wanted, lower = sum(counts) * share, 0.0
+    if not wanted:
+        return None
+    for bound, count in zip(bounds_seconds, counts, strict=False):
+        if count >= wanted:
+            return round(lower + (bound - lower) * wanted / count, 6)
+        wanted, lower = wanted - count, bound
+    return lower

@@ -1,0 +1,181 @@
+"""The metrics of Prometheus: what the agent counts anyway is read at each scrape, and nothing is kept twice.
+
+Label sets are bounded: counters of traffic know no generation, gauges know those that are alive.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from rainbowd import __version__
+from rainbowd.api.event_counters import SPANS_SECONDS, EventCounters
+from rainbowd.log import get_logger
+from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from rainbowd.api.backend import MetricSources, Usage
+    from rainbowd.roster import Generation
+
+GONE = 0
+CLASSES = {GONE: "gone", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+OTHER = "other"
+STATES = [state.value for state in State if state is not State.RETIRED]
+
+log = get_logger()
+
+
+class Metrics(Collector):
+    """Collects, each time it is asked to.
+
+    Args:
+        sources: the agent's own numbers.
+
+    Attributes:
+        registry: of our own; nothing of it is the process's.
+        usage: what each generation takes of the machine, read before a scrape.
+    """
+
+    def __init__(self, sources: MetricSources) -> None:
+        self.registry = CollectorRegistry()
+        self.usage: Mapping[int, Usage] = {}
+        self._sources = sources
+        self._story = EventCounters()
+        sources.observe(self._take)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def _take(self, event: str, fields: Mapping[str, object]) -> None:
+        """Whatever is wrong here must not reach those who tell it."""
+        try:
+            self._story.take(event, fields)
+        except Exception as bug:
+            log.error("bug: an event was not counted", name=event, exc_info=bug)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric but those of the agent's own process."""
+        yield InfoMetricFamily(
+            "rainbowd_build",
+            "What runs",
+            {"version": __version__, "python": platform.python_version()},
+        )
+        yield from self._traffic()
+        yield from self._proxy()
+        yield from self._generations(self._sources.roster.generations.values())
+        yield from self._deploys()
+
+    def _traffic(self) -> Iterator[Metric]:
+        traffic = self._sources.traffic
+        requests = CounterMetricFamily(
+            "rainbowd_requests", "Exchanges, by the class of their status", labels=["status"]
+        )
+        counts = {label: traffic.by_class[index] for index, label in CLASSES.items()}
+        counts[OTHER] = sum(traffic.by_class[len(CLASSES) :])
+        for label, count in counts.items():
+            requests.add_metric([label], count)
+        yield requests
+        own = CounterMetricFamily("rainbowd_own_answers", "Answers that were rainbowd's own", labels=["status"])
+        for status, count in sorted(traffic.own.items()):
+            own.add_metric([str(status)], count)
+        yield own
+        yield _histogram(
+            "rainbowd_request_duration_seconds",
+            "From a request's head to the end of the app's answer",
+            traffic.bounds_seconds,
+            traffic.by_duration,
+            traffic.seconds,
+        )
+        yield CounterMetricFamily("rainbowd_sent_body_bytes", "Bodies to clients", value=traffic.sent_bytes)
+        yield CounterMetricFamily("rainbowd_broken_answers", "Answers that the app broke off", value=traffic.broken)
+
+    def _proxy(self) -> Iterator[Metric]:
+        now = self._sources.proxy()
+        for name, text, value in (
+            ("connections", "Open connections of clients", now.connections),
+            ("connections_limit", "How many of them there may be", now.connections_max),
+            ("waiting_requests", "Requests that are held, as nothing is live", now.waiting),
+            ("idle_upstreams", "Connections to the app that are kept for the next request", now.idle),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(f"rainbowd_{name}", text, value=value)
+        for name, text, count in (
+            ("held_requests", "Requests that were held, as nothing was live", now.held),
+            ("opened_upstreams", "Connections to the app that were begun", now.opened),
+            ("retries", "Requests sent again, as a kept connection was dead", now.retries),
+        ):
+            yield CounterMetricFamily(f"rainbowd_{name}", text, value=count)
+
+    def _generations(self, generations: Iterable[Generation]) -> Iterator[Metric]:
+        alive = list(generations)
+        states = GaugeMetricFamily("rainbowd_generations", "Generations alive, by state", labels=["state"])
+        for state in STATES:
+            states.add_metric([state], sum(generation.state == state for generation in alive))
+        yield states
+        live = self._sources.roster.live
+        yield GaugeMetricFamily(
+            "rainbowd_live_generation", "The number of the live generation; 0: none", value=live.id if live else 0
+        )
+        yield _by_generation("requests", "Leases that it was given", {one.id: one.requests for one in alive})
+        yield _by_generation("in_flight", "Exchanges under way", {one.id: len(one.holders) for one in alive})
+        yield _by_generation("tunnels", "Tunnels that are open", {one.id: len(one.tunnels) for one in alive})
+        yield _by_generation(
+            "started_timestamp_seconds", "When it was launched", {one.id: one.started_at for one in alive}
+        )
+        taken = {one.id: self.usage[one.id] for one in alive if one.id in self.usage}
+        for name, text in (
+            ("processes", "How many it has"),
+            ("memory_bytes", "Resident memory of its processes"),
+            ("cpu_seconds", "CPU time of its processes"),
+        ):
+            yield _by_generation(name, text, {number: getattr(usage, name) for number, usage in taken.items()})
+
+    def _deploys(self) -> Iterator[Metric]:
+        story = self._story
+        deploys = CounterMetricFamily("rainbowd_deploys", "Deploys decided", labels=["trigger", "result"])
+        for labels, count in sorted(story.deploys.items()):
+            deploys.add_metric(labels, count)
+        yield deploys
+        result = self._sources.last_result()
+        yield GaugeMetricFamily(
+            "rainbowd_last_deploy_failed", "Whether the last deploy failed", value=float(result == "failed")
+        )
+        for name, text, span in (
+            ("boot", "From a launch to healthy", story.boot),
+            ("switch", "From healthy to live", story.switch),
+            ("drain", "From the switch away to the end of the last request", story.drain),
+        ):
+            yield _histogram(f"rainbowd_{name}_duration_seconds", text, SPANS_SECONDS, span.counts, span.seconds)
+        yield CounterMetricFamily("rainbowd_crashes", "Live generations that died", value=story.crashes)
+        yield CounterMetricFamily("rainbowd_kills", "Generations that had to be killed", value=story.killed)
+        yield CounterMetricFamily("rainbowd_waits", "Deploys that waited for a slot", value=story.waits)
+
+
+def _by_generation(name: str, text: str, values: Mapping[int, float]) -> Metric:
+    family = GaugeMetricFamily(f"rainbowd_generation_{name}", text, labels=["generation"])
+    for number, value in values.items():
+        family.add_metric([str(number)], value)
+    return family
+
+
+def _histogram(
+    name: str, text: str, bounds: Sequence[float], counts: Sequence[int], seconds: float
+) -> HistogramMetricFamily:
+    """Prometheus counts in each bucket what is in those below it too."""
+    buckets, total = [], 0
+    for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=seconds)

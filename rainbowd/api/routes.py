@@ -1,0 +1,163 @@
+"""The calls of the API: what each takes, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rainbowd import __version__
+from rainbowd.api.event_stream import EventStreams
+from rainbowd.api.page import read_page
+from rainbowd.api.params import read_count, read_fields, read_flag, read_query, read_time, take_note
+from rainbowd.api.problems import encode, problem
+from rainbowd.errors import Declined, RainbowdError
+from rainbowd.report.history import deploys
+from rainbowd.report.journal import read_events
+from rainbowd.report.status import FORMAT
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from rainbowd.api.backend import ApiBackend, Deploy
+    from rainbowd.api.load_samples import LoadSampler
+    from rainbowd.api.metrics import Metrics
+
+OPENAPI = Path(__file__).with_name("openapi.json")
+HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
+OK, ACCEPTED, UNPROCESSABLE, UNAVAILABLE = 200, 202, 422, 503
+
+
+def make_app(controls: ApiBackend, metrics: Metrics, load: LoadSampler, stop: trio.Event) -> Starlette:
+    """The API without its guard.
+
+    Args:
+        controls: the agent's side.
+        metrics: what is collected.
+        load: of the last hour.
+        stop: event streams end when it is set.
+    """
+    calls = Endpoints(controls, metrics, load)
+    app = Starlette(
+        routes=[
+            Route("/", calls.page, methods=["GET"]),
+            Route("/redeploy", calls.redeploy, methods=["POST"]),
+            Route("/rollback", calls.rollback, methods=["POST"]),
+            Route("/status", calls.status, methods=["GET"]),
+            Route("/history", calls.history, methods=["GET"]),
+            Route("/events", EventStreams(controls, stop), methods=["GET"]),
+            Route("/load", calls.load, methods=["GET"]),
+            Route("/metrics", calls.metrics, methods=["GET"]),
+            Route("/openapi.json", calls.openapi, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _http_problem, Declined: _declined, RainbowdError: _unavailable},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class Endpoints:
+    """The endpoints."""
+
+    def __init__(self, controls: ApiBackend, metrics: Metrics, load: LoadSampler) -> None:
+        self._controls = controls
+        self._metrics = metrics
+        self._load = load
+        self._page, self._page_fields = read_page()
+        description = json.loads(OPENAPI.read_bytes())
+        description["info"]["version"] = __version__
+        self._openapi = encode(description)
+        self._disk = trio.CapacityLimiter(2)
+
+    async def page(self, _request: Request) -> Response:
+        """``GET /``: for browsers; it holds no data."""
+        return Response(self._page, headers=self._page_fields, media_type="text/html; charset=utf-8")
+
+    async def redeploy(self, request: Request) -> Response:
+        """``POST /redeploy``."""
+        is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
+        fields = await read_fields(request, {"release", "note"})
+        deploy = await self._controls.redeploy(fields.get("release"), take_note(fields))
+        return await self._answer(deploy, is_waited_for=is_waited_for)
+
+    async def rollback(self, request: Request) -> Response:
+        """``POST /rollback``."""
+        is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
+        deploy = await self._controls.rollback(take_note(await read_fields(request, {"note"})))
+        return await self._answer(deploy, is_waited_for=is_waited_for)
+
+    async def _answer(self, deploy: Deploy, *, is_waited_for: bool) -> Response:
+        """Answer with the deploy's id, or with how it was decided, once the files have that too."""
+        if is_waited_for:
+            await deploy.decided.wait()
+        await self._controls.settle()
+        return _decision(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
+
+    async def status(self, request: Request) -> Response:
+        """``GET /status``."""
+        read_query(request)
+        return _json({"format": FORMAT, **self._controls.status()})
+
+    async def history(self, request: Request) -> Response:
+        """``GET /history``."""
+        count = read_count(read_query(request, ["n"]), "n", default=HISTORY_DEFAULT, most=HISTORY_MAX)
+        state_dir = self._controls.state_dir
+        found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir, "deploy.")), limiter=self._disk)
+        return _json(found[:count])
+
+    async def load(self, request: Request) -> Response:
+        """``GET /load``."""
+        return _json(self._load.behind(read_time(read_query(request, ["after"]), "after")))
+
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: in the format that the scraper asks for."""
+        read_query(request)
+        encode_metrics, media_type = choose_encoder(request.headers.get("accept", ""))
+        self._metrics.usage = await trio.to_thread.run_sync(self._controls.sources.usage, limiter=self._disk)
+        return Response(encode_metrics(self._metrics.registry), media_type=media_type)
+
+    async def openapi(self, _request: Request) -> Response:
+        """``GET /openapi.json``."""
+        return Response(self._openapi, media_type="application/json")
+
+
+def _decision(deploy: Deploy) -> Response:
+    """How a deploy was decided."""
+    outcome = deploy.outcome
+    assert outcome is not None
+    told: dict[str, Any] = {
+        "deploy": deploy.id,
+        "result": outcome.result,
+        "generation": outcome.generation,
+        "release": outcome.release,
+    }
+    if outcome.result != "failed":
+        return _json(told)
+    told |= {"reason": outcome.reason, "output": list(outcome.output)}
+    return problem(UNPROCESSABLE, f"The deploy failed: {outcome.reason}", extra=told)
+
+
+def _json(value: object, status: int = OK) -> Response:
+    return Response(encode(value), status, media_type="application/json")
+
+
+async def _http_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {404: "There is no such thing here.", 405: "This takes another method."}
+    return problem(error.status_code, details.get(error.status_code, error.detail), headers=error.headers)
+
+
+async def _declined(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Declined)
+    return problem(error.status, str(error))
+
+
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    return problem(UNAVAILABLE, str(error))

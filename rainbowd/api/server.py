@@ -1,0 +1,262 @@
+"""Serves the API with Hypercorn's trio worker, on a socket that is given, within bounds.
+
+``hypercorn.trio.serve`` accepts without a limit, lets a bug in one connection end all of them, and shields its writes
+from cancellation, so that one client who does not read would keep an agent from ever ending.  So the accepting is done
+here, each connection is Hypercorn's own, and the stream that it is given bounds each wait.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import h11
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from rainbowd.api.connection_limit import Place, Places
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+CONNECTIONS_MAX = 100
+SLOT_SECONDS = 1.0
+"""How long a connection's place counts as taken at least, which limits the pace of short connections."""
+
+HEAD_SECONDS = 5.0
+"""For a request's head, and between two requests."""
+SEND_SECONDS = 20.0
+"""How long a client may read nothing of what it is sent."""
+LINGER_SECONDS = 1.0
+LINGER_PAUSE_SECONDS = 0.05
+"""How long, and how seldom, a client that still sends is listened to: so that it gets to read our answer."""
+STOP_SECONDS = 3.0
+"""At the end, for answers that are under way."""
+_PAUSE_SECONDS = 0.5
+
+log = get_logger()
+
+
+async def serve(
+    sock: socket.socket,
+    app: ASGIApp,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``app`` until ``stop`` is set; then finish what is under way.
+
+    Args:
+        sock: bound and listening; it stays open.
+        app: an ASGI application.
+        stop: no more connections than those that are here.
+        task_status: for ``nursery.start``.
+    """
+    config, context = make_config(), WorkerContext(None)
+    places = Places(CONNECTIONS_MAX)
+
+    async def converse(stream: trio.SocketStream, place: Place) -> None:
+        begun = trio.current_time()
+        own = BoundedStream(stream, place.scope)
+        try:
+            with own.scope:
+                kept: Any = _keeping(app, place)
+                await ApiConnection(ASGIWrapper(kept), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
+                await own.linger()
+        except Exception as bug:
+            log.error("bug: a connection to the API broke", exc_info=bug)
+        finally:
+            own.close()
+            place.is_over = True
+        with trio.move_on_at(begun + SLOT_SECONDS):
+            await stop.wait()
+        place.leave()
+
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
+    async with listener, trio.open_nursery() as connections:
+        async with trio.open_nursery() as intake:
+            intake.start_soon(_accept, listener, places, connections, converse)
+            task_status.started()
+            await stop.wait()
+            intake.cancel_scope.cancel()
+        await context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+
+
+async def _accept(listener: trio.SocketListener, places: Places, connections: trio.Nursery, converse: Any) -> None:
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            log.warning("the API cannot accept connections", why=error.strerror)
+            await trio.sleep(_PAUSE_SECONDS)
+            continue
+        try:
+            place = await places.take()
+        except trio.Cancelled:
+            stream.socket.close()
+            raise
+        connections.start_soon(converse, stream, place)
+
+
+def _keeping(app: ASGIApp, place: Place) -> ASGIApp:
+    """Return ``app`` with ``kept`` in its scope, in which a call with the token keeps the connection's place."""
+
+    async def keeping(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["kept"] = place.kept
+        await app(scope, receive, send)
+
+    return keeping
+
+
+def make_config() -> Config:
+    """How Hypercorn serves us."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.logger_class = HypercornLog
+    config.include_server_header = False
+    config.keep_alive_timeout = HEAD_SECONDS
+    config.h11_max_incomplete_size = 16 << 10
+    return config
+
+
+class HypercornLog(Logger):
+    """What Hypercorn has to say, in our own log: debug for all but what it calls errors."""
+
+    async def access(self, *_args: Any) -> None:
+        """Nothing: a request's target may hold what is not to be told."""
+
+    async def debug(self, message: str, *_args: Any, **_kwargs: Any) -> None:
+        """Say it to those who want to know."""
+        log.debug("hypercorn", says=message)
+
+    async def error(self, message: str, *_args: Any, **_kwargs: Any) -> None:
+        """Say it, with the exception that is handled, if one is."""
+        log.error("hypercorn", says=message, exc_info=sys.exc_info()[1])
+
+    info = warning = debug
+    exception = critical = error
+
+
+class Http1Only(H11Protocol):
+    """HTTP/1.1 alone: whoever asks for HTTP/2 or a WebSocket gets a plain answer, as RFC 9110, section 7.8 has it."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        pass
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        fields = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        plain = h11.Request(
+            method=request.method, target=request.target, headers=fields, http_version=request.http_version
+        )
+        await super()._create_stream(plain)
+
+
+class ApiConnection(TCPServer):
+    """One connection; Hypercorn's own, but for the protocol."""
+
+    async def run(self) -> None:
+        """Serve it to its end."""
+        try:
+            async with TaskGroup() as task_group:
+                self._task_group = task_group
+                self.protocol = Http1Only(  # type: ignore[assignment]
+                    self.app,
+                    self.config,
+                    self.context,
+                    task_group,
+                    ConnectionState({}),
+                    False,
+                    None,
+                    None,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+                await self.idle_task.stop()  # nothing more comes: the place is free for another
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+
+class BoundedStream:
+    """A client's stream as Hypercorn uses it, in which every wait has an end.
+
+    To close it is to say that nothing more is read or sent; the socket itself is closed by ``close``.
+
+    Attributes:
+        scope: of all that is done for the client; cancelled when it takes nothing more, or has to make way.
+    """
+
+    def __init__(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        self.scope = scope
+        self._stream = stream
+        self._is_ended = False
+        self._receiving = trio.CancelScope()
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        """What came next.
+
+        Raises:
+            ClosedResourceError, BrokenResourceError: nothing more comes.
+        """
+        if not self._is_ended:
+            with trio.CancelScope() as self._receiving:
+                return await self._stream.receive_some(max_bytes)
+        raise trio.ClosedResourceError
+
+    async def send_all(self, data: bytes) -> None:
+        """Send it.
+
+        Raises:
+            ClosedResourceError, BrokenResourceError: the client takes no more, or not in time.
+        """
+        if self._is_ended:
+            raise trio.ClosedResourceError
+        is_sent = False
+        try:
+            with trio.move_on_after(SEND_SECONDS):
+                await self._stream.send_all(data)
+                is_sent = True
+        finally:
+            if not is_sent:  # requests that he sent behind it are not worth an answer
+                self._is_ended = True
+                self.scope.cancel()
+        if not is_sent:
+            raise trio.BrokenResourceError
+
+    async def send_eof(self) -> None:
+        """Say that nothing more is sent."""
+        if not self._is_ended:
+            with trio.move_on_after(SEND_SECONDS):
+                await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Read and send nothing more."""
+        self._is_ended = True
+        self._receiving.cancel()
+        await trio.lowlevel.checkpoint()
+
+    async def linger(self) -> None:
+        """Listen a little to a client that still sends: RFC 9112, section 9.6."""
+        with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._stream.receive_some(1 << 16):  # noqa: ASYNC110 - no event: it is a pace
+                await trio.sleep(LINGER_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Be gone."""
+        self._is_ended = True
+        self._stream.socket.close()

@@ -1,0 +1,139 @@
+"""Where a command's files are, and what the agent that runs for them says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rainbowd.errors import ConfigError, NotRunning, RainbowdError, UsageError
+from rainbowd.locations import CONFIG_VARIABLE, find_config, read_locations
+from rainbowd.report.history import deploys
+from rainbowd.report.journal import read_events
+from rainbowd.report.lock import holder
+from rainbowd.report.status import NAME, read
+
+if TYPE_CHECKING:
+    from rainbowd.locations import Locations
+
+FIRST_STATUS_SECONDS = 5.0
+"""An agent that has just started has its lock for a moment before it writes its first status."""
+LOOK_SECONDS = 0.02
+
+
+def locate(config_path: Path | None) -> Locations:
+    """Where the files of the config are.
+
+    Args:
+        config_path: of ``--config``; None looks in the working directory.
+
+    Raises:
+        ConfigError: there is no config file.
+        RainbowdError: it is broken; judging it is the agent's, we cannot go on, that is all.
+    """
+    file = find_config(config_path)
+    if not file.exists():
+        by = f" ({CONFIG_VARIABLE} names it)" if config_path is None else ""
+        raise ConfigError(f"{file}: no such file{by}; expected the config of the agent")
+    try:
+        return read_locations(file)
+    except ConfigError as error:
+        raise RainbowdError(str(error)) from None
+
+
+def require_agent(state_dir: Path) -> int:
+    """The pid of the agent that has the state directory, be it still starting.
+
+    Raises:
+        NotRunning: there is none.
+        UsageError: that cannot be told.
+    """
+    pid = holder(state_dir)
+    if pid is None:
+        raise NotRunning(f"no agent is running: nothing holds {state_dir / 'lock'}")
+    return pid
+
+
+def read_status(state_dir: Path) -> dict[str, Any]:
+    """What the agent wrote that is running now: a file that an earlier one left is none of its.
+
+    Raises:
+        NotRunning: there is none.
+        RainbowdError: it has left no status that can be read.
+    """
+    deadline = time.monotonic() + FIRST_STATUS_SECONDS
+    while True:
+        pid = require_agent(state_dir)
+        told = read(state_dir)
+        if told is not None and _pid(told) == pid:
+            return told
+        if time.monotonic() >= deadline:
+            raise RainbowdError(f"{state_dir / NAME}: the running agent (pid {pid}) has not written it")
+        time.sleep(LOOK_SECONDS)
+
+
+def live_generation(state_dir: Path) -> dict[str, Any] | None:
+    """Return the live generation as the status has it; None if nothing is live.
+
+    Raises:
+        RainbowdError: as ``read_status``, or the file is damaged.
+    """
+    status = read_status(state_dir)
+    try:
+        found = (one for one in status["generations"] if one["id"] == status["live"] and str(one["release"]))
+        return next(found, None)
+    except (KeyError, TypeError):
+        raise RainbowdError(f"{state_dir / NAME}: damaged; expected what an agent writes there") from None
+
+
+def live_release(state_dir: Path) -> str | None:
+    """Return the release of the live generation; None if nothing is live.
+
+    Raises:
+        RainbowdError: as ``live_generation``.
+    """
+    live = live_generation(state_dir)
+    return None if live is None else str(live["release"])
+
+
+def present_release(where: Locations) -> Path | None:
+    """Return the live release, or the one that the link names while nothing is live; None if there is neither."""
+    with contextlib.suppress(RainbowdError):
+        live = live_release(where.state_dir)
+        if live is not None:
+            return Path(live)
+    return linked_release(where.release)
+
+
+def refuse_own_deploy(state_dir: Path, verb: str) -> None:
+    """Refuse what would wait for the deploy that runs this command in a hook, and so for itself.
+
+    Args:
+        state_dir: of the agent that the command is for.
+        verb: what the command would do: ``wait for a deploy``.
+
+    Raises:
+        UsageError: this runs in a hook of a deploy of the same agent that is not decided yet.
+    """
+    deploy, own = os.environ.get("RAINBOWD_DEPLOY"), os.environ.get("RAINBOWD_STATE_DIR")
+    if not deploy or not own or os.path.realpath(own) != os.path.realpath(state_dir):
+        return
+    entry = next((one for one in deploys(read_events(state_dir, "deploy.")) if one["deploy"] == deploy), None)
+    if entry is not None and entry["result"] is None:
+        hook = os.environ.get("RAINBOWD_HOOK") or "a hook"
+        raise UsageError(
+            f"cannot {verb} in the hook {hook} of deploy {deploy}: that deploy itself waits for the hook; "
+            f"use hooks.after_live, or run this outside of the hook"
+        )
+
+
+def linked_release(link: Path) -> Path | None:
+    """The directory that the link leads to, or would if there were one; None where there is no link."""
+    return Path(os.path.realpath(link)) if os.path.lexists(link) else None
+
+
+def _pid(told: dict[str, Any]) -> object:
+    agent = told.get("agent")
+    return agent.get("pid") if isinstance(agent, dict) else None

@@ -1,0 +1,67 @@
+"""All that is found out about one config, by how bad it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rainbowd.cli.checks.launch import judge_launch
+from rainbowd.cli.checks.start import judge_start
+from rainbowd.cli.checks.wording import judge_commands, judge_environment
+from rainbowd.cli.open_api import require_api_packages
+from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file
+from rainbowd.errors import RainbowdError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rainbowd.config import Config
+
+
+@dataclass
+class Findings:
+    """What is wrong with a config, a line each.
+
+    Attributes:
+        problems: what a start or a launch would fail with, or would do in another way than it is written.
+        warnings: what is allowed, but seldom meant.
+        notes: what is good to know.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def attempt(self, key: str, action: Callable[[], object]) -> None:
+        """Do something, and keep what it fails with as problems of ``key``."""
+        try:
+            action()
+        except RainbowdError as error:
+            self.problems += [f"{key}: {line.removeprefix(f'{key}: ')}" for line in str(error).splitlines()]
+
+
+def judge(config: Config) -> Findings:
+    """Judge a config as a start and a launch would, and change nothing.
+
+    Args:
+        config: loaded.
+    """
+    found = Findings(warnings=cautions(config))
+    env_file: Mapping[str, str] = {}
+
+    def read() -> None:
+        nonlocal env_file
+        if config.env_file is not None:
+            env_file = read_env_file(config.env_file)
+            found.warnings += [f"env_file: {line}" for line in doubtful_lines(config.env_file)]
+
+    found.attempt("env_file", read)
+    is_known = not found.problems
+    judge_commands(config, found)
+    judge_environment(config, env_file, found)
+    judge_launch(config, env_file, found, is_known=is_known)
+    judge_start(config, found)
+    found.problems += exposures(config)
+    if config.api.enabled:
+        found.attempt("api", require_api_packages)
+    return found

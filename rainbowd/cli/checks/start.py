@@ -1,0 +1,153 @@
+"""What a start would refuse: the state directory, the app's log file, the addresses to listen on.
+
+A start makes these; ``check`` only asks whether it could.  What the agent of this config has already is not judged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd import tcp
+from rainbowd.address import TcpAddress, UnixAddress
+from rainbowd.config import user_name
+from rainbowd.errors import UsageError
+from rainbowd.listeners import doubts
+from rainbowd.report.lock import holder
+
+if TYPE_CHECKING:
+    from rainbowd.address import Address
+    from rainbowd.cli.checks.findings import Findings
+    from rainbowd.config import Config
+
+_CONNECT_SECONDS = 1.0
+
+
+def judge_start(config: Config, found: Findings) -> None:
+    """Judge what a start makes or opens."""
+    found.problems += _not_a_directory(config.state_dir)
+    found.warnings += doubts(config.listen)
+    try:
+        agent = holder(config.state_dir)
+    except UsageError as error:
+        found.notes.append(f"state_dir: {error}; what a start by its owner would refuse is not known")
+        return
+    if agent is not None:
+        found.notes.append(f"an agent runs with this config, pid {agent}")
+        return
+    owner = _owner(config.state_dir)
+    if owner not in {None, os.geteuid()} and os.geteuid() != 0:
+        found.notes.append(f"state_dir: is {user_name(owner)}'s; check as that user what a start would refuse")
+        return
+    if not found.problems:
+        found.problems += _not_writable("state_dir", config.state_dir, "a directory that the agent's user may write to")
+    if isinstance(config.log.app, Path):
+        found.problems += _app_log_problems(config.log.app)
+    for address in config.listen:
+        _judge_address("listen", address, found)
+    if config.api.enabled:
+        _judge_address("api.listen", config.api.listen, found)
+
+
+def _not_a_directory(state_dir: Path) -> list[str]:
+    there = _nearest(state_dir)
+    return [] if _is_directory(there) else [f"state_dir: found {there}, which is no directory; expected one"]
+
+
+def _nearest(path: Path) -> Path:
+    """Return ``path``, or the directory above it that exists."""
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+
+
+def _is_directory(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - that of pathlib raises when a directory above is closed
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
+def _not_writable(key: str, path: Path, expected: str) -> list[str]:
+    """Return why nothing can be written at ``path``, or made in the nearest directory above it."""
+    there = _nearest(path)
+    wanted = os.W_OK | (os.X_OK if _is_directory(there) else 0)
+    if os.access(there, wanted, effective_ids=True):
+        return []
+    return [
+        f"{key}: found {there}, where {user_name(os.geteuid())} cannot write ({_reason(there)}); expected {expected}"
+    ]
+
+
+def _reason(path: Path) -> str:
+    with suppress(OSError):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    return os.strerror(errno.EACCES)
+
+
+def _app_log_problems(file: Path) -> list[str]:
+    if _is_directory(file):
+        return [f"log.app: found {file}, which is a directory; expected a file"]
+    if not _is_directory(file.parent):
+        return [f"log.app: found no directory {file.parent}; expected one, because rainbowd makes only the file"]
+    return _not_writable("log.app", file, "a file that the agent's user may write")
+
+
+def _judge_address(key: str, address: Address, found: Findings) -> None:
+    if isinstance(address, UnixAddress):
+        found.problems += [f"{key}: {problem}" for problem in _unix_problems(address.path)]
+        return
+    try:
+        places = tcp.resolve(address.host, address.port)
+    except OSError as error:
+        found.problems.append(f"{key}: cannot listen on {address}: {error.strerror}")
+        return
+    absent = []
+    for family, place in places:
+        try:
+            tcp.bind(family, place).close()
+        except OSError as error:
+            problem = f"{key}: cannot listen on {place}: {tcp.explain(error, place)}"
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                absent.append(problem)
+            elif _is_passing(error, place):
+                found.warnings.append(f"{problem} (a start waits some seconds for it)")
+            else:
+                found.problems.append(problem)
+    if len(absent) == len(places):
+        found.problems += absent
+
+
+def _is_passing(error: OSError, place: TcpAddress) -> bool:
+    return error.errno == errno.EADDRINUSE and tcp.is_listened_on(place) is False
+
+
+def _unix_problems(path: Path) -> list[str]:
+    if not _is_directory(path.parent):
+        return [f"cannot listen on unix:{path}: found no directory {path.parent}; expected one"]
+    problems = _not_writable("", path.parent, "a directory that the agent's user may write to")
+    with suppress(OSError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            problems.append(f": found {path}, which is no socket; expected nothing there, or a socket that nobody uses")
+        elif _is_served(path):
+            problems.append(": another program listens there already")
+    return [f"cannot listen on unix:{path}{problem}" for problem in problems]
+
+
+def _is_served(path: Path) -> bool:
+    with ExitStack() as stack:
+        probe = stack.enter_context(socket.socket(socket.AF_UNIX))
+        probe.settimeout(_CONNECT_SECONDS)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

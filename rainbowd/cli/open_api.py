@@ -1,0 +1,84 @@
+"""What a start does for an API that is enabled: see that it is installed, listen, and have a token."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rainbowd.config import token_directory
+from rainbowd.config.runtime import make_private
+from rainbowd.errors import UsageError
+from rainbowd.listeners import from_predecessor, open_listener
+
+if TYPE_CHECKING:
+    import contextlib
+    from pathlib import Path
+
+    from rainbowd.api.service import ApiService
+    from rainbowd.config import Config
+    from rainbowd.listeners import Listener
+    from rainbowd.upgrade import OfferedSocket
+
+SOCKET_MODE = 0o600
+BACKLOG = 128
+"""Connections that wait are taken at a hundred a second: a flood is over soon after its end."""
+PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
+"""The extra ``api``."""
+
+
+def require_api_packages() -> None:
+    """See that what the API needs is installed.
+
+    Raises:
+        UsageError: it is not; the message has the line to type.
+    """
+    try:
+        import rainbowd.api.service  # noqa: F401
+    except ModuleNotFoundError as error:
+        words = " ".join(f"'{package}'" for package in PACKAGES)
+        raise UsageError(
+            f"the API is enabled, and needs {error.name}, which is not installed; type\n"
+            f"{sys.executable} -m pip install {words}"
+        ) from None
+
+
+def open_api(config: Config, offered: list[OfferedSocket], stack: contextlib.ExitStack) -> tuple[ApiService, Listener]:
+    """The API, with its socket open until ``stack`` ends.
+
+    Args:
+        config: with where it listens.
+        offered: what an agent that is upgraded hands over.
+        stack: closes the socket.
+
+    Raises:
+        UsageError: it is not installed, cannot listen, or has no token that can be used.
+    """
+    require_api_packages()
+    from rainbowd.api.service import ApiService
+    from rainbowd.api.token import find_token
+
+    token = find_token(_token_directory(config), config.api.token_file)
+    asked = str(config.api.listen)
+    sock = next((one.sock for one in offered if (one.part, one.asked) == ("api", asked)), None)
+    if sock is None:
+        listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE, backlog=BACKLOG)
+    else:
+        listener = from_predecessor(sock, asked)
+    stack.callback(listener.close)
+    return ApiService(listener.sock, listener.address, token), listener
+
+
+def _token_directory(config: Config) -> Path:
+    """Return where the token is to be made, which is there by now.
+
+    Raises:
+        UsageError: it cannot be made for this user alone.
+    """
+    directory = token_directory(config)
+    if directory is None or directory == config.state_dir:
+        return config.state_dir
+    try:
+        make_private(directory)
+    except OSError as error:
+        raise UsageError(f"api: {directory}: cannot be made: {error.strerror}; expected an api.token_file") from None
+    return directory

@@ -1,0 +1,154 @@
+"""The part of a start that loads what is heavy, and starts things: by now the listeners are open."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import resource
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd import log
+from rainbowd.agent import HEEDED, Agent, Keeping
+from rainbowd.deploy.host.hook_permissions import check_file_permissions
+from rainbowd.deploy.host.host import LinuxHost
+from rainbowd.deploy.process import become_subreaper, protect_agent, reset_signals, survivors
+from rainbowd.hangup import Hangup
+from rainbowd.report.generation_ids import GenerationIds
+from rainbowd.report.recorder import Recorder
+from rainbowd.upgrade import ReplacedAgent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rainbowd.api.service import ApiService
+    from rainbowd.config import Config, LoadedConfig
+    from rainbowd.listeners import Listener
+    from rainbowd.report.lock import Lock
+    from rainbowd.upgrade import Offer
+    from rainbowd.upgrade.channel import Message
+
+FLUSH_SECONDS = 1.0
+_M_ARENA_MAX = -8
+
+
+def start_agent(
+    file: Path,
+    loaded: LoadedConfig,
+    config: Config,
+    *,
+    directory: Path,
+    listeners: list[Listener],
+    lock: Lock,
+    api: tuple[ApiService, Listener] | None,
+    offer: Offer | None,
+    warnings: Iterable[str],
+) -> int:
+    """Be the agent until told to stop.
+
+    Args:
+        file: the config file.
+        loaded: what it says.
+        config: the same, with what the command line says instead.
+        directory: where the agent was started, for the program of its successor.
+        listeners: of the proxy.
+        lock: of the state directory.
+        api: where it is enabled, with its listener.
+        offer: of the agent that we take the place of.
+        warnings: of the start.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: a program that we would start is not to be trusted, or that agent has gone.
+    """
+    check_file_permissions(file, loaded.config)
+    log.configure(config.log.level, config.log.format)
+    try:
+        for warning in warnings:
+            log.get_logger().warning(warning)
+        soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
+        incoming = None if offer is None else partial(ReplacedAgent, offer, _accept(offer))
+        hangup = Hangup.now()
+        early = _prepare_process()
+        recorder = Recorder(config.state_dir)
+        machine = LinuxHost(
+            file,
+            loaded,
+            keep=recorder.keep,
+            soft_limit=soft_limit,
+            numbers=GenerationIds(config.state_dir),
+            app_sink=log.open_app_sink(config.log.app),
+        )
+        agent = Agent(
+            config,
+            machine,
+            recorder,
+            listeners,
+            lock,
+            base=file.parent,
+            early=early,
+            api=api,
+            incoming=incoming,
+            soft_limit=soft_limit,
+            hangup=hangup,
+            directory=directory,
+            keeping=Keeping(
+                lock,
+                config.state_dir,
+                is_searched=config.user is not None,
+                write_again=machine.write_again,
+            ),
+        )
+        return _run(agent)
+    finally:
+        log.flush(FLUSH_SECONDS)
+
+
+def _accept(offer: Offer) -> Message:
+    """Take it once all is loaded: what fails here changes nothing, as the agent before us goes on."""
+    log.load()
+    return offer.accept()
+
+
+def _prepare_process() -> list[int]:
+    """Have this process own apps; returns where signals are kept until the agent heeds them, and from its end on."""
+    reset_signals()
+    become_subreaper()
+    protect_agent()
+    _share_one_heap()
+    early: list[int] = []
+    for signum in HEEDED:
+        signal.signal(signum, lambda signum, _frame: early.append(signum))
+    return early
+
+
+def _run(agent: Agent) -> int:
+    try:
+        trio.run(agent.run)
+    except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
+        log.get_logger().error("bug: the agent ended", exc_info=bug)
+        return 1
+    finally:
+        for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
+            signal.signal(signum, signal.SIG_IGN)
+    return 1 if survivors() else 0
+
+
+def _share_one_heap() -> None:
+    """Have all threads allocate from one heap: one for each holds several MiB that nobody needs (mallopt(3))."""
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow ourselves all descriptors that we may have; the soft limit before, which the apps are to have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # not allowed after all: go on with fewer
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft

@@ -1,0 +1,175 @@
+"""``rainbowd status --watch``: the status as it changes, on a screen of its own that is gone afterwards.
+
+Beneath it are the journal's last sentences, as the API's page has them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rainbowd.cli.agent_files import read_status
+from rainbowd.cli.status import readable
+from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, escape_control, generation_style, painter
+from rainbowd.errors import RainbowdError
+from rainbowd.report.history import DECISIONS
+from rainbowd.report.sentences import sentence
+from rainbowd.report.tail import Tail, parse_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rainbowd.report.journal import Event
+
+LOOK_SECONDS = 0.2
+TOLD_MINUTES = 60
+"""How far back the journal is told."""
+SENTENCES_MAX = 100
+USUAL_LINES = 24
+"""Of a terminal that does not say."""
+
+# DEC private modes, as xterm's "Control Sequences" has them: 1049 the other screen, 25 the cursor, 7 wrapping.
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_HOME, _END_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+def watch(state_dir: Path, *, as_json: bool) -> int:
+    """Show the status until interrupted.
+
+    Args:
+        state_dir: of the agent.
+        as_json: one object a line, a line for each change.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        NotRunning: no agent runs; on a terminal only if it did not from the beginning.
+        RainbowdError: its status cannot be read.
+    """
+    read_status(state_dir)
+    try:
+        if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+            _print_changes(state_dir, as_json=as_json)
+        with _screen():
+            _draw(state_dir)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
+    """Print each change for a program, and for people each that is more than a counter."""
+    shown = None
+    while True:
+        status = read_status(state_dir)
+        seen = status if as_json else _without_counters(status)
+        if seen != shown:
+            print(json.dumps(status) if as_json else f"{readable(status, state_dir)}\n", flush=True)
+            shown = seen
+        time.sleep(LOOK_SECONDS)
+
+
+def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without what changes while nothing happens."""
+    generations = status.get("generations")
+    kept = {key: value for key, value in status.items() if key not in {"generations", "deploying"}}
+    if isinstance(status.get("deploying"), dict):
+        kept["step"] = status["deploying"].get("deploy"), status["deploying"].get("step")
+    if isinstance(generations, list):
+        kept["states"] = [(one.get("id"), one.get("state")) for one in generations if isinstance(one, dict)]
+    return kept
+
+
+def _draw(state_dir: Path) -> NoReturn:
+    """Draw it anew where it has changed, be it the age of something."""
+    shown: list[str] = []
+    journal = _Journal(state_dir)
+    while True:
+        lines = _lines(state_dir, journal)
+        if lines != shown:
+            text = "\n".join(line + _END_OF_LINE for line in lines)
+            print(_HOME + text + _BELOW, end="", flush=True)
+            shown = lines
+        time.sleep(LOOK_SECONDS)
+
+
+def _lines(state_dir: Path, journal: _Journal) -> list[str]:
+    """What there is to see, as far as there is room; an agent that has gone may come again."""
+    paint = painter()
+    try:
+        lines = readable(read_status(state_dir), state_dir).split("\n")
+    except RainbowdError as error:
+        lines = [paint(YELLOW, escape_control(error))]
+    end = ["", paint(DIM, "Ctrl-C ends this, and nothing else")]
+    height = os.get_terminal_size().lines or USUAL_LINES
+    room = height - len(lines) - len(end) - 1
+    told = journal.lines()[-room:] if room > 0 else []
+    lines += [*([""] if told else []), *told, *end]
+    return lines if len(lines) <= height else [*lines[: height - 1], "..."]
+
+
+class _Journal:
+    """The journal's last sentences, oldest first."""
+
+    def __init__(self, state_dir: Path) -> None:
+        since = datetime.now(UTC) - timedelta(minutes=TOLD_MINUTES)
+        self._tail = Tail(state_dir, parse_id(since.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        self._lines: deque[str] = deque(maxlen=SENTENCES_MAX)
+
+    def lines(self) -> list[str]:
+        with contextlib.suppress(RainbowdError, OSError):  # what cannot be read now is read later
+            while lines := self._tail.read():
+                told = map(_told, (json.loads(line.text) for line in lines))
+                self._lines.extend(filter(None, told))
+        return list(self._lines)
+
+
+def _told(event: Event) -> str:
+    words, paint = sentence(event), painter()
+    if not words:
+        return ""
+    return f"{paint(DIM, _clock(str(event.get('at'))))}  {paint(_style(event), escape_control(words))}"
+
+
+def _clock(at: str) -> str:
+    """Return the time of day of a time in RFC 3339 as the log has it, in UTC."""
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC).strftime("%H:%M:%SZ")
+    except ValueError:
+        return "--:--:--Z"
+
+
+def _style(event: Event) -> str:
+    """Red and green for how a deploy ended, as in the history; else the generation's own colour."""
+    result, generation = DECISIONS.get(str(event["event"])), event.get("generation")
+    if event.get("superseded_by"):
+        return YELLOW
+    if result is not None:
+        return RED if result == "failed" else GREEN
+    return generation_style(generation) if isinstance(generation, int) else ""
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[None]:
+    """The terminal's other screen; whatever ends us, it is left."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _exit)
+    print(_ENTER, end="", flush=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the terminal itself has gone
+            print(_LEAVE, end="", flush=True)
+
+
+def _exit(signum: int, _frame: object) -> None:
+    sys.exit(128 + signum)

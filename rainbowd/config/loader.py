@@ -1,0 +1,254 @@
+"""From the file to the models, and from the validator's errors to lines that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from rainbowd.config.account import ROOT, find_account
+from rainbowd.config.deploy_access import check_only_root_writes
+from rainbowd.config.legacy import translate
+from rainbowd.config.models import Config, Limits, LogSettings
+from rainbowd.config.parsers import parse_listen
+from rainbowd.errors import ConfigError, UsageError
+from rainbowd.locations import key_path, kind, lasting_path, read_json, real_directory, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+    Place = tuple[int | str, ...]
+
+RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "name", "state_dir")
+"""What an agent takes from its config only when it starts."""
+
+COMMENT = "//"
+"""The key of a comment, in any object of the file."""
+
+SECRETS = (("env",), ("health", "headers"))
+"""Where the values are not to be shown."""
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A config that can be used.
+
+    Attributes:
+        warnings: what its owner should know, a line each.
+        source: what the file said, as JSON has it; it holds secrets.
+    """
+
+    config: Config
+    warnings: tuple[str, ...]
+    source: Mapping[str, object] = field(default_factory=dict)
+
+
+def load(path: Path) -> LoadedConfig:
+    """Read and validate a config file; an agent that runs as root reads none that others may change.
+
+    Raises:
+        ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
+    """
+    if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
+        check_only_root_writes(path, expected="a JSON file")
+    return interpret(read_json(path), path)
+
+
+def interpret(source: Mapping[str, object], path: Path) -> LoadedConfig:
+    """Validate what a config file says, or said once.
+
+    Args:
+        source: as JSON has it.
+        path: of the file.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    data = _without_comments(source)
+    data.pop("$schema", None)  # an editor's business
+    problems, warnings = translate(data, path.name)
+    if not problems:
+        problems += _check_choice(data)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(data, context=_bases(path))
+    except ValidationError as error:
+        problems = _described(error, data, problems)
+    problems += _account_problems(config)
+    if config is None or problems:
+        raise ConfigError(*(f"{path}: {problem}" for problem in problems))
+    return LoadedConfig(config, tuple(f"{path}: {warning}" for warning in warnings), source)
+
+
+def _without_comments(source: Mapping[str, object]) -> dict[str, object]:
+    """Return a copy without the keys named ``//``, which are comments, as in npm's package.json."""
+    return {
+        key: _without_comments(value) if isinstance(value, dict) else deepcopy(value)
+        for key, value in source.items()
+        if key != COMMENT
+    }
+
+
+def _bases(path: Path) -> dict[str, Path]:
+    """Return the directories that relative paths of the config file begin at."""
+    return {"base": real_directory(path), "release_base": lasting_path(path).parent}
+
+
+def _check_choice(data: dict[str, object]) -> list[str]:
+    given = [key for key in ("health", "warmup") if data.get(key) is not None]
+    if len(given) == 1:
+        return []
+    found = "both health and warmup" if given else "neither health nor warmup"
+    return [f"health: found {found}; expected exactly one of the two"]
+
+
+def _described(error: ValidationError, data: Mapping[str, object], problems: list[str]) -> list[str]:
+    """Return all problems, those with unknown keys first: a misspelt key explains that another is missing."""
+    unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
+    others = [details for details in error.errors() if details["type"] != "extra_forbidden"]
+    return [*(_describe(one, data) for one in unknown), *problems, *(_describe(one, data) for one in others)]
+
+
+def _account_problems(config: Config | None) -> list[str]:
+    try:
+        if config is not None:
+            find_account(config.user, config.group)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def _describe(details: ErrorDetails, data: Mapping[str, object]) -> str:
+    """One error of the validator as ``KEY.PATH: found X; expected Y``."""
+    place = tuple(part for part in details["loc"] if part != "[key]")
+    if place[0] == "listen" and not isinstance(data.get("listen"), list):
+        place = place[:1]  # one address, of which the model makes a list
+    model, field = _model_and_field(place)
+    value = details["input"]
+    if details["type"] == "extra_forbidden":
+        return f"{key_path(place)}: found an unknown key; expected {_known_keys(model, str(place[-1]))}"
+    if details["type"] == "missing":
+        found = "nothing"
+    elif any(place[: len(secret)] == secret for secret in SECRETS):
+        found = kind(value)
+    else:
+        found = shown(value)
+    own_words = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
+    description = field.description if field else None
+    expected = own_words or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    return f"{key_path(place)}: found {found}; expected {expected}"
+
+
+def _model_and_field(place: Place) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """The innermost model on the way to a place, and the field there: None for an item of a field."""
+    model: type[BaseModel] | None = Config
+    field: FieldInfo | None = None
+    for part in place:
+        field = model.model_fields.get(str(part)) if model else None
+        if field is None:
+            break
+        kinds = get_args(field.annotation) or (field.annotation,)
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return model, field
+
+
+def _known_keys(model: type[BaseModel] | None, name: str) -> str:
+    known = list(model.model_fields) if model else []
+    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    return f"one of {', '.join(known)}{hint}"
+
+
+def with_overrides(
+    config: Config,
+    listen: list[str] | None,
+    log_level: str | None,
+    *,
+    enable_api: bool = False,
+    directory: Path | None = None,
+) -> Config:
+    """``config`` with what the command line says instead.
+
+    Args:
+        config: of the file.
+        listen: of ``--listen``.
+        log_level: of ``--log-level``.
+        enable_api: of ``--enable-api``.
+        directory: that socket paths of the command line are relative to; None for the working directory.
+
+    Raises:
+        UsageError: the command line says something that a config could not.
+    """
+    changes: dict[str, object] = {}
+    if listen:
+        changes["listen"] = tuple(_listen_option(text, directory or Path.cwd()) for text in listen)
+    if enable_api:
+        changes["api"] = config.api.model_copy(update={"enabled": True})
+    if log_level is not None:
+        try:
+            changes["log"] = LogSettings.model_validate({**config.log.__dict__, "level": log_level})
+        except ValidationError:
+            expected = LogSettings.model_fields["level"].description
+            raise UsageError(f"--log-level: found {shown(log_level)}; expected {expected}") from None
+    return config.model_copy(update=changes)
+
+
+def _listen_option(text: str, directory: Path) -> object:
+    try:
+        return parse_listen(text, directory)
+    except ValueError as error:
+        expected = str(error).removeprefix("expected ") or Config.model_fields["listen"].description
+        raise UsageError(f"--listen: found {shown(text)}; expected {expected}") from None
+
+
+def restart_needed(old: Config, new: Config) -> list[str]:
+    """The keys that differ and that a running agent does not take over."""
+    return [key for key in RESTART_KEYS if getattr(old, key) != getattr(new, key)]
+
+
+def plain(value: object, place: Place = ()) -> object:
+    """A config, or a part of one, as JSON could say it again, but for the values that are secret."""
+    if isinstance(value, BaseModel):
+        return {key: plain(getattr(value, key), (*place, key)) for key in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: "***" if place in SECRETS else plain(item, (*place, key)) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [plain(item, place) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Signals):
+        return value.name.removeprefix("SIG")
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def parse_limits(assignments: list[str]) -> Limits:
+    """``limits`` from the command line.
+
+    Args:
+        assignments: ``NAME=VALUE`` each, values as in the file; ``null`` is off.
+
+    Raises:
+        UsageError: a name or a value is none of them.
+    """
+    data: dict[str, object] = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        try:
+            data[name] = json.loads(text)
+        except ValueError:
+            raise UsageError(f"--limit: found {shown(assignment)}; expected NAME=NUMBER or NAME=null") from None
+    try:
+        return Limits.model_validate(data)
+    except ValidationError as error:
+        problems = [_describe({**details, "loc": ("limits", *details["loc"])}, {}) for details in error.errors()]
+        raise UsageError("\n".join(f"--limit: {problem}" for problem in problems)) from None

@@ -1,0 +1,175 @@
+"""What a value of ``rainbowd.json`` may be: the kinds of values that its keys have.
+
+The description of a kind ends the sentence "found ...; expected ..." of every message about it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
+
+from rainbowd.address import Address
+from rainbowd.config import parsers
+from rainbowd.locations import EXPECTED_PATH, absolute_path
+
+APP_NAME_MAX = 64
+"""Characters: a name has to fit into a browser's tab and a line of a terminal."""
+
+EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
+
+
+def _base(info: ValidationInfo) -> Path:
+    """The directory that relative paths are relative to: the config file's."""
+    base = (info.context or {}).get("release_base" if info.field_name == "release" else "base")
+    return base if isinstance(base, Path) else Path.cwd()
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    return value if isinstance(value, Path) else absolute_path(value, _base(info))
+
+
+def _path_or_off(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None else _path(value, info)
+
+
+def _app_log(value: object, info: ValidationInfo) -> Literal["stdout"] | Path | None:
+    return "stdout" if value == "stdout" else _path_or_off(value, info)
+
+
+def _listen(value: object, info: ValidationInfo) -> Address:
+    return parsers.parse_listen(value, _base(info))
+
+
+def _command_or_off(value: object) -> str | tuple[str, ...] | None:
+    return None if value is None else parsers.parse_run(value)
+
+
+def _name_or_off(value: object) -> str | int | None:
+    """The name of a user or a group, or its number."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or is_number or (isinstance(value, str) and value and "\0" not in value):
+        return value  # type: ignore[return-value]
+    raise ValueError
+
+
+def _app_name(value: str | None) -> str | None:
+    """Return the name of the app as it stands in titles and tables; raise ValueError for control characters."""
+    if value is not None and not (value.isprintable() and 1 <= len(value) <= APP_NAME_MAX and value.strip()):
+        raise ValueError
+    return value
+
+
+def _several(value: object) -> object:
+    """A list as the tuple that a frozen model keeps."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_or_several(value: object) -> object:
+    return _several(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _different(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    if len(set(addresses)) < len(addresses):
+        raise ValueError("each address once")
+    return addresses
+
+
+def _health(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _checked(is_good: bool, value: str, expected: str = "") -> str:
+    if not is_good:
+        raise ValueError(expected)
+    return value
+
+
+def _health_path(value: str) -> str:
+    return _checked(value.startswith("/") and value.isprintable(), value)
+
+
+def _health_host(value: str) -> str:
+    return _checked(bool(value) and parsers.is_field_value(value) and not set(value) & set("\t /@?#"), value)
+
+
+def _header_name(value: str) -> str:
+    _checked(value.lower() != "host", value, "other headers here: the host is health.host")
+    return _checked(parsers.TOKEN.fullmatch(value) is not None, value, "a header's name, a token of RFC 9110")
+
+
+def _header_value(value: str) -> str:
+    return _checked(parsers.is_field_value(value), value, "printable ASCII without CR or LF")
+
+
+def _env_name(value: str) -> str:
+    return _checked(bool(value) and not set(value) & set("=\0"), value, "a name without = and NUL")
+
+
+def _env_value(value: str) -> str:
+    return _checked("\0" not in value, value, "a string without NUL")
+
+
+FOREVER_SECONDS = 1e9
+"""Longer times mean no more than this, some thirty years, which every clock that they are given to can hold."""
+
+
+def _at_most_forever(seconds: float | None) -> float | None:
+    return None if seconds is None else min(seconds, FOREVER_SECONDS)
+
+
+Bounded = AfterValidator(_at_most_forever)
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more"), Bounded]
+SecondsAboveZero = Annotated[
+    float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0"), Bounded
+]
+SecondsOrOff = Annotated[
+    float | None,
+    Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0, or null for no limit"),
+    Bounded,
+]
+CountOrOff = Annotated[int | None, Field(gt=0, description="a whole number above 0, or null for no limit")]
+FilePath = Annotated[Path, PlainValidator(_path), Field(description=EXPECTED_PATH)]
+FilePathOrOff = Annotated[Path | None, PlainValidator(_path_or_off), Field(description=f"{EXPECTED_PATH}, or null")]
+NameOrOff = Annotated[
+    str | int | None,
+    PlainValidator(_name_or_off),
+    Field(description="a name or a number, or null"),
+]
+NameOfApp = Annotated[
+    str | None, AfterValidator(_app_name), Field(description=f"1 to {APP_NAME_MAX} printable characters, or null")
+]
+AppLog = Annotated[
+    Literal["stdout"] | Path | None, PlainValidator(_app_log), Field(description='"stdout", a path, or null')
+]
+Command = Annotated[str | tuple[str, ...], PlainValidator(parsers.parse_run), Field(description=EXPECTED_COMMAND)]
+CommandOrOff = Annotated[
+    str | tuple[str, ...] | None,
+    PlainValidator(_command_or_off),
+    Field(description=f"{EXPECTED_COMMAND}; or null"),
+]
+Environment = Annotated[
+    dict[Annotated[str, AfterValidator(_env_name)], Annotated[str, AfterValidator(_env_value)]],
+    Field(description="an object of strings"),
+]
+HealthPath = Annotated[str, AfterValidator(_health_path), Field(description='a path that begins with /, such as "/up"')]
+Headers = Annotated[
+    dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]],
+    Field(description="an object of strings"),
+]
+Host = Annotated[str, AfterValidator(_health_host), Field(description="what the app is to see as its Host")]
+Listen = Annotated[Address, PlainValidator(_listen), Field(description="HOST:PORT, [V6]:PORT or unix:PATH")]
+Listens = Annotated[
+    tuple[Annotated[Address, PlainValidator(_listen)], ...],
+    BeforeValidator(_one_or_several),
+    AfterValidator(_different),
+    Field(min_length=1, description="HOST:PORT, [V6]:PORT or unix:PATH, or a list of them"),
+]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(parsers.parse_network)], ...],
+    BeforeValidator(_several),
+    Field(description='a list of networks such as "10.0.0.0/8"'),
+]
+PathAsObject = BeforeValidator(_health)

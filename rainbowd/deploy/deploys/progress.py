@@ -1,0 +1,75 @@
+"""What a deploy that is under way is doing now, for those who wait for it."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
+
+OUTPUT_LINES = 50
+
+
+class Step(enum.Enum):
+    """The steps of a deploy in their order; not every deploy has all of them."""
+
+    PLAN = "plan"  # the config and the release are read
+    SLOT = "slot"  # max_generations are alive, and one has to end first
+    BEFORE_LAUNCH = "before_launch"  # the hook runs
+    BOOT = "boot"  # the app was launched, and no health check has come back yet
+    HEALTH = "health"  # at least one health check has come back, and the app is not healthy yet
+
+
+class Progress:
+    """The present step of one deploy.
+
+    Args:
+        now: returns seconds since the epoch.
+        on_change: called at each new step.
+
+    Attributes:
+        since: when the present step began, in seconds since the epoch.
+        output: the last lines of the hook that runs, oldest first; empty while none runs.
+        output_lines: how many lines that hook has written so far.
+    """
+
+    def __init__(self, now: Callable[[], float], on_change: Callable[[], None]) -> None:
+        self.since = now()
+        self.output: deque[str] = deque(maxlen=OUTPUT_LINES)
+        self.output_lines = 0
+        self._step = Step.PLAN
+        self._now = now
+        self._on_change = on_change
+        self._candidate: Lifecycle | None = None
+
+    @property
+    def step(self) -> Step:
+        """The step that the deploy is at."""
+        return Step.HEALTH if self._step is Step.BOOT and self.last_check is not None else self._step
+
+    @property
+    def last_check(self) -> str | None:
+        """What the candidate's last health check got; None before the first one has come back."""
+        return None if self._candidate is None else self._candidate.last_check
+
+    def begin(self, step: Step) -> None:
+        """Begin ``step`` now; what the one before has written is dropped."""
+        self.since = self._now()
+        self.output.clear()
+        self.output_lines = 0
+        self._step = step
+        self._on_change()
+
+    def launched(self, candidate: Lifecycle) -> None:
+        """Begin the boot of ``candidate``."""
+        self._candidate = candidate
+        self.begin(Step.BOOT)
+
+    def tell(self, line: str) -> None:
+        """Take one line that the running hook has written."""
+        self.output.append(line)
+        self.output_lines += 1

@@ -1,0 +1,162 @@
+"""The health checks of one generation: what it answers, and whose socket gives the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.host.health import until_healthy
+from rainbowd.deploy.host.holder import Kind, find_holder
+from rainbowd.deploy.host.listening_sockets import forms, is_on_every_interface, listeners
+from rainbowd.deploy.interfaces import PortTaken
+from rainbowd.deploy.process import name_process, why_foreign
+from rainbowd.errors import DeployFailed
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from rainbowd.address import Address
+    from rainbowd.config import Config, Health
+    from rainbowd.deploy.host.health import Prober
+    from rainbowd.deploy.process import ProcessTree
+
+_SEEK_SECONDS = 1.0
+"""The time between two looks at where an app listens, each of which reads /proc."""
+
+log = get_logger()
+
+
+class Checks:
+    """Asks one generation.
+
+    Args:
+        config: what it was launched by.
+        address: where it is to answer.
+        process: its processes.
+        prober: sends the requests.
+        is_adopted: an earlier agent launched it, and saw it healthy.
+
+    Attributes:
+        last: what the last check got, in a few words; None before the first.
+        is_shared: another generation has started the process that answers.
+    """
+
+    def __init__(
+        self, config: Config, address: Address, process: ProcessTree, prober: Prober, *, is_adopted: bool
+    ) -> None:
+        self._address = address
+        self.last: str | None = None
+        self.is_shared = False
+        self._config = config
+        self._process = process
+        self._prober = prober
+        self._is_adopted = self._is_proven = is_adopted
+        self._is_own = False  # the socket, when it last answered
+        self._seek_at = 0.0
+        self._elsewhere = ""
+
+    async def pass_all(self) -> None:
+        """Return once the app is healthy on a socket of its own.
+
+        An adopted one is asked for one good answer, within the time that an answer may take.
+
+        Raises:
+            DeployFailed: it is not in time; the reason says what was last seen.
+            PortTaken: a stranger answers on its port.
+        """
+        health = self._config.health
+        if health is None:
+            await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
+        else:
+            await self._check_health(health)
+        await self._check_owner(seen_healthy=health is not None)
+        self._is_proven = True
+        if not self._is_adopted:
+            await self._warn_if_open()
+
+    async def _check_health(self, health: Health) -> None:
+        if self._is_adopted:
+            health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
+        try:
+            await until_healthy(lambda: self._ask(health), health)
+        except PortTaken:
+            raise
+        except DeployFailed as failure:
+            raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
+
+    async def _ask(self, health: Health) -> str | None:
+        """Ask once; what is wrong, in a sentence.
+
+        Raises:
+            PortTaken: a stranger answers, whose answer is nobody's concern.
+        """
+        seen = await self._prober.probe(self._address, health)
+        if seen.is_answer and seen.problem is not None and not self._is_own:
+            await self._check_owner(seen_healthy=True)
+            self._is_own = True
+        self.last = seen.brief if seen.is_answer else seen.brief + await self._elsewhere_meanwhile()
+        return seen.problem
+
+    async def ask_again(self, health: Health) -> str | None:
+        """Ask once, also whose socket it is by now; what is wrong, in a sentence."""
+        self._is_own = False
+        try:
+            problem = await self._ask(health)
+        except DeployFailed as failure:
+            return failure.reason
+        if problem is None:
+            holder = await find_holder(self._process, self._address)
+            problem = None if holder.kind is Kind.SHARED else holder.reason or None
+        return problem
+
+    async def _check_owner(self, *, seen_healthy: bool) -> None:
+        """See that it can be ended, and that the socket that answers is its own and no other generation's, too.
+
+        Raises:
+            DeployFailed, PortTaken: it is not so.
+        """
+        foreign = await self._process.foreign()
+        if self._process.pid in foreign:
+            name = await trio.to_thread.run_sync(name_process, self._process.pid)
+            raise DeployFailed(f"the app's main process could not be ended: {name}: {why_foreign()}")
+        holder = await find_holder(self._process, self._address)
+        if holder.kind is Kind.HIDDEN:
+            log.warning("cannot see whose socket it is, as /proc hides it", address=str(self._address))
+        elif holder.kind is Kind.OTHERS or (holder.kind is Kind.SHARED and not self._is_proven):
+            self.is_shared = True
+            raise DeployFailed(holder.reason)
+        elif holder.kind is Kind.FOREIGN:
+            raise DeployFailed(holder.reason)
+        elif holder.kind is Kind.STRANGER:
+            raise PortTaken(holder.reason, holder=holder.command)
+        elif holder.kind is Kind.NOBODY and seen_healthy:
+            raise PortTaken(f"{self._address} is answered by a process that is not of this generation")
+        elif holder.kind is Kind.NOBODY:
+            raise DeployFailed(
+                f"not listening on {self._address} after the warm-up" + await self._listening_elsewhere()
+            )
+
+    async def _warn_if_open(self) -> None:
+        if await trio.to_thread.run_sync(is_on_every_interface, await self._process.members(), self._address):
+            log.warning(
+                "the app listens on every interface",
+                address=str(self._address),
+                hint="others may reach it past the proxy: have it listen on 127.0.0.1",
+            )
+
+    async def _elsewhere_meanwhile(self) -> str:
+        """Return ``_listening_elsewhere`` of a second ago at most, or nothing in the first second."""
+        now = trio.current_time()
+        if now >= self._seek_at:
+            self._elsewhere = await self._listening_elsewhere() if self._seek_at else ""
+            self._seek_at = now + _SEEK_SECONDS
+        return self._elsewhere
+
+    async def _listening_elsewhere(self) -> str:
+        """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
+        found = await trio.to_thread.run_sync(listeners, await self._process.members())
+        if any(str(form) in found.addresses for form in forms(self._address)):
+            return ""
+        if found.addresses:
+            return f"; the app listens on {', '.join(found.addresses)}"
+        return "; /proc hides where the app listens" if found.hidden else "; the app does not listen anywhere"

@@ -1,0 +1,126 @@
+"""The command that a generation is launched with, and the environment it runs in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from rainbowd.deploy.process.procfs import HOOK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rainbowd.config import Account
+    from rainbowd.deploy.interfaces import HookCall
+
+_PLACEHOLDER = re.compile(r"\{(port|socket|pidfile|release|generation)\}")
+_SHELL_PLACEHOLDER = re.compile(r"(?<!\$)" + _PLACEHOLDER.pattern)  # ${port} is the shell's own
+
+_AGENTS = re.compile(r"PORT|SOCKET|NOTIFY_SOCKET|JOURNAL_STREAM|WATCHDOG_.*|LISTEN_.*")
+"""What is said of the agent alone: an app that believed systemd's part would answer in the agent's name."""
+
+
+def render(
+    run: str | Sequence[str],
+    *,
+    port: int | None,
+    socket: Path | None,
+    pidfile: Path | None,
+    release: Path,
+    generation: int | None,
+) -> list[str]:
+    """The argument vector of ``run``.
+
+    Args:
+        run: a list, executed as it is; or a string for ``sh -c``, in which placeholders are replaced
+            shell-quoted and which has the port as ``$1`` (empty with a socket) and the pidfile as ``$2``.
+        port: for a generation reached over TCP, else None.
+        socket: for a generation reached over a Unix socket, else None.
+        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
+        release: the resolved directory.
+        generation: its number; None for a hook that has none.
+    """
+    values = _values(port, socket, pidfile, release, generation)
+    if isinstance(run, str):
+        command = _SHELL_PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]), run)
+        return ["sh", "-c", command, "sh", values["port"], values["pidfile"]]
+    return [_filled(element, values) for element in run]
+
+
+def _values(
+    port: int | None, socket: Path | None, pidfile: Path | None, release: Path, generation: int | None
+) -> dict[str, str]:
+    """Return what each placeholder stands for; empty if this launch has none."""
+    given = {"port": port, "socket": socket, "pidfile": pidfile, "release": release, "generation": generation}
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+
+
+def environment(
+    base: Mapping[str, str],
+    *,
+    config_env: Mapping[str, str],
+    env_file_env: Mapping[str, str],
+    port: int | None,
+    socket: Path | None,
+    pidfile: Path | None,
+    release: Path,
+    generation: int | None,
+    state_dir: Path,
+    account: Account | None = None,
+) -> dict[str, str]:
+    """The environment of a generation's processes.
+
+    Later wins: the agent's own, the account's, the config's, the env file's, ours.
+
+    Args:
+        base: the agent's environment; its ``PORT`` and ``SOCKET`` are its own, and what systemd told it too.
+        config_env: ``env`` of the config, in whose values placeholders are replaced.
+        env_file_env: the variables of ``env_file``, taken as they are.
+        port: for a generation reached over TCP, else None.
+        socket: for a generation reached over a Unix socket, else None.
+        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
+        release: the resolved directory.
+        generation: its number; None for a hook that has none.
+        state_dir: absolute; with the generation it marks a process as ours.
+        account: whose processes they are; None for the agent's.
+    """
+    inherited = {name: value for name, value in base.items() if not _AGENTS.fullmatch(name)}
+    values = _values(port, socket, pidfile, release, generation)
+    configured = {name: _filled(value, values) for name, value in config_env.items()}
+    given = {**inherited, **(account.variables if account else {}), **configured, **env_file_env}
+    given.pop(HOOK, None)
+    ours = {
+        "PORT": port,
+        "SOCKET": socket,
+        "PIDFILE": pidfile,
+        "RAINBOWD_GENERATION": "" if generation is None else generation,
+        "RAINBOWD_RELEASE": release,
+        "RAINBOWD_STATE_DIR": state_dir,
+    }
+    return given | {name: str(value) for name, value in ours.items() if value is not None}
+
+
+def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
+    """The environment of a hook: the app's, and what there is to know of the deploy; what is not known is empty.
+
+    Args:
+        app: see ``environment``.
+        call: which hook, and of which deploy.
+    """
+    told = {
+        HOOK: call.hook,
+        "RAINBOWD_DEPLOY": call.deploy,
+        "RAINBOWD_RELEASE": call.release,
+        "RAINBOWD_PREVIOUS_RELEASE": call.previous_release,
+        "RAINBOWD_TRIGGER": call.trigger,
+        "RAINBOWD_NOTE": call.note,
+        "RAINBOWD_REASON": call.reason,
+        "RAINBOWD_ROLLBACK": "1" if call.is_rollback else None,
+    }
+    return {**app, **{name: "" if value is None else str(value) for name, value in told.items()}}

@@ -1,0 +1,81 @@
+"""What the files say is to be live, and how: the config, its env file, the release link, the trigger file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rainbowd.config import load, read_env_file, restart_needed
+from rainbowd.deploy.host.hook_permissions import check_hook_permissions
+from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.watch.file_state import observe, resolve_release
+from rainbowd.errors import ConfigError, DeployFailed
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from rainbowd.config import LoadedConfig
+    from rainbowd.deploy.watch.file_state import FileState
+
+log = get_logger()
+
+
+class DesiredState:
+    """Reads them, each time anew.
+
+    Args:
+        file: the config file.
+        loaded: what it said at the start, which counts for where the others are.
+    """
+
+    def __init__(self, file: Path, loaded: LoadedConfig) -> None:
+        self._file = file
+        self._loaded = loaded
+
+    def named(self) -> Path | None:
+        """The release that the files name, resolved; a dangling link's target as written; None where there is none."""
+        release = self._loaded.config.release
+        try:
+            return Path(os.path.realpath(release, strict=True))
+        except OSError:
+            with contextlib.suppress(OSError):  # no link, or none any more
+                return Path(os.readlink(release))  # noqa: PTH115 - as written
+        return None
+
+    def look(self) -> FileState | None:
+        """What the files look like now; None where that cannot be told."""
+        try:
+            return observe(self._loaded.config.release, self._loaded.config.trigger_file)
+        except OSError:
+            return None
+
+    def is_there(self, release: Path) -> bool:
+        """Whether ``release`` is a directory now."""
+        return release.is_dir()
+
+    def plan(self, release: Path | None = None) -> LaunchPlan:
+        """Read the config and what the files name.
+
+        Args:
+            release: to launch instead of what the files name.
+
+        Raises:
+            DeployFailed: the config is broken, the release is missing or dangles.
+        """
+        try:
+            loaded = self._read_config()
+            config = loaded.config
+            env_file = read_env_file(config.env_file) if config.env_file is not None else {}
+            release = resolve_release(release or self._loaded.config.release)
+            check_hook_permissions(config, release, {**os.environ, **config.env, **env_file})
+        except ConfigError as error:
+            raise DeployFailed("; ".join(error.problems)) from None
+        return LaunchPlan(release, config, env_file, loaded.source)
+
+    def _read_config(self) -> LoadedConfig:
+        loaded = load(self._file)
+        config = loaded.config
+        for key in restart_needed(self._loaded.config, config):
+            log.warning("a change in the config is without effect until a restart", key=key)
+        return loaded

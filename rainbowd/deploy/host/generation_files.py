@@ -1,0 +1,92 @@
+"""A generation's files in the state directory."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rainbowd.config.account import ROOT
+from rainbowd.deploy.host.removal import remove_tree
+from rainbowd.report.state_dir import SECRET_MODE, admit, open_to_read, replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.config import Account
+
+_DIRECTORY_MODE = 0o700
+
+
+class GenerationFiles:
+    """Where they are.
+
+    Attributes:
+        directory: the app's own, 0700.
+        pidfile, socket: in it, for the app to make.
+        output: the named pipe that the app writes its output to.
+        record: what a later agent knows it by.
+        source: what it was launched from, with secrets, 0600.
+        boot: what it said until it was live.
+        files: all but the directory.
+    """
+
+    def __init__(self, state_dir: Path, number: int) -> None:
+        self.directory = state_dir / f"generation-{number}"
+        self.pidfile = self.directory / "pid"
+        self.socket = self.directory / "sock"
+        self.output = state_dir / f"generation-{number}.out"
+        self.record = state_dir / f"generation-{number}.json"
+        self.source = state_dir / f"generation-{number}.plan"
+        self.boot = state_dir / f"generation-{number}.boot"
+        self.files = self.record, self.source, self.output, self.boot
+
+    def make(self, account: Account | None = None) -> None:
+        """Make the directory, empty, and give it to ``account``.
+
+        Raises:
+            OSError: it cannot be made, or something is there.
+        """
+        self.directory.mkdir(mode=0o700)
+        if account is not None and account.uid != os.geteuid():
+            admit(self.directory.parent)
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if account is not None and os.geteuid() == ROOT:
+                os.fchown(fd, account.uid, account.gid)
+            os.fchmod(fd, _DIRECTORY_MODE)  # whatever the state directory hands down
+        finally:
+            os.close(fd)
+
+    def put_on_record(self, record: bytes, source: bytes) -> None:
+        """Put there what a later agent needs, the record last, before the app's first instruction runs.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        replace_file(self.source, source, mode=SECRET_MODE)
+        replace_file(self.record, record)
+
+    def launched_from(self) -> bytes | None:
+        """Return what it was launched from, as it is on disk; None if that is gone."""
+        try:
+            with open_to_read(self.source) as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def clear(self) -> None:
+        """Remove everything, including what the app has put there; in a thread, as the app decides how much that is.
+
+        Raises:
+            OSError: something cannot be removed; all else is.
+        """
+        refusal: OSError | None = None
+        removals = partial(remove_tree, self.directory), *(partial(file.unlink, missing_ok=True) for file in self.files)
+        for remove in removals:
+            try:
+                remove()
+            except OSError as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal

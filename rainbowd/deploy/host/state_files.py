@@ -1,0 +1,194 @@
+"""What an earlier agent left on disk, read with suspicion: it was killed, or the disk was full, or this is a copy."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rainbowd.address import parse_address
+from rainbowd.config import interpret
+from rainbowd.deploy.host.generation_files import GenerationFiles
+from rainbowd.deploy.interfaces import UndecidedDeploys
+from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.records import DeployMemory, GenerationRecord, NewerFormat, need_format
+from rainbowd.errors import ConfigError, RainbowdError
+from rainbowd.log import get_logger
+from rainbowd.report.journal import read_events
+from rainbowd.report.state_dir import open_to_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import TypeVar
+
+    from rainbowd.config import Config
+    from rainbowd.report.journal import Event
+
+    T = TypeVar("T")
+
+MEMORY_NAME = "deploys.json"
+PLAN_FORMAT = 1
+
+_OF_GENERATION = re.compile(r"generation-([1-9]\d{0,17})(?:\.json|\.out|\.plan|\.boot)?(?:\.new)?")
+_LIMIT_BYTES = 1 << 24
+
+log = get_logger()
+
+
+def read_memory(state_dir: Path) -> DeployMemory:
+    """What the last agent remembered; nothing where that cannot be read."""
+    without = "what the files name is deployed where it is not live"
+    return _read(state_dir / MEMORY_NAME, DeployMemory.decode, without) or DeployMemory()
+
+
+def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
+    """Every record that counts, by the generation's number.
+
+    One of another boot says nothing about what runs now, nor does one that was copied here from elsewhere.
+    """
+    records = {}
+    for number in sorted(_numbers(state_dir)):
+        record = _read(
+            GenerationFiles(state_dir, number).record, GenerationRecord.decode, "what runs is ended, and launched anew"
+        )
+        if record is None:
+            continue
+        if (record.identity.state_dir, record.identity.generation) != (str(state_dir), number) or not _is_address(
+            record.identity.address
+        ):
+            log.warning("a record of another place does not count", file=GenerationFiles(state_dir, number).record)
+            continue
+        if record.identity.boot_id == boot_id():
+            records[number] = record
+    return records
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a generation was launched from, and as.
+
+    Attributes:
+        config: by which.
+        source: the same, as JSON has it.
+        env_file: its variables, as they were then.
+        uid: of the account; None if it is not known, and that of the config counts.
+        secret: the mark of its processes; empty if an earlier version launched it, which gave out none.
+    """
+
+    config: Config
+    source: Mapping[str, object]
+    env_file: Mapping[str, str]
+    uid: int | None = None
+    secret: str = ""
+
+
+def encode_plan(source: object, env_file: object, *, uid: int | None = None, secret: str = "") -> bytes:
+    """Return what a generation is launched from and as, for a later agent: for a file that nobody else may read."""
+    mark = {} if uid is None else {"uid": uid, "mark": secret}
+    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file, **mark}).encode() + b"\n"
+
+
+def read_plan(path: Path, config_file: Path) -> Launched | None:
+    """Return what a generation was launched from and as; None if that is lost."""
+
+    def decode(data: bytes) -> Launched:
+        fields = need_format(json.loads(data), PLAN_FORMAT)
+        source, env_file = fields["config"], fields["env_file"]
+        try:
+            return Launched(
+                interpret(source, config_file).config,
+                source,
+                {str(name): str(env_file[name]) for name in env_file},
+                uid=None if fields.get("uid") is None else int(fields["uid"]),
+                secret=str(fields.get("mark", "")),
+            )
+        except (ConfigError, TypeError, AttributeError) as error:  # the last two if a part has another type
+            raise ValueError(str(error)) from None
+
+    return _read(path, decode, "the present config counts")
+
+
+def read_undecided(state_dir: Path, last: int) -> UndecidedDeploys:
+    """Deploys, and generations up to number ``last``, whose end the journal does not tell.
+
+    Reads all of it, so call it in a thread.
+    """
+    try:
+        return undecided(read_events(state_dir), last)
+    except RainbowdError as error:
+        log.warning("cannot tell what was undecided", why=str(error))
+        return UndecidedDeploys()
+
+
+def undecided(events: Iterable[Event], last: int) -> UndecidedDeploys:
+    """Those that were begun and not ended; generations above ``last`` are of this agent."""
+    deploys: dict[object, Event] = {}
+    generations: dict[object, str] = {}
+    for event in events:
+        name, deploy, generation = event["event"], event.get("deploy"), event.get("generation")
+        if name in {"deploy.succeeded", "deploy.failed", "deploy.rolled_back"}:
+            deploys.pop(deploy, None)
+        elif name == "deploy.requested":
+            deploys[deploy] = event
+        elif name == "generation.launched":
+            generations[generation] = str(event.get("release"))
+        elif name == "generation.retired":
+            generations.pop(generation, None)
+    return UndecidedDeploys(
+        {deploy: event for deploy, event in deploys.items() if isinstance(deploy, str)},
+        {number: release for number, release in generations.items() if isinstance(number, int) and number <= last},
+    )
+
+
+def clear_all_but(state_dir: Path, spared: Collection[int], last: int) -> None:
+    """Remove the files of all generations up to ``last`` except these, in a thread, as ``GenerationFiles.clear``."""
+    for number in {number for number in _numbers(state_dir) if number <= last and number not in spared}:
+        try:
+            place = GenerationFiles(state_dir, number)
+            place.clear()
+            for file in (place.record, place.source, place.boot):
+                file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was cut off
+        except OSError as error:
+            log.warning("cannot remove what an earlier agent left", file=error.filename, why=error.strerror)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(state_dir: Path) -> set[int]:
+    return {int(found[1]) for entry in _entries(state_dir) if (found := _OF_GENERATION.fullmatch(entry.name))}
+
+
+def _entries(state_dir: Path) -> Iterator[Path]:
+    try:
+        yield from state_dir.iterdir()
+    except OSError as error:
+        log.warning("cannot look for what an earlier agent left", why=error.strerror)
+
+
+def _read(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
+    """What a file says; None where there is none, and with a warning where it says nothing that can be used.
+
+    Args:
+        path: of the file.
+        decode: reads it.
+        without: what comes of it where a newer version wrote it.
+    """
+    try:
+        with open_to_read(path) as file:
+            return decode(file.read(_LIMIT_BYTES))
+    except FileNotFoundError:
+        return None
+    except NewerFormat as error:
+        hint = f"start the newer version to go on from there; with this one {without}"
+        log.warning("a file of the state directory is not understood", file=path, why=str(error), hint=hint)
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("a file of the state directory cannot be used", file=path, why=str(error))
+    return None

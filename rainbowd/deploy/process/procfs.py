@@ -1,0 +1,232 @@
+"""Processes as /proc shows them (proc(5)): who they are, whose they are, and what they were started with.
+
+A number alone identifies nothing, since the kernel gives it out again: a process is its number and its start time.
+
+We read /proc ourselves rather than with psutil, which has no sessions, gives start times by a clock that may be set,
+so that no record could hold them, and takes four times as long to list all processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import pidfd_send_signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.process.as_user import as_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+_PROC = Path("/proc")
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+_STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
+    0,
+    1,
+    3,
+    17,
+    19,
+)  # of what follows the name in /proc/PID/stat
+_PIDFILE_BYTES = 32
+_ENVIRONMENT_BYTES = 1 << 18
+"""How much of an environment is read: many times what an app is started with, and no work for an agent."""
+_COMMAND_BYTES = 4096
+_EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
+HOOK = "RAINBOWD_HOOK"
+"""The variable that the processes of a hook have and those of a generation have not."""
+MARK = "RAINBOWD_MARK"
+"""The variable with the secret random mark of one launch."""
+
+Variables = frozenset[bytes]
+"""An environment, each variable as ``NAME=VALUE``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """One process, as it was a moment ago.
+
+    Attributes:
+        start_time: in clock ticks since boot.
+        ended: it is a zombie; one whose first thread has ended while others run is not.
+    """
+
+    pid: int
+    parent: int
+    session: int
+    start_time: int
+    ended: bool = False
+
+
+class Sight:
+    """What /proc says of the account and the environment of processes; for one search, as it keeps what it has read."""
+
+    def __init__(self) -> None:
+        self._uids: dict[int, int | None] = {}
+
+    def uid(self, pid: int) -> int | None:
+        """Return the real uid of a process, or None if it is gone.
+
+        The real one, because a set-uid program belongs to the account that started it.
+        """
+        if pid not in self._uids:
+            self._uids[pid] = read_uid(pid)
+        return self._uids[pid]
+
+    def environments(self, pids: Iterable[int]) -> dict[int, Variables]:
+        """Return what the processes were started with, or have written over that.
+
+        A process in the middle of execve(2) shows nothing for an instant, so those that show nothing are read again.
+        """
+        waiting, found = list(pids), dict[int, Variables]()
+        for attempt in range(_EXEC_TRIES):
+            if waiting and attempt:
+                time.sleep(_EXEC_SECONDS)
+            read = {pid: environment(pid) for pid in waiting}
+            found |= {pid: frozenset(variables.split(b"\0")) for pid, variables in read.items() if variables}
+            waiting = [pid for pid, variables in read.items() if not variables]
+        return found
+
+
+def read_table() -> dict[int, ProcessInfo]:
+    """Every process that we may see, by number."""
+    pids = (int(name) for name in os.listdir(_PROC) if name.isdecimal())  # noqa: PTH208 - names are wanted
+    return {entry.pid: entry for pid in pids if (entry := read_entry(pid)) is not None}
+
+
+def read_entry(pid: int) -> ProcessInfo | None:
+    """The process ``pid``, or None where there is none, or none that we may see."""
+    try:
+        line = (_PROC / str(pid) / "stat").read_bytes()
+    except _GONE:
+        return None
+    fields = line[line.rindex(b")") + 1 :].split()  # a name may have blanks and brackets
+    ended = fields[_STATE] in {b"Z", b"X"} and int(fields[_THREADS]) <= 1
+    return ProcessInfo(pid, int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_START_TIME]), ended)
+
+
+def ancestors(pid: int, table: Mapping[int, ProcessInfo]) -> list[int]:
+    """Return the processes that a process descends from, its parent first."""
+    line: list[int] = []
+    entry = table.get(pid)
+    while entry is not None and entry.parent not in line:
+        line.append(entry.parent)
+        entry = table.get(entry.parent)
+    return line
+
+
+def session_of(pid: int, table: Mapping[int, ProcessInfo]) -> list[int]:
+    """Return the other processes in the session of a process."""
+    session = table[pid].session if pid in table else 0
+    return [entry.pid for entry in table.values() if session and entry.session == session and entry.pid != pid]
+
+
+def read_pidfile(path: Path) -> int | None:
+    """The number in a pidfile; None unless it is a regular file with one number and nothing else."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(file, _PIDFILE_BYTES)
+    except OSError:  # a directory, or a named pipe that somebody writes to
+        return None
+    finally:
+        os.close(file)
+    return int(text) if re.fullmatch(rb"\s*[1-9][0-9]{0,9}\s*", text) else None
+
+
+def environment(pid: int) -> bytes:
+    """Return the start of what ``pid`` was started with, or has written over that; empty if it cannot be read."""
+    try:
+        with as_owner(pid), (_PROC / str(pid) / "environ").open("rb") as file:
+            return file.read(_ENVIRONMENT_BYTES)
+    except OSError:  # gone, or not for us to read
+        return b""
+
+
+def read_uid(pid: int) -> int | None:
+    """Return the real uid of a process, or None if it is gone."""
+    try:
+        status = (_PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return None
+    found = re.search(rb"^Uid:\s+(\d+)", status, re.MULTILINE)  # a name has no line ends: they are escaped
+    return int(found[1]) if found else None
+
+
+def read_command(pid: int) -> str:
+    """Return the command line of a process as printable text, its name if it has none, or "" if it is gone."""
+    try:
+        with (_PROC / str(pid) / "cmdline").open("rb") as file:
+            arguments = file.read(_COMMAND_BYTES).rstrip(b"\0")
+        name = (_PROC / str(pid) / "comm").read_bytes().rstrip(b"\n")
+    except OSError:
+        return ""
+    text = os.fsdecode(arguments.replace(b"\0", b" ").strip() or name)
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def open_pidfd(pid: int, start_time: int) -> int:
+    """A pidfd of the process that has this number and this start time; -1 where there is none any more."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in {errno.ESRCH, errno.EINVAL, errno.ENOENT}:  # the latter two: a thread has got the number
+            return -1
+        raise
+    now = read_entry(pid)
+    if now is not None and now.start_time == start_time:
+        return pidfd
+    os.close(pidfd)
+    return -1
+
+
+@contextmanager
+def open_pidfds(entry: ProcessInfo) -> Iterator[int]:
+    """A pidfd of the process that ``entry`` is.
+
+    Raises:
+        ProcessLookupError: it is gone, even if another has its number.
+    """
+    pidfd = open_pidfd(entry.pid, entry.start_time)
+    if pidfd < 0:
+        raise ProcessLookupError(entry.pid)
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+def send_signal(entry: ProcessInfo, signum: int, covers: Callable[[int], bool] | None = None) -> bool:
+    """Send a signal to the process that ``entry`` is.
+
+    Args:
+        entry: of the process.
+        signum: the signal.
+        covers: whether processes of an account may be signalled, by its uid; None for all.
+
+    Returns:
+        Whether it was sent: the process is still there, still of such an account, and we may.
+    """
+    try:
+        with open_pidfds(entry) as pidfd:
+            uid = None if covers is None else read_uid(entry.pid)
+            if covers is not None and (uid is None or not covers(uid)):
+                return False
+            pidfd_send_signal(pidfd, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+async def until_ended(entry: ProcessInfo) -> None:
+    """Wait until the process that ``entry`` is has ended."""
+    with suppress(ProcessLookupError), open_pidfds(entry) as pidfd:
+        await trio.lowlevel.wait_readable(pidfd)

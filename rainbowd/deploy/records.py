@@ -1,0 +1,184 @@
+"""What a later agent finds on disk: of each generation a record, and of the deploys what was decided last.
+
+The record is the truth about its generation: what its processes are known by, and in which state it was last.  It is
+there before the app's first instruction runs, follows every change of state, and goes when nothing is left of it.
+The records of two generations cannot change in one instant, so that for one both may say ``live``: then the one that
+went live last is.  The journal and ``status.json``, which tell the world, are never read for any of this; but which
+deploys began and never ended, the journal alone knows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rainbowd.deploy.generations.crashes import Crashes
+from rainbowd.deploy.process import ProcessIdentity
+from rainbowd.deploy.watch.file_state import FileState, Stamp
+from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+"""Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
+
+
+class NewerFormat(ValueError):  # noqa: N818 - nothing is wrong with it
+    """Written by a later version of rainbowd."""
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """One generation's.
+
+    Attributes:
+        identity: of its first process.
+        state: which it was in last.
+        since_seconds: when it came into that state, by the clock that counts from boot (CLOCK_MONOTONIC).
+        started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
+        known: its processes when last looked at, number to start time: a daemon's mark may be gone.
+    """
+
+    identity: ProcessIdentity
+    state: State = State.STARTING
+    since_seconds: float = 0.0
+    started_at: float = 0.0
+    live_at: float | None = None
+    known: dict[int, int] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """One line."""
+        fields = {
+            "format": FORMAT,
+            **asdict(self.identity),
+            "state": self.state.value,
+            "since_seconds": self.since_seconds,
+            "started_at": self.started_at,
+            "live_at": self.live_at,
+            "known": sorted(self.known.items()),
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> GenerationRecord:
+        """Read a record.
+
+        Raises:
+            FromNewer: this version cannot know what it says.
+            ValueError: it is torn, or none.
+        """
+        fields = _fields(data)
+        live_at = fields.pop("live_at")
+        try:
+            return cls(
+                state=State(fields.pop("state")),
+                since_seconds=float(fields.pop("since_seconds")),
+                started_at=float(fields.pop("started_at")),
+                live_at=None if live_at is None else float(live_at),
+                known={int(pid): int(start_time) for pid, start_time in fields.pop("known")},
+                identity=ProcessIdentity.from_fields(fields),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the record of a generation: {error}") from None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a deploy was decided: ``succeeded``, ``rolled_back`` or ``failed``, and at which second since the epoch."""
+
+    deploy: str
+    result: str
+    reason: str | None
+    at_seconds: float
+
+
+@dataclass(frozen=True)
+class DeployMemory:
+    """What of the deploys outlives an agent.
+
+    Attributes:
+        decision: the last.
+        sight: what the files looked like to the last decided deploy.
+        live_release: the release that was live last.
+        previous_release: another one, which was live before that.
+        crashes: of the live release since it was deployed; None for none.
+        prepared: the releases for which ``before_launch`` has succeeded, each with the hook and the directory's
+            identity at that time; the latest is the last.
+    """
+
+    decision: Decision | None = None
+    sight: FileState | None = None
+    live_release: Path | None = None
+    previous_release: Path | None = None
+    crashes: Crashes | None = None
+    prepared: Mapping[str, object] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """One line; what later versions of this format have added is left out where it is empty."""
+        fields = asdict(self)
+        added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
+        kept = {name: value for name, value in fields.items() if name not in added}
+        return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> DeployMemory:
+        """Read it.
+
+        Raises:
+            FromNewer: this version cannot know what it says.
+            ValueError: it is torn, or none.
+        """
+        fields = _fields(data)
+        try:
+            decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
+            previous_release, crashes = fields.get("previous_release"), fields.get("crashes")
+            return cls(
+                decision=None if decision is None else Decision(**decision),
+                sight=None if sight is None else _sight(sight),
+                live_release=None if live_release is None else Path(live_release),
+                previous_release=None if previous_release is None else Path(previous_release),
+                crashes=None if crashes is None else Crashes(**{**crashes, "release": Path(crashes["release"])}),
+                prepared=dict(fields.get("prepared", {})),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not what an agent remembers: {error}") from None
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    """What ``data`` says, without its format.
+
+    Raises:
+        FromNewer, ValueError: it cannot be read.
+    """
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return need_format(fields, FORMAT)
+
+
+def need_format(fields: object, known: int) -> dict[str, Any]:
+    """What a file says, without its format, where that is the one that is known.
+
+    Raises:
+        FromNewer, ValueError: it is another.
+    """
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > known:
+        raise NewerFormat(f"of format {version}, written by a newer rainbowd; this one reads {known}")
+    if not isinstance(fields, dict) or version != known:
+        raise ValueError("torn, or written by something else")
+    return {name: value for name, value in fields.items() if name != "format"}
+
+
+def _sight(fields: dict[str, Any]) -> FileState:
+    release, link = fields.pop("release"), fields.pop("link")
+    return FileState(
+        release=None if release is None else Path(release),
+        link=None if link is None else Stamp(**link),
+        trigger=tuple(Stamp(**stamp) for stamp in fields.pop("trigger")),
+        **fields,
+    )

@@ -1,0 +1,1 @@
+"""The release link and the trigger file: what they say, and when they change."""

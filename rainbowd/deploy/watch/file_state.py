@@ -1,0 +1,270 @@
+"""What the release link and the trigger file look like, and what changed between two looks.
+
+A change is a fact about two ``FileState``s, never an event: so no event can be lost and none can count twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rainbowd.errors import DeployFailed
+
+NOTE_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerNote:
+    """The first line of a trigger file.
+
+    Attributes:
+        note: the deployer's words.
+        request: what the asker knows its own deploy by.
+        release: where the link is about to be turned to, as written.
+        is_rollback: it asks to go back to that release.
+    """
+
+    note: str | None = None
+    request: str | None = None
+    release: str | None = None
+    is_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """By what a file is known to be new or modified; not the ctime, which a mere chmod changes."""
+
+    inode: int
+    mtime_ns: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One look at both files.
+
+    Attributes:
+        release: the directory that the release path leads to; None where it leads to none.
+        problem: why it leads to none.
+        link: the release path's own stamp; None where that is no symlink.
+        link_owner, trigger_owner: user ids.
+        trigger: the trigger file's own stamp and, where it is a symlink, also its target's, which is what
+            touch(1) touches.
+    """
+
+    release: Path | None
+    problem: str | None = field(compare=False)
+    link: Stamp | None
+    link_owner: int | None
+    trigger: tuple[Stamp, ...]
+    trigger_owner: int | None
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def observe(release: Path, trigger_file: Path | None) -> FileState:
+    """Look at both files now; what is absent is part of the sight.
+
+    The link comes first: ``rainbowd deploy`` writes its note before it re-links, so that a new link is never
+    seen without the note.
+
+    Raises:
+        OSError: a file cannot be looked at, which says nothing about whether it changed.
+    """
+    link = _lstat(release)
+    if link is not None and not stat.S_ISLNK(link.st_mode):
+        link = None
+    resolved, problem = _resolved(release)
+    trigger = None if trigger_file is None else _lstat(trigger_file)
+    return FileState(
+        release=resolved,
+        problem=problem,
+        link=None if link is None else _stamp(link),
+        link_owner=None if link is None else link.st_uid,
+        trigger=() if trigger is None or trigger_file is None else _stamps(trigger_file, trigger),
+        trigger_owner=None if trigger is None else trigger.st_uid,
+    )
+
+
+def resolve_release(release: Path) -> Path:
+    """The directory that ``release`` leads to now, free of symlinks.
+
+    Raises:
+        DeployFailed: it leads to none; the reason names what is missing.
+    """
+    try:
+        resolved = Path(os.path.realpath(release, strict=True))
+        is_directory = resolved.is_dir()
+    except OSError as error:
+        raise DeployFailed(_why_unresolved(release, error)) from None
+    if not is_directory:
+        raise DeployFailed(f"the release {_named(release)} is not a directory")
+    if not os.access(resolved, os.X_OK, effective_ids=True):
+        raise DeployFailed(f"the release {_named(release)} cannot be entered: permission denied")
+    return resolved
+
+
+def read_note(trigger_file: Path) -> TriggerNote:
+    """The first line of a trigger file, 1 KiB of it at most, or nothing where it cannot be had without harm.
+
+    Whoever may write the file's directory may put anything in its place, and what is read is published: so
+    neither a symlink nor a hard link to another file is read, and nothing is opened that could block.
+    """
+    try:
+        expected = trigger_file.lstat()
+        if not stat.S_ISREG(expected.st_mode):
+            return TriggerNote()
+        opened = os.open(trigger_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return TriggerNote()
+    try:
+        found = os.fstat(opened)
+        is_own = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+        data = os.read(opened, NOTE_BYTES) if is_own else b""
+    except OSError:
+        return TriggerNote()
+    finally:
+        os.close(opened)
+    return parse_note(data)
+
+
+def parse_note(data: bytes) -> TriggerNote:
+    """What the beginning of a trigger file says: words, or the JSON that ``rainbowd deploy`` writes."""
+    line = data.partition(b"\n")[0].decode(errors="backslashreplace").strip()
+    try:
+        fields = json.loads(line) if line.startswith("{") else None
+    except (ValueError, RecursionError):
+        fields = None
+    if fields is None:
+        return TriggerNote(note=escaped(line) or None)
+    texts = {name: text for name, text in fields.items() if isinstance(text, str) and text}
+    release = texts.get("release")
+    return TriggerNote(
+        note=escaped(texts.get("note", "")) or None,
+        request=escaped(texts.get("request", "")) or None,
+        release=None if release is None or "\0" in release else release,
+        is_rollback=fields.get("rollback") is True,
+    )
+
+
+def watched_directories(release: Path, trigger_file: Path | None) -> dict[Path, tuple[int, int]]:
+    """The directories whose entries matter, with the device and inode of those that exist.
+
+    The parents: a link or a file watched itself goes unheard once it was replaced.  A release that is a plain
+    directory is not watched.
+
+    Raises:
+        OSError: one cannot be looked at.
+    """
+    parents = set() if trigger_file is None else {trigger_file.parent}
+    if release.is_symlink() or not release.is_dir():
+        parents.add(release.parent)
+    found = ((parent, _stat(parent)) for parent in sorted(parents))
+    return {
+        parent: (status.st_dev, status.st_ino)
+        for parent, status in found
+        if status is not None and stat.S_ISDIR(status.st_mode)
+    }
+
+
+# --- comparing ----------------------------------------------------------------------------------------------
+
+
+def link_changed(seen: FileState, now: FileState) -> bool:
+    """Whether the link leads elsewhere, was linked again, or its release came or went."""
+    return not _plain_directory_is_away(seen, now) and (seen.link, seen.release) != (now.link, now.release)
+
+
+def trigger_touched(seen: FileState, now: FileState) -> bool:
+    """Whether the trigger file is new or modified; that it is gone asks for nothing."""
+    return bool(set(now.trigger) - set(seen.trigger))
+
+
+def is_transient(seen: FileState, now: FileState) -> bool:
+    """Whether this is a state that rarely lasts.
+
+    No release is what ``rm`` leaves to ``ln``, and an emptied trigger file is what ``command >file`` leaves
+    to the command.
+    """
+    return now.release is None or (trigger_touched(seen, now) and _size_bytes(seen) > _size_bytes(now) == 0)
+
+
+def baseline(seen: FileState, now: FileState) -> FileState:
+    """What to compare with from now on: ``now``, in which a plain directory that is away keeps its place."""
+    return with_link_of(seen, now) if _plain_directory_is_away(seen, now) else now
+
+
+def with_link_of(seen: FileState, now: FileState) -> FileState:
+    """``now``, but with the release as it was in ``seen``."""
+    return replace(now, release=seen.release, problem=seen.problem, link=seen.link, link_owner=seen.link_owner)
+
+
+def _size_bytes(looked: FileState) -> int:
+    return looked.trigger[-1].size_bytes if looked.trigger else 0
+
+
+def _plain_directory_is_away(seen: FileState, now: FileState) -> bool:
+    return seen.link is None and now.link is None and now.release is None
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _stamps(path: Path, own: os.stat_result) -> tuple[Stamp, ...]:
+    target = _stat(path) if stat.S_ISLNK(own.st_mode) else None
+    return (_stamp(own),) if target is None else (_stamp(own), _stamp(target))
+
+
+def _resolved(release: Path) -> tuple[Path | None, str | None]:
+    try:
+        return resolve_release(release), None
+    except DeployFailed as failure:
+        return None, failure.reason
+
+
+def _why_unresolved(release: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return f"the release {_named(release)} leads back to itself"
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+        return f"the release {_named(release)} cannot be reached: {error.strerror} ({error.filename})"
+    if not os.path.islink(release):  # noqa: PTH114 - that of pathlib raises where the other says no
+        return f"the release {release} does not exist"
+    return f"the release {_named(release)} is a dangling link: {error.filename} does not exist"
+
+
+def _named(release: Path) -> str:
+    """The path and, where it is a link, the target as it is written."""
+    try:
+        return f"{release} -> {os.readlink(release)}"  # noqa: PTH115 - as written, not as pathlib puts it
+    except OSError:
+        return str(release)
+
+
+def escaped(text: str) -> str:
+    """``text`` without anything that a terminal would obey."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

@@ -1,0 +1,290 @@
+"""Notice that the files ask for a deploy: events say when to look, comparing what is seen says what changed.
+
+Inotify goes silent when a directory is made again, loses events without a word when its queue overflows, has
+limits, and does not exist on some file systems.  So the files are compared twice a second whatever it says.
+"""
+
+from __future__ import annotations
+
+import os.path
+import pwd
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from watchfiles import awatch
+
+from rainbowd.deploy.watch import file_state
+from rainbowd.deploy.watch.coarse_stamps import Taps
+from rainbowd.deploy.watch.file_state import (
+    FileState,
+    TriggerNote,
+    baseline,
+    is_transient,
+    link_changed,
+    trigger_touched,
+)
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMPARE_SECONDS = 0.5
+PASSING_SECONDS = 0.1
+SETTLE_SECONDS = 0.01
+"""At least a tick of the clock that stamps files (10 ms at HZ=100): a later change has a later mtime."""
+TURN_SECONDS = 1.0
+REOPEN_SECONDS = 0.1
+RETRY_SECONDS = 30.0
+
+T = TypeVar("T")
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What asks for a deploy.
+
+    Attributes:
+        kind: ``symlink``, ``file``, ``start``, ``signal`` or ``api``.
+        note: the deployer's own words.
+        by: the owner of the new link or of the trigger file.
+        request: what the asker knows its own deploy by; such a one has turned the link, or left it as it was.
+        is_rollback: it asks to go back, not for something new.
+    """
+
+    kind: str
+    note: str | None = None
+    by: str | None = None
+    request: str | None = None
+    is_rollback: bool = False
+
+
+async def watch(
+    release: Path,
+    trigger_file: Path | None,
+    report: Callable[[Trigger], object],
+    *,
+    seen: FileState | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Report every request for a deploy until cancelled; started once later changes cannot be missed.
+
+    Args:
+        release: the app's directory or a symlink to it, absolute and not resolved.
+        trigger_file: what is touched to deploy; None where that is off.
+        report: called once a trigger; those seen together are reported without an await in between.
+        seen: what the files looked like at the last decided deploy; None: as they look now.
+        task_status: for ``nursery.start``.
+    """
+    watcher = _Watcher(release, trigger_file)
+    wake, woken = trio.open_memory_channel[None](1)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_set_when_cancelled, stop)
+        if seen is None:
+            seen, _ = await watcher.compare(None)
+        nursery.start_soon(_listen, watcher, wake, stop)
+        task_status.started()
+        is_woken = False
+        while True:
+            before = seen
+            seen, triggers = await watcher.compare(before)
+            for trigger in triggers:
+                report(trigger)
+            if triggers:
+                watcher.taps.reported(is_woken=is_woken)
+            if seen == before:
+                with trio.move_on_after(COMPARE_SECONDS) as patience:
+                    await woken.receive()
+                is_woken = not patience.cancelled_caught
+
+
+@dataclass
+class _Watcher:
+    """Looks and compares; all that touches the disk is done in a thread, for a disk can hang."""
+
+    release: Path
+    trigger_file: Path | None
+    is_blind: bool = False
+    answered: str | None = None  # the request that was reported last
+    taps: Taps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.taps = Taps(self.trigger_file)
+        self._moves_with_link = self.trigger_file is not None and self.trigger_file.is_relative_to(self.release)
+
+    async def compare(self, seen: FileState | None) -> tuple[FileState | None, list[Trigger]]:
+        """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
+        try:
+            now = await self._look()
+            self.is_blind = False
+            if seen is None:
+                return now, []
+            return await self._judge(await _on_disk(self.taps.without_trace, seen, now), now)
+        except OSError as error:
+            if not self.is_blind:
+                log.warning("cannot look for triggers, trying on", error=str(error))
+            self.is_blind = True
+            return seen, []
+
+    async def _judge(self, seen: FileState, now: FileState) -> tuple[FileState, list[Trigger]]:
+        if self._moves_with_link and seen.release != now.release:
+            seen = replace(seen, trigger=now.trigger)  # another release's file, which nobody has touched
+        if not (link_changed(seen, now) or trigger_touched(seen, now)):
+            return baseline(seen, now), []
+        now, note = await self._settled(seen, now)
+        if seen.link is not None and now.link is None and now.release is not None:
+            log.warning("the release is a directory now, and no command can point it elsewhere", release=self.release)
+        if note.request is not None and note.request == self.answered:
+            note = TriggerNote()  # of a deploy that was: this is a touch of the file that it left
+        if trigger_touched(seen, now) and note.release is not None:
+            now = await self._with_its_turn(seen, now, self.release.parent / note.release)
+        triggers = await _on_disk(_triggers, seen, now, note)
+        if trigger_touched(seen, now):
+            self.answered = note.request or self.answered
+        return baseline(seen, now), triggers
+
+    async def _settled(self, seen: FileState, now: FileState) -> tuple[FileState, TriggerNote]:
+        """Look until two looks agree and a passing state has lasted, though no longer than twice that.
+
+        The note is read between the last two looks, so it is the one of the trigger file that they saw.
+        """
+        start = since = trio.current_time()
+        while True:
+            note = await _on_disk(file_state.read_note, self.trigger_file) if self.trigger_file else TriggerNote()
+            await trio.sleep(SETTLE_SECONDS)
+            before, now, time = now, await self._look(), trio.current_time()
+            if not is_transient(seen, now):
+                since = time
+            has_lasted = since == time or time - since >= PASSING_SECONDS
+            if (now == before and has_lasted) or time - start >= 2 * PASSING_SECONDS:
+                return now, note
+
+    async def _with_its_turn(self, seen: FileState, noted: FileState, named: Path) -> FileState:
+        """Wait for the link to be turned to the release that the note names: that is the same request.
+
+        If it is not, nor before another note, all that became of the link is left to the next comparing.
+        """
+        wanted = Path(await _on_disk(os.path.realpath, named))
+        now = noted
+        with trio.move_on_after(TURN_SECONDS):
+            while now.trigger == noted.trigger:
+                if link_changed(seen, now) and now.release == wanted:
+                    return now
+                await trio.sleep(SETTLE_SECONDS)
+                now = await self._look()
+        return file_state.with_link_of(seen, noted)
+
+    async def directories(self) -> dict[Path, tuple[int, int]]:
+        return await _on_disk(file_state.watched_directories, self.release, self.trigger_file)
+
+    async def _look(self) -> FileState:
+        return await _on_disk(file_state.observe, self.release, self.trigger_file)
+
+
+async def _listen(watcher: _Watcher, wake: trio.MemorySendChannel[None], stop: trio.Event) -> None:
+    """Wake the comparing at every event; no failure of this is more than a delay."""
+    has_warned = False
+    while True:
+        directories: dict[Path, tuple[int, int]] = {}
+        try:
+            directories = await watcher.directories()
+            await _wake_until_changed(watcher, directories, wake, stop)
+            has_warned = False
+        except FileNotFoundError:
+            pass  # It went between the look and the watch.
+        except Exception as error:  # noqa: BLE001 - of several kinds, one of them private; none may end the watching
+            if not has_warned:
+                _warn_without_events(error)
+            has_warned = True
+            await _until_changed(watcher, directories)
+        await trio.sleep(REOPEN_SECONDS)
+
+
+async def _wake_until_changed(
+    watcher: _Watcher,
+    directories: dict[Path, tuple[int, int]],
+    wake: trio.MemorySendChannel[None],
+    stop: trio.Event,
+) -> None:
+    """Wake at every event in ``directories`` until others are to be watched or one of them was made again."""
+    if not directories:
+        await _until_changed(watcher, directories)
+        return
+    events = awatch(
+        *directories,
+        watch_filter=None,
+        recursive=False,
+        step=10,
+        debounce=100,
+        rust_timeout=int(COMPARE_SECONDS * 1000),
+        yield_on_timeout=True,
+        stop_event=stop,
+        force_polling=False,
+    )
+    async with aclosing(events):
+        async for changes in events:
+            if changes:
+                watcher.taps.tell({path for _, path in changes})
+                with suppress(trio.WouldBlock):
+                    wake.send_nowait(None)
+            # A directory made again may have got the inode of the one before.
+            is_replaced = any(Path(path) in directories for _, path in changes)
+            if is_replaced or await watcher.directories() != directories:
+                return
+
+
+async def _until_changed(watcher: _Watcher, directories: dict[Path, tuple[int, int]]) -> None:
+    """Wait until other directories are to be watched, or it is time to try again."""
+    with trio.move_on_after(RETRY_SECONDS):
+        while True:
+            await trio.sleep(COMPARE_SECONDS)
+            with suppress(OSError):
+                if await watcher.directories() != directories:
+                    return
+
+
+def _warn_without_events(error: Exception) -> None:
+    log.warning(
+        "no events from the file system: files are compared twice a second instead",
+        error=str(error),
+        hint="where a limit is reached, raise fs.inotify.max_user_watches or fs.inotify.max_user_instances",
+    )
+
+
+async def _set_when_cancelled(stop: trio.Event) -> None:
+    """A plain cancellation would wait for the thread that waits for events; this tells that thread."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        stop.set()
+
+
+async def _on_disk(read: Callable[..., T], *args: object) -> T:
+    return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
+
+
+def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigger]:
+    """What to report; a turn that belongs to ``note`` is no trigger of its own."""
+    found = []
+    is_asked = trigger_touched(seen, now)
+    if link_changed(seen, now) and not (is_asked and note.release is not None):
+        found.append(Trigger("symlink", by=_user_name(now.link_owner)))
+    if is_asked:
+        by = _user_name(now.trigger_owner)
+        found.append(Trigger("file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback))
+    return found
+
+
+def _user_name(user_id: int | None) -> str | None:
+    """The name of a user, the number where nobody has it."""
+    if user_id is None:
+        return None
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)

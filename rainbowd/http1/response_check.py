@@ -1,0 +1,93 @@
+"""Whether the proxy can pass on an answer of the app: its own reading of the raw bytes, for health checks.
+
+A health check must not use a different parser from the proxy's. Otherwise a release goes live although every client
+gets a 502 from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rainbowd.http1.errors import ENDED_EARLY, NO_ANSWER, BadResponse
+from rainbowd.http1.response import SWITCHING_PROTOCOLS, ResponseHead, read_response
+
+if TYPE_CHECKING:
+    from rainbowd.http1.body import Body
+
+
+class ResponseCheck:
+    """One answer of the app, read as the proxy reads it.
+
+    Args:
+        method: of the request, which decides whether the answer has a body.
+
+    Attributes:
+        head: the final response's head, once it is whole.
+        done: the whole answer was read.
+        payload: what the bytes fed last held of the body.
+        problem: why the proxy refuses the answer, in the words of its log; None as long as it does not.
+    """
+
+    def __init__(self, method: bytes = b"GET") -> None:
+        self.head: ResponseHead | None = None
+        self.done = False
+        self.payload = b""
+        self.problem: str | None = None
+        self._method = method
+        self._buffer = b""
+        self._searched_bytes = 0
+        self._body: Body | None = None
+
+    def feed(self, data: bytes) -> str | None:
+        """Read the next bytes of the app's connection, in pieces of any size.
+
+        Returns:
+            ``problem``. It stays the same once there is one.
+        """
+        self.payload = b""
+        if self.problem is None and not self.done:
+            try:
+                self._read(data)
+            except (BadResponse, ValueError) as error:
+                self.problem = str(error)
+        return self.problem
+
+    def feed_eof(self) -> str | None:
+        """Note that the app closed its connection.
+
+        Returns:
+            ``problem``, also when the answer is not complete.
+        """
+        if self.problem is None and not self.done:
+            try:
+                self._end()
+            except ValueError as error:
+                self.problem = str(error)
+        return self.problem
+
+    def _read(self, data: bytes) -> None:
+        self._buffer += data
+        while self._body is None:
+            found = read_response(self._buffer, self._searched_bytes) if self._buffer else None
+            if found is None:
+                self._searched_bytes = len(self._buffer)
+                return
+            head, end = found
+            self._buffer, self._searched_bytes = self._buffer[end:], 0
+            self._take_head(head)
+        while self._buffer and not self._body.done:
+            payload, self._buffer = self._body.feed(self._buffer)
+            self.payload += payload
+        self.done = self._body.done
+
+    def _take_head(self, head: ResponseHead) -> None:
+        if head.status == SWITCHING_PROTOCOLS:
+            raise BadResponse("it switches protocols, which was not asked for")
+        if not head.interim:
+            self.head, self._body = head, head.body(self._method)
+
+    def _end(self) -> None:
+        if self._body is None:
+            raise ValueError(ENDED_EARLY if self._buffer else NO_ANSWER)
+        self._body.feed_eof()
+        self.done = True

@@ -1,0 +1,35 @@
+"""Our own answers: short text, and closed so that the client sees them."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rainbowd.http1 import Refusal
+
+CLIENT_GONE = 499
+"""What is logged for a client that went away before its answer; never sent."""
+
+
+def error_response(refusal: Refusal, *, keep_alive: bool, with_body: bool = True) -> bytes:
+    """One whole response.
+
+    Args:
+        refusal: its status and text.
+        keep_alive: another request may follow on the connection.
+        with_body: False in answer to HEAD.
+    """
+    body = f"{refusal.status} {HTTPStatus(refusal.status).phrase}: {refusal.text}\n".encode()
+    lines = [
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+    ]
+    if refusal.retry_after_seconds is not None:
+        lines.append(f"Retry-After: {refusal.retry_after_seconds}")
+    lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    return head + body if with_body else head

@@ -1,0 +1,39 @@
+"""What tells one message from all others: the id of a request, and when either came."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rainbowd.http1 import RequestHead, ResponseHead
+
+_ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - they tell requests apart and guard nothing
+
+
+def add_request_id(request: RequestHead) -> None:
+    """Give ``request`` an id and its time, unless a trusted peer did."""
+    if not request.request_id:
+        request.request_id = _uuid()
+    if not request.request_start:
+        request.request_start = b"t=%.3f" % time.time()
+
+
+def add_date(response: ResponseHead) -> None:
+    """Give ``response`` the present date, unless the app did: RFC 9110 section 6.6.1."""
+    if not response.dated:
+        response.lines.append(b"Date: %b" % _date_at(int(time.time())))
+
+
+@functools.lru_cache(1)
+def _date_at(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
+def _uuid() -> bytes:
+    """A random UUID, version 4: RFC 9562 section 5.4."""
+    digits = b"%032x" % _ids.getrandbits(128)
+    return b"%b-%b-4%b-a%b-%b" % (digits[:8], digits[8:12], digits[13:16], digits[17:20], digits[20:])

@@ -1,0 +1,61 @@
+"""An agent whose lock was removed, or moved away with the directory: it runs on, and a new lock would not stop another.
+
+It makes its lock again as soon as it notices.  Until then a second agent finds it by the lock that it still holds on a
+file without a name: proc(5), fd and fdinfo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from rainbowd.report.agent_identity import executable, running_agent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PROGRAMS = ("python", "rainbowd", "pypy")
+_DELETED = " (deleted)"
+
+
+def find_agent_without_lock(path: Path, config: Path | None) -> int | None:
+    """Return the pid of an agent that runs for ``path`` but holds another file than the one that is there now.
+
+    Args:
+        path: of the lock.
+        config: the config file that we run by.
+    """
+    copied = None
+    with contextlib.suppress(OSError):
+        copied = running_agent(path.parent)  # the directory may be a copy of the one that was moved away
+    if copied is not None and copied.pid != os.getpid() and config is not None and copied.config == str(config):
+        return copied.pid
+    deleted = os.path.realpath(path) + _DELETED
+    return next((pid for pid in _candidates() if _holds(pid, deleted)), None)
+
+
+def _candidates() -> list[int]:
+    """Return the processes of our user that may be agents."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is not needed for this
+        with contextlib.suppress(OSError):
+            is_ours = name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.geteuid()  # noqa: PTH116 - the same
+            if is_ours and int(name) != os.getpid():
+                found.append(int(name))
+    return [pid for pid in found if os.path.basename(executable(pid)).startswith(_PROGRAMS)]  # noqa: PTH119
+
+
+def _holds(pid: int, name: str) -> bool:
+    """Return whether a process has a lock on the file that proc(5) calls ``name``."""
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == name and _is_locked(pid, fd):  # noqa: PTH115
+                    return True
+    return False
+
+
+def _is_locked(pid: int, fd: str) -> bool:
+    with open(f"/proc/{pid}/fdinfo/{fd}") as info:  # noqa: PTH123
+        return any(line.startswith("lock:") and " FLOCK " in line and " WRITE " in line for line in info)

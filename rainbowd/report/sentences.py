@@ -1,0 +1,84 @@
+"""What the journal's events and the status are called for people: the same on a terminal and on the API's page.
+
+The sentences are data, so that the page has them too, and fills them in by the same rules, in ``browser/story.js``:
+``{key}`` is a field of the event, ``{name}`` the release's short name; ``[...]`` is left out where a field in it says
+nothing; a flag that is true is its own name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SENTENCES = {
+    "agent.started": "rainbowd {version} started, pid {pid}",
+    "agent.stopped": "rainbowd stopped",
+    "agent.upgraded": "rainbowd {version} took over, pid {pid}",
+    "agent.upgrade_failed": "the upgrade failed: {reason}",
+    "deploy.requested": "[{name} ]requested[ by {by}] ({trigger}[, {rollback}])[: {note}]",
+    "deploy.waiting": "the deploy waits: {reason}",
+    "deploy.succeeded": "the deploy[ of {name}] succeeded[ ({rollback})]",
+    "deploy.rolled_back": "rolled back[ to {name}]: nothing was launched",
+    "deploy.failed": "the deploy[ of {name}] failed: {reason}",
+    "link.restored": "the link names {name} again, as the deploy failed",
+    "hook.ended": "{hook} ended[: {reason}]",
+    "generation.launched": "launched {name} as generation {generation}[, pid {pid}][, {address}]",
+    "generation.healthy": "generation {generation} is healthy",
+    "generation.live": "generation {generation} is live: new requests go to it",
+    "generation.standby": "generation {generation} is on standby[ for {seconds} s]",
+    "generation.draining": "generation {generation} is draining: it finishes what it has",
+    "generation.crashed": "generation {generation} crashed[: {reason}]",
+    "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
+    "generation.retired": "generation {generation} retired after {requests} requests[, {killed}][, left over: {left}]",
+}
+"""By the name of the event; of others there is nothing to say."""
+
+WARNINGS = {
+    "dead": "nothing is live",
+    "waiting": "waiting for the first release: {release} does not exist yet",
+    "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
+    "disk": "{file} in the state directory cannot be written: {reason}",
+    "gone": "the live release's directory no longer exists: {release}",
+    "left": "could not be ended: {left}; end them by hand",
+    "missing": "the config's release is missing, while {release} is live",
+    "other": "the files name {wanted}, while {release} is live",
+}
+
+_OPTION = re.compile(r"\[([^][]*)\]")
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+def sentence(event: Mapping[str, object]) -> str:
+    """An event for people; empty where it has no words."""
+    release = event.get("release")
+    name = os.path.basename(str(release)) if release else ""  # noqa: PTH119 - pathlib is not needed for this
+    return fill(SENTENCES.get(str(event.get("event")), ""), {**event, "name": name})
+
+
+def fill(template: str, fields: Mapping[str, object]) -> str:
+    """A template with its fields.
+
+    Args:
+        template: of ``SENTENCES`` or ``WARNINGS``.
+        fields: what it is about; those that are not there say nothing.
+    """
+
+    def told(text: str) -> list[str]:
+        return [_text(key, fields.get(key)) for key in _FIELD.findall(text)]
+
+    kept = _OPTION.sub(lambda option: option[1] if all(told(option[1])) else "", template)
+    return _FIELD.sub(lambda field: _text(field[1], fields.get(field[1])), kept)
+
+
+def _text(key: str, value: object) -> str:
+    if value is True:
+        return key
+    if value is None or value is False:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

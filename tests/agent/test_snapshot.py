@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from rainbowd.address import TcpAddress
+from rainbowd.agent.snapshot import snapshot, timestamp
+from rainbowd.deploy.records import Decision
+from rainbowd.roster import Generation, Roster
+from tests.deploy.generations.test_adoption import A, B
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def supervisor(**changes: Any) -> Any:
+    return SimpleNamespace(
+        **(
+            {
+                "named": None,
+                "link": Path("/current"),
+                "deploying": None,
+                "last_decision": None,
+                "crashes": None,
+                "previous_release": None,
+                "is_waiting": False,
+                "now": lambda: 2e9,
+            }
+            | changes
+        )
+    )
+
+
+def test_a_time_is_in_utc_with_milliseconds() -> None:
+    assert timestamp(1e9 + 0.5) == "2001-09-09T01:46:40.500Z"
+
+
+def test_nothing_is_told_as_nothing() -> None:
+    told = snapshot({"pid": 7}, Roster(), supervisor())
+    nothing = dict.fromkeys(("live", "wanted", "deploying", "last_deploy", "crashes"))
+    warnings = [{"kind": "dead", "text": "nothing is live"}]
+    assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
+
+
+def test_processes_that_could_not_be_ended_are_a_warning_until_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
+    told: Any = snapshot({}, Roster(), supervisor())
+    text = "could not be ended: pid 8, `sleep 9`, of user b, pid 9; end them by hand"
+    assert {"kind": "left", "text": text} in told["warnings"]
+
+
+def test_every_generation_is_told_and_which_is_live() -> None:
+    roster = Roster()
+    for number, release in ((1, A), (2, B)):
+        roster.add(Generation(number, release, TcpAddress("127.0.0.1", 20000 + number), started_at=1e9, pid=number))
+    roster.promote(roster.generations[1], live_at=1e9 + 1)
+    told: Any = snapshot({}, roster, supervisor(named=B, last_decision=Decision("d", "failed", "why", 1e9)))
+    assert (told["live"], told["wanted"]) == (1, "/b")
+    assert told["last_deploy"] == {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
+    assert [(one["id"], one["state"], one["live_at"]) for one in told["generations"]] == [
+        (1, "live", "2001-09-09T01:46:41.000Z"),
+        (2, "starting", None),
+    ]
+    assert told["generations"][0] == {
+        "id": 1,
+        "state": "live",
+        "release": "/a",
+        "address": "127.0.0.1:20001",
+        "pid": 1,
+        "started_at": "2001-09-09T01:46:40.000Z",
+        "live_at": "2001-09-09T01:46:41.000Z",
+        "in_flight": 0,
+        "tunnels": 0,
+        "requests": 0,
+    }

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from rainbowd.cli.deploy_step import describe, describe_deploy, new_lines, rest_of
+from rainbowd.cli.deploy_tracker import FAILED, DeployResult
+from rainbowd.cli.outcome import report
+from rainbowd.cli.terminal import legible
+
+
+def deploying(**changes: object) -> dict[str, Any]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 12))
+    usual = {"release": "/r/slowup", "step": "before_launch", "step_at": at, "last_check": None}
+    return {**usual, "output": [], "output_lines": 0, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "before_launch, 12s"),
+        ({"step": "plan"}, "preparing, 12s"),
+        ({"step": "health", "last_check": "1.2.3.4:5 answered 503"}, "health check, 12s, last: 1.2.3.4:5 answered 503"),
+        ({"step": "boot", "last_check": None}, "booting, 12s"),
+        ({"step": "of a later version\x1b[2J"}, r"of a later version\x1b[2J, 12s"),
+    ],
+)
+def test_a_step_has_its_name_its_time_and_the_last_check(changes: dict[str, object], words: str) -> None:
+    assert describe(deploying(**changes)) == words
+
+
+def test_a_long_answer_to_a_check_is_shortened() -> None:
+    assert len(describe(deploying(step="health", last_check="x" * 1000))) < 150
+
+
+def test_what_is_deployed_is_named() -> None:
+    assert describe_deploy(deploying()).startswith("deploying slowup: before_launch, ")
+    assert describe_deploy(deploying(release=None)).startswith("deploying nothing yet: ")
+
+
+def test_the_lines_of_a_hook_that_are_new_are_those_after_the_ones_seen() -> None:
+    assert new_lines(deploying(output=["a", "b", "c"], output_lines=3), 1) == ["b", "c"]
+    assert new_lines(deploying(output=["a", "b", "c"], output_lines=3), 3) == []
+    assert new_lines(deploying(output=["y", "z"], output_lines=100), 1) == ["y", "z"]
+    assert new_lines(deploying(output=[], output_lines=0), 7) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "rest"),
+    [
+        ([], ["a", "b"], ["a", "b"]),
+        (["a", "b"], ["a", "b", "c"], ["c"]),
+        (["a", "b", "c"], ["b", "c", "d"], ["d"]),
+        (["a", "b"], ["a", "... 90 lines ...", "b", "c"], ["c"]),
+        (["a", "b"], ["a", "b"], []),
+        (["x"], ["a", "b"], ["a", "b"]),
+    ],
+)
+def test_the_end_of_an_output_is_what_comes_after_the_lines_shown(
+    shown: list[str], output: list[str], rest: list[str]
+) -> None:
+    assert rest_of(shown, output) == rest
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\tfrom a.rb:3", "\tfrom a.rb:3"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://a\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bPsixel\x1b\\a", "a"),
+        ("\x1b(Ba", "a"),
+        ("10%\r50%\r100%\r", "100%"),
+        ("\x9b2J\u202e", r"\u202e"),
+        ("\x1b\x00", r"\x00"),
+        ("gr\u00fcn", "gr\u00fcn"),
+    ],
+)
+def test_output_is_shown_without_escape_sequences_and_with_its_tabs(line: str, seen: str) -> None:
+    assert legible(line) == seen
+
+
+def failure(reason: str, *output: str) -> DeployResult:
+    return DeployResult(FAILED, "", "/r/a", 2, reason, list(output))
+
+
+def test_the_output_of_a_hook_is_called_the_hooks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(failure("the hook before_launch exited with status 4", "npm ERR!"), 1.0) == 1
+    assert "rainbowd: the hook's last lines:\n    npm ERR!\n" in capsys.readouterr().err
+    report(failure("the app exited with status 3 before it was ready", "\x1b[1mbad"), 1.0)
+    assert "rainbowd: the app's last lines:\n    bad\n" in capsys.readouterr().err
+
+
+def test_a_reader_of_both_outputs_gets_no_line_twice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = failure("the app exited", "a", "… 90 lines …", "\tb")
+    monkeypatch.setattr("rainbowd.cli.outcome.is_one_output", lambda: True)
+    report(outcome, 1.0, {"a", "\tb"})
+    assert "lines" not in capsys.readouterr().err
+    report(outcome, 1.0, {"a"})
+    assert capsys.readouterr().err.endswith("\n    … 90 lines …\n    \tb\n")
+    monkeypatch.setattr("rainbowd.cli.outcome.is_one_output", lambda: False)
+    report(outcome, 1.0, {"a", "\tb"})
+    assert "    a\n" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from rainbowd.config import Config
+from rainbowd.deploy.generations.lifecycle import EndReason
+from rainbowd.deploy.generations.recovery import Recovery
+from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.errors import DeployFailed
+from tests.fakes import FakeWorld
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+pytestmark = pytest.mark.usefixtures("autojump")
+
+PLAN = LaunchPlan(Path("/releases/a"), Config(run="app", health=None, warmup=0), {})
+
+
+class Dead:
+    """What died, and what becomes of the next."""
+
+    plan = PLAN
+
+    def __init__(self, lived_seconds: float = 0.0) -> None:
+        self.live_for_seconds = lived_seconds
+        self.ended: EndReason | None = None
+
+    def end(self, why: EndReason) -> None:
+        self.ended = why
+
+
+class Launches:
+    """Fails so often, and notes when it was asked and what was switched to."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.asked_at: list[float] = []
+        self.switched: list[Any] = []
+        self.due: list[bool] = []
+        self.launched = Dead()
+        self.world = FakeWorld()
+        self.last_good: Path | None = None
+        self.recovery = Recovery(
+            self.world, self.launch, self.switch, lambda: self.due.append(self.recovery.is_due), lambda: self.last_good
+        )
+
+    async def launch(self, _plan: object, _lives: trio.Nursery) -> Any:
+        self.asked_at.append(trio.current_time())
+        await trio.sleep(1)
+        if len(self.asked_at) <= self.failures:
+            raise DeployFailed("no")
+        return self.launched
+
+    def switch(self, life: Any) -> None:
+        self.switched.append(life)
+        self.recovery.end()
+
+    async def recover(self, lives: trio.Nursery, lived_seconds: float = 0.0) -> None:
+        dead: Any = Dead(lived_seconds)
+        self.recovery.begin(lambda: self.recovery.of_dead(dead, lives), lives)
+
+
+async def test_it_launches_with_back_off_until_one_is_live_and_holds_requests_only_meanwhile(
+    autojump: MockClock,
+) -> None:
+    launches, began = Launches(failures=3), trio.current_time()
+    async with trio.open_nursery() as lives:
+        await launches.recover(lives)
+        assert launches.recovery.is_under_way
+    assert [at - began for at in launches.asked_at] == [0, 1.5, 3.5, 6.5]
+    assert launches.switched == [launches.launched]
+    assert not launches.recovery.is_under_way
+    assert [due for due, _ in groupby(launches.due)] == [True, False] * 4
+
+
+async def test_whatever_goes_live_meanwhile_ends_it(autojump: MockClock) -> None:
+    launches = Launches(failures=99)
+    async with trio.open_nursery() as lives:
+        await launches.recover(lives)
+        await trio.sleep(10)
+        launches.recovery.end()
+    assert not launches.recovery.is_due
+    assert launches.switched == []
+
+
+async def test_one_that_is_healthy_in_the_instant_that_another_went_live_is_dropped(autojump: MockClock) -> None:
+    launches = Launches()
+    async with trio.open_nursery() as lives:
+        launches.recovery.begin(trio.sleep_forever, lives)
+        lives.start_soon(launches.recovery.relaunch, PLAN, lives)
+        await trio.sleep(0.5)
+        launches.recovery.end()
+    assert launches.switched == []
+    assert launches.launched.ended is EndReason.DROPPED

@@ -1,0 +1,122 @@
+"""Upgrade the agent in every way and at every moment, under traffic: ``python -m tests.live.upgrades``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.live import storm
+from tests.live.agent import free_port, running
+from tests.live.api import Caller, enabled
+from tests.live.traffic import Traffic
+from tests.live.ways_to_upgrade import WAYS, Site, Way
+from tests.story import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.live.agent import Event
+
+BETWEEN_SECONDS = 0.3
+TUNNELS_SECONDS = 3.0
+TOLD_SECONDS = 1.0
+"""How much later one of two agents may know what the other tells of, an upgrade or a switch, on a busy machine."""
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was seen, and what of it should not have been; ``seconds`` is how long each way took."""
+
+    traffic: Traffic
+    seconds: list[float]
+    upgrades: int
+    wrong: list[str]
+
+
+def run(directory: Path, ways: Sequence[Way]) -> Outcome:
+    """Set up a site in ``directory``, upgrade its agent under traffic, stop it, and judge what was seen."""
+    drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
+    api_port = free_port()
+    with running(directory, drain=drain, **enabled(api_port)) as agent:
+        traffic, site = Traffic(agent.host, agent.port), Site(agent, Caller(agent, api_port))
+        asyncio.run(again_and_again(site, traffic, ways))
+        site.settle()
+        exit_status = agent.stop()
+        events, wrong = agent.events(), site.wrong
+        wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
+        lives = [(storm.at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
+        known = [(live_at + TOLD_SECONDS, generation) for live_at, generation in lives]
+        wrong += [*traffic.failures, *storm.stale_answers(traffic, known), *problems(events)]
+        wrong += storm.leftovers(agent, events) + closed_early(traffic, events) + launched_in_vain(events)
+        wrong += [f"agent {pid} is left" for pid in agent.agents()]
+    upgrades = sum(event["event"] == "agent.upgraded" for event in events)
+    return Outcome(traffic, site.seconds, upgrades, wrong)
+
+
+def launched_in_vain(events: list[Event]) -> list[str]:
+    """Launches that no deploy asked for."""
+    launched = [event for event in events if event["event"] == "generation.launched"]
+    return [f"launched: {event}" for event in launched if event["relaunch"] or event["deploy"] is None]
+
+
+def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
+    """WebSockets that were closed although neither a switch nor an upgrade was as long ago as ``drain.tunnels``."""
+    turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.upgraded"}]
+    return [
+        f"websocket to generation {tunnel.generation}: closed after {tunnel.ended_at - tunnel.opened_at:.3f} s"
+        for tunnel in traffic.tunnels
+        if tunnel.closed
+        and not any(tunnel.opened_at <= turn <= tunnel.ended_at - TUNNELS_SECONDS + TOLD_SECONDS for turn in turns)
+    ]
+
+
+async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> None:
+    """Upgrade while all the clients ask, one way after the other."""
+    async with asyncio.TaskGroup() as tasks:
+        for client in traffic.clients():
+            tasks.create_task(client)
+        try:
+            for way in ways:
+                await asyncio.sleep(BETWEEN_SECONDS)
+                await asyncio.to_thread(site.go, way)
+            await asyncio.sleep(BETWEEN_SECONDS)
+        finally:
+            traffic.over.set()
+
+
+def report(outcome: Outcome) -> str:
+    """What happened, in lines."""
+    lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
+    seconds = outcome.seconds
+    lines.append(f"{outcome.upgrades:8} upgrades")
+    lines.append(f"{len(seconds):8} times asked: median {statistics.median(seconds):.3f} s, most {max(seconds):.3f} s")
+    lines += [f"FAILED {wrong}" for wrong in outcome.wrong[:SHOWN]]
+    lines.append(f"{len(outcome.wrong)} lines of failure" if outcome.wrong else "no failure")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.upgrades", description="Upgrade under traffic.")
+    parser.add_argument("--upgrades", type=int, default=20, help="how often; default: %(default)s")
+    options = parser.parse_args()
+    ways = [WAYS[number % len(WAYS)] for number in range(options.upgrades)]
+    with tempfile.TemporaryDirectory(prefix="upgrades-") as directory:
+        outcome = run(Path(directory), ways)
+        if outcome.wrong:
+            print((Path(directory) / "agent.log").read_text()[-6000:])
+    print(report(outcome))
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rainbowd import release_link
+from rainbowd.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "current").symlink_to("releases/a")
+    return tmp_path
+
+
+def test_a_bare_name_is_a_sibling_of_the_present_release(site: Path) -> None:
+    present = site / "releases" / "a"
+    assert release_link.find_release("b", site, present) == site / "releases" / "b"
+    assert release_link.find_release("elsewhere", site, present) == site / "elsewhere"
+    assert release_link.find_release("releases/b", site, None) == site / "releases" / "b"
+    assert release_link.find_release(str(site / "elsewhere"), site, present) == site / "elsewhere"
+
+
+@pytest.mark.parametrize("words", ["c", "", "b\0", "releases/c", "current/app"])
+def test_a_release_that_is_not_there_is_refused(site: Path, words: str) -> None:
+    with pytest.raises(UsageError):
+        release_link.find_release(words, site, site / "releases" / "a")
+
+
+def test_a_link_stays_relative_or_absolute_as_it_was(site: Path) -> None:
+    current, b = site / "current", site / "releases" / "b"
+    release_link.repoint(current, b)
+    assert release_link.read(current) == "releases/b"
+    current.unlink()
+    current.symlink_to(site / "releases" / "a")
+    release_link.repoint(current, b)
+    assert release_link.read(current) == str(b)
+    assert sorted(entry.name for entry in site.iterdir()) == ["current", "elsewhere", "releases"]
+
+
+def test_a_relative_link_in_a_directory_that_is_reached_over_a_link_leads_to_the_release(site: Path) -> None:
+    (site / "deep" / "er").mkdir(parents=True)
+    (site / "deep" / "er" / "current").symlink_to("../../releases/a")
+    (site / "way").symlink_to("deep/er")
+    release_link.repoint(site / "way" / "current", site / "releases" / "b")
+    assert (site / "way" / "current").resolve() == site / "releases" / "b"
+
+
+def test_a_turn_is_undone_as_the_link_was_written(site: Path) -> None:
+    current = site / "current"
+    current.unlink()
+    current.symlink_to("./releases//a")
+    turned = release_link.repoint(current, site / "releases" / "b")
+    assert release_link.restore(turned)
+    assert release_link.read(current) == "./releases//a"
+
+
+def test_a_turn_that_somebody_changed_since_stays(site: Path) -> None:
+    current = site / "current"
+    turned = release_link.repoint(current, site / "releases" / "b")
+    release_link.repoint(current, site / "releases" / "b")
+    assert not release_link.restore(turned)
+    assert release_link.read(current) == "releases/b"
+    current.unlink()
+    assert not release_link.restore(turned)
+
+
+def test_what_is_no_link_is_not_turned(site: Path) -> None:
+    with pytest.raises(UsageError, match="expected a symlink"):
+        release_link.repoint(site / "releases", site / "elsewhere")
+    with pytest.raises(UsageError, match="expected a symlink"):
+        release_link.require_symlink(site / "gone")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_may_not_be_written_is_named(site: Path) -> None:
+    site.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be turned: Permission denied"):
+        release_link.repoint(site / "current", site / "releases" / "b")
+
+
+def test_a_release_that_is_not_there_is_refused_with_those_that_are(site: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such release: c: found no directory .*/c, nor .*/c; there are \w, \w$"):
+        release_link.find_release("c", site, site / "releases" / "a")
+    with pytest.raises(UsageError, match=r"found no directory [^;]*$"):
+        release_link.find_release("c", site, None)
+    for number in range(10):
+        (site / "releases" / str(number)).mkdir()
+    with pytest.raises(UsageError, match=r"and 7 more$"):
+        release_link.find_release("c", site, site / "releases" / "a")
