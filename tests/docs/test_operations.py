@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 MESSAGES = (
-    "What `rainbowd status` says",
-    "Why a deploy fails",
-    "Log lines",
-    "What clients get from rainbowd itself",
-    "Why it does not start",
+    "Status and warnings",
+    "Reasons for a failed deploy",
+    "Log messages",
+    "HTTP errors from rainbowd",
+    "Start errors",
 )
 """The sections whose tables begin with messages."""
 FAILURES = {"CommandNotFound", "DeployFailed", "PortTaken", "UpgradeFailed", "nothing_live"}
