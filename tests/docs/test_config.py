@@ -139,4 +139,5 @@ def examples() -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: str(example["run"])[:40])
 def test_an_example_is_taken_without_a_warning(example: dict[str, object], tmp_path: Path) -> None:
-    assert interpret(example, tmp_path / "rainbowd.json").warnings == ()
+    here = {key: value for key, value in example.items() if key != "user"}  # who may not be a user of this machine
+    assert interpret(here, tmp_path / "rainbowd.json").warnings == ()
