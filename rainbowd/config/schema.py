@@ -1,7 +1,7 @@
 """``rainbowd.schema.json``, by which editors complete and check a config: JSON Schema 2020-12, made from the models.
 
 What a key means is said here, what it should be is said by its field, and its type and default are the field's own.
-``python -m rainbowd.config.schema >rainbowd.schema.json`` writes it.
+``python -m rainbowd.config.schema >rainbowd/rainbowd.schema.json`` writes it.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ KEYS = {key: found for key, found in properties(schema()) if key != "$schema"}
 
 
 def test_the_file_is_what_the_models_make() -> None:
-    expected = "python -m rainbowd.config.schema >rainbowd.schema.json"
-    assert (ROOT / "rainbowd.schema.json").read_text() == text(), f"out of date: {expected}"
+    expected = "python -m rainbowd.config.schema >rainbowd/rainbowd.schema.json"
+    assert (ROOT / "rainbowd" / "rainbowd.schema.json").read_text() == text(), f"out of date: {expected}"
 
 
 def test_the_config_at_the_top_refers_to_it() -> None:
     config = json.loads(FILE.read_text())
-    assert (FILE.parent / config["$schema"]).samefile(ROOT / "rainbowd.schema.json")
+    assert (FILE.parent / config["$schema"]).samefile(ROOT / "rainbowd" / "rainbowd.schema.json")
     assert schema()["$schema"] == DIALECT
 
 

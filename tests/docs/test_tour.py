@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOUR = (ROOT / "README.md").read_text().partition("\n## A tour in one minute\n")[2].partition("\n## ")[0]
-PARTS = ("examples", "rainbowd.json", "rainbowd.schema.json", ".gitignore")
+PARTS = ("examples", "rainbowd.json", ".gitignore")
 
 
 def steps() -> list[tuple[str, list[str]]]:
