@@ -1,11 +1,12 @@
-"""What the agent says, and where the apps' own lines go.
+"""The agent's log, and the output of the app's generations.
 
-Nothing here waits, raises into its caller or grows without bound: a line is put in a queue, and a thread
-writes.  Where the reader is gone, slow or stopped (Ctrl-S), or the disk is full, lines are dropped and counted;
-the count is said as soon as writing works again.
+Logging never waits, never raises into its caller and has bounded memory: a line is put in a queue, and a thread
+writes it.  If the reader is gone, slow or stopped (Ctrl-S), or the disk is full, lines are dropped and counted; the
+count is logged as soon as writing works again.
 
-- ``logger``: the agent's own lines, through structlog as ``structured`` has it; ``apps``: the apps' lines.
-- ``entry``: a line as bytes; ``writing``: the queue and its thread.
+- ``logger``: the agent's own entries, through structlog as ``structured`` connects it; ``stdout``: the place for them.
+- ``app_output``: the lines of the app.
+- ``format``: an entry as bytes; ``writer``: the queue and its thread.
 """
 
 from rainbowd.log.app_output import app_line, open_app_sink

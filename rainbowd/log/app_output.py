@@ -1,4 +1,4 @@
-"""The apps' own lines: on stdout, named by their generation, or in a file, as they are."""
+"""The output of the app: on stdout with the generation's ID, or in a file, unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.log.format import DIM, RESET, encode, now
-from rainbowd.log.logger import get_logger, stdout
+from rainbowd.log.logger import get_logger
+from rainbowd.log.stdout import stdout
 from rainbowd.log.writer import Writer, write
 from rainbowd.permissions import ROOT, foreign
 from rainbowd.plain_text import plain
@@ -24,26 +25,31 @@ _FILE_MODE = 0o640
 
 
 def app_line(generation: int, line: str) -> None:
-    """Say one line of an app's output, with the time at which it was read and the number of its generation."""
+    """Log one line of the app's output, with the current time and the ID of its generation.
+
+    Args:
+        generation: the ID.
+        line: without its newline.
+    """
     at, text = now(), plain(line)
     if stdout.form == "json":
-        said = json.dumps({"at": at, "event": "app", "generation": generation, "line": text})
+        entry = json.dumps({"at": at, "event": "app", "generation": generation, "line": text})
     elif stdout.form == "colour":
         colour = _GENERATION_COLOURS[generation % len(_GENERATION_COLOURS)]
-        said = f"{DIM}{at}{RESET} {colour}[{generation}]{RESET} {text}"
+        entry = f"{DIM}{at}{RESET} {colour}[{generation}]{RESET} {text}"
     else:
-        said = f"{at} [{generation}] {text}"
-    get_logger().put(encode(said))
+        entry = f"{at} [{generation}] {text}"
+    get_logger().put(encode(entry))
 
 
 def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:
-    """Where the apps' lines go.
+    """Return the function that logs the app's output.
 
     Args:
-        app: ``"stdout"``, a file to append to, or None to drop them.
+        app: ``"stdout"``, a file to append to, or None to drop the lines.
 
     Returns:
-        Takes a generation's number and a line of its output; neither waits nor raises.
+        A function of a generation's ID and a line of its output, which neither waits nor raises.
     """
     if app is None:
         return lambda _generation, _line: None
@@ -51,13 +57,16 @@ def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:
 
 
 def open_log(path: Path | str) -> int:
-    """Open a file to append to, made if it is missing, that no other account can have exchanged for another file.
+    """Open a log file to append to, so that no other account can redirect the lines; create it if it is missing.
 
-    A symlink is followed only if it is ours or root's.  An agent that runs as root appends only to what nobody else
-    can write or replace.
+    A symlink is followed only if it belongs to our user or to root.  An agent that runs as root appends only to a file
+    that nobody else can write or replace.
+
+    Returns:
+        The file descriptor.
 
     Raises:
-        OSError: as open(2), it is not a regular file, or others may change where it leads.
+        OSError: as open(2); or the file is not a regular one, or other accounts can change what the path leads to.
     """
     real = Path(os.path.realpath(path))
     if os.geteuid() == ROOT:
@@ -76,10 +85,10 @@ def open_log(path: Path | str) -> int:
 
 
 class AppLogFile:
-    """A file that the apps' lines are appended to as they are; one that was moved away is made anew.
+    """A file to which the app's lines are appended unchanged; it is created again after log rotation moved it.
 
     Args:
-        path: made where it is missing; its directory is not.
+        path: of the file; its directory must exist.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -89,21 +98,21 @@ class AppLogFile:
         self._writer = Writer(self._append, lambda lost: encode(f"rainbowd: {lost} lines were lost here"))
 
     def write(self, _generation: int, line: str) -> None:
-        """Append a line, some time soon."""
+        """Queue a line, which the writer's thread appends."""
         self._writer.put(encode(line))
 
     def _append(self, data: bytes) -> int:
         try:
-            self._follow()
+            self._reopen_if_moved()
         except OSError as error:
-            self._tell(error.strerror)
+            self._log_change(error.strerror)
             return 0
         written, failure = write(self._fd, data)
-        self._tell(failure)
+        self._log_change(failure)
         return written
 
-    def _follow(self) -> None:
-        """Have the file open that is at the path now."""
+    def _reopen_if_moved(self) -> None:
+        """Open the file that is at the path now, unless it is the one that is open."""
         if self._fd >= 0:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(self._path), os.fstat(self._fd)):  # noqa: PTH116 - may be a str
@@ -112,10 +121,10 @@ class AppLogFile:
             self._fd = -1
         self._fd = open_log(self._path)
 
-    def _tell(self, failure: str | None) -> None:
-        """Say once that it fails, and once that it works again."""
+    def _log_change(self, failure: str | None) -> None:
+        """Log the first failure, and the first success after it."""
         if failure is not None and self._works:
-            get_logger().warning("log.app: cannot be written, its lines are lost", file=self._path, why=failure)
+            get_logger().warning("log.app: cannot be written, its lines are lost", file=self._path, error=failure)
         elif failure is None and not self._works:
             get_logger().info("log.app: can be written again", file=self._path)
         self._works = failure is None

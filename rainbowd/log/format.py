@@ -1,4 +1,4 @@
-"""One entry of the log as bytes: for programs, for a terminal, or plain."""
+"""The format of a log entry: JSON for programs, coloured for a terminal, or plain text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Form = Literal["plain", "colour", "json"]
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 _BELOW = ("output", "exception")
-"""Fields of many lines: each has a line of its own, below the entry."""
+"""Fields with several lines of text, which are written below the entry, indented."""
 
 _BARE = re.compile(r"[^\s\"'=\\]+")
 _LEVEL_COLOURS = {"debug": DIM, "info": "\x1b[32m", "warning": "\x1b[33m"}
@@ -27,14 +27,14 @@ _INDENT = "    "
 
 
 def format_entry(form: Form, level: str, event: str, fields: Mapping[str, Any], at: str | None = None) -> bytes:
-    """An entry, with its end.
+    """Return an entry as bytes, with its newline.
 
     Args:
-        form: how it is to look.
-        level: its name.
-        event: what happened.
-        fields: what is told of it.
-        at: when it happened; by default now.
+        form: ``json``, ``colour`` or ``plain``.
+        level: the level's name.
+        event: the message.
+        fields: the other fields, in order.
+        at: the time in RFC 3339; by default now.
     """
     at = at or now()
     if form == "json":
@@ -49,17 +49,17 @@ def format_entry(form: Form, level: str, event: str, fields: Mapping[str, Any], 
 
 
 def encode(line: str) -> bytes:
-    """A line with its end."""
+    """Return a line as bytes, with its newline."""
     return line.encode(errors="backslashreplace") + b"\n"
 
 
 def now() -> str:
-    """The time, as every entry has it."""
+    """Return the current time in UTC and RFC 3339, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _value(value: object) -> str:
-    """A field's value as one word: bare where that is clear, else as JSON."""
+    """Return a field's value as one word: without quotes if it can only be read one way, otherwise as JSON."""
     if isinstance(value, str) and value.isprintable() and _BARE.fullmatch(value):
         return value
     if type(value) is int:

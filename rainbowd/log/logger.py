@@ -1,175 +1,148 @@
-"""The agent's own lines: what is said at which level, through structlog, and a request's past it."""
+"""The agent's own log: levels, and the queue of entries that wait until structlog is loaded.
+
+The access log does not go through structlog, which would cost more than the rest of a log line together.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.log import writer
-from rainbowd.log.format import Form, format_entry, now
-from rainbowd.log.writer import Writer, write
+from rainbowd.log.format import format_entry, now
+from rainbowd.log.stdout import LEVELS, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    _Speak = Callable[[str, dict[str, Any]], None]
-
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    _Emit = Callable[[str, dict[str, Any]], None]
 
 EARLY_MAX = 1000
-"""So many lines wait for structlog, and the next one has it loaded."""
-
-_STDOUT = 1 if sys.__stdout__ is not None else -1
-"""Started with stdout closed, the number 1 may by now be anything, such as a client's connection."""
+"""How many entries wait for structlog; the next one loads it."""
 
 
 class Logger:
-    """Says what happened; what is said before ``load`` waits for that, with its time."""
+    """A structured logger; entries logged before ``load`` are kept, with their time, and written then."""
 
     def __init__(self) -> None:
-        self._early: list[Callable[[_Speak], None]] = []
-        self._speak: _Speak | None = None
+        self._early: list[Callable[[_Emit], None]] = []
+        self._emit: _Emit | None = None
         self._order = threading.RLock()  # a destructor may log too
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Say ``event`` with ``fields``, at this level; an exception is the field ``exc_info``."""
-        self._say("debug", event, fields)
+        """Log ``event`` with its fields at level debug; ``exc_info`` is the field for an exception's traceback."""
+        self._log("debug", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        """See ``debug``."""
-        self._say("info", event, fields)
+        """Log at level info: see ``debug``."""
+        self._log("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """See ``debug``."""
-        self._say("warning", event, fields)
+        """Log at level warning: see ``debug``."""
+        self._log("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """See ``debug``."""
-        self._say("error", event, fields)
+        """Log at level error: see ``debug``."""
+        self._log("error", event, fields)
 
     def load(self) -> None:
-        """Load structlog, and say what waits; takes 0.1 s, once, so call it in a thread.
+        """Load structlog, and write the entries that wait; it takes 0.1 s once, so call it in a thread.
 
         Raises:
-            Exception: structlog is not as it was installed. From now on lines are said without it.
+            Exception: structlog cannot be imported; entries are then logged without it.
         """
         try:
-            from rainbowd.log.structured import speaker  # noqa: PLC0415 - see there
+            from rainbowd.log.structured import make_emitter  # noqa: PLC0415 - see there
         except BaseException:
-            self._begin(_say_as_it_is)
+            self._begin(_emit_without_structlog)
             raise
-        self._begin(speaker(stdout))
+        self._begin(make_emitter(stdout))
 
     def flush(self) -> None:
-        """Have nothing wait."""
+        """Write the entries that wait for structlog, which is loaded if it must be."""
         if self._early:
             with contextlib.suppress(Exception):
                 self.load()
 
     def put(self, line: bytes) -> None:
-        """Write ``line``, which has its form already, after all lines that were said before."""
-        if self._speak is None:
+        """Write a formatted line, after all entries that were logged before.
+
+        Args:
+            line: with its newline.
+        """
+        if self._emit is None:
             with self._order:
                 if self._early:
-                    self._early.append(lambda _speak: stdout.writer.put(line))
+                    self._early.append(lambda _emit: stdout.writer.put(line))
                     self._bound()
                     return
         stdout.writer.put(line)
 
-    def _begin(self, speak: _Speak) -> None:
+    def _begin(self, emit: _Emit) -> None:
         with self._order:
             while self._early:
                 early, self._early = self._early, []
-                for say in early:
-                    say(speak)
-            self._speak = self._speak or speak
+                for write in early:
+                    write(emit)
+            self._emit = self._emit or emit
 
     def _bound(self) -> None:
         if len(self._early) > EARLY_MAX:
             self.flush()
 
-    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+    def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LEVELS[level] < stdout.level:
             return
-        said = {"at": now(), "event": event, **fields}
+        entry = {"at": now(), "event": event, **fields}
         with self._order:
-            if self._speak is not None:
-                self._speak(level, said)
+            if self._emit is not None:
+                self._emit(level, entry)
                 return
-            self._early.append(lambda speak: speak(level, said))
+            self._early.append(lambda emit: emit(level, entry))
         self._bound()
 
 
-def _say_as_it_is(level: str, fields: dict[str, Any]) -> None:
-    """Where structlog cannot be loaded: a line is worth more than its form."""
+def _emit_without_structlog(level: str, fields: dict[str, Any]) -> None:
+    """Write an entry without structlog; an exception in ``exc_info`` has no traceback then."""
     stdout.info(format_entry(stdout.form, level, fields.pop("event"), fields, fields.pop("at")))
 
 
 def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own word
-    """Say from now on what is of ``level`` or above, on stdout.
+    """Set which entries are logged from now on, and how they are formatted.
 
     Args:
-        level: ``debug``, ``info``, ``warning`` or ``error``.
+        level: the lowest level to log: ``debug``, ``info``, ``warning`` or ``error``.
         format: ``json``: one object a line; ``auto``: colours on a terminal, plain lines elsewhere.
     """
-    stdout.level = LEVELS[level]
-    stdout.form = "json" if format == "json" else "colour" if _is_terminal(_STDOUT) else "plain"
+    stdout.configure(level, format)
 
 
 def get_logger() -> Logger:
-    """The logger; one got before ``configure`` follows what that says."""
+    """Return the only logger; it follows every later ``configure``."""
     return _logger
 
 
 def load() -> None:
-    """Have lines said that waited until now: see ``Logger``."""
+    """Load structlog, and write the entries that wait: see ``Logger.load``."""
     _logger.load()
 
 
 def flush(timeout_seconds: float) -> bool:
-    """Wait until everything said before is written or dropped; False if that was not so in time."""
+    """Wait until all earlier lines are written or dropped; return whether they were in time."""
     _logger.flush()
     return writer.flush(timeout_seconds)
 
 
 def request(fields: Mapping[str, Any]) -> None:
-    """Say that a request was answered, at level info: past structlog, which costs more than all the rest of it."""
+    """Log an answered request at level info, without structlog.
+
+    Args:
+        fields: of the access log.
+    """
     if stdout.level <= LEVELS["info"]:
         _logger.put(format_entry(stdout.form, "info", "request", fields))
 
 
-class Stdout:
-    """What structlog hands its lines to.
-
-    Attributes:
-        form: how an entry looks.
-        level: what is below is not said.
-        writer: takes the lines.
-    """
-
-    def __init__(self) -> None:
-        self.form: Form = "plain"
-        self.level = LEVELS["info"]
-        self.writer = Writer(lambda data: write(_STDOUT, data)[0], self._tell_lost)
-
-    def info(self, line: bytes) -> None:
-        """Take a line, whatever its level."""
-        self.writer.put(line)
-
-    debug = warning = error = critical = info
-
-    def _tell_lost(self, lost: int) -> bytes:
-        return format_entry(self.form, "warning", "lines of this log were lost", {"lines": lost})
-
-
-def _is_terminal(fd: int) -> bool:
-    return fd >= 0 and os.isatty(fd)
-
-
-stdout = Stdout()
-"""The one there is."""
 _logger = Logger()
 configure("info", "auto")

@@ -1,4 +1,4 @@
-"""Structlog, which takes a sixth of a start to import: so the agent serves first, and loads it then."""
+"""The connection to structlog, whose import takes a sixth of a start, so it follows once the agent serves requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict
 
-    from rainbowd.log.logger import Stdout
+    from rainbowd.log.stdout import Stdout
 
 
-def speaker(stdout: Stdout) -> Callable[[str, dict[str, Any]], None]:
-    """What says a line of a level on ``stdout``: its fields, with ``event`` and ``at``, the time, among them."""
+def make_emitter(stdout: Stdout) -> Callable[[str, dict[str, Any]], None]:
+    """Return a function that logs one entry to ``stdout`` through structlog.
+
+    Its arguments are the level's name, and the fields with ``event`` and ``at`` (the time) among them.
+    """
     logger = structlog.wrap_logger(
         stdout,
         processors=[structlog.processors.format_exc_info, _render],
@@ -28,9 +31,10 @@ def speaker(stdout: Stdout) -> Callable[[str, dict[str, Any]], None]:
 
 
 def _render(stdout: Stdout, level: str, fields: EventDict) -> bytes:
-    """The last of structlog's processors: an entry as bytes."""
+    """Format an entry as bytes; this is the last processor of structlog's chain."""
     event, at = str(fields.pop("event", "")), fields.pop("at")
     try:
         return format_entry(stdout.form, level, event, fields, at)
     except Exception as bug:  # noqa: BLE001 - what str() and repr() of any object may raise
-        return format_entry(stdout.form, level, event, {"unsayable": ", ".join(fields), "why": type(bug).__name__}, at)
+        unprintable = {"unprintable": ", ".join(fields), "error": type(bug).__name__}
+        return format_entry(stdout.form, level, event, unprintable, at)

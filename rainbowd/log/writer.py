@@ -1,4 +1,4 @@
-"""Lines on their way to a place that may be slow, full or gone."""
+"""The bounded queue of log lines, and the thread that writes them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 LINES_MAX = 10_000
 BYTES_MAX = 8 << 20
-"""What a queue holds; as much again may be on its way out."""
+"""The bounds of a queue; the thread may hold as much again while it writes."""
 
 
 class Writer:
-    """Lines on their way to a place that may be slow, full or gone: a bounded queue and a thread.
+    """A bounded queue of lines, and a thread that writes them to a place that may be slow, full or gone.
 
     Args:
-        write: writes bytes and returns how many; fewer than given is a failure. The thread's: it may block.
-        tell_lost: the line that takes the place of so many lost ones.
+        write: writes bytes and returns how many it wrote; fewer than given is a failure.  The thread calls it, so it
+            may block.
+        format_lost: returns the line that is written instead of a given number of lost lines.
     """
 
-    def __init__(self, write: Callable[[bytes], int], tell_lost: Callable[[int], bytes]) -> None:
+    def __init__(self, write: Callable[[bytes], int], format_lost: Callable[[int], bytes]) -> None:
         self._write = write
-        self._tell_lost = tell_lost
+        self._format_lost = format_lost
         self._changed = threading.Condition()  # its lock may be taken twice: a destructor may log too
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -38,7 +39,7 @@ class Writer:
         _writers.append(self)
 
     def put(self, line: bytes) -> None:
-        """Take a line with its end, or count it where there is no room."""
+        """Queue a line with its newline; if there is no room, count it as lost."""
         if sys.is_finalizing():  # the thread may have been ended with the lock in its hands
             return
         with self._changed:
@@ -48,18 +49,18 @@ class Writer:
                 return
             self._waiting.append(line)
             self._waiting_bytes += len(line)
-            if len(self._waiting) == 1:  # else the thread is told already
+            if len(self._waiting) == 1:  # otherwise the thread was notified already
                 self._changed.notify_all()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is waiting; False if that was not so in time."""
+        """Wait until the queue is empty and written; return whether it was in time."""
         if sys.is_finalizing():
             return False
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._writing), timeout_seconds)
 
     def _has_thread(self) -> bool:
-        """Start the thread at the first line."""
+        """Start the thread with the first line; return whether it runs."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="log", daemon=True)
             try:
@@ -70,12 +71,12 @@ class Writer:
         return True
 
     def _run(self) -> None:
-        # SIGPIPE must not end us, and SIGTTOU (a background job, stty tostop) not stop us.
+        # SIGPIPE must not kill the agent, and SIGTTOU (a background job, stty tostop) must not stop it.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         lost, works, is_torn = 0, True, False
         while True:
             lines, missed = self._take(wait=not (lost and works))
-            head = self._tell_lost(lost) if lost else b""
+            head = self._format_lost(lost) if lost else b""
             if is_torn:
                 head = b"\n" + head
             data = head + b"".join(lines)
@@ -83,11 +84,11 @@ class Writer:
             works = written == len(data)
             if written:
                 is_torn = data[written - 1 : written] != b"\n"
-            unsaid = lost if written < len(head) else 0
-            lost = unsaid + data[max(written, len(head)) :].count(b"\n") + missed
+            still_lost = lost if written < len(head) else 0
+            lost = still_lost + data[max(written, len(head)) :].count(b"\n") + missed
 
     def _take(self, *, wait: bool) -> tuple[list[bytes], int]:
-        """All lines that wait, and how many have found no room behind them."""
+        """Return all queued lines, and how many were lost after them because the queue was full."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
@@ -100,14 +101,18 @@ class Writer:
 
 
 def flush(timeout_seconds: float) -> bool:
-    """Wait until everything said before is written or dropped; False if that was not so in time."""
+    """Wait until all writers' earlier lines are written or dropped; return whether they were in time."""
     deadline = time.monotonic() + timeout_seconds
     done = [writer.flush(max(0.0, deadline - time.monotonic())) for writer in list(_writers)]
     return all(done)
 
 
 def write(fd: int, data: bytes) -> tuple[int, str | None]:
-    """Write until all is written or something fails: how many bytes were, and what failed."""
+    """Write until all bytes are written or a write fails.
+
+    Returns:
+        How many bytes were written, and the system's error message (None if all were written).
+    """
     view, written = memoryview(data), 0
     while written < len(view):
         try:

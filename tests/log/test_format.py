@@ -79,4 +79,4 @@ def test_what_cannot_be_said_does_no_harm(said: Said) -> None:
     for form in ("auto", "json"):
         log.configure("info", form)
         log.get_logger().info("event", odd=Odd(), fine=1)
-        assert "unsayable" in said()
+        assert "unprintable" in said()
