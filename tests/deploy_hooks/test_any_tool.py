@@ -13,7 +13,7 @@ from tests.live.agent import running
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECTION = (HOOKS / "README.md").read_text().partition("\n## Your tool is not here\n")[2].partition("\n## ")[0]
+SECTION = (HOOKS / "README.md").read_text().partition("\n## Other tools\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.live
