@@ -1,0 +1,51 @@
+"""The agent's standard output: the format and the level of the log, and the queue of its lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rainbowd.log.format import Form, format_entry
+from rainbowd.log.writer import Writer, write
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+_FD = 1 if sys.__stdout__ is not None else -1
+"""-1 if the agent was started with stdout closed: descriptor 1 may then be anything, such as a client's connection."""
+
+
+class Stdout:
+    """The log lines' way to standard output; structlog uses it as its innermost logger.
+
+    Attributes:
+        form: how an entry is formatted.
+        level: the number of the lowest level that is logged.
+        writer: the queue of lines.
+    """
+
+    def __init__(self) -> None:
+        self.form: Form = "plain"
+        self.level = LEVELS["info"]
+        self.writer = Writer(lambda data: write(_FD, data)[0], self._format_lost)
+
+    def configure(self, level: str, format: str) -> None:  # noqa: A002 - the config's own word
+        """Set the level and the format: see ``logger.configure``."""
+        self.level = LEVELS[level]
+        self.form = "json" if format == "json" else "colour" if _is_terminal(_FD) else "plain"
+
+    def info(self, line: bytes) -> None:
+        """Queue a line, whatever its level; structlog calls the method that has the level's name."""
+        self.writer.put(line)
+
+    debug = warning = error = critical = info
+
+    def _format_lost(self, lost: int) -> bytes:
+        return format_entry(self.form, "warning", "lines of this log were lost", {"lines": lost})
+
+
+def _is_terminal(fd: int) -> bool:
+    return fd >= 0 and os.isatty(fd)
+
+
+stdout = Stdout()
+"""The only instance: a process has one standard output."""
