@@ -1,0 +1,35 @@
+"""What ``CONTRIBUTING.md`` says of the tree, against the tree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+PACKAGE = ROOT / "rainbowd"
+
+
+def test_modules_have_no_more_lines_than_the_page_allows_but_for_those_it_names() -> None:
+    rule = " ".join(next(item for item in PAGE.split("\n- ") if "these exceptions" in " ".join(item.split())).split())
+    (limit,) = re.findall(r"have at most (\d+) lines", rule)
+    exceptions = set(re.findall(r"`([\w/]+\.py)`", rule))
+    lines = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in PACKAGE.rglob("*.py")}
+    assert {name for name, count in lines.items() if count > int(limit)} - exceptions == set()
+    assert exceptions - lines.keys() == set()
+
+
+def test_the_map_has_every_package_and_no_other() -> None:
+    tree = PAGE.partition("\nrainbowd/\n")[2].partition("\ntests/")[0]
+    top = set(re.findall(r"^  (\w+)/", tree, re.MULTILINE))
+    deploy = set(re.findall(r"^    (\w+)/", tree, re.MULTILINE))
+    assert top == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert deploy == {path.parent.name for path in (PACKAGE / "deploy").glob("*/__init__.py")}
+
+
+def test_every_module_that_the_page_runs_exists() -> None:
+    modules = re.findall(r"python -m ([\w.]+)", PAGE)
+    assert modules
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
