@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.parser import make_parser
-from rainbowd.cli.terminal import open_what_is_closed, print_error
+from rainbowd.cli.terminal import open_closed_stdio, print_error
 from rainbowd.errors import NotRunning, RainbowdError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         print("rainbowd: runs on Linux only: it needs epoll, pidfds and /proc", file=sys.stderr)
         return 2
-    open_what_is_closed()
+    open_closed_stdio()
     options = make_parser().parse_args(argv)
     try:
         status = int(options.run(options))

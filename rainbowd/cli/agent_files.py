@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIRST_STATUS_SECONDS = 5.0
 """An agent that has just started has its lock for a moment before it writes its first status."""
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 def locate(config_path: Path | None) -> Locations:
@@ -71,7 +71,7 @@ def read_status(state_dir: Path) -> dict[str, Any]:
             return told
         if time.monotonic() >= deadline:
             raise RainbowdError(f"{state_dir / NAME}: the running agent (pid {pid}) has not written it")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def live_generation(state_dir: Path) -> dict[str, Any] | None:
@@ -98,16 +98,16 @@ def live_release(state_dir: Path) -> str | None:
     return None if live is None else str(live["release"])
 
 
-def present_release(where: Locations) -> Path | None:
+def current_release(locations: Locations) -> Path | None:
     """Return the live release, or the one that the link names while nothing is live; None if there is neither."""
     with contextlib.suppress(RainbowdError):
-        live = live_release(where.state_dir)
+        live = live_release(locations.state_dir)
         if live is not None:
             return Path(live)
-    return linked_release(where.release)
+    return linked_release(locations.release)
 
 
-def refuse_own_deploy(state_dir: Path, verb: str) -> None:
+def reject_own_deploy(state_dir: Path, verb: str) -> None:
     """Refuse what would wait for the deploy that runs this command in a hook, and so for itself.
 
     Args:

@@ -40,7 +40,7 @@ class AgentProcess:
         self._pidfd = pidfd
         self._verb = verb
 
-    def need_permission(self) -> None:
+    def require_permission(self) -> None:
         """Check that this user may signal the agent: pidfd_send_signal(2) checks it for 0, and sends nothing.
 
         Raises:
@@ -95,7 +95,7 @@ def open_agent(state_dir: Path, verb: str) -> Iterator[AgentProcess]:
         raise _refusal(verb, pid, "there is no such process") from None
     try:
         agent = AgentProcess(pid, pidfd, verb)
-        agent.need_permission()
+        agent.require_permission()
         _check(pid, state_dir / LOCK_NAME, verb)
         yield agent
     finally:

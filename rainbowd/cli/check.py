@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.checks import judge
+from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
 from rainbowd.config import deployers, find_account, load, misplaced, plain, user_name
 from rainbowd.deploy.host.hook_permissions import HOOKS
@@ -38,7 +38,7 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     """
     file = find_config(config_path)
     loaded = load(file)
-    found = judge(loaded.config)
+    found = check_config(loaded.config)
     found.problems[:0] = misplaced(file, loaded.config)
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))

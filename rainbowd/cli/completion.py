@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.cli.agent_files import linked_release
-from rainbowd.cli.terminal import escape_control, name_of
+from rainbowd.cli.terminal import escape_control, release_name
 from rainbowd.errors import RainbowdError
 from rainbowd.locations import find_config, read_locations
 from rainbowd.report.history import deploys
@@ -134,9 +134,9 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Completion]
 def _releases(config: str | None) -> Iterator[Completion]:
     """The directories beside the one that the link names."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
-        where = read_locations(find_config(None if config is None else Path(config)))
-        linked = linked_release(where.release)
-        if linked is not None and where.release.is_symlink():
+        locations = read_locations(find_config(None if config is None else Path(config)))
+        linked = linked_release(locations.release)
+        if linked is not None and locations.release.is_symlink():
             beside = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
             for entry in beside:
                 if entry.name.isprintable() and not entry.name.startswith("."):
@@ -146,12 +146,12 @@ def _releases(config: str | None) -> Iterator[Completion]:
 def _deploys(config: str | None) -> Iterator[Completion]:
     """The last deploys, with what is known of each."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
-        where = read_locations(find_config(None if config is None else Path(config)))
-        for entry in deploys(read_events(where.state_dir, "deploy."))[:DEPLOYS]:
+        locations = read_locations(find_config(None if config is None else Path(config)))
+        for entry in deploys(read_events(locations.state_dir, "deploy."))[:DEPLOYS]:
             result = (entry["result"] or "undecided").replace("_", " ")
             if entry["deploy"].isprintable():
                 yield Completion(
-                    entry["deploy"], escape_control(f"{name_of(entry['release'] or '-')} {result}, {entry['at']}")
+                    entry["deploy"], escape_control(f"{release_name(entry['release'] or '-')} {result}, {entry['at']}")
                 )
 
 

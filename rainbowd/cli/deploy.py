@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from rainbowd import release_link
 from rainbowd.cli import deploy_request as asking
 from rainbowd.cli.agent_files import (
+    current_release,
     linked_release,
     live_release,
     locate,
-    present_release,
-    refuse_own_deploy,
+    reject_own_deploy,
     require_agent,
 )
 from rainbowd.cli.deploy_request import DeployRequest
 from rainbowd.cli.deploy_tracker import FAILED, DeployTracker
 from rainbowd.cli.follow import AgentGone, follow
-from rainbowd.cli.outcome import report
-from rainbowd.cli.progress import shown
+from rainbowd.cli.outcome import print_outcome
+from rainbowd.cli.progress import show_progress
 from rainbowd.cli.terminal import escape_control, print_error, print_line
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import last_live_but
@@ -71,13 +71,13 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         TimedOut: not decided in time.
         RainbowdError: the config is broken, or the agent has gone.
     """
-    where = locate(config_path)
-    if release is not None and os.path.lexists(where.release):
+    locations = locate(config_path)
+    if release is not None and os.path.lexists(locations.release):
         release_link.require_symlink(
-            where.release
+            locations.release
         )  # first: beside a directory that should be a link there are no releases
-    wanted = None if release is None else release_link.find_release(release, Path.cwd(), present_release(where))
-    return _ask(where, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
+    wanted = None if release is None else release_link.find_release(release, Path.cwd(), current_release(locations))
+    return _ask(locations, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
 def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> int:
@@ -85,18 +85,20 @@ def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> i
 
     Args, Returns, Raises: as ``deploy``; also where there is no such release.
     """
-    where = locate(config_path)
-    release_link.require_symlink(where.release)
-    require_agent(where.state_dir)
-    return _ask(where, DeployRequest(os.urandom(6).hex(), note or None, _previous(where), is_rollback=True), wait)
+    locations = locate(config_path)
+    release_link.require_symlink(locations.release)
+    require_agent(locations.state_dir)
+    return _ask(
+        locations, DeployRequest(os.urandom(6).hex(), note or None, _previous(locations), is_rollback=True), wait
+    )
 
 
-def _previous(where: Locations) -> Path:
-    live, linked = live_release(where.state_dir), linked_release(where.release)
+def _previous(locations: Locations) -> Path:
+    live, linked = live_release(locations.state_dir), linked_release(locations.release)
     if live is not None and live != str(linked):
         found: str | None = live
     else:
-        found = last_live_but(read_events(where.state_dir, "generation.live"), live or str(linked))
+        found = last_live_but(read_events(locations.state_dir, "generation.live"), live or str(linked))
     if found is None:
         raise RainbowdError("no other release was live before: there is nothing to go back to")
     if not Path(found).is_dir():
@@ -104,45 +106,45 @@ def _previous(where: Locations) -> Path:
     return Path(found)
 
 
-def _ask(where: Locations, request: DeployRequest, wait: WaitOptions) -> int:
+def _ask(locations: Locations, request: DeployRequest, wait: WaitOptions) -> int:
     """See that it can be done, then do it."""
-    require_agent(where.state_dir)
+    require_agent(locations.state_dir)
     if wait.is_wanted:
-        refuse_own_deploy(where.state_dir, "wait for a deploy")
-    asking.refuse_impossible(where, request)
+        reject_own_deploy(locations.state_dir, "wait for a deploy")
+    asking.check_request(locations, request)
     if asking.is_shortened(request):
         print_error("warning: the note is cut short: a trigger file has 1 KiB")
-    with contextlib.closing(Tail(where.state_dir, None)) as tail:
+    with contextlib.closing(Tail(locations.state_dir, None)) as tail:
         try:
-            return _carry_out(where, request, wait, tail)
+            return _carry_out(locations, request, wait, tail)
         except KeyboardInterrupt:
             print_error(f"not waiting any more: {GOES_ON}")
             return 130
 
 
-def _carry_out(where: Locations, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
+def _carry_out(locations: Locations, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
     """Write the trigger file, then turn the link, as the agent expects it; wait if that is wanted."""
     asked_at = time.time()
-    trigger = asking.TriggerFile(where.trigger_file, request)
+    trigger = asking.TriggerFile(locations.trigger_file, request)
     trigger.write()
-    turned = asking.turn(where, request)
+    turned = asking.turn(locations, request)
     if not wait.is_wanted:
-        print_line(f"asked for a deploy of {_named(where, request)}: `rainbowd history` will tell how it ended")
+        print_line(f"asked for a deploy of {_named(locations, request)}: `rainbowd history` will tell how it ended")
         return 0
-    story = DeployTracker(
-        None if where.trigger_file is None else request.id,
+    tracker = DeployTracker(
+        None if locations.trigger_file is None else request.id,
         None if request.release is None else str(request.release),
         _timestamp(time.time()),
     )
     try:
-        with shown(asked_at) as progress:
+        with show_progress(asked_at) as progress:
             outcome = follow(
-                story, tail, where.state_dir, progress, trigger=trigger, timeout_seconds=wait.timeout_seconds
+                tracker, tail, locations.state_dir, progress, trigger=trigger, timeout_seconds=wait.timeout_seconds
             )
     except AgentGone:
         _turn_back(turned)
         raise
-    status = report(outcome, time.time() - asked_at, progress.shown)
+    status = print_outcome(outcome, time.time() - asked_at, progress.shown)
     if outcome.result == FAILED:
         _turn_back(turned)
     return status
@@ -160,8 +162,8 @@ def _turn_back(turned: LinkChange | None) -> None:
         print_error(f"the link {how}")
 
 
-def _named(where: Locations, request: DeployRequest) -> str:
-    return escape_control(request.release or where.release)
+def _named(locations: Locations, request: DeployRequest) -> str:
+    return escape_control(request.release or locations.release)
 
 
 def _timestamp(seconds: float) -> str:

@@ -46,25 +46,25 @@ class DeployRequest(NamedTuple):
     is_rollback: bool = False
 
 
-def refuse_impossible(where: Locations, request: DeployRequest) -> None:
+def check_request(locations: Locations, request: DeployRequest) -> None:
     """See, before anything is touched, that the trigger file and the link can be what they are to be.
 
     Raises:
         UsageError: one of them cannot.
     """
-    if where.trigger_file is not None:
-        _refuse_trigger(where.trigger_file)
-    elif request.release is None and not where.release.is_symlink():
+    if locations.trigger_file is not None:
+        _refuse_trigger(locations.trigger_file)
+    elif request.release is None and not locations.release.is_symlink():
         raise UsageError(
-            f"trigger_file is off, and {where.release} is no symlink that could be turned; expected one of them"
+            f"trigger_file is off, and {locations.release} is no symlink that could be turned; expected one of them"
         )
-    if request.release is None and where.trigger_file is not None:
+    if request.release is None and locations.trigger_file is not None:
         return
-    if os.path.lexists(where.release):
-        release_link.require_symlink(where.release)
-    directory = where.release.parent
+    if os.path.lexists(locations.release):
+        release_link.require_symlink(locations.release)
+    directory = locations.release.parent
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise UsageError(f"release: {where.release} cannot be turned: {directory} is not writable for you")
+        raise UsageError(f"release: {locations.release} cannot be turned: {directory} is not writable for you")
 
 
 class TriggerFile:
@@ -100,7 +100,7 @@ class TriggerFile:
         except OSError as error:
             raise _unwritable(self._file, error) from None
 
-    def is_there(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether it is as it was written, or at least nobody can tell otherwise."""
         if self._file is None:
             return True
@@ -112,16 +112,16 @@ class TriggerFile:
             return True
 
 
-def turn(where: Locations, request: DeployRequest) -> LinkChange | None:
+def turn(locations: Locations, request: DeployRequest) -> LinkChange | None:
     """Turn the link if the request is for that, or there is no other way to ask.
 
     Raises:
         UsageError: it may not be turned.
     """
     if request.release is not None:
-        return release_link.repoint(where.release, request.release)
-    if where.trigger_file is None:
-        return release_link.repoint(where.release, where.release.resolve())
+        return release_link.repoint(locations.release, request.release)
+    if locations.trigger_file is None:
+        return release_link.repoint(locations.release, locations.release.resolve())
     return None
 
 

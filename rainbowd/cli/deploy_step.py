@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli.terminal import ago, escape_control, name_of
+from rainbowd.cli.terminal import ago, escape_control, release_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def describe_deploy(deploying: Mapping[str, Any]) -> str:
         KeyError, ValueError: it is not what an agent writes.
     """
     release = deploying["release"]
-    name = escape_control(name_of(str(release))) if release is not None else "nothing yet"
+    name = escape_control(release_name(str(release))) if release is not None else "nothing yet"
     return f"deploying {name}: {describe(deploying)}"
 
 

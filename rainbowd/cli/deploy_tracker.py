@@ -78,11 +78,11 @@ class DeployTracker:
         self._generations: set[object] = set()
 
     @classmethod
-    def of(cls, deploy: str) -> DeployTracker:
-        """Return the story of a deploy whose id is known, whichever release it is for."""
-        story = cls(None, None, "")
-        story.deploy, story._is_certain = deploy, True
-        return story
+    def for_deploy(cls, deploy: str) -> DeployTracker:
+        """Return the tracker of a deploy whose id is known, whichever release it is for."""
+        tracker = cls(None, None, "")
+        tracker.deploy, tracker._is_certain = deploy, True
+        return tracker
 
     def read(self, events: list[Event]) -> list[Event]:
         """Those that are about our deploy, in order, also such as came before it was known to be ours."""

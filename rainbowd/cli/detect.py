@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from rainbowd.cli import detect_others as others
 from rainbowd.cli.detect_javascript import find_javascript
 from rainbowd.cli.detect_python import find_django, find_python
-from rainbowd.cli.detected_app import Found
+from rainbowd.cli.detected_app import DetectedApp
 from rainbowd.cli.health_guess import with_path
-from rainbowd.cli.reading import SKIPPED, read
-from rainbowd.cli.recipes import KINDS, SERVERS
+from rainbowd.cli.recipe import KINDS
+from rainbowd.cli.recipes import SERVERS
+from rainbowd.cli.source_files import SKIPPED, read_source
 from rainbowd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Finder = Callable[[Path], Found | None]
+    Finder = Callable[[Path], DetectedApp | None]
 
 KNOWN = (
     "Django, Flask, Bottle, Falcon, FastAPI, Starlette, Litestar, Quart, Sanic, BlackSheep, Robyn, aiohttp, Rails, "
@@ -46,7 +47,7 @@ REST: tuple[Finder, ...] = (others.find_executable, others.find_static)
 """What is looked for if there is no app in a sub-directory either."""
 
 
-def detect(release: Path, server: str | None, app: str | None = None) -> Found:
+def detect(release: Path, server: str | None, app: str | None = None) -> DetectedApp:
     """See what is in a release.
 
     Args:
@@ -76,7 +77,7 @@ def detect(release: Path, server: str | None, app: str | None = None) -> Found:
     return found
 
 
-def _found(release: Path) -> Found:
+def _found(release: Path) -> DetectedApp:
     """Return the app at the top, else one in a sub-directory, else what is there beside an app."""
     places = [(release, APPS), *((place, APPS) for place in _sub_directories(release)), (release, REST)]
     for place, finders in places:
@@ -85,7 +86,7 @@ def _found(release: Path) -> Found:
             if found is not None:
                 found.directory = "" if place == release else place.name
                 return found
-    return Found()
+    return DetectedApp()
 
 
 def _sub_directories(release: Path) -> Iterator[Path]:
@@ -106,7 +107,7 @@ def _sub_directories(release: Path) -> Iterator[Path]:
     yield from (place for place in others_ if (place / "manage.py").is_file())
 
 
-def _name_app(found: Found, release: Path, app: str | None) -> None:
+def _name_app(found: DetectedApp, release: Path, app: str | None) -> None:
     """See that the server is told what to serve.
 
     Raises:
@@ -124,7 +125,7 @@ def _name_app(found: Found, release: Path, app: str | None) -> None:
 
 
 def _procfile(release: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(\w+):[ \t]*(\S.*?)[ \t\r]*$", read(release / "Procfile"), re.MULTILINE))
+    return dict(re.findall(r"^(\w+):[ \t]*(\S.*?)[ \t\r]*$", read_source(release / "Procfile"), re.MULTILINE))
 
 
 def _nothing(release: Path, procfile: dict[str, str]) -> str:

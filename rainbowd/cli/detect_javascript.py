@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli.detected_app import Found
-from rainbowd.cli.reading import read
+from rainbowd.cli.detected_app import DetectedApp
+from rainbowd.cli.source_files import read_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +23,12 @@ _FIXED_PORT = re.compile(r"(?:-p|--port)[ =]\d+|\bPORT=\d+")
 _DEVELOPMENT = re.compile(r"\b(?:nodemon|vite|nest start|ng serve|react-scripts start|next dev|nuxt dev|ts-node)\b")
 
 
-def find_javascript(release: Path) -> Found | None:
+def find_javascript(release: Path) -> DetectedApp | None:
     """Find an app by its deno.json or package.json."""
     return _deno(release) or _package(release)
 
 
-def _package(release: Path) -> Found | None:
+def _package(release: Path) -> DetectedApp | None:
     package = _object(release / "package.json")
     if not package:
         return None
@@ -39,35 +39,39 @@ def _package(release: Path) -> Found | None:
     )
 
 
-def _framework(release: Path, package: dict[str, Any], scripts: dict[str, Any]) -> Found | None:
+def _framework(release: Path, package: dict[str, Any], scripts: dict[str, Any]) -> DetectedApp | None:
     """Find what the framework says, whatever ``npm start`` is."""
     packages = _inner(package, "dependencies").keys() | _inner(package, "devDependencies").keys()
     for needed, name, program in BUILT:
         if needed in packages:
-            return Found([name], "server-js", {"node": program})
+            return DetectedApp([name], "server-js", {"node": program})
     if "next" in packages and _is_standalone(release):
-        return Found(["Next.js, with its standalone output"], "next-standalone", {"node": ".next/standalone/server.js"})
+        return DetectedApp(
+            ["Next.js, with its standalone output"], "next-standalone", {"node": ".next/standalone/server.js"}
+        )
     if "next" in packages and "next start" in str(scripts.get("start", "next start")):
-        return Found(["Next.js"], "next")
+        return DetectedApp(["Next.js"], "next")
     if "@nestjs/core" in packages:
         production = str(scripts.get("start:prod", "node dist/main"))
         plain = re.fullmatch(r"node (\S+)", production)
         seen = [f"NestJS, which is run by: {production}"]
-        return Found(seen, "node", {"node": plain[1]}) if plain else Found(seen, "npm-prod")
+        return DetectedApp(seen, "node", {"node": plain[1]}) if plain else DetectedApp(seen, "npm-prod")
     return None
 
 
 def _is_standalone(release: Path) -> bool:
-    texts = (read(file) for file in sorted(release.glob("next.config.*")))
+    texts = (read_source(file) for file in sorted(release.glob("next.config.*")))
     return any(re.search(r"output:\s*[\"']standalone[\"']", text) for text in texts)
 
 
-def _start(release: Path, start: str) -> Found:
+def _start(release: Path, start: str) -> DetectedApp:
     plain = re.fullmatch(r"node (\S+)", start)
     if plain is not None:
-        return Found([f"Node, npm start is: {start}"], "node", {"node": plain[1]})
+        return DetectedApp([f"Node, npm start is: {start}"], "node", {"node": plain[1]})
     is_bun = _is_bun(release)
-    found = Found([f"{'Bun' if is_bun else 'Node'}, the start script is: {start}"], "bun-start" if is_bun else "npm")
+    found = DetectedApp(
+        [f"{'Bun' if is_bun else 'Node'}, the start script is: {start}"], "bun-start" if is_bun else "npm"
+    )
     if _FIXED_PORT.search(start):
         found.notes.append("the start script has a fixed port; each generation needs the PORT of its environment")
     if _DEVELOPMENT.search(start):
@@ -75,37 +79,37 @@ def _start(release: Path, start: str) -> Found:
     return found
 
 
-def _main(release: Path, package: dict[str, Any]) -> Found | None:
+def _main(release: Path, package: dict[str, Any]) -> DetectedApp | None:
     names = [package.get("main"), package.get("module"), "server.js", "app.js", "index.js", "index.ts", "server.ts"]
     main = next((name for name in names if isinstance(name, str) and (release / name).is_file()), None)
     if main is None:
         return None
     if _is_bun(release):
-        return Found(["Bun"], "bun", {"node": main})
-    return None if main.endswith(".ts") else Found(["Node"], "node", {"node": main})
+        return DetectedApp(["Bun"], "bun", {"node": main})
+    return None if main.endswith(".ts") else DetectedApp(["Node"], "node", {"node": main})
 
 
 def _is_bun(release: Path) -> bool:
     return any((release / name).is_file() for name in ("bun.lock", "bun.lockb", "bunfig.toml"))
 
 
-def _deno(release: Path) -> Found | None:
+def _deno(release: Path) -> DetectedApp | None:
     file = next((one for name in ("deno.json", "deno.jsonc") if (one := release / name).is_file()), None)
     names = ("main.ts", "server.ts", "main.js", "mod.ts")
     main = next((name for name in names if (release / name).is_file()), None)
-    text = read(release / main) if main else ""
+    text = read_source(release / main) if main else ""
     if file is None and "Deno." not in text:
         return None
     if main is not None and re.search(r"^export default \{(?s:.*)\bfetch\b", text, re.MULTILINE):
-        return Found([f"Deno, {main}"], "deno-serve", {"deno": main})
-    if file is not None and re.search(r'"start"\s*:', read(file)):
-        return Found(["Deno, task start"], "deno-start")
-    return Found([f"Deno, {main}"], "deno", {"deno": main}) if main else None
+        return DetectedApp([f"Deno, {main}"], "deno-serve", {"deno": main})
+    if file is not None and re.search(r'"start"\s*:', read_source(file)):
+        return DetectedApp(["Deno, task start"], "deno-start")
+    return DetectedApp([f"Deno, {main}"], "deno", {"deno": main}) if main else None
 
 
 def _object(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read(file) or "null")
+        found = json.loads(read_source(file) or "null")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

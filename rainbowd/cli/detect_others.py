@@ -6,23 +6,23 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.detected_app import Found
+from rainbowd.cli.detected_app import DetectedApp
 from rainbowd.cli.health_guess import of_rails
-from rainbowd.cli.reading import read
+from rainbowd.cli.source_files import read_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def find_rack(release: Path) -> Found | None:
+def find_rack(release: Path) -> DetectedApp | None:
     """Find Rails or another Rack app."""
     if not (release / "config.ru").is_file():
         return None
-    gems = read(release / "Gemfile") + read(release / "Gemfile.lock")
+    gems = read_source(release / "Gemfile") + read_source(release / "Gemfile.lock")
     names = ("puma", "unicorn", "thin", "webrick")
     server = next((name for name in names if re.search(rf"\b{name}\b", gems)), "puma")
     is_rails = (release / "config" / "application.rb").is_file()
-    found = Found(["Rails" if is_rails else "Rack"], server, {"rack": "config.ru"})
+    found = DetectedApp(["Rails" if is_rails else "Rack"], server, {"rack": "config.ru"})
     found.env = {"RAILS_ENV" if is_rails else "RACK_ENV": "production"}
     if is_rails:
         found.health = of_rails(release)
@@ -31,49 +31,51 @@ def find_rack(release: Path) -> Found | None:
     return found
 
 
-def find_ruby(release: Path) -> Found | None:
+def find_ruby(release: Path) -> DetectedApp | None:
     """Find a program that takes its port as its first argument."""
-    main = next((name for name in ("server.rb", "app.rb") if "ARGV" in read(release / name)), None)
-    return Found([f"a program, {main}"], "ruby", {"ruby": main}) if main else None
+    main = next((name for name in ("server.rb", "app.rb") if "ARGV" in read_source(release / name)), None)
+    return DetectedApp([f"a program, {main}"], "ruby", {"ruby": main}) if main else None
 
 
-def find_php(release: Path) -> Found | None:
+def find_php(release: Path) -> DetectedApp | None:
     """Find an index.php, the front controller."""
     if (release / "public" / "index.php").is_file():
-        return Found(["PHP, public/index.php"], "php-root", {"php root": "public", "php": "public/index.php"})
+        return DetectedApp(["PHP, public/index.php"], "php-root", {"php root": "public", "php": "public/index.php"})
     if (release / "index.php").is_file():
-        return Found(["PHP, index.php"], "php", {"php": "index.php", "php root": "."})
+        return DetectedApp(["PHP, index.php"], "php", {"php": "index.php", "php root": "."})
     return None
 
 
-def find_perl(release: Path) -> Found | None:
+def find_perl(release: Path) -> DetectedApp | None:
     """Find a PSGI file, as Dancer2 has it, or a Mojolicious program."""
     for name in ("app.psgi", "bin/app.psgi"):
         if (release / name).is_file():
-            asked = (read(release / one) for one in ("cpanfile", "cpanfile.snapshot", "Makefile.PL"))
+            asked = (read_source(release / one) for one in ("cpanfile", "cpanfile.snapshot", "Makefile.PL"))
             server = "starman" if any("Starman" in text for text in asked) else "plackup"
-            return Found([f"PSGI, {name}"], server, {"psgi": name})
+            return DetectedApp([f"PSGI, {name}"], server, {"psgi": name})
     for file in sorted([*release.glob("*.pl"), *release.glob("script/*")]):
-        if re.search(r"^use Mojolicious::(?:Lite|Commands)\b|Mojolicious::Commands->", read(file), re.MULTILINE):
+        if re.search(r"^use Mojolicious::(?:Lite|Commands)\b|Mojolicious::Commands->", read_source(file), re.MULTILINE):
             program = str(file.relative_to(release))
-            return Found([f"Mojolicious, {program}"], "mojolicious", {"mojolicious": program})
+            return DetectedApp([f"Mojolicious, {program}"], "mojolicious", {"mojolicious": program})
     return None
 
 
-def find_go(release: Path) -> Found | None:
+def find_go(release: Path) -> DetectedApp | None:
     """Find a Go module with a program, built by a hook unless the executable is there."""
-    module = re.search(r"^module\s+(\S+)", read(release / "go.mod"), re.MULTILINE)
+    module = re.search(r"^module\s+(\S+)", read_source(release / "go.mod"), re.MULTILINE)
     if module is None:
         return None
     commands = [release, *sorted((release / "cmd").glob("*")), release / "server"]
-    main = next((one for one in commands if any("\nfunc main()" in read(file) for file in one.glob("*.go"))), None)
+    main = next(
+        (one for one in commands if any("\nfunc main()" in read_source(file) for file in one.glob("*.go"))), None
+    )
     if main is None:
         return None
     name = re.sub(r"/v\d+$", "", module[1]).rpartition("/")[2] if main == release else main.name
     built = next((f"./{one}" for one in (name, f"bin/{name}") if os.access(release / one, os.X_OK)), "")
     package = "." if main == release else f"./{main.relative_to(release)}"
-    source = "\n".join(read(file) for file in sorted(main.glob("*.go")))
-    found = Found([f"Go, module {module[1]}"], _flags_of(source), {"program": built or f"./bin/{name}"})
+    source = "\n".join(read_source(file) for file in sorted(main.glob("*.go")))
+    found = DetectedApp([f"Go, module {module[1]}"], _flags_of(source), {"program": built or f"./bin/{name}"})
     if not built:
         found.hook = f"go build -o bin/{name} {package}"
     return found
@@ -86,46 +88,46 @@ def _flags_of(source: str) -> str:
     return "program-port" if re.search(r"flag\.(?:Int|String)(?:Var)?\((?:&\w+, )?\"port\"", source) else "program"
 
 
-def find_java(release: Path) -> Found | None:
+def find_java(release: Path) -> DetectedApp | None:
     """Find a jar, or a program in one source file."""
     jars = [file for place in ("", "target/", "build/libs/") for file in sorted(release.glob(f"{place}*.jar"))]
     jar = next((file for file in jars if not re.search(r"-(?:plain|sources|javadoc|tests)\.jar$", file.name)), None)
     if jar is not None:
         name = str(jar.relative_to(release))
-        return Found([f"Java, {name}"], "jar", {"jar": name})
-    main = next((file for file in sorted(release.glob("*.java")) if "void main(" in read(file)), None)
-    return Found([f"Java, {main.name}"], "java", {"java": main.name}) if main else None
+        return DetectedApp([f"Java, {name}"], "jar", {"jar": name})
+    main = next((file for file in sorted(release.glob("*.java")) if "void main(" in read_source(file)), None)
+    return DetectedApp([f"Java, {main.name}"], "java", {"java": main.name}) if main else None
 
 
-def find_elixir(release: Path) -> Found | None:
+def find_elixir(release: Path) -> DetectedApp | None:
     """Find a mix project, built as a release, or a script that installs what it needs."""
-    name = re.search(r"\bapp:\s*:(\w+)", read(release / "mix.exs"))
+    name = re.search(r"\bapp:\s*:(\w+)", read_source(release / "mix.exs"))
     if name is not None:
         program = f"_build/prod/rel/{name[1]}/bin/{name[1]}"
-        found = Found([f"Elixir, app {name[1]}"], "mix-release", {"mix release": program})
+        found = DetectedApp([f"Elixir, app {name[1]}"], "mix-release", {"mix release": program})
         if not (release / program).is_file():
             found.hook = "MIX_ENV=prod mix do deps.get --only prod + release --overwrite"
         return found
-    scripts = (file for file in sorted(release.glob("*.exs")) if "Mix.install(" in read(file))
+    scripts = (file for file in sorted(release.glob("*.exs")) if "Mix.install(" in read_source(file))
     script = next(scripts, None)
-    return Found([f"Elixir, {script.name}"], "elixir", {"elixir": script.name}) if script else None
+    return DetectedApp([f"Elixir, {script.name}"], "elixir", {"elixir": script.name}) if script else None
 
 
-def find_executable(release: Path) -> Found | None:
+def find_executable(release: Path) -> DetectedApp | None:
     """Find the one executable of a release that has nothing else to run."""
     places = [*sorted(release.glob("*")), *sorted(release.glob("bin/*"))]
     programs = [file for file in places if file.is_file() and os.access(file, os.X_OK) and _is_elf(file)]
     if len(programs) != 1:
         return None
     name = str(programs[0].relative_to(release))
-    return Found([f"an executable, {name}"], "program", {"program": f"./{name}"})
+    return DetectedApp([f"an executable, {name}"], "program", {"program": f"./{name}"})
 
 
 def _is_elf(file: Path) -> bool:
-    return read(file).startswith("\x7fELF")
+    return read_source(file).startswith("\x7fELF")
 
 
-def find_static(release: Path) -> Found | None:
+def find_static(release: Path) -> DetectedApp | None:
     """Find static files."""
     is_there = (release / "index.html").is_file()
-    return Found(["static files"], "busybox", {"directory": "."}, health="/index.html") if is_there else None
+    return DetectedApp(["static files"], "busybox", {"directory": "."}, health="/index.html") if is_there else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd.cli.detected_app import Found
+from rainbowd.cli.detected_app import DetectedApp
 from rainbowd.cli.health_guess import of_django
-from rainbowd.cli.reading import near_top, read, src
+from rainbowd.cli.source_files import files_near_top, read_source, src_layout_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,10 +89,10 @@ PROGRAMS = (
 """Programs that are run by themselves, and how."""
 
 
-def find_python(release: Path) -> Found | None:
+def find_python(release: Path) -> DetectedApp | None:
     """Find an application or a program."""
     for file in sources(release):
-        text = read(file)
+        text = read_source(file)
         module, env = _module(release, file)
         for one in (*FRAMEWORKS, *([CONVENTIONS[file.name]] if file.name in CONVENTIONS else [])):
             match = re.search(one.pattern, text, re.MULTILINE)
@@ -105,7 +105,7 @@ def find_python(release: Path) -> Found | None:
     return _bottle_module(release) or _program(release)
 
 
-def find_django(release: Path) -> Found | None:
+def find_django(release: Path) -> DetectedApp | None:
     """Find a Django project."""
     if not (release / "manage.py").is_file():
         return None
@@ -115,16 +115,16 @@ def find_django(release: Path) -> Found | None:
     server = "uvicorn" if is_async else "gunicorn-gthread" if _has(release, "gunicorn") else "runserver"
     found = _found(release, f"Django, project {name}", server)
     found.apps = {"wsgi": f"{name}.wsgi", "asgi": f"{name}.asgi:application"}
-    found.health = of_django(read(release / name / "settings.py"))
+    found.health = of_django(read_source(release / name / "settings.py"))
     return found
 
 
 def sources(release: Path) -> Iterator[Path]:
     """Yield the Python files at the top, one directory below, and of a src layout; not those of sub-projects."""
-    for file in near_top(release, "*.py"):
+    for file in files_near_top(release, "*.py"):
         if file.parent == release or not _is_project(file.parent):
             yield file
-    yield from src(release, "*.py")
+    yield from src_layout_files(release, "*.py")
 
 
 def _is_project(directory: Path) -> bool:
@@ -142,10 +142,10 @@ def _module(release: Path, file: Path) -> tuple[str, dict[str, str]]:
     return ".".join(parts).removesuffix(".__init__"), env
 
 
-def _found(release: Path, seen: str, server: str) -> Found:
+def _found(release: Path, seen: str, server: str) -> DetectedApp:
     """Return an app that is run in the release's own environment: by its programs, by uv or by Poetry."""
     programs = next((f"{name}/bin/" for name in (".venv", "venv") if (release / name / "bin").is_dir()), "")
-    found = Found([seen], server, programs=programs)
+    found = DetectedApp([seen], server, programs=programs)
     if programs:
         return found
     if (release / "uv.lock").is_file():
@@ -157,19 +157,19 @@ def _found(release: Path, seen: str, server: str) -> Found:
     return found
 
 
-def _bottle_module(release: Path) -> Found | None:
+def _bottle_module(release: Path) -> DetectedApp | None:
     """Find a module whose routes are Bottle's default application."""
     for file in sources(release):
-        if re.search(r"^from bottle import .*\broute\b|^@bottle\.route\b", read(file), re.MULTILINE):
+        if re.search(r"^from bottle import .*\broute\b|^@bottle\.route\b", read_source(file), re.MULTILINE):
             found = _found(release, f"Bottle in {file.relative_to(release)}", "bottle")
             found.apps["bottle"], found.env = _module(release, file)
             return found
     return None
 
 
-def _program(release: Path) -> Found | None:
+def _program(release: Path) -> DetectedApp | None:
     for file in sources(release):
-        text = read(file)
+        text = read_source(file)
         for name, pattern, server in PROGRAMS:
             if re.search(pattern, text, re.MULTILINE):
                 program = str(file.relative_to(release))
@@ -189,5 +189,5 @@ def _has(release: Path, program: str) -> bool:
     if any((release / name / "bin" / program).exists() for name in (".venv", "venv")):
         return True
     files = [*release.glob("requirements*.txt"), *(release / name for name in ("pyproject.toml", "Pipfile", "uv.lock"))]
-    text = "\n".join(map(read, [*files, release / "poetry.lock"]))
+    text = "\n".join(map(read_source, [*files, release / "poetry.lock"]))
     return program in re.findall(r"[a-z][a-z0-9]*", text.lower())

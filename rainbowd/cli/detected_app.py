@@ -8,7 +8,7 @@ Health = str | dict[str, object]
 
 
 @dataclass
-class Found:
+class DetectedApp:
     """An app.
 
     Attributes:

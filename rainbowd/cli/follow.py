@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
     from rainbowd.report.tail import Tail
 
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 STEP_SECONDS = 0.25
 GONE_SECONDS = 1.0
 """How long the lock may be free: one agent may just have followed another."""
-AGAIN_SECONDS = 3.0
+RESEND_SECONDS = 3.0
 """How long a request may go unnoticed until it is written again: an agent compares the files twice a second."""
 
 
@@ -44,7 +44,7 @@ class AgentGone(RainbowdError):  # noqa: N818 - reads as what happened
 
 
 def follow(
-    story: DeployTracker,
+    tracker: DeployTracker,
     tail: Tail,
     state_dir: Path,
     progress: Progress,
@@ -55,7 +55,7 @@ def follow(
     """Wait until it is decided, and tell each step.
 
     Args:
-        story: knows which deploy it is.
+        tracker: knows which deploy it is.
         tail: of the journal, from before it was asked for.
         state_dir: with the journal.
         progress: is told.
@@ -68,27 +68,27 @@ def follow(
         RainbowdError: the journal, or the lock, cannot be read any more.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    agent, missed = _Agent(state_dir), None if trigger is None else _Missed(story, trigger)
+    agent, pending = _Agent(state_dir), None if trigger is None else _PendingRequest(tracker, trigger)
     output, steps = _Output(state_dir, progress), _Steps(state_dir, progress)
     while True:
         lines = tail.read()
         events: list[Event] = [json.loads(line.text) for line in lines]
-        for event in story.read(events):
+        for event in tracker.read(events):
             output.show_more()
             output.note(event)
             steps.note(event)
             progress.event(event)
         output.show_more()
-        steps.look(story.deploy)
-        if story.outcome is not None:
-            return story.outcome
+        steps.look(tracker.deploy)
+        if tracker.outcome is not None:
+            return tracker.outcome
         if deadline is not None and time.monotonic() >= deadline:
             raise TimedOut(f"not decided within {timeout_seconds:g} seconds; the deploy goes on")
         if not lines:
             agent.need()
-            if missed is not None:
-                missed.look()
-            time.sleep(LOOK_SECONDS)
+            if pending is not None:
+                pending.look()
+            time.sleep(POLL_SECONDS)
 
 
 class _Agent:
@@ -108,20 +108,20 @@ class _Agent:
             raise AgentGone("the agent has gone, and the deploy was not decided")
 
 
-class _Missed:
-    """Sees whether our request was replaced before the agent had it; see ``story``."""
+class _PendingRequest:
+    """Sees whether our request was replaced before the agent had it; see ``tracker``."""
 
-    def __init__(self, story: DeployTracker, trigger: TriggerFile) -> None:
-        self._story = story
+    def __init__(self, tracker: DeployTracker, trigger: TriggerFile) -> None:
+        self._tracker = tracker
         self._trigger = trigger
         self._asked_at = time.monotonic()
         self._times = 1
 
     def look(self) -> None:
-        if self._story.deploy is not None:
+        if self._tracker.deploy is not None:
             return
-        self._story.is_passed_over = self._story.is_passed_over or not self._trigger.is_there()
-        if time.monotonic() - self._asked_at >= AGAIN_SECONDS:
+        self._tracker.is_passed_over = self._tracker.is_passed_over or not self._trigger.is_unchanged()
+        if time.monotonic() - self._asked_at >= RESEND_SECONDS:
             if self._times == TIMES_BEFORE_A_WORD:
                 print_error(UNSEEN)
             self._trigger.write()

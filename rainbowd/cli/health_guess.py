@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.reading import near_top, read, src
+from rainbowd.cli.source_files import files_near_top, read_source, src_layout_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,8 +61,10 @@ def _health_path(release: Path) -> str | None:
 
 
 def _sources(release: Path) -> Iterable[str]:
-    files = [file for pattern in SOURCES for file in (*near_top(release, pattern), *src(release, pattern))]
-    return map(read, files[:FILES_READ])
+    files = [
+        file for pattern in SOURCES for file in (*files_near_top(release, pattern), *src_layout_files(release, pattern))
+    ]
+    return map(read_source, files[:FILES_READ])
 
 
 def of_django(settings: str) -> Health:
@@ -73,7 +75,9 @@ def of_django(settings: str) -> Health:
 def of_rails(release: Path) -> Health:
     """Those without which Rails does: config.hosts and config.force_ssl."""
     files = release / "config" / "application.rb", release / "config" / "environments" / "production.rb"
-    return _with_fields("\n".join(map(read, files)), r"^\s*config\.hosts\s*=\s*", r"^\s*config\.force_ssl\s*=\s*true")
+    return _with_fields(
+        "\n".join(map(read_source, files)), r"^\s*config\.hosts\s*=\s*", r"^\s*config\.force_ssl\s*=\s*true"
+    )
 
 
 def _with_fields(settings: str, hosts: str, https: str) -> Health:

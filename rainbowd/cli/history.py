@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate
-from rainbowd.cli.terminal import DIM, aligned, escape_control, name_of, painter, result_words
+from rainbowd.cli.terminal import DIM, align_columns, describe_result, escape_control, painter, release_name
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 
@@ -58,10 +58,10 @@ def _readable(entries: list[DeployEntry]) -> list[str]:
     if not entries:
         return ["no deploy is on record"]
     paint = painter()
-    first, *rows = aligned([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
+    first, *rows = align_columns([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
     lines = [paint(DIM, first)]
     for entry, row in zip(entries, rows, strict=True):
-        lines.append(paint(result_of(entry)[1], row))
+        lines.append(paint(describe_entry_result(entry)[1], row))
         if entry["reason"]:
             lines.append(f"  {escape_control(entry['reason'])}")
     return lines
@@ -70,11 +70,11 @@ def _readable(entries: list[DeployEntry]) -> list[str]:
 def _row(entry: DeployEntry) -> list[str]:
     by = " ".join(filter(None, [entry["by"], f"({entry['trigger']})" if entry["trigger"] else ""]))
     cells = [
-        in_utc(entry["at"]),
+        format_utc(entry["at"]),
         entry["deploy"],
-        name_of(str(entry["release"] or "-")),
+        release_name(str(entry["release"] or "-")),
         "-" if entry["generation"] is None else entry["generation"],
-        result_of(entry)[0],
+        describe_entry_result(entry)[0],
         "-" if entry["seconds"] is None else f"{entry['seconds']:.2f}",
         by or "-",
         entry["note"] or "",
@@ -82,12 +82,12 @@ def _row(entry: DeployEntry) -> list[str]:
     return [escape_control(cell) for cell in cells]
 
 
-def result_of(entry: DeployEntry) -> tuple[str, str]:
+def describe_entry_result(entry: DeployEntry) -> tuple[str, str]:
     """Return the result of a deploy for people, and its style."""
-    return result_words(entry["result"], entry["reason"], entry["release"], is_rollback=entry["rollback"])
+    return describe_result(entry["result"], entry["reason"], entry["release"], is_rollback=entry["rollback"])
 
 
-def in_utc(at: str) -> str:
+def format_utc(at: str) -> str:
     """Return a time in RFC 3339 as the log has it, in UTC, to the second."""
     try:
         return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli.detect import detect
 from rainbowd.cli.health_guess import ALIVE
-from rainbowd.cli.recipes import APP, SERVERS
+from rainbowd.cli.recipe import APP
+from rainbowd.cli.recipes import SERVERS
 from rainbowd.cli.terminal import escape_control
 from rainbowd.errors import UsageError
 from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 
 if TYPE_CHECKING:
-    from rainbowd.cli.detected_app import Found
+    from rainbowd.cli.detected_app import DetectedApp
 
 LISTEN = "127.0.0.1:7000"
 LINK = "current"
@@ -84,7 +85,7 @@ def _write(file: Path, settings: Settings) -> None:
         raise UsageError(f"{file}: cannot be written ({error.strerror})") from None
 
 
-def starter(directory: Path, found: Found) -> Settings:
+def starter(directory: Path, found: DetectedApp) -> Settings:
     """Return the config of the app that was found in ``directory``, or in the release that is linked there."""
     recipe = SERVERS.get(found.server)
     config: Settings = dict(recipe.config) if recipe else {}
@@ -100,7 +101,7 @@ def starter(directory: Path, found: Found) -> Settings:
     }
 
 
-def _run(found: Found) -> str | list[str]:
+def _run(found: DetectedApp) -> str | list[str]:
     recipe = SERVERS.get(found.server)
     if recipe is None:
         return found.command
@@ -148,7 +149,7 @@ def _print(line: str) -> None:
     print(escape_control(line))
 
 
-def _explain(file: Path, found: Found, settings: Settings) -> None:
+def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
     place = f" in {found.directory}/" if found.directory else ""
     for line in found.seen:
         _print(f"found  {line}{place}")

@@ -13,9 +13,9 @@ from rainbowd.cli.terminal import (
     escape_control,
     generation_style,
     is_coloured,
-    legible,
     painter,
     print_line,
+    printable,
 )
 from rainbowd.report.history import DECISIONS
 from rainbowd.report.sentences import sentence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.journal import Event
 
-AGAIN_SECONDS = 10.0
+REPEAT_SECONDS = 10.0
 """How often a pipe gets a line while nothing new happens: the deployer is to see that something is waited for."""
 SHOWN_MAX = 10_000
 """How many lines are remembered as shown."""
@@ -82,7 +82,7 @@ class ProgressPrinter:
 
     def output(self, source: int | str, line: str) -> None:
         """Show a line of a generation, or of a hook."""
-        text = legible(line)
+        text = printable(line)
         if len(self.shown) < SHOWN_MAX:
             self.shown.add(text)
         style = generation_style(source) if isinstance(source, int) else DIM
@@ -92,7 +92,7 @@ class ProgressPrinter:
         """Show what is waited for: on a terminal beneath the lines, elsewhere as a line when nothing came for long."""
         if self._beneath is not None:
             self._beneath(words)
-        elif time.monotonic() - self._said_at >= AGAIN_SECONDS:
+        elif time.monotonic() - self._said_at >= REPEAT_SECONDS:
             self._print(f"{self._paint(DIM, _seconds(time.time() - self._asked_at))}  {words}")
 
     def _print(self, line: str) -> None:
@@ -102,7 +102,7 @@ class ProgressPrinter:
 
 
 @contextlib.contextmanager
-def shown(asked_at: float) -> Iterator[Progress]:
+def show_progress(asked_at: float) -> Iterator[Progress]:
     """Yield what shows the deploy that was asked for at ``asked_at``, in seconds since the epoch."""
     if not is_coloured():
         yield ProgressPrinter(asked_at)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate
 from rainbowd.cli.deploy_tracker import DeployTracker
-from rainbowd.cli.history import in_utc, result_of
-from rainbowd.cli.outcome import source_of
+from rainbowd.cli.history import describe_entry_result, format_utc
+from rainbowd.cli.outcome import output_source
 from rainbowd.cli.progress import ProgressPrinter
-from rainbowd.cli.terminal import DIM, escape_control, legible, name_of, painter
+from rainbowd.cli.terminal import DIM, escape_control, painter, printable, release_name
 from rainbowd.errors import UsageError
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
@@ -45,7 +45,7 @@ def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
     state_dir = locate(config_path).state_dir
     events = list(read_events(state_dir))
     entry = _find(deploys(events), events, deploy)
-    ours = DeployTracker.of(entry["deploy"]).read(events)
+    ours = DeployTracker.for_deploy(entry["deploy"]).read(events)
     if as_json:
         print(json.dumps({**entry, "events": ours}, indent=2))
         return 0
@@ -72,12 +72,12 @@ def _find(entries: list[DeployEntry], events: list[Event], deploy: str | None) -
 
 def _readable(entry: DeployEntry, events: list[Event], boot: list[str]) -> list[str]:
     paint = painter()
-    result, style = result_of(entry)
+    result, style = describe_entry_result(entry)
     after = "" if entry["seconds"] is None else f" after {entry['seconds']:.2f} s"
-    deploy, release = escape_control(entry["deploy"]), escape_control(name_of(entry["release"] or "-"))
+    deploy, release = escape_control(entry["deploy"]), escape_control(release_name(entry["release"] or "-"))
     lines = [
         f"deploy {deploy} of {release}: {paint(style, result)}{after}",
-        paint(DIM, f"requested {in_utc(entry['at'])} UTC, {escape_control(entry['release'] or 'no release')}"),
+        paint(DIM, f"requested {format_utc(entry['at'])} UTC, {escape_control(entry['release'] or 'no release')}"),
     ]
     steps = ProgressPrinter(datetime.fromisoformat(entry["at"]).timestamp())
     for event in events:
@@ -87,13 +87,13 @@ def _readable(entry: DeployEntry, events: list[Event], boot: list[str]) -> list[
     if entry["reason"]:
         lines.append(f"reason: {escape_control(entry['reason'])}")
     output = entry["output"] or boot
-    if output and source_of(entry["reason"]) == "the app":  # a hook's stands below its step
+    if output and output_source(entry["reason"]) == "the app":  # a hook's stands below its step
         lines += ["the app's output:", *_indented(output)]
     return lines
 
 
 def _indented(output: object) -> list[str]:
-    return [f"    {legible(str(line))}" for line in output] if isinstance(output, list) else []
+    return [f"    {printable(str(line))}" for line in output] if isinstance(output, list) else []
 
 
 def _boot_output(state_dir: Path, entry: DeployEntry) -> list[str]:

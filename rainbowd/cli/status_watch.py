@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rainbowd.cli.agent_files import read_status
-from rainbowd.cli.status import readable
+from rainbowd.cli.status_text import status_text
 from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, escape_control, generation_style, painter
 from rainbowd.errors import RainbowdError
 from rainbowd.report.history import DECISIONS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.journal import Event
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 TOLD_MINUTES = 60
 """How far back the journal is told."""
 SENTENCES_MAX = 100
@@ -73,9 +73,9 @@ def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
         status = read_status(state_dir)
         seen = status if as_json else _without_counters(status)
         if seen != shown:
-            print(json.dumps(status) if as_json else f"{readable(status, state_dir)}\n", flush=True)
+            print(json.dumps(status) if as_json else f"{status_text(status, state_dir)}\n", flush=True)
             shown = seen
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
@@ -99,14 +99,14 @@ def _draw(state_dir: Path) -> NoReturn:
             text = "\n".join(line + _END_OF_LINE for line in lines)
             print(_HOME + text + _BELOW, end="", flush=True)
             shown = lines
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _lines(state_dir: Path, journal: _Journal) -> list[str]:
     """What there is to see, as far as there is room; an agent that has gone may come again."""
     paint = painter()
     try:
-        lines = readable(read_status(state_dir), state_dir).split("\n")
+        lines = status_text(read_status(state_dir), state_dir).split("\n")
     except RainbowdError as error:
         lines = [paint(YELLOW, escape_control(error))]
     end = ["", paint(DIM, "Ctrl-C ends this, and nothing else")]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.journal import Event
 
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 INIT = "1"
 
 
@@ -51,7 +51,7 @@ def stop(config_path: Path | None, timeout_seconds: float | None) -> int:
                 raise RainbowdError(f"the agent stopped, and another was started since (pid {holder(state_dir)})")
             if timeout_seconds is not None and time.monotonic() - began_at >= timeout_seconds:
                 raise TimedOut(f"not stopped within {timeout_seconds:g} seconds; the agent continues to stop")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         events += _read(tail)
     return _report(events, time.monotonic() - began_at)
 

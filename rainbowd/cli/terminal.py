@@ -32,24 +32,24 @@ def escape_control(value: object) -> str:
     text = str(value)
     if not text.isprintable():
         text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    return encodable(text)
+    return escape_unencodable(text)
 
 
-def encodable(text: str) -> str:
+def escape_unencodable(text: str) -> str:
     """Return text with escapes for the letters that the encoding of the output does not have."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def legible(line: str) -> str:
+def printable(line: str) -> str:
     """Return a line of a program's output as a terminal shows it: inert, without escape sequences, with its tabs.
 
     Of a line that was written over itself, such as a progress bar, the last state is left.
     """
-    return encodable(plain(line))
+    return escape_unencodable(plain(line))
 
 
-def is_one_output() -> bool:
+def is_output_shared() -> bool:
     """Return whether stdout and stderr are the same file, pipe or terminal, so that a reader of one sees both."""
     try:
         return os.path.sameopenfile(STDOUT, STDERR)
@@ -62,7 +62,7 @@ def is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def open_what_is_closed() -> None:
+def open_closed_stdio() -> None:
     """Have stdin, stdout and stderr lead nowhere where they are closed: another file would get their numbers."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(fd, True)
@@ -83,9 +83,9 @@ def print_error(line: object) -> None:
     _print_error(f"rainbowd: {escape_control(line)}")
 
 
-def quote(line: object) -> None:
+def print_quoted(line: object) -> None:
     """Print a line of a program's output on stderr, below the message that it belongs to."""
-    _print_error(f"    {legible(str(line))}")
+    _print_error(f"    {printable(str(line))}")
 
 
 def _print_error(line: str) -> None:
@@ -111,7 +111,7 @@ def generation_style(generation: int) -> str:
     return foreground(generation, is_true_colour=os.environ.get("COLORTERM") in {"truecolor", "24bit"})
 
 
-def aligned(rows: list[list[str]], numbers: set[str]) -> list[str]:
+def align_columns(rows: list[list[str]], numbers: set[str]) -> list[str]:
     """The lines of a table.
 
     Args:
@@ -127,7 +127,7 @@ def aligned(rows: list[list[str]], numbers: set[str]) -> list[str]:
     return lines
 
 
-def result_words(
+def describe_result(
     result: str | None, reason: str | None, back: str | None, *, is_rollback: bool = False
 ) -> tuple[str, str]:
     """Return the result of a deploy for people, and its style.
@@ -143,11 +143,11 @@ def result_words(
     if result == "failed" and (reason or "").startswith(SUPERSEDED):
         return "superseded", YELLOW
     if result == "rolled_back" or (is_rollback and result == "succeeded"):
-        return f"rolled back to {escape_control(name_of(back))}" if back else "rolled back", GREEN
+        return f"rolled back to {escape_control(release_name(back))}" if back else "rolled back", GREEN
     return escape_control(result or "undecided").replace("_", " "), RESULT_STYLES.get(result, "")
 
 
-def name_of(path: str) -> str:
+def release_name(path: str) -> str:
     """A release's short name."""
     return os.path.basename(path) or path  # noqa: PTH119 - pathlib is not needed for this
 

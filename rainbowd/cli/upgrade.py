@@ -7,9 +7,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.agent_files import locate, refuse_own_deploy
+from rainbowd.cli.agent_files import locate, reject_own_deploy
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.terminal import print_error, quote
+from rainbowd.cli.terminal import print_error, print_quoted
 from rainbowd.errors import RainbowdError
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.journal import Event
 
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 _TIMED_OUT = 4
 
 
@@ -38,10 +38,10 @@ def upgrade(config_path: Path | None, timeout_seconds: float | None) -> int:
         RainbowdError: it may not be asked, or has gone.
     """
     state_dir = locate(config_path).state_dir
-    refuse_own_deploy(state_dir, "upgrade the agent")
+    reject_own_deploy(state_dir, "upgrade the agent")
     with open_agent(state_dir, "upgrade") as agent:
         tail = Tail(state_dir, None)
-        while not agent.handles(signal.SIGUSR2) and not agent.has_ended(LOOK_SECONDS):
+        while not agent.handles(signal.SIGUSR2) and not agent.has_ended(POLL_SECONDS):
             pass  # it is still starting, and the signal would kill it
         agent.send(signal.SIGUSR2)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -55,7 +55,7 @@ def upgrade(config_path: Path | None, timeout_seconds: float | None) -> int:
             return _TIMED_OUT
         if is_gone:
             raise RainbowdError("the agent has gone, and was not upgraded")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _outcome(tail: Tail) -> Event | None:
@@ -73,5 +73,5 @@ def _tell(outcome: Event) -> int:
     print_error(f"not upgraded, nothing has changed: {outcome.get('reason')}")
     lines = outcome.get("output")
     for line in lines if isinstance(lines, list) else []:
-        quote(line)
+        print_quoted(line)
     return 1

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd import release_link
-from rainbowd.cli.agent_files import live_generation, locate, present_release, refuse_own_deploy, require_agent
+from rainbowd.cli.agent_files import current_release, live_generation, locate, reject_own_deploy, require_agent
 from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.follow import follow
-from rainbowd.cli.outcome import outcome_of, report
-from rainbowd.cli.progress import shown
-from rainbowd.cli.terminal import GREEN, escape_control, name_of, painter, print_error, print_line
+from rainbowd.cli.outcome import outcome_from_entry, print_outcome
+from rainbowd.cli.progress import show_progress
+from rainbowd.cli.terminal import GREEN, escape_control, painter, print_error, print_line, release_name
 from rainbowd.errors import TimedOut, UsageError
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rainbowd.locations import Locations
     from rainbowd.report.history import DeployEntry
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 UNSEEN_SECONDS = 2.0
 """How long a request may take from the files into the journal: the agent compares the files twice a second."""
 
@@ -53,11 +53,11 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
         NotRunning: no agent is running, and so nothing will be decided.
         TimedOut: it was not decided in time.
     """
-    where = locate(config_path)
-    require_agent(where.state_dir)
-    refuse_own_deploy(where.state_dir, "wait for a deploy")
-    wanted = None if release is None else release_link.find_release(release, Path.cwd(), present_release(where))
-    with contextlib.closing(_Waiting(where, timeout_seconds)) as waiting:
+    locations = locate(config_path)
+    require_agent(locations.state_dir)
+    reject_own_deploy(locations.state_dir, "wait for a deploy")
+    wanted = None if release is None else release_link.find_release(release, Path.cwd(), current_release(locations))
+    with contextlib.closing(_Waiting(locations, timeout_seconds)) as waiting:
         try:
             if wanted is not None:
                 return waiting.until_live(str(wanted))
@@ -70,13 +70,13 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
 class _Waiting:
     """What the journal and the files say, read again and again until a deadline."""
 
-    def __init__(self, where: Locations, timeout_seconds: float | None) -> None:
-        self._where = where
+    def __init__(self, locations: Locations, timeout_seconds: float | None) -> None:
+        self._locations = locations
         self._timeout_seconds = timeout_seconds
         self._began_at = time.monotonic()
-        self._tail = Tail(where.state_dir, None)  # before the rest is read: what comes meanwhile may come twice
-        self._events = list(read_events(where.state_dir, "deploy."))
-        self._files_at = _changed_at(where)
+        self._tail = Tail(locations.state_dir, None)  # before the rest is read: what comes meanwhile may come twice
+        self._events = list(read_events(locations.state_dir, "deploy."))
+        self._files_at = _changed_at(locations)
 
     def close(self) -> None:
         self._tail.close()
@@ -88,7 +88,7 @@ class _Waiting:
             if entry is not None and entry["result"] is None:
                 return self._follow(entry)
             if entry is not None and (deploy is not None or self._is_seen()):
-                return report(outcome_of(entry), entry["seconds"])
+                return print_outcome(outcome_from_entry(entry), entry["seconds"])
             if self._is_seen() and deploy is not None:
                 raise UsageError(f"no such deploy: {deploy}; `rainbowd history` lists them")
             if self._is_seen():
@@ -99,11 +99,12 @@ class _Waiting:
     def until_live(self, release: str) -> int:
         """Wait until a release is live; a deploy of it that fails ends the wait."""
         while True:
-            live = live_generation(self._where.state_dir)
+            live = live_generation(self._locations.state_dir)
             if live is not None and live["release"] == release:
                 print_line(
                     painter()(
-                        GREEN, f"{escape_control(name_of(release))} is live: generation {escape_control(live['id'])}"
+                        GREEN,
+                        f"{escape_control(release_name(release))} is live: generation {escape_control(live['id'])}",
                     )
                 )
                 return 0
@@ -113,20 +114,23 @@ class _Waiting:
                 if status != 0:
                     return status
             elif entry is not None and entry["result"] == "failed" and self._is_seen():
-                return report(outcome_of(entry), entry["seconds"])
+                return print_outcome(outcome_from_entry(entry), entry["seconds"])
             else:
                 self._pause()
 
     def _follow(self, entry: DeployEntry) -> int:
         """Show a deploy from its beginning to its decision."""
         asked_at = datetime.fromisoformat(entry["at"]).timestamp()
-        story = DeployTracker.of(entry["deploy"])
+        tracker = DeployTracker.for_deploy(entry["deploy"])
         just_before = parse_id(datetime.fromtimestamp(asked_at - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        with contextlib.closing(Tail(self._where.state_dir, just_before)) as tail, shown(asked_at) as progress:
+        with (
+            contextlib.closing(Tail(self._locations.state_dir, just_before)) as tail,
+            show_progress(asked_at) as progress,
+        ):
             outcome = follow(
-                story, tail, self._where.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
+                tracker, tail, self._locations.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
             )
-        return report(outcome, time.time() - asked_at, progress.shown)
+        return print_outcome(outcome, time.time() - asked_at, progress.shown)
 
     def _entries(self) -> list[DeployEntry]:
         """Return the deploys by now, newest first."""
@@ -157,14 +161,14 @@ class _Waiting:
     def _pause(self) -> None:
         if self._remaining() == 0.0:
             raise TimedOut(f"not decided within {self._timeout_seconds:g} seconds")
-        require_agent(self._where.state_dir)
-        time.sleep(LOOK_SECONDS)
+        require_agent(self._locations.state_dir)
+        time.sleep(POLL_SECONDS)
 
 
-def _changed_at(where: Locations) -> float:
+def _changed_at(locations: Locations) -> float:
     """Return when the link or the trigger file was changed last, in seconds since the epoch."""
     times = [0.0]
-    for file in (where.release if where.release.is_symlink() else None, where.trigger_file):
+    for file in (locations.release if locations.release.is_symlink() else None, locations.trigger_file):
         with contextlib.suppress(OSError):
             times += [] if file is None else [file.lstat().st_mtime]
     return max(times)

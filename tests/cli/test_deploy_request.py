@@ -13,9 +13,9 @@ from rainbowd.cli.deploy_request import (
     LINE_BYTES,
     DeployRequest,
     TriggerFile,
+    check_request,
     encode,
     is_shortened,
-    refuse_impossible,
     turn,
 )
 from rainbowd.deploy.watch.file_state import TriggerNote, parse_note, read_note
@@ -95,14 +95,14 @@ def test_a_request_is_there_until_anybody_changes_the_file(where: Locations) -> 
     assert where.trigger_file is not None
     trigger = TriggerFile(where.trigger_file, request())
     trigger.write()
-    assert trigger.is_there()
+    assert trigger.is_unchanged()
     TriggerFile(where.trigger_file, request()).write()
-    assert not trigger.is_there()
+    assert not trigger.is_unchanged()
     trigger.write()
-    assert trigger.is_there()
+    assert trigger.is_unchanged()
     where.trigger_file.unlink()
-    assert not trigger.is_there()
-    assert TriggerFile(None, request()).is_there()
+    assert not trigger.is_unchanged()
+    assert TriggerFile(None, request()).is_unchanged()
 
 
 @needs_root
@@ -118,10 +118,10 @@ def test_where_only_the_file_may_be_written_it_is_overwritten(open_path: Path) -
         try:
             os.setuid(65534)
             where = Locations(open_path / "rainbowd.json", open_path / "current", file, open_path / "state")
-            refuse_impossible(where, request())
+            check_request(where, request())
             trigger = TriggerFile(file, request("n"))
             trigger.write()
-            status = 0 if trigger.is_there() else 2
+            status = 0 if trigger.is_unchanged() else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -171,7 +171,7 @@ def test_the_link_is_turned_to_the_release_that_is_asked_for(where: Locations) -
 def test_without_a_trigger_file_the_same_release_is_linked_again(where: Locations) -> None:
     off = where._replace(trigger_file=None)
     before = where.release.lstat().st_ino
-    refuse_impossible(off, request())
+    check_request(off, request())
     TriggerFile(None, request()).write()
     turn(off, request())
     assert release_link.read(where.release) == "releases/v1"
@@ -194,22 +194,22 @@ def test_what_is_no_file_is_not_written_to(where: Locations, make: object, found
     assert callable(make)
     make(where.trigger_file)
     with pytest.raises(UsageError, match=f"found {found}; expected a file, or nothing there"):
-        refuse_impossible(where, request())
+        check_request(where, request())
 
 
 def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where: Locations) -> None:
     plain = where._replace(release=where.release.parent / "releases" / "v1")
-    refuse_impossible(plain, request())
+    check_request(plain, request())
     with pytest.raises(UsageError, match="expected a symlink"):
-        refuse_impossible(plain, request(None, where.release))
+        check_request(plain, request(None, where.release))
     with pytest.raises(UsageError, match="trigger_file is off"):
-        refuse_impossible(plain._replace(trigger_file=None), request())
+        check_request(plain._replace(trigger_file=None), request())
 
 
 def test_a_trigger_file_whose_directory_is_missing_is_named(where: Locations) -> None:
     lost = where._replace(trigger_file=where.release.parent / "none" / "trigger")
     with pytest.raises(UsageError, match="there is no directory"):
-        refuse_impossible(lost, request())
+        check_request(lost, request())
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         TriggerFile(lost.trigger_file, request()).write()
 

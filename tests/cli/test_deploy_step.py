@@ -7,8 +7,8 @@ import pytest
 
 from rainbowd.cli.deploy_step import describe, describe_deploy, new_lines, rest_of
 from rainbowd.cli.deploy_tracker import FAILED, DeployResult
-from rainbowd.cli.outcome import report
-from rainbowd.cli.terminal import legible
+from rainbowd.cli.outcome import print_outcome
+from rainbowd.cli.terminal import printable
 
 
 def deploying(**changes: object) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def test_the_end_of_an_output_is_what_comes_after_the_lines_shown(
     ],
 )
 def test_output_is_shown_without_escape_sequences_and_with_its_tabs(line: str, seen: str) -> None:
-    assert legible(line) == seen
+    assert printable(line) == seen
 
 
 def failure(reason: str, *output: str) -> DeployResult:
@@ -88,9 +88,9 @@ def failure(reason: str, *output: str) -> DeployResult:
 
 
 def test_the_output_of_a_hook_is_called_the_hooks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(failure("the hook before_launch exited with status 4", "npm ERR!"), 1.0) == 1
+    assert print_outcome(failure("the hook before_launch exited with status 4", "npm ERR!"), 1.0) == 1
     assert "rainbowd: the hook's last lines:\n    npm ERR!\n" in capsys.readouterr().err
-    report(failure("the app exited with status 3 before it was ready", "\x1b[1mbad"), 1.0)
+    print_outcome(failure("the app exited with status 3 before it was ready", "\x1b[1mbad"), 1.0)
     assert "rainbowd: the app's last lines:\n    bad\n" in capsys.readouterr().err
 
 
@@ -98,11 +98,11 @@ def test_a_reader_of_both_outputs_gets_no_line_twice(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = failure("the app exited", "a", "… 90 lines …", "\tb")
-    monkeypatch.setattr("rainbowd.cli.outcome.is_one_output", lambda: True)
-    report(outcome, 1.0, {"a", "\tb"})
+    monkeypatch.setattr("rainbowd.cli.outcome.is_output_shared", lambda: True)
+    print_outcome(outcome, 1.0, {"a", "\tb"})
     assert "lines" not in capsys.readouterr().err
-    report(outcome, 1.0, {"a"})
+    print_outcome(outcome, 1.0, {"a"})
     assert capsys.readouterr().err.endswith("\n    … 90 lines …\n    \tb\n")
-    monkeypatch.setattr("rainbowd.cli.outcome.is_one_output", lambda: False)
-    report(outcome, 1.0, {"a", "\tb"})
+    monkeypatch.setattr("rainbowd.cli.outcome.is_output_shared", lambda: False)
+    print_outcome(outcome, 1.0, {"a", "\tb"})
     assert "    a\n" in capsys.readouterr().err

@@ -38,114 +38,116 @@ def names(events: list[Event]) -> list[object]:
 
 
 @pytest.fixture
-def story() -> DeployTracker:
+def tracker() -> DeployTracker:
     return DeployTracker("mine", "/r/a", ASKED_AT)
 
 
-def test_a_deploy_is_found_by_the_request_and_followed_to_its_end(story: DeployTracker) -> None:
-    assert story.read([requested("x", 4, "other"), decided("x")]) == []
-    assert names(story.read([requested("y", 6, "mine")])) == ["deploy.requested"]
-    told = story.read([of("launched", 3, "y"), of("launched", 4, None), of("healthy", 4), of("healthy", 3)])
+def test_a_deploy_is_found_by_the_request_and_followed_to_its_end(tracker: DeployTracker) -> None:
+    assert tracker.read([requested("x", 4, "other"), decided("x")]) == []
+    assert names(tracker.read([requested("y", 6, "mine")])) == ["deploy.requested"]
+    told = tracker.read([of("launched", 3, "y"), of("launched", 4, None), of("healthy", 4), of("healthy", 3)])
     assert [(event["event"], event["generation"]) for event in told] == [
         ("generation.launched", 3),
         ("generation.healthy", 3),
     ]
-    assert story.outcome is None
-    story.read([decided("x", "failed"), decided("y")])
-    assert story.outcome is not None
-    assert (story.outcome.result, story.outcome.release, story.outcome.generation) == ("succeeded", "/r/a", 2)
+    assert tracker.outcome is None
+    tracker.read([decided("x", "failed"), decided("y")])
+    assert tracker.outcome is not None
+    assert (tracker.outcome.result, tracker.outcome.release, tracker.outcome.generation) == ("succeeded", "/r/a", 2)
 
 
-def test_requests_that_are_merged_share_one_deploy(story: DeployTracker) -> None:
-    told = story.read([requested("x", 6, "first"), requested("x", 6, "mine"), requested("x", 6, "last"), decided("x")])
+def test_requests_that_are_merged_share_one_deploy(tracker: DeployTracker) -> None:
+    told = tracker.read(
+        [requested("x", 6, "first"), requested("x", 6, "mine"), requested("x", 6, "last"), decided("x")]
+    )
     assert names(told) == [*["deploy.requested"] * 3, "deploy.succeeded"]
-    assert story.outcome is not None
+    assert tracker.outcome is not None
 
 
-def test_a_failure_has_its_reason_and_the_last_lines(story: DeployTracker) -> None:
-    story.read([requested("x", 6, "mine"), decided("x", "failed", reason="it is bad", output=["a", "b"])])
-    assert story.outcome is not None
-    assert (story.outcome.result, story.outcome.reason, story.outcome.output) == (FAILED, "it is bad", ["a", "b"])
+def test_a_failure_has_its_reason_and_the_last_lines(tracker: DeployTracker) -> None:
+    tracker.read([requested("x", 6, "mine"), decided("x", "failed", reason="it is bad", output=["a", "b"])])
+    assert tracker.outcome is not None
+    assert (tracker.outcome.result, tracker.outcome.reason, tracker.outcome.output) == (FAILED, "it is bad", ["a", "b"])
 
 
-def test_a_success_of_another_release_is_none(story: DeployTracker) -> None:
-    story.read([requested("x", 6, "mine"), decided("x", release="/r/b")])
-    assert story.outcome is not None
-    assert (story.outcome.result, story.outcome.reason) == (FAILED, "superseded by /r/b, which is live")
+def test_a_success_of_another_release_is_none(tracker: DeployTracker) -> None:
+    tracker.read([requested("x", 6, "mine"), decided("x", release="/r/b")])
+    assert tracker.outcome is not None
+    assert (tracker.outcome.result, tracker.outcome.reason) == (FAILED, "superseded by /r/b, which is live")
 
 
 @pytest.mark.parametrize("how", ["succeeded", "rolled_back"])
 def test_without_a_release_of_ours_any_will_do(how: str) -> None:
-    story = DeployTracker("mine", None, ASKED_AT)
-    story.read([requested("x", 6, "mine"), decided("x", how, release="/r/b")])
-    assert story.outcome is not None
-    assert story.outcome.result == how
+    tracker = DeployTracker("mine", None, ASKED_AT)
+    tracker.read([requested("x", 6, "mine"), decided("x", how, release="/r/b")])
+    assert tracker.outcome is not None
+    assert tracker.outcome.result == how
 
 
-def test_anothers_deploy_is_not_ours_while_our_request_is_in_its_place(story: DeployTracker) -> None:
-    story.read([requested("x", 6, "other"), decided("x")])
-    assert (story.deploy, story.outcome) == (None, None)
+def test_anothers_deploy_is_not_ours_while_our_request_is_in_its_place(tracker: DeployTracker) -> None:
+    tracker.read([requested("x", 6, "other"), decided("x")])
+    assert (tracker.deploy, tracker.outcome) == (None, None)
 
 
-def test_a_request_that_was_replaced_goes_with_the_deploy_that_was_requested_later(story: DeployTracker) -> None:
-    story.read([requested("early", 4.999, "other"), requested("late", 5, "another"), decided("early")])
-    story.is_passed_over = True
-    told = story.read([decided("late")])
+def test_a_request_that_was_replaced_goes_with_the_deploy_that_was_requested_later(tracker: DeployTracker) -> None:
+    tracker.read([requested("early", 4.999, "other"), requested("late", 5, "another"), decided("early")])
+    tracker.is_passed_over = True
+    told = tracker.read([decided("late")])
     assert names(told) == ["deploy.requested", "deploy.succeeded"]
-    assert story.deploy == "late"
-    assert story.outcome is not None
+    assert tracker.deploy == "late"
+    assert tracker.outcome is not None
 
 
-def test_our_own_deploy_wins_over_the_one_that_was_taken_for_it(story: DeployTracker) -> None:
-    story.is_passed_over = True
-    story.read([requested("other", 6, "theirs")])
-    assert story.deploy == "other"
-    story.read([requested("own", 6, "mine"), decided("other", "failed")])
-    assert (story.deploy, story.outcome) == ("own", None)
-    story.read([decided("own")])
-    assert story.outcome is not None
-    assert story.outcome.result == "succeeded"
+def test_our_own_deploy_wins_over_the_one_that_was_taken_for_it(tracker: DeployTracker) -> None:
+    tracker.is_passed_over = True
+    tracker.read([requested("other", 6, "theirs")])
+    assert tracker.deploy == "other"
+    tracker.read([requested("own", 6, "mine"), decided("other", "failed")])
+    assert (tracker.deploy, tracker.outcome) == ("own", None)
+    tracker.read([decided("own")])
+    assert tracker.outcome is not None
+    assert tracker.outcome.result == "succeeded"
 
 
-def test_what_an_agent_deploys_at_its_start_is_ours_if_it_came_later(story: DeployTracker) -> None:
-    story.read([requested("before", 4, trigger="start")])
-    assert story.deploy is None
-    story.read([requested("after", 5.5, trigger="start"), decided("after")])
-    assert story.outcome is not None
+def test_what_an_agent_deploys_at_its_start_is_ours_if_it_came_later(tracker: DeployTracker) -> None:
+    tracker.read([requested("before", 4, trigger="start")])
+    assert tracker.deploy is None
+    tracker.read([requested("after", 5.5, trigger="start"), decided("after")])
+    assert tracker.outcome is not None
 
 
-def test_a_turn_to_our_release_that_an_agent_sees_without_our_request_is_ours(story: DeployTracker) -> None:
+def test_a_turn_to_our_release_that_an_agent_sees_without_our_request_is_ours(tracker: DeployTracker) -> None:
     elsewhere, here = (requested(name, 6, trigger="symlink") for name in ("elsewhere", "here"))
-    story.read([{**elsewhere, "release": "/r/b"}, {**here, "release": "/r/a"}, decided("here")])
-    assert story.deploy == "here"
-    assert story.outcome is not None
+    tracker.read([{**elsewhere, "release": "/r/b"}, {**here, "release": "/r/a"}, decided("here")])
+    assert tracker.deploy == "here"
+    assert tracker.outcome is not None
 
 
 def test_a_request_that_nobody_sees_is_made_again_and_at_last_told_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], story: DeployTracker, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tracker: DeployTracker, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(follow, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(follow, "RESEND_SECONDS", 0.0)
     file = tmp_path / "redeploy.trigger"
-    missed = follow._Missed(story, TriggerFile(file, DeployRequest("mine", None, None)))
+    pending = follow._PendingRequest(tracker, TriggerFile(file, DeployRequest("mine", None, None)))
     for _ in range(3):
         file.unlink(missing_ok=True)
-        missed.look()
+        pending.look()
         assert file.exists()
     assert capsys.readouterr().err.count("`rainbowd upgrade` has it look there") == 1
 
 
 def test_without_a_request_the_first_deploy_behind_the_turn_is_ours() -> None:
-    story = DeployTracker(None, "/r/a", ASKED_AT)
-    story.read([requested("x", 4.5, trigger="symlink"), requested("y", 5.02, trigger="symlink"), decided("y")])
-    assert story.deploy == "y"
-    assert story.outcome is not None
+    tracker = DeployTracker(None, "/r/a", ASKED_AT)
+    tracker.read([requested("x", 4.5, trigger="symlink"), requested("y", 5.02, trigger="symlink"), decided("y")])
+    assert tracker.deploy == "y"
+    assert tracker.outcome is not None
 
 
-def test_events_of_another_version_do_no_harm(story: DeployTracker) -> None:
+def test_events_of_another_version_do_no_harm(tracker: DeployTracker) -> None:
     strange: list[Event] = [{"event": "deploy.requested"}, {"event": "x"}, {"event": "generation.launched"}]
-    story.is_passed_over = True
-    assert story.read(strange) == []
-    assert story.deploy is None
-    story.read([requested("x", 6, "mine"), {"event": "deploy.failed", "deploy": "x", "output": 5, "generation": "z"}])
-    assert story.outcome is not None
-    assert (story.outcome.output, story.outcome.generation) == ([], None)
+    tracker.is_passed_over = True
+    assert tracker.read(strange) == []
+    assert tracker.deploy is None
+    tracker.read([requested("x", 6, "mine"), {"event": "deploy.failed", "deploy": "x", "output": 5, "generation": "z"}])
+    assert tracker.outcome is not None
+    assert (tracker.outcome.output, tracker.outcome.generation) == ([], None)

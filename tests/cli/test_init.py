@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rainbowd.cli import main
-from rainbowd.cli.recipes import APP, KINDS, RECIPES, SERVERS
+from rainbowd.cli.recipe import APP, KINDS
+from rainbowd.cli.recipes import RECIPES, SERVERS
 from rainbowd.config import load
 from tests.accounts import needs_root, uid
 from tests.cli.app_files import FOUND

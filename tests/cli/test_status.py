@@ -220,7 +220,7 @@ def test_what_the_agent_warns_of_is_shown(tell: Tell, show: Show) -> None:
     crashed = {"kind": "crashed", "text": "v1 crashed 10 times since it went live, last: it\x1b exited"}
     tell(live=None, generations=[], warnings=[{"kind": "dead", "text": "nothing is live"}, crashed])
     assert show()[1:] == [
-        "no generation is there",
+        "no generations",
         "warning: nothing is live",
         r"warning: v1 crashed 10 times since it went live, last: it\x1b exited",
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rainbowd
-from rainbowd.cli.status_watch import _ENTER, _LEAVE, LOOK_SECONDS
+from rainbowd.cli.status_watch import _ENTER, _LEAVE, POLL_SECONDS
 from rainbowd.report.journal import NAME, Journal, encode
 from rainbowd.report.lock import Lock
 from rainbowd.report.palette import foreground
@@ -175,7 +175,7 @@ def test_a_pipe_for_people_gets_no_table_for_a_counter(site: Site) -> None:
             pass
         for requests in (2, 3):
             site.tell(1, requests=requests)
-            time.sleep(2 * LOOK_SECONDS)
+            time.sleep(2 * POLL_SECONDS)
         site.tell(1, 2, requests=4)
         table = [watching.stdout.readline() for _ in range(4)]
         assert [line.split()[-2] for line in table[2:]] == [b"4", b"4"], table

@@ -135,7 +135,7 @@ function showGenerations(status) {
       make("td", { className: "wide" }, one.address),
       make("td", { className: "number wide" }, one.pid === null ? "-" : String(one.pid)))
   })
-  const none = make("tr", {}, make("td", { colSpan: 9 }, "no generation is there"))
+  const none = make("tr", {}, make("td", { colSpan: 9 }, "no generations"))
   byId("generations").replaceChildren(...(rows.length ? rows : [none]))
 }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.checks.launch import judge_launch
-from rainbowd.cli.checks.start import judge_start
-from rainbowd.cli.checks.wording import judge_commands, judge_environment
+from rainbowd.cli.checks.launch import check_launch
+from rainbowd.cli.checks.placeholders import check_commands, check_environment
+from rainbowd.cli.checks.start import check_start
 from rainbowd.cli.open_api import require_api_packages
 from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file
 from rainbowd.errors import RainbowdError
@@ -40,7 +40,7 @@ class Findings:
             self.problems += [f"{key}: {line.removeprefix(f'{key}: ')}" for line in str(error).splitlines()]
 
 
-def judge(config: Config) -> Findings:
+def check_config(config: Config) -> Findings:
     """Judge a config as a start and a launch would, and change nothing.
 
     Args:
@@ -57,10 +57,10 @@ def judge(config: Config) -> Findings:
 
     found.attempt("env_file", read)
     is_known = not found.problems
-    judge_commands(config, found)
-    judge_environment(config, env_file, found)
-    judge_launch(config, env_file, found, is_known=is_known)
-    judge_start(config, found)
+    check_commands(config, found)
+    check_environment(config, env_file, found)
+    check_launch(config, env_file, found, is_known=is_known)
+    check_start(config, found)
     found.problems += exposures(config)
     if config.api.enabled:
         found.attempt("api", require_api_packages)

@@ -28,7 +28,7 @@ LONGEST_GENERATION = 99_999
 """Numbers only grow; a socket path has to have room for them for years."""
 
 
-def judge_launch(config: Config, env_file: Mapping[str, str], found: Findings, *, is_known: bool) -> None:
+def check_launch(config: Config, env_file: Mapping[str, str], found: Findings, *, is_known: bool) -> None:
     """Judge what a launch needs.
 
     Args:
@@ -40,14 +40,14 @@ def judge_launch(config: Config, env_file: Mapping[str, str], found: Findings, *
     release_problems = _release_problems(config.release)
     found.problems += release_problems
     if is_known and not release_problems:
-        _judge_programs(config, env_file, found)
+        _check_programs(config, env_file, found)
     if not config.release.is_symlink():
         found.notes.append(
             "release: is not a symlink; a deploy in place overwrites what is live, so that after a failed one there is "
             "nothing to go back to"
         )
     if config.uses_socket:
-        _judge_socket(config, found)
+        _check_socket(config, found)
     else:
         found.attempt("ports", lambda: choose_port(config.ports, ()))
 
@@ -67,7 +67,7 @@ def _release_problems(release: Path) -> list[str]:
     return []
 
 
-def _judge_programs(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
+def _check_programs(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
     """Judge the programs of ``run`` and of the hooks."""
     release = config.release.resolve()
     env = environment(
@@ -84,12 +84,12 @@ def _judge_programs(config: Config, env_file: Mapping[str, str], found: Findings
     commands |= {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
     for key, command in commands.items():
         if command is not None:
-            found.attempt(key, partial(_judge_program, config, key, command, env, found))
+            found.attempt(key, partial(_check_program, config, key, command, env, found))
     for hook in HOOKS:
         found.attempt(f"hooks.{hook}", partial(check_hook_permissions, config, release, env, (hook,)))
 
 
-def _judge_program(config: Config, key: str, command: Command, env: Mapping[str, str], found: Findings) -> None:
+def _check_program(config: Config, key: str, command: Command, env: Mapping[str, str], found: Findings) -> None:
     release, account = config.release.resolve(), find_account(config.user, config.group)
     argv = _argv(config, command, env, release)
     try:
@@ -166,7 +166,7 @@ def _address(config: Config) -> _Address:
     }
 
 
-def _judge_socket(config: Config, found: Findings) -> None:
+def _check_socket(config: Config, found: Findings) -> None:
     """Judge whether the app could listen in its own directory."""
     account = find_account(config.user, config.group)
     parent = config.state_dir.parent  # the directory itself is opened at the launch

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 1.0
 
 
-def judge_start(config: Config, found: Findings) -> None:
+def check_start(config: Config, found: Findings) -> None:
     """Judge what a start makes or opens."""
     found.problems += _not_a_directory(config.state_dir)
     found.warnings += doubts(config.listen)
@@ -49,9 +49,9 @@ def judge_start(config: Config, found: Findings) -> None:
     if isinstance(config.log.app, Path):
         found.problems += _app_log_problems(config.log.app)
     for address in config.listen:
-        _judge_address("listen", address, found)
+        _check_address("listen", address, found)
     if config.api.enabled:
-        _judge_address("api.listen", config.api.listen, found)
+        _check_address("api.listen", config.api.listen, found)
 
 
 def _not_a_directory(state_dir: Path) -> list[str]:
@@ -101,7 +101,7 @@ def _app_log_problems(file: Path) -> list[str]:
     return _not_writable("log.app", file, "a file that the agent's user may write")
 
 
-def _judge_address(key: str, address: Address, found: Findings) -> None:
+def _check_address(key: str, address: Address, found: Findings) -> None:
     if isinstance(address, UnixAddress):
         found.problems += [f"{key}: {problem}" for problem in _unix_problems(address.path)]
         return

@@ -33,7 +33,7 @@ _PORTS = range(1024, 65536)
 _MEANT = {"PORT": "port", "1": "port", "SOCKET": "socket", "PIDFILE": "pidfile", "2": "pidfile"}
 
 
-def judge_commands(config: Config, found: Findings) -> None:
+def check_commands(config: Config, found: Findings) -> None:
     """Judge how ``run`` and the hooks are written."""
     commands = {"run": config.run} | {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
     for key, command in commands.items():
@@ -41,7 +41,7 @@ def judge_commands(config: Config, found: Findings) -> None:
             found.problems += [f"{key}: {problem}" for problem in _misspelt(command)]
         elif command is not None:
             found.problems += _problems_of_list(key, command)
-    _judge_address(config, found)
+    _check_address(config, found)
 
 
 def _problems_of_list(key: str, command: Command) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _problems_of_list(key: str, command: Command) -> Iterator[str]:
                 yield f"{place}: found {shown}, which only a shell expands; expected {{{_MEANT[name]}}}, or one string"
 
 
-def _judge_address(config: Config, found: Findings) -> None:
+def _check_address(config: Config, found: Findings) -> None:
     """Judge how the app gets to know where it is to listen."""
     words = [config.run] if isinstance(config.run, str) else list(config.run)
     texts = [*words, *config.env.values()]
@@ -84,7 +84,7 @@ def _fixed_port(before: str, word: str) -> str | None:
     return match[1] if match and int(match[1]) in _PORTS and not is_others else None
 
 
-def judge_environment(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
+def check_environment(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
     """Judge the values of ``env`` and of the env file; no message shows one."""
     for name, value in config.env.items():
         found.warnings += [f"env.{name}: {problem}" for problem in _misspelt(value)]

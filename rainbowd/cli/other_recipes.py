@@ -1,0 +1,115 @@
+"""The commands of servers that the tests do not run under load."""
+
+from __future__ import annotations
+
+from rainbowd.cli.recipe import APP, TCP, Recipe
+
+OTHERS: dict[str, Recipe] = {
+    "uvicorn-factory": Recipe(
+        ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--factory", APP),
+        "The application is made by a function.",
+        serves="asgi factory",
+    ),
+    "bottle": Recipe(("bottle", "--bind", TCP, APP), "For development: one request at a time.", serves="bottle"),
+    "sanic": Recipe(
+        ("sanic", APP, "--host", "127.0.0.1", "--port", "{port}", "--single-process"),
+        "One process; with several, Sanic's manager stays in front of them.",
+        serves="sanic",
+    ),
+    "aiohttp": Recipe(
+        ("python3", "-m", "aiohttp.web", "-H", "127.0.0.1", "-P", "{port}", APP),
+        "One process.",
+        serves="aiohttp",
+    ),
+    "robyn": Recipe(
+        ("python3", APP),
+        "Robyn takes its port from ROBYN_PORT alone.",
+        {"env": {"ROBYN_HOST": "127.0.0.1", "ROBYN_PORT": "{port}"}},
+        serves="python",
+    ),
+    "python-env": Recipe(("python3", APP), "It has to listen on the PORT of its environment.", serves="python"),
+    "streamlit": Recipe(
+        (
+            "streamlit",
+            "run",
+            APP,
+            "--server.address",
+            "127.0.0.1",
+            "--server.port",
+            "{port}",
+            "--server.headless",
+            "true",
+        ),
+        "Its sessions live in memory: a deploy ends them.",
+        serves="python",
+    ),
+    "starman": Recipe(
+        ("starman", "--listen", TCP, "--workers", "4", APP),
+        "Its TERM breaks off what it is answering, its QUIT does not.",
+        {"drain": {"signal": "QUIT"}, "env": {"PLACK_ENV": "production"}},
+        serves="psgi",
+    ),
+    "plackup": Recipe(
+        ("plackup", "--env", "production", "--host", "127.0.0.1", "--port", "{port}", APP),
+        "For development: one request at a time. Starman serves the same file.",
+        serves="psgi",
+    ),
+    "mojolicious": Recipe(
+        ("perl", APP, "prefork", "--mode", "production", "--listen", f"http://{TCP}"),
+        "Its TERM breaks off what it is answering, its QUIT does not.",
+        {"drain": {"signal": "QUIT"}},
+        serves="mojolicious",
+    ),
+    "npm-prod": Recipe(("npm", "run", "start:prod"), "npm start of NestJS is its compiler."),
+    "next": Recipe(
+        ("node_modules/.bin/next", "start", "--hostname", "127.0.0.1", "--port", "{port}"),
+        "Build each release (next build) before its deploy.",
+    ),
+    "server-js": Recipe(
+        ("node", APP),
+        "Build each release before its deploy. It listens on the PORT of its environment.",
+        {"env": {"HOST": "127.0.0.1"}},
+        serves="node",
+    ),
+    "next-standalone": Recipe(
+        ("node", APP),
+        "Copy public and .next/static into the standalone directory when you build a release.",
+        {"env": {"HOSTNAME": "127.0.0.1"}},
+        serves="node",
+    ),
+    "bun": Recipe(("bun", "run", APP), "It has to listen on the PORT of its environment.", serves="node"),
+    "bun-start": Recipe(("bun", "run", "start"), "It has to listen on the PORT of its environment."),
+    "deno": Recipe(
+        ("deno", "run", "--allow-net", "--allow-env", "--allow-read", APP),
+        "It has to listen on the PORT of its environment.",
+        serves="deno",
+    ),
+    "deno-serve": Recipe(
+        ("deno", "serve", "--host", "127.0.0.1", "--port", "{port}", "--allow-env", "--allow-read", APP),
+        "For a module that exports a fetch function.",
+        serves="deno",
+    ),
+    "deno-start": Recipe(("deno", "task", "start"), "It has to listen on the PORT of its environment."),
+    "php-root": Recipe(
+        ("php", "-S", TCP, "-t", APP),
+        "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",
+        {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
+        serves="php root",
+    ),
+    "jar": Recipe(
+        ("java", "-Dserver.address=127.0.0.1", "-Dserver.port={port}", "-jar", APP),
+        "The two properties are Spring Boot's. Other jars have to listen on the PORT of their environment.",
+        serves="jar",
+    ),
+    "program": Recipe((APP,), "It has to listen on the PORT of its environment.", serves="program"),
+    "program-addr": Recipe((APP, "-addr", TCP), "It takes its address as -addr.", serves="program"),
+    "program-port": Recipe((APP, "-port", "{port}"), "It takes its port as -port.", serves="program"),
+    "mix-release": Recipe(
+        (APP, "start"),
+        "Two generations run at the same time, so their node needs no name: RELEASE_DISTRIBUTION is none. "
+        "It has to listen on the PORT of its environment.",
+        {"env": {"PHX_SERVER": "true", "RELEASE_DISTRIBUTION": "none"}},
+        serves="mix release",
+    ),
+    "elixir": Recipe(("elixir", APP), "It has to listen on the PORT of its environment.", serves="elixir"),
+}

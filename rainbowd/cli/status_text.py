@@ -1,0 +1,134 @@
+"""The status as text for people, on a terminal or in a pipe.
+
+``status`` and ``status_watch`` both print it.  They must start as fast as Python does, so this imports little.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from rainbowd.cli import disk
+from rainbowd.cli.deploy_step import describe_deploy
+from rainbowd.cli.terminal import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    ago,
+    align_columns,
+    describe_result,
+    escape_control,
+    generation_style,
+    painter,
+    release_name,
+)
+from rainbowd.errors import RainbowdError
+from rainbowd.report.sentences import WARNINGS, fill
+from rainbowd.report.status import NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rainbowd.cli.terminal import Paint
+
+HEADER = ["", "id", "state", "release", "address", "pid", "age", "in flight", "tunnels", "requests", "path"]
+NUMBERS = {"id", "pid", "in flight", "tunnels", "requests"}
+"""The columns that are aligned to the right."""
+
+
+def status_text(status: dict[str, Any], state_dir: Path) -> str:
+    """Return the status as text for people, without a final newline.
+
+    Args:
+        status: the content of status.json.
+        state_dir: the state directory that contains it.
+
+    Raises:
+        RainbowdError: the status does not have the fields that an agent writes.
+    """
+    paint = painter()
+    try:
+        deploying = status.get("deploying")
+        last_deploy = status["last_deploy"]
+        lines = [_agent(status["agent"], paint), *_generations(status, paint)]
+        if deploying is None:
+            lines += _last_deploy(last_deploy, status, paint)
+        else:
+            lines.append(paint(YELLOW, describe_deploy(deploying)))
+        style = RED if status["live"] is None else YELLOW
+        lines += [paint(style, f"warning: {text}") for text in _warnings(status, state_dir)]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise RainbowdError(f"{state_dir / NAME}: damaged; expected the status of an agent") from None
+    return "\n".join(lines)
+
+
+def _agent(agent: dict[str, Any], paint: Paint) -> str:
+    listen = ", ".join(escape_control(address) for address in agent["listen"]) or "nothing"
+    state = paint(GREEN if agent["state"] == "ready" else YELLOW, escape_control(agent["state"]))
+    name = f"{escape_control(agent['name'])}  " if agent.get("name") else ""
+    return (
+        f"{name}agent {escape_control(agent['pid'])}  rainbowd {escape_control(agent['version'])}  {state}  "
+        f"up {ago(agent['started_at'])}  listening on {listen}"
+    )
+
+
+def _generations(status: dict[str, Any], paint: Paint) -> list[str]:
+    generations = status["generations"]
+    if not generations:
+        return ["no generations"]
+    rows = [HEADER, *(_row(generation, status["live"]) for generation in generations)]
+    styles = [DIM, *(_style(generation["id"], status["live"]) for generation in generations)]
+    return [paint(style, line) for style, line in zip(styles, align_columns(rows, NUMBERS), strict=True)]
+
+
+def _style(generation: int, live: int | None) -> str:
+    return f"{BOLD};{generation_style(generation)}" if generation == live else generation_style(generation)
+
+
+def _row(generation: dict[str, Any], live: int | None) -> list[str]:
+    release = generation["release"]
+    cells = [
+        "*" if generation["id"] == live else "",
+        generation["id"],
+        generation["state"],
+        release_name(release),
+        generation["address"],
+        "-" if generation["pid"] is None else generation["pid"],
+        ago(generation["started_at"]),
+        generation["in_flight"],
+        generation["tunnels"],
+        generation["requests"],
+        release,
+    ]
+    return [escape_control(cell) for cell in cells]
+
+
+def _last_deploy(deploy: dict[str, Any] | None, status: dict[str, Any], paint: Paint) -> list[str]:
+    if deploy is None:
+        return []
+    back = [generation["release"] for generation in status["generations"] if generation["id"] == status["live"]]
+    result, style = describe_result(deploy["result"], deploy["reason"], back[0] if back else None)
+    reason = f": {escape_control(deploy['reason'])}" if deploy["reason"] else ""
+    return [f"last deploy  {paint(style, result)} {ago(deploy['at'])} ago{reason}"]
+
+
+def _warnings(status: dict[str, Any], state_dir: Path) -> list[str]:
+    """Return the agent's own warnings, and those that the agent itself cannot notice or write."""
+    found = [escape_control(warning["text"]) for warning in status.get("warnings", [])]
+    live = next((item for item in status["generations"] if item["id"] == status["live"]), None)
+    if live is not None and _is_missing(live["release"]):
+        found.insert(0, escape_control(fill(WARNINGS["gone"], {"release": live["release"]})))
+    return [*found, *filter(None, [disk.warning(state_dir)])]
+
+
+def _is_missing(directory: str) -> bool:
+    """Return whether a directory certainly no longer exists; one that this user cannot see may still exist."""
+    try:
+        os.stat(directory)  # noqa: PTH116 - pathlib is not needed for this
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
