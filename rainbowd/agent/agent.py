@@ -181,7 +181,7 @@ class Agent:
             if self._incoming is None:
                 self._before.look(beneath)
             beneath.start_soon(self._deploy)
-            beneath.start_soon(self._telling.keep_counting)
+            beneath.start_soon(self._telling.publish_counters)
             beneath.start_soon(self._reap)
             if self._incoming is not None:
                 await self._deploys.supervisor.started.wait()  # until now the agent before us serves
@@ -201,7 +201,7 @@ class Agent:
 
     async def _succeed(self, incoming: ReplacedAgent, beneath: trio.Nursery) -> None:
         """We accept, as it still does: be the agent, when that has gone well for a while."""
-        await trio.sleep(TRIAL_SECONDS)
+        await serve_on_trial()
         self._lock.claim()
         await incoming.ready({listener.sock.fileno() for _, listener in self._shared})
         self._deploys.supervisor.ownership.complete()
@@ -358,6 +358,11 @@ class Agent:
             self._server.stop(self._config.drain.stop)
         else:
             self._stop.set()
+
+
+async def serve_on_trial() -> None:
+    """Let a new agent serve next to the old one for ``TRIAL_SECONDS``, before it reports that it is ready."""
+    await trio.sleep(TRIAL_SECONDS)
 
 
 def settings(config: Config) -> ProxySettings:

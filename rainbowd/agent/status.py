@@ -110,7 +110,7 @@ class StatusPublisher:
         }
         return snapshot(agent, self._roster, self._supervisor())
 
-    async def keep_counting(self) -> None:
+    async def publish_counters(self) -> None:
         """Publish once a second if a counter moved; during a deploy more often, if its output or last check did."""
         while True:
             await trio.sleep(_DEPLOYING_SECONDS if self._supervisor().deploying is not None else _COUNTERS_SECONDS)

@@ -40,7 +40,7 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     lasting: Any = recorder
     telling = StatusPublisher(roster, lasting, [], lambda: supervisor, name="shop", started_at=0.0, is_silent=False)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(telling.keep_counting)
+        nursery.start_soon(telling.publish_counters)
         await trio.sleep(1.5)
         holder = Holder()
         generation.holders.add(holder)

@@ -80,9 +80,11 @@ class Agent:
         host, port: where the agent listens.
         process: the agent, once started; after an upgrade the new one.
         inherited: a listener that it is to be given, as systemd does; it outlives agents.
+        module: the Python module that is started as the agent.
         patience_seconds: for whatever is waited for.
     """
 
+    module = "rainbowd"
     patience_seconds = PATIENCE_SECONDS
 
     def __init__(self, directory: Path, **config: object) -> None:
@@ -138,7 +140,7 @@ class Agent:
             self.process = subprocess.Popen(
                 [
                     *([sys.executable, "-S", "-c", PASS_ON, str(given[0])] if given else []),
-                    *[sys.executable, "-m", "rainbowd", "--config", str(self.directory / "rainbowd.json")],
+                    *[sys.executable, "-m", self.module, "--config", str(self.directory / "rainbowd.json")],
                 ],
                 pass_fds=given,
                 cwd=self.directory,
@@ -281,10 +283,19 @@ class Agent:
 
 
 @contextlib.contextmanager
-def running(directory: Path, listener: socket.socket | None = None, /, **config: object) -> Iterator[Agent]:
-    """An agent that serves release ``a``, and has a release ``b``."""
+def running(
+    directory: Path, listener: socket.socket | None = None, module: str = "rainbowd", /, **config: object
+) -> Iterator[Agent]:
+    """Run an agent that serves release ``a``, and has a release ``b``.
+
+    Args:
+        directory: an empty one, for the site.
+        listener: a socket to pass to the agent as systemd does.
+        module: the Python module that is started as the agent.
+        config: see ``Agent``.
+    """
     agent = Agent(directory, **config)
-    agent.inherited = listener
+    agent.inherited, agent.module = listener, module
     agent.add_release("a")
     agent.add_release("b")
     agent.flip("a")

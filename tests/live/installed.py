@@ -1,44 +1,43 @@
-"""A real agent whose program is a copy of its own, so that another version can be installed in its place."""
+"""A real agent in whose place another version can be installed, one with faults."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import shutil
+import json
 import threading
 from typing import TYPE_CHECKING
 
 from rainbowd.report.lock import holder
-from tests.live.agent import ROOT, Agent, running
+from tests.live.agent import Agent, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BEGIN = "    offer = _offer()"
-AGENT = "agent/agent.py"
-ADOPTED = "        self._lock.claim()\n"
-PROGRAM = "upgrade/new_agent.py"
+SHORTER = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0, "FIRST_SECONDS": 0.0, "TRIAL_SECONDS": 0.1}
+"""Constants of every version, so that an upgrade is quick."""
 
 
 @contextlib.contextmanager
 def installed(directory: Path, **config: object) -> Iterator[Agent]:
-    """An agent that is upgraded quickly."""
-    shutil.copytree(ROOT / "rainbowd", directory / "installed" / "rainbowd", ignore=shutil.ignore_patterns("*.pyc"))
-    shorten = {"PREPARE_SECONDS": 12.0, "ADOPT_SECONDS": 6.0, "FIRST_SECONDS": 0.0}
-    for name, seconds in shorten.items():
-        edit(directory, PROGRAM, f"{name} =", f"{name} = {seconds}  # was")
-    edit(directory, AGENT, "TRIAL_SECONDS =", "TRIAL_SECONDS = 0.1  # was")
-    with running(directory, drain={"timeout": 30, "tunnels": 2}, **config) as agent:
+    """Run an agent that is upgraded quickly, and that reads from ``faults.json`` what is installed."""
+    install(directory)
+    drain = {"timeout": 30, "tunnels": 2}
+    with running(directory, None, "tests.live.faulty_agent", drain=drain, **config) as agent:
         yield agent
 
 
-def edit(directory: Path, file: str, old: str, new: str) -> None:
-    """Install another version."""
-    path = directory / "installed" / "rainbowd" / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+def install(directory: Path, *faults: str, **constants: float) -> None:
+    """Install another version for the agents that start from now on.
+
+    Args:
+        directory: of the site.
+        faults: names of functions in ``faulty_agent``; none for a version without faults.
+        constants: values by name, see ``faulty_agent.CONSTANTS``.
+    """
+    wanted = {"faults": faults, "constants": SHORTER | constants}
+    (directory / "faults.json").write_text(json.dumps(wanted))
 
 
 def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.live import upgrades
 from tests.live.agent import ROOT, free_port, running
-from tests.live.installed import ADOPTED, AGENT, BEGIN, PROGRAM, Upload, edit, get, installed, looking
+from tests.live.installed import Upload, get, install, installed, looking
 from tests.live.ways_to_upgrade import a_call_on_trial, a_signal_beside_the_command, during_a_deploy, two_signals
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 FAILING = {
-    "cannot be imported": (AGENT, "import trio", "import no_such_module", "no_such_module"),
-    "hangs": ("cli/run.py", BEGIN, f"    import time; time.sleep(30)\n{BEGIN}", "12 s"),
-    "fails when it has adopted": (AGENT, ADOPTED, "        raise SystemExit('in vain')\n", "in vain"),
-    "is killed then": (AGENT, ADOPTED, "        os.kill(os.getpid(), 9)\n", "signal 9"),
-    "is never ready": (AGENT, ADOPTED, "        await trio.sleep_forever()\n", "6 s"),
+    "cannot_import": "import of rainbowd.agent halted",
+    "hangs_at_start": "12 s",
+    "exits_on_trial": "in vain",
+    "is_killed_on_trial": "signal 9",
+    "is_never_ready": "6 s",
 }
-"""Where another version differs, and why its upgrade fails."""
+"""The faults of another version, and the reason that each gives for a failed upgrade."""
 
 
 @pytest.fixture
@@ -65,15 +65,14 @@ def test_the_new_agent_goes_on_with_the_app_as_it_is(agent: Agent) -> None:
     assert not list(agent.state_dir.glob("generation-*"))
 
 
-@pytest.mark.parametrize("failing", FAILING)
-def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: Path, failing: str) -> None:
+@pytest.mark.parametrize("fault", FAILING)
+def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: Path, fault: str) -> None:
     before = agent.status()
     upload = Upload(agent)
-    file, old, new, reason = FAILING[failing]
-    edit(tmp_path, file, old, new)
+    install(tmp_path, fault)
     outcome = agent.upgrade()
     assert outcome["event"] == "agent.upgrade_failed"
-    assert reason in outcome["reason"]
+    assert FAILING[fault] in outcome["reason"]
     assert get(agent) == (200, "1")
     now = agent.wait_until(lambda: agent.status() if agent.status()["live"] else None, "something live")
     assert now["agent"]["pid"] == before["agent"]["pid"]
@@ -89,10 +88,10 @@ def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: P
 
 
 def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, PROGRAM, "FIRST_SECONDS =", "FIRST_SECONDS = 60.0  # was")
+    install(tmp_path, FIRST_SECONDS=60.0)
     agent.restart()
     agent.wait_for("generation.adopted")
-    edit(tmp_path, "cli/run.py", BEGIN, f"    import threading\n    threading.Timer(1, os._exit, [3]).start()\n{BEGIN}")
+    install(tmp_path, "exits_soon")
     since = len(agent.events())
     outcome = agent.upgrade()
     assert outcome["event"] == "agent.upgrade_failed"
@@ -102,13 +101,7 @@ def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, t
 
 
 def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, AGENT, "TRIAL_SECONDS = 0.1", "TRIAL_SECONDS = 5.0")
-    edit(
-        tmp_path,
-        "agent/status.py",
-        "            await trio.sleep(_COUNTERS_SECONDS)",
-        "            await trio.sleep(_COUNTERS_SECONDS)\n            raise ZeroDivisionError",
-    )
+    install(tmp_path, "has_a_bug_on_trial", TRIAL_SECONDS=5.0)
     outcome = agent.upgrade()
     assert outcome["reason"] == "the new program ended with status 1"
     since = len(agent.events())
@@ -118,8 +111,7 @@ def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, 
 
 
 def test_a_program_that_says_much_before_it_is_ready_is_not_held_up(agent: Agent, tmp_path: Path) -> None:
-    say = "    import sys; sys.stderr.write('noise\\n' * 100_000)\n"
-    edit(tmp_path, "cli/run.py", BEGIN, say + BEGIN)
+    install(tmp_path, "writes_much")
     assert agent.upgrade()["event"] == "agent.upgraded"
 
 
@@ -127,7 +119,7 @@ def test_a_program_that_says_much_before_it_is_ready_is_not_held_up(agent: Agent
 def test_a_hangup_while_it_is_open_who_is_the_agent_deploys_in_the_end(
     agent: Agent, tmp_path: Path, fails: bool
 ) -> None:
-    edit(tmp_path, AGENT, ADOPTED, f"        await trio.sleep(1)\n{'        os._exit(1)' if fails else ''}\n{ADOPTED}")
+    install(tmp_path, "exits_after_a_long_trial" if fails else "has_a_long_trial")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
     agent.wait_for("generation.adopted")
@@ -152,11 +144,11 @@ def test_the_command_waits_for_the_outcome_and_exits_with_it(agent: Agent, tmp_p
     assert told.stdout == f"upgraded: rainbowd {upgraded['version']}, pid {upgraded['pid']}\n"
     assert upgraded["predecessor"]["pid"] == before
     agent.follow(upgraded["pid"])
-    edit(tmp_path, AGENT, "import trio", "import no_such_module")
+    install(tmp_path, "cannot_import")
     told = run_upgrade(agent)
     assert told.returncode == 1
     assert "nothing has changed" in told.stderr
-    assert "no_such_module" in told.stderr
+    assert "rainbowd.agent" in told.stderr
     assert agent.stop() == 0
     told = run_upgrade(agent)
     assert told.returncode == 3
@@ -220,7 +212,7 @@ def test_a_stop_of_the_new_agent_waits_for_what_the_old_one_has(agent: Agent) ->
 
 
 def test_a_stop_during_a_upgrade_ends_everything(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, "cli/run.py", "    offer = _offer()", "    import time; time.sleep(1)\n    offer = _offer()")
+    install(tmp_path, "is_slow_to_start")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
     time.sleep(0.3)  # somewhere in it: every moment has to do
@@ -232,7 +224,7 @@ def test_a_stop_during_a_upgrade_ends_everything(agent: Agent, tmp_path: Path) -
 def test_a_stop_while_the_new_agent_is_on_trial_finishes_requests_and_ends_everything(
     agent: Agent, tmp_path: Path
 ) -> None:
-    edit(tmp_path, AGENT, ADOPTED, f"        await trio.sleep(0.5)\n{ADOPTED}")
+    install(tmp_path, "has_a_long_trial")
     upload = Upload(agent)
     old = agent.process
     assert old is not None
@@ -248,7 +240,7 @@ def test_a_stop_while_the_new_agent_is_on_trial_finishes_requests_and_ends_every
 
 
 def test_a_stop_while_a_failing_upgrade_is_taken_back_ends_everything(agent: Agent, tmp_path: Path) -> None:
-    edit(tmp_path, AGENT, ADOPTED, "        await trio.sleep_forever()\n")
+    install(tmp_path, "is_never_ready")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
     agent.wait_for("generation.adopted")

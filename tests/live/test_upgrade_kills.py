@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.installed import ADOPTED, AGENT, PROGRAM, Upload, edit, get, installed, looking
+from tests.live.installed import Upload, get, install, installed, looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-HERE = "import pathlib, sys; pathlib.Path(sys.argv[-1]).with_name('here').touch(); import time; time.sleep(60)"
-"""``sys.argv[-1]`` is the config file; the agent has left the directory that it was started in."""
-RECEIVE = "    from rainbowd.upgrade import receive_offer\n"
-READY = '        await self.offer.link.send("ready", taken=taken)\n'
 PHASES = {
-    "before it is offered anything": ("cli/run.py", RECEIVE, f"    {HERE}\n"),
-    "while it serves on trial": (AGENT, ADOPTED, f"        {HERE.replace('time.sleep', 'await trio.sleep')}\n"),
-    "before it says that it is ready": (AGENT, "        await incoming.ready(", f"        {HERE}\n"),
+    "before it is offered anything": "halts_at_start",
+    "while it serves on trial": "halts_on_trial",
+    "before it says that it is ready": "halts_before_ready",
 }
-"""Where the new program of an upgrade can be."""
+"""How far the new agent of an upgrade can be, and the fault that stops it there."""
 
 
 @pytest.fixture
@@ -39,15 +35,14 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 
 def halt(agent: Agent, phase: str) -> int:
-    """Have an upgrade get so far, and no further; the pid of its new program."""
-    file, old, new = PHASES[phase]
-    (agent.directory / "here").unlink(missing_ok=True)
-    edit(agent.directory, file, old, new + old)
+    """Let an upgrade get so far and no further; return the pid of the new agent."""
+    (agent.directory / "reached").unlink(missing_ok=True)
+    install(agent.directory, PHASES[phase])
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
-    agent.wait_until(lambda: {} if (agent.directory / "here").exists() else None, "the new program")
+    agent.wait_until(lambda: {} if (agent.directory / "reached").exists() else None, "the new program")
     (program,) = set(agent.agents()) - {agent.process.pid}
-    edit(agent.directory, file, new + old, old)
+    install(agent.directory)
     return program
 
 
@@ -195,10 +190,10 @@ def test_what_an_old_agent_that_was_killed_left_is_removed(agent: Agent) -> None
 
 
 def test_a_program_that_dies_with_its_last_word_leaves_all_as_it_was(agent: Agent) -> None:
-    edit(agent.directory, "upgrade/offer.py", READY, f"{READY}        os.kill(os.getpid(), signal.SIGKILL)\n")
-    edit(agent.directory, PROGRAM, "        if select", "        await trio.sleep(0.5)\n        if select")
+    install(agent.directory, "reads_ready_late")
     agent.restart()
     agent.wait_for("generation.adopted")
+    install(agent.directory, "is_killed_when_ready")
     assert agent.upgrade()["event"] == "agent.upgrade_failed"
     assert get(agent) == (200, "1")
     assert agent.process is not None
