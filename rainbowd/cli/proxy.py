@@ -13,8 +13,8 @@ from rainbowd.address import Address, parse_address
 from rainbowd.cli.terminal import print_error
 from rainbowd.config import DEFAULT_TRUST, Hold, parse_limits
 from rainbowd.errors import UsageError
+from rainbowd.json_file import format_value
 from rainbowd.listeners import Listener, close_all, open_listeners
-from rainbowd.locations import shown
 from rainbowd.proxy import ProxySettings, Server
 from rainbowd.roster import Generation, Roster
 
@@ -73,4 +73,4 @@ def _address(option: str, text: str) -> Address:
     try:
         return parse_address(text)
     except ValueError as error:
-        raise UsageError(f"{option}: found {shown(text)}; {error}") from None
+        raise UsageError(f"{option}: found {format_value(text)}; {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.locations import open_regular
+from rainbowd.json_file import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import ConfigError
-from rainbowd.locations import shown
+from rainbowd.json_file import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,9 @@ def _find_user(user: str | int) -> pwd.struct_passwd:
         number = _number(user)
         return pwd.getpwnam(str(user)) if number is None else pwd.getpwuid(number)
     except (KeyError, OverflowError):
-        raise ConfigError(f"user: found {shown(user)}; expected a user of this machine, by name or number") from None
+        raise ConfigError(
+            f"user: found {format_value(user)}; expected a user of this machine, by name or number"
+        ) from None
 
 
 def _find_group(group: str | int) -> int:
@@ -74,7 +76,9 @@ def _find_group(group: str | int) -> int:
         number = _number(group)
         return (grp.getgrnam(str(group)) if number is None else grp.getgrgid(number)).gr_gid
     except (KeyError, OverflowError):
-        raise ConfigError(f"group: found {shown(group)}; expected a group of this machine, by name or number") from None
+        raise ConfigError(
+            f"group: found {format_value(group)}; expected a group of this machine, by name or number"
+        ) from None
 
 
 def _number(name: str | int) -> int | None:
@@ -87,6 +91,6 @@ def _number(name: str | int) -> int | None:
 def _refuse_others(user: str | int | None, group: str | int | None, uid: int, gid: int) -> None:
     """Only root may become somebody else."""
     if uid != os.geteuid():
-        raise ConfigError(f"user: found {shown(user)}; expected an agent that runs as root, or null")
+        raise ConfigError(f"user: found {format_value(user)}; expected an agent that runs as root, or null")
     if gid != os.getegid() and group is not None:
-        raise ConfigError(f"group: found {shown(group)}; expected an agent that runs as root, or null")
+        raise ConfigError(f"group: found {format_value(group)}; expected an agent that runs as root, or null")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rainbowd.config.account import ROOT
 from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.errors import ConfigError
-from rainbowd.locations import read_text
+from rainbowd.json_file import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path

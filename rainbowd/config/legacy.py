@@ -6,7 +6,8 @@ import json
 import re
 
 from rainbowd.address import PORT_MAX
-from rainbowd.locations import LEGACY_CONFIG_NAME, shown
+from rainbowd.json_file import format_value
+from rainbowd.locations import LEGACY_CONFIG_NAME
 
 NEW_SPELLINGS = {"healthCheckPath": "health", "warmupTime": "warmup", "port": "listen", "controlPort": "api"}
 
@@ -37,7 +38,7 @@ def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[
             continue
         translated, expected = _translate_value(key, value)
         if translated is None:
-            problems.append(f"{key}: found {shown(value)}; expected {expected}")
+            problems.append(f"{key}: found {format_value(value)}; expected {expected}")
         else:
             if new_key == "api":
                 translated = {"listen": translated}

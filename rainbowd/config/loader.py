@@ -19,7 +19,8 @@ from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.parsers import parse_listen
 from rainbowd.errors import ConfigError, UsageError
-from rainbowd.locations import key_path, kind, lasting_path, read_json, real_directory, shown
+from rainbowd.json_file import describe_type, format_value, key_path, read_json
+from rainbowd.locations import lasting_path, real_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,9 +141,9 @@ def _describe(details: ErrorDetails, data: Mapping[str, object]) -> str:
     if details["type"] == "missing":
         found = "nothing"
     elif any(place[: len(secret)] == secret for secret in SECRETS):
-        found = kind(value)
+        found = describe_type(value)
     else:
-        found = shown(value)
+        found = format_value(value)
     own_words = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
     description = field.description if field else None
     expected = own_words or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
@@ -199,7 +200,7 @@ def with_overrides(
             changes["log"] = LogSettings.model_validate({**config.log.__dict__, "level": log_level})
         except ValidationError:
             expected = LogSettings.model_fields["level"].description
-            raise UsageError(f"--log-level: found {shown(log_level)}; expected {expected}") from None
+            raise UsageError(f"--log-level: found {format_value(log_level)}; expected {expected}") from None
     return config.model_copy(update=changes)
 
 
@@ -208,7 +209,7 @@ def _listen_option(text: str, directory: Path) -> object:
         return parse_listen(text, directory)
     except ValueError as error:
         expected = str(error).removeprefix("expected ") or Config.model_fields["listen"].description
-        raise UsageError(f"--listen: found {shown(text)}; expected {expected}") from None
+        raise UsageError(f"--listen: found {format_value(text)}; expected {expected}") from None
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:
@@ -246,7 +247,7 @@ def parse_limits(assignments: list[str]) -> Limits:
         try:
             data[name] = json.loads(text)
         except ValueError:
-            raise UsageError(f"--limit: found {shown(assignment)}; expected NAME=NUMBER or NAME=null") from None
+            raise UsageError(f"--limit: found {format_value(assignment)}; expected NAME=NUMBER or NAME=null") from None
     try:
         return Limits.model_validate(data)
     except ValidationError as error:

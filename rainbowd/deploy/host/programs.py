@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.config import has_acl
 from rainbowd.errors import DeployFailed
-from rainbowd.locations import open_regular
+from rainbowd.json_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
