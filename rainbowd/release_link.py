@@ -1,11 +1,10 @@
-"""The release link: which directory a deployer's words mean, turning the link there, and turning it back.
+"""The release link: reading it, pointing it to another release, and restoring it.
 
-For the commands, which start as fast as Python does, and for the agent; the standard library alone.
+The commands and the agent share this module.  Only the standard library is used, so that the commands start fast.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,18 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SHOWN_MAX = 5
-"""How many releases a message names."""
-
-
 class LinkChange(NamedTuple):
-    """A link that we turned.
+    """A change that this process made to a link.
 
     Attributes:
         link: its path.
-        before: what it said until then; None where there was none.
-        stamp: by which it is known to be ours still.
-        before_mtime_ns: when the link before it was made.
+        before: its target before the change, as written; None if it did not exist.
+        stamp: the inode and the mtime (ns) of the new link; another link in its place has others.
+        before_mtime_ns: the mtime of the link before the change; None if it did not exist.
     """
 
     link: Path
@@ -35,47 +30,11 @@ class LinkChange(NamedTuple):
     before_mtime_ns: int | None = None
 
 
-def find_release(words: str, base: Path, present: Path | None) -> Path:
-    """The directory that ``words`` mean, resolved.
-
-    Args:
-        words: a path relative to ``base``, or the bare name of a sibling of the present release.
-        base: a directory.
-        present: the live release; while nothing is live, the one that the link names; None where there is neither.
-
-    Raises:
-        UsageError: there is no such directory.
-    """
-    if not words or "\0" in words:
-        raise UsageError("the release has to be a name or a path")
-    tried = [base / words]
-    if present is not None and "/" not in words and words not in {".", ".."}:
-        tried.insert(0, present.parent / words)
-    for path in tried:
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                return path.resolve(strict=True)
-    named = ", nor ".join(dict.fromkeys(map(str, tried)))
-    raise UsageError(f"no such release: {words}: found no directory {named}{_siblings(present)}")
-
-
-def _siblings(present: Path | None) -> str:
-    """Return which releases there are, for a message: the newest, as far as they can be seen."""
-    try:
-        found = [entry for entry in present.parent.iterdir() if entry.is_dir()] if present is not None else []
-        found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    except OSError:
-        return ""
-    names = [entry.name for entry in found if not entry.name.startswith(".")]
-    more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
-    return f"; there are {', '.join(names[:SHOWN_MAX])}{more}" if names else ""
-
-
 def require_symlink(link: Path) -> None:
-    """See that ``link`` can be turned.
+    """Check that ``link`` is a symlink, which can be pointed to another release.
 
     Raises:
-        UsageError: it is no symlink.
+        UsageError: it does not exist, or is something else.
     """
     if not link.is_symlink():
         found = "a directory" if link.is_dir() else "no symlink"
@@ -83,14 +42,17 @@ def require_symlink(link: Path) -> None:
 
 
 def repoint(link: Path, release: Path) -> LinkChange:
-    """Turn ``link`` to ``release``, atomically; it stays relative where it was.
+    """Point ``link`` to ``release``, atomically; a relative link stays relative.
 
     Args:
-        link: a symlink, or nothing.
-        release: absolute and resolved.
+        link: a symlink, or a path at which nothing exists.
+        release: the directory, absolute and resolved.
+
+    Returns:
+        The change, which ``restore`` can undo.
 
     Raises:
-        UsageError: there is something else, or it may not be replaced.
+        UsageError: something else exists at ``link``, or it cannot be replaced.
     """
     before, stamp_before = read(link), _stamp(link)
     if before is None and os.path.lexists(link):
@@ -100,15 +62,21 @@ def repoint(link: Path, release: Path) -> LinkChange:
     return LinkChange(link, before, _replace(link, target), stamp_before[1] if stamp_before else None)
 
 
-def restore(turned: LinkChange) -> bool:
-    """Undo a turn, unless somebody has changed the link since; whether it was undone.
+def restore(change: LinkChange) -> bool:
+    """Undo a change, unless the link did not exist before it or someone has changed the link since.
 
-    The link gets its old mtime too: by that the agent knows it from one that somebody points there anew.
+    The link gets its old mtime again, which tells the agent that nobody has requested a deploy of that release.
+
+    Args:
+        change: as ``repoint`` returned it.
+
+    Returns:
+        Whether the link was restored.
 
     Raises:
-        UsageError: it may not be replaced any more.
+        UsageError: the link cannot be replaced.
     """
-    link, before, stamp, before_mtime_ns = turned
+    link, before, stamp, before_mtime_ns = change
     if before is None or _stamp(link) != stamp:
         return False
     _replace(link, before, before_mtime_ns)
@@ -116,7 +84,7 @@ def restore(turned: LinkChange) -> bool:
 
 
 def read(link: Path) -> str | None:
-    """What a symlink says; None where there is none."""
+    """Return the target of a symlink, as written; None if ``link`` is not a symlink."""
     try:
         return os.readlink(link)  # noqa: PTH115 - as written, not as pathlib puts it
     except OSError:
@@ -124,26 +92,26 @@ def read(link: Path) -> str | None:
 
 
 def _replace(link: Path, target: str, mtime_ns: int | None = None) -> tuple[int, int]:
-    """Put a symlink to ``target``, made at ``mtime_ns``, in the place of ``link``; the stamp that it has there."""
-    beside = link.with_name(f".{link.name}.{os.urandom(4).hex()}")
+    """Replace ``link`` by a symlink to ``target`` with the mtime ``mtime_ns``; return the stamp of the new link."""
+    temporary = link.with_name(f".{link.name}.{os.urandom(4).hex()}")
     try:
-        beside.symlink_to(target)
+        temporary.symlink_to(target)
         try:
             if mtime_ns is not None:
-                os.utime(beside, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
-            stamp = _stamp(beside)
-            beside.replace(link)
+                os.utime(temporary, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+            stamp = _stamp(temporary)
+            temporary.replace(link)
         except OSError:
-            beside.unlink()
+            temporary.unlink()
             raise
     except OSError as error:
-        raise Unwritable(f"release: {link} cannot be turned", error) from None
+        raise Unwritable(f"release: cannot switch the link {link}", error) from None
     assert stamp is not None
     return stamp
 
 
 def _stamp(link: Path) -> tuple[int, int] | None:
-    """The link's own inode and mtime: another link in its place has others."""
+    """Return the inode and the mtime (ns) of the link itself; None if nothing exists there."""
     try:
         status = link.lstat()
     except OSError:

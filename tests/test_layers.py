@@ -41,6 +41,7 @@ ARROWS = {
     "json_file": {"errors"},
     "locations": {"errors", "json_file"},
     "release_link": {"errors"},
+    "release_choice": {"errors", "report"},
     "listeners": {"errors", "address", "tcp"},
     "tcp": {"address"},
     "log": {"permissions", "plain_text"},
@@ -53,11 +54,12 @@ ARROWS = {
     "roster": FOR_ALL,
     "report": FOR_ALL,
     "proxy": FOR_ALL | {"http1", "roster"},
-    "deploy": FOR_ALL | {"http1", "roster", "report"},
+    "deploy": FOR_ALL | {"http1", "roster", "report", "release_choice"},
     "api": FOR_ALL | {"roster", "report"},
     "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "hangup"},
     "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "api", "upgrade", "sd_notify"} | {"hangup"},
-    "cli": FOR_ALL | {"report", "agent", "proxy", "deploy", "roster", "api", "upgrade", "prctl", "hangup"},
+    "cli": FOR_ALL
+    | {"report", "agent", "proxy", "deploy", "roster", "api", "upgrade", "prctl", "hangup", "release_choice"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -72,6 +74,7 @@ LIGHT = {
     "locations.py",
     "permissions.py",
     "release_link.py",
+    "release_choice.py",
     "plain_text.py",
     "cli/__init__.py",
     "cli/agent_process.py",
@@ -110,7 +113,17 @@ LIGHT = {
     "cli/status_watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""
-LIGHT_PARTS = {"errors", "address", "json_file", "locations", "release_link", "plain_text", "report", "cli"}
+LIGHT_PARTS = {
+    "errors",
+    "address",
+    "json_file",
+    "locations",
+    "release_link",
+    "release_choice",
+    "plain_text",
+    "report",
+    "cli",
+}
 
 PLACES = {
     "h11": {"api"},  # Hypercorn's parser

@@ -21,20 +21,6 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_bare_name_is_a_sibling_of_the_present_release(site: Path) -> None:
-    present = site / "releases" / "a"
-    assert release_link.find_release("b", site, present) == site / "releases" / "b"
-    assert release_link.find_release("elsewhere", site, present) == site / "elsewhere"
-    assert release_link.find_release("releases/b", site, None) == site / "releases" / "b"
-    assert release_link.find_release(str(site / "elsewhere"), site, present) == site / "elsewhere"
-
-
-@pytest.mark.parametrize("words", ["c", "", "b\0", "releases/c", "current/app"])
-def test_a_release_that_is_not_there_is_refused(site: Path, words: str) -> None:
-    with pytest.raises(UsageError):
-        release_link.find_release(words, site, site / "releases" / "a")
-
-
 def test_a_link_stays_relative_or_absolute_as_it_was(site: Path) -> None:
     current, b = site / "current", site / "releases" / "b"
     release_link.repoint(current, b)
@@ -58,19 +44,19 @@ def test_a_turn_is_undone_as_the_link_was_written(site: Path) -> None:
     current = site / "current"
     current.unlink()
     current.symlink_to("./releases//a")
-    turned = release_link.repoint(current, site / "releases" / "b")
-    assert release_link.restore(turned)
+    change = release_link.repoint(current, site / "releases" / "b")
+    assert release_link.restore(change)
     assert release_link.read(current) == "./releases//a"
 
 
 def test_a_turn_that_somebody_changed_since_stays(site: Path) -> None:
     current = site / "current"
-    turned = release_link.repoint(current, site / "releases" / "b")
+    change = release_link.repoint(current, site / "releases" / "b")
     release_link.repoint(current, site / "releases" / "b")
-    assert not release_link.restore(turned)
+    assert not release_link.restore(change)
     assert release_link.read(current) == "releases/b"
     current.unlink()
-    assert not release_link.restore(turned)
+    assert not release_link.restore(change)
 
 
 def test_what_is_no_link_is_not_turned(site: Path) -> None:
@@ -83,16 +69,5 @@ def test_what_is_no_link_is_not_turned(site: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_may_not_be_written_is_named(site: Path) -> None:
     site.chmod(0o500)
-    with pytest.raises(UsageError, match="cannot be turned: Permission denied"):
+    with pytest.raises(UsageError, match=r"cannot switch the link .*: Permission denied"):
         release_link.repoint(site / "current", site / "releases" / "b")
-
-
-def test_a_release_that_is_not_there_is_refused_with_those_that_are(site: Path) -> None:
-    with pytest.raises(UsageError, match=r"no such release: c: found no directory .*/c, nor .*/c; there are \w, \w$"):
-        release_link.find_release("c", site, site / "releases" / "a")
-    with pytest.raises(UsageError, match=r"found no directory [^;]*$"):
-        release_link.find_release("c", site, None)
-    for number in range(10):
-        (site / "releases" / str(number)).mkdir()
-    with pytest.raises(UsageError, match=r"and 7 more$"):
-        release_link.find_release("c", site, site / "releases" / "a")

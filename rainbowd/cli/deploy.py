@@ -29,9 +29,8 @@ from rainbowd.cli.follow import AgentGone, follow
 from rainbowd.cli.outcome import print_outcome
 from rainbowd.cli.progress import show_progress
 from rainbowd.cli.terminal import escape_control, print_error, print_line
-from rainbowd.errors import RainbowdError, UsageError
-from rainbowd.report.history import last_live_but
-from rainbowd.report.journal import read_events
+from rainbowd.errors import UsageError
+from rainbowd.release_choice import find_release, rollback_target
 from rainbowd.report.tail import Tail
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         release_link.require_symlink(
             locations.release
         )  # first: beside a directory that should be a link there are no releases
-    wanted = None if release is None else release_link.find_release(release, Path.cwd(), current_release(locations))
+    wanted = None if release is None else find_release(release, Path.cwd(), current_release(locations))
     return _ask(locations, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
@@ -88,22 +87,11 @@ def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> i
     locations = locate(config_path)
     release_link.require_symlink(locations.release)
     require_agent(locations.state_dir)
-    return _ask(
-        locations, DeployRequest(os.urandom(6).hex(), note or None, _previous(locations), is_rollback=True), wait
+    live = live_release(locations.state_dir)
+    target = rollback_target(
+        None if live is None else Path(live), linked_release(locations.release), locations.state_dir
     )
-
-
-def _previous(locations: Locations) -> Path:
-    live, linked = live_release(locations.state_dir), linked_release(locations.release)
-    if live is not None and live != str(linked):
-        found: str | None = live
-    else:
-        found = last_live_but(read_events(locations.state_dir, "generation.live"), live or str(linked))
-    if found is None:
-        raise RainbowdError("no other release was live before: there is nothing to go back to")
-    if not Path(found).is_dir():
-        raise UsageError(f"the release that was live before is gone: {found}: expected a directory")
-    return Path(found)
+    return _ask(locations, DeployRequest(os.urandom(6).hex(), note or None, target, is_rollback=True), wait)
 
 
 def _ask(locations: Locations, request: DeployRequest, wait: WaitOptions) -> int:

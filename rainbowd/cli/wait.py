@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd import release_link
 from rainbowd.cli.agent_files import current_release, live_generation, locate, reject_own_deploy, require_agent
 from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.follow import follow
@@ -23,6 +22,7 @@ from rainbowd.cli.outcome import outcome_from_entry, print_outcome
 from rainbowd.cli.progress import show_progress
 from rainbowd.cli.terminal import GREEN, escape_control, painter, print_error, print_line, release_name
 from rainbowd.errors import TimedOut, UsageError
+from rainbowd.release_choice import find_release
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 from rainbowd.report.tail import Tail, parse_id
@@ -56,7 +56,7 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
     locations = locate(config_path)
     require_agent(locations.state_dir)
     reject_own_deploy(locations.state_dir, "wait for a deploy")
-    wanted = None if release is None else release_link.find_release(release, Path.cwd(), current_release(locations))
+    wanted = None if release is None else find_release(release, Path.cwd(), current_release(locations))
     with contextlib.closing(_Waiting(locations, timeout_seconds)) as waiting:
         try:
             if wanted is not None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from rainbowd import release_link
-from rainbowd.deploy.choice import CONFLICT, Choice
 from rainbowd.deploy.watch.file_state import escaped
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, RainbowdError, UsageError
 from rainbowd.log import get_logger
+from rainbowd.release_choice import find_sibling, rollback_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ NOTICE_SECONDS = 3.0
 
 _LOOK_SECONDS = 0.02
 
-INTERNAL_ERROR, UNAVAILABLE = 500, 503
+BAD_REQUEST, CONFLICT, INTERNAL_ERROR, UNAVAILABLE = 400, 409, 500, 503
 
 T = TypeVar("T")
 
@@ -92,8 +92,10 @@ class ApiDeploys:
 
     def __init__(self, supervisor: Supervisor, roster: Roster, release: Path, *, base: Path, state_dir: Path) -> None:
         self._supervisor = supervisor
-        self._choice = Choice(roster, release, base=base, state_dir=state_dir)
+        self._roster = roster
         self._release = release
+        self._base = base
+        self._state_dir = state_dir
         self._expected: _Turn | None = None
         self._under_way = 0
         self._ordered, self._orders = trio.open_memory_channel[_Turn](math.inf)
@@ -121,7 +123,7 @@ class ApiDeploys:
         if release is None:
             deploy = self._ask(trigger)
             return RequestedDeploy(deploy, deploy.decided)
-        return await self._order(await _decide(self._choice.sibling, release), trigger)
+        return await self._order(await _decide(self._find_sibling, release), trigger)
 
     async def rollback(self, note: str | None) -> RequestedDeploy:
         """Turn the link back to the live release, or where it names that to the one that was live before.
@@ -131,12 +133,12 @@ class ApiDeploys:
         """
         await self._supervisor.ownership.until_complete()
         trigger = Trigger(kind="api", note=escaped(note) if note else None, is_rollback=True)
-        return await self._order(await _decide(self._choice.previous), trigger)
+        return await self._order(await _decide(self._rollback_target), trigger)
 
     def report(self, trigger: Trigger) -> None:
         """Take a trigger that the files gave; one that is the turn we made goes on as the call it was made for."""
         turn = self._expected
-        if turn is None or trigger.kind != "symlink" or self._choice.named() != turn.release:
+        if turn is None or trigger.kind != "symlink" or self._linked() != turn.release:
             self._supervisor.request(trigger)
             return
         self._expected = None
@@ -160,6 +162,28 @@ class ApiDeploys:
                     self._under_way -= 1
                     self._expected = None
                     turn.answered.set()
+
+    # --- which release it means: these read the disk, so they run in a thread ----------------------------------------
+
+    def _linked(self) -> Path:
+        """Return the release that the link points to, whether it exists or not."""
+        return self._release.resolve()
+
+    def _live(self) -> Path | None:
+        """Return the live release; None if nothing is live."""
+        live = self._roster.live
+        return None if live is None else live.release
+
+    def _find_sibling(self, name: str) -> Path:
+        release_link.require_symlink(self._release)
+        try:
+            return find_sibling(name, self._base, self._live() or self._linked())
+        except UsageError as error:
+            raise Declined(str(error), BAD_REQUEST) from None
+
+    def _rollback_target(self) -> Path:
+        release_link.require_symlink(self._release)
+        return rollback_target(self._live(), self._linked(), self._state_dir)
 
     # --- what is done ---------------------------------------------------------------------------------------------
 
@@ -200,7 +224,7 @@ class ApiDeploys:
             await turn.answered.wait()
         self._expected = None
         if turn.deploy is None:
-            if await _on_disk(self._choice.named) != turn.release:
+            if await _on_disk(self._linked) != turn.release:
                 raise Declined("the link was turned elsewhere in the same moment", CONFLICT)
             turn.deploy = self._ask(replace(turn.trigger, request=None))  # the turn counted for somebody else
         return turned
@@ -227,7 +251,7 @@ class ApiDeploys:
     async def _until_noticed(self) -> None:
         """Wait until the deploys know what the link names, so that the status does too when a call is answered."""
         with trio.move_on_after(NOTICE_SECONDS):
-            while self._supervisor.named != await _on_disk(self._choice.named):  # noqa: ASYNC110 - it has no event
+            while self._supervisor.named != await _on_disk(self._linked):  # noqa: ASYNC110 - it has no event
                 await trio.sleep(_LOOK_SECONDS)
 
 
