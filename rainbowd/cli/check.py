@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
-from rainbowd.config import deployers, find_account, load, misplaced, plain, user_name
+from rainbowd.config import deployers, find_account, load, placement_problems, redacted, user_name
 from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
 from rainbowd.locations import find_config
@@ -39,7 +39,7 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     file = find_config(config_path)
     loaded = load(file)
     found = check_config(loaded.config)
-    found.problems[:0] = misplaced(file, loaded.config)
+    found.problems[:0] = placement_problems(file, loaded.config)
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))
     for problem in found.problems:
@@ -50,7 +50,7 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     for note in found.notes:
         _print(f"note: {note}")
     if is_verbose:
-        print(f"\n{json.dumps(plain(loaded.config), indent=2)}")
+        print(f"\n{json.dumps(redacted(loaded.config), indent=2)}")
     return ConfigError.exit_status if found.problems else 0
 
 

@@ -1,10 +1,10 @@
-"""``rainbowd.json``: what it may say, how it is read, and who may change what it leads to."""
+"""The configuration in ``rainbowd.json``: its models, its loader, and the permissions of the files it names."""
 
 from rainbowd.config.account import Account, find_account
 from rainbowd.config.deploy_access import cautions, check_only_root_writes, deployers
 from rainbowd.config.env_file import doubtful_lines, read_env_file
-from rainbowd.config.exposure import check_api_exposure, exposures, token_directory
-from rainbowd.config.loader import LoadedConfig, interpret, load, parse_limits, plain, restart_needed, with_overrides
+from rainbowd.config.exposure import check_api_exposure, exposure_problems, token_directory
+from rainbowd.config.loader import LoadedConfig, load, parse_limits, redacted, restart_needed, validate, with_overrides
 from rainbowd.config.models import (
     DEFAULT_TRUST,
     ApiSettings,
@@ -19,7 +19,7 @@ from rainbowd.config.models import (
     default_trust,
 )
 from rainbowd.config.parsers import PortRange, StatusRanges
-from rainbowd.config.placement import misplaced, refuse_foreign_state, refuse_misplaced, system_state_dir
+from rainbowd.config.placement import check_placement, check_state_dir, placement_problems, system_state_dir
 from rainbowd.permissions import Writers, has_acl, user_name
 
 __all__ = [
@@ -41,23 +41,23 @@ __all__ = [
     "cautions",
     "check_api_exposure",
     "check_only_root_writes",
+    "check_placement",
+    "check_state_dir",
     "default_trust",
     "deployers",
     "doubtful_lines",
-    "exposures",
+    "exposure_problems",
     "find_account",
     "has_acl",
-    "interpret",
     "load",
-    "misplaced",
     "parse_limits",
-    "plain",
+    "placement_problems",
     "read_env_file",
-    "refuse_foreign_state",
-    "refuse_misplaced",
+    "redacted",
     "restart_needed",
     "system_state_dir",
     "token_directory",
     "user_name",
+    "validate",
     "with_overrides",
 ]

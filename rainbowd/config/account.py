@@ -1,4 +1,4 @@
-"""Whose processes the app and the hooks are to be: ``user`` and ``group``."""
+"""The account that the app and the hooks run as: the keys ``user`` and ``group``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ ROOT = 0
 
 @dataclass(frozen=True)
 class Account:
-    """What a process of a user's is.
+    """The credentials and environment variables of a user's processes.
 
     Attributes:
-        uid, gid, groups: ``groups`` are the user's others, as initgroups(3) sets them.
-        variables: ``HOME``, ``USER`` and ``LOGNAME``; none of them where only a group was given.
+        uid: the user ID.
+        gid: the primary group's ID.
+        groups: the user's other groups, as initgroups(3) sets them.
+        variables: ``HOME``, ``USER`` and ``LOGNAME``; empty if only a group was given.
     """
 
     uid: int
@@ -33,7 +35,7 @@ class Account:
     variables: Mapping[str, str]
 
     def may_execute(self, status: os.stat_result) -> bool:
-        """Whether it may run this file or search this directory, as far as the mode tells."""
+        """Return whether the file mode lets this account run the file or search the directory."""
         if self.uid == ROOT:
             return stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
         if self.uid == status.st_uid:
@@ -43,19 +45,22 @@ class Account:
 
 
 def find_account(user: str | int | None, group: str | int | None) -> Account | None:
-    """Look up ``user`` and ``group`` of a config; None where neither is given.
+    """Look up the keys ``user`` and ``group`` of a config.
 
-    As in systemd a number is one of this machine's users or groups too, and a group alone changes nothing else.
+    As in systemd, a number must belong to a user or group of this machine, and a group alone changes nothing else.
+
+    Returns:
+        The account; None if both are None.
 
     Raises:
-        ConfigError: there is no such user or group, or this process may not become it.
+        ConfigError: the user or group does not exist, or this process may not switch to it.
     """
     if user is None and group is None:
         return None
     entry = _find_user(os.geteuid() if user is None else user)
     gid = entry.pw_gid if group is None else _find_group(group)
     if os.geteuid() != ROOT:
-        _refuse_others(user, group, entry.pw_uid, gid)
+        _check_privilege(user, group, entry.pw_uid, gid)
     named = {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
     groups = tuple(os.getgrouplist(entry.pw_name, gid))
     return Account(entry.pw_uid, gid, groups, {} if user is None else named)
@@ -82,14 +87,14 @@ def _find_group(group: str | int) -> int:
 
 
 def _number(name: str | int) -> int | None:
-    """The number that is meant; a name has a character beside digits (systemd, ``User=``)."""
+    """Return a numeric ID; None for a name, which is never all digits: systemd.exec(5), ``User=``."""
     if isinstance(name, int):
         return name
     return int(name) if name.isascii() and name.isdecimal() else None
 
 
-def _refuse_others(user: str | int | None, group: str | int | None, uid: int, gid: int) -> None:
-    """Only root may become somebody else."""
+def _check_privilege(user: str | int | None, group: str | int | None, uid: int, gid: int) -> None:
+    """Raise an error unless this process runs as root or already has the account."""
     if uid != os.geteuid():
         raise ConfigError(f"user: found {format_value(user)}; expected an agent that runs as root, or null")
     if gid != os.getegid() and group is not None:

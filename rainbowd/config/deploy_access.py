@@ -1,4 +1,4 @@
-"""Who may deploy, and what an agent that runs as root refuses to believe."""
+"""The accounts that can deploy, and the check that only root can write the files of an agent that runs as root."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def check_only_root_writes(path: Path, *, expected: str = "a file of root's") -> None:
-    """Refuse, for an agent that runs as root, a file that others than root may write or replace.
+    """Raise an error if accounts other than root can write or replace a file; for an agent that runs as root.
 
-    Nobody else can change what is read at ``path`` after this has returned: see ``permissions.foreign``.
+    After this has returned, nobody else can change the content that is read at ``path``: see ``permissions.foreign``.
 
     Args:
         path: of the file.
-        expected: what it is, for the message if it is not there.
+        expected: a description of the file, for the error if it cannot be read.
 
     Raises:
-        ConfigError: others may, or there is no such file.
+        ConfigError: other accounts can change it, or it cannot be read.
     """
     try:
         problems = foreign(path.absolute())
@@ -40,7 +40,7 @@ def check_only_root_writes(path: Path, *, expected: str = "a file of root's") ->
 
 
 def deployers(config: Config) -> dict[str, Writers]:
-    """Who may deploy, by the way in which they may; ways that do not exist are left out."""
+    """Return the accounts that can deploy, by the way in which they do; ways that do not exist are left out."""
     found: dict[str, Writers] = {}
     trigger, release = config.trigger_file, config.release
     with suppress(OSError):
@@ -51,22 +51,22 @@ def deployers(config: Config) -> dict[str, Writers]:
             found[f"by putting {trigger.name} into {trigger.parent}"] = entry_writers(trigger)
     with suppress(OSError):
         if release.is_symlink():
-            found[f"by turning the link {release}"] = entry_writers(release)
+            found[f"by switching the symlink {release}"] = entry_writers(release)
     return found
 
 
 def cautions(config: Config) -> list[str]:
-    """What is allowed but seldom meant, a line each; for ``check`` and for the start of an agent."""
-    found = [f"everybody may deploy {way}" for way, who in deployers(config).items() if who.everybody]
+    """Return warnings about settings that are allowed but seldom intended, a line each."""
+    found = [f"everybody can deploy {way}" for way, who in deployers(config).items() if who.everybody]
     account = find_account(config.user, config.group)
     if os.geteuid() == ROOT and (account is None or account.uid == ROOT):
-        found.append("the app runs as root, so whoever may deploy is root")
+        found.append("the app runs as root, so anyone who can deploy can run code as root")
     if is_published(config.state_dir, config):
         found.append(
-            f"state_dir: {config.state_dir} lies inside the release {config.release}: "
+            f"state_dir: {config.state_dir} is inside the release {config.release}: "
             "an app that serves its own directory would publish it"
         )
     if config.api.enabled and config.api.token_file is None and is_published(config.state_dir, config):
         place = token_directory(config)
-        found.append(f"api: the token is in {place}, because the app may publish what is in state_dir")
+        found.append(f"api: the token is in {place}, because the app could publish the files in state_dir")
     return found

@@ -1,4 +1,4 @@
-"""Files of ``KEY=VALUE`` lines, the place for an app's secrets: no message shows a value."""
+"""Files of ``KEY=VALUE`` lines, for the app's secrets: no error or warning shows a value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMENT = re.compile(r"[ \t]#")
 
 
 class _Assignment(NamedTuple):
-    """One line of an env file."""
+    """One variable of an env file, with its line number."""
 
     line: int
     name: str
@@ -37,35 +37,41 @@ class _Assignment(NamedTuple):
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Read the variables of ``path``; of a name given twice the last value holds.
+    """Read the variables of a file; if a name is given twice, the last value wins.
 
-    A value may stand in matching quotes, which are removed, and a comment may follow them.  Nothing else in a value is
-    special: no escapes, no ``$NAME``, and ``#`` in a value without quotes is part of it.
+    A value can be in matching quotes, which are removed, and a comment can follow the closing quote.  Nothing else in a
+    value is special: no escapes, no ``$NAME``, and ``#`` in a value without quotes is part of it.
+
+    Args:
+        path: of the file.
 
     Raises:
-        ConfigError: the file cannot be read, or has lines that are no assignment; their numbers are named.
+        ConfigError: the file cannot be read, or has lines that are not assignments; their line numbers are named.
     """
-    return {one.name: one.value for one in _assignments(path)}
+    return {variable.name: variable.value for variable in _assignments(path)}
 
 
 def doubtful_lines(path: Path) -> list[str]:
-    """Return a warning for each value that seems to have a comment in it, as ``WORKERS=4 # per core`` has.
+    """Return a warning for each value that seems to contain a comment, as in ``WORKERS=4 # per core``.
+
+    Args:
+        path: of the file.
 
     Raises:
         ConfigError: as ``read_env_file``.
     """
     return [
-        f"{path}: line {one.line}: the value of {one.name} has a # in it, and all that follows; "
+        f"{path}: line {variable.line}: the value of {variable.name} includes the # and the text after it; "
         "put the comment on a line of its own, or the value in quotes"
-        for one in _assignments(path)
-        if not one.is_quoted and _COMMENT.search(one.value)
+        for variable in _assignments(path)
+        if not variable.is_quoted and _COMMENT.search(variable.value)
     ]
 
 
 def _assignments(path: Path) -> list[_Assignment]:
     found: list[_Assignment] = []
     problems: list[str] = []
-    if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
+    if os.geteuid() == ROOT:  # before reading it: afterwards it could be another file
         check_only_root_writes(path, expected=FILE)
     for number, text in enumerate(read_text(path, expected=FILE).split("\n"), start=1):
         line = text.strip(" \t\r")

@@ -1,4 +1,4 @@
-"""The spellings of ``rainbow.conf.json``, rewritten to those of ``rainbowd.json``."""
+"""The old keys of ``rainbow.conf.json``, rewritten to those of ``rainbowd.json``."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from rainbowd.address import PORT_MAX
 from rainbowd.json_file import format_value
 from rainbowd.locations import LEGACY_CONFIG_NAME
 
-NEW_SPELLINGS = {"healthCheckPath": "health", "warmupTime": "warmup", "port": "listen", "controlPort": "api"}
+NEW_NAMES = {"healthCheckPath": "health", "warmupTime": "warmup", "port": "listen", "controlPort": "api"}
 
 MILLISECONDS_MAX = 1e15
-"""Beyond any warm-up that is meant, and below what a float cannot hold."""
+"""Longer than any intended warm-up, and small enough for a float."""
 
 _TAKES_PORT_OR_SOCKET = re.compile(r"(?<!\$)\{(?:port|socket)\}|\$\{?(?:PORT|SOCKET|1)\b|\$[@*]")
 
 
 def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[str]]:
-    """Rewrite the old spellings in ``data``.
+    """Rewrite the old keys in ``data``, in place.
 
-    A command is completed only in a file of the old kind, by its name or its keys: elsewhere a command
-    without a placeholder is one that takes its port from the environment.
+    A command is completed with the port and the pidfile only in an old file, known by its name or its keys: in a new
+    file, a command without a placeholder reads its port from the environment.
+
+    Args:
+        data: the config as JSON.
+        file_name: of the config file, without its directory.
 
     Returns:
         Problems and warnings, a line each, without the file's name.
     """
     problems: list[str] = []
     warnings: list[str] = []
-    old_keys = [key for key in NEW_SPELLINGS if key in data]
+    old_keys = [key for key in NEW_NAMES if key in data]
     if old_keys or file_name == LEGACY_CONFIG_NAME:
         warnings += _complete_run(data)
     for key in old_keys:
-        new_key, value = NEW_SPELLINGS[key], data.pop(key)
+        new_key, value = NEW_NAMES[key], data.pop(key)
         if new_key in data:
-            problems.append(f'{key}: found beside its new spelling "{new_key}"; expected one of the two')
+            problems.append(f'{key}: found together with its new name "{new_key}"; expected one of the two')
             continue
         translated, expected = _translate_value(key, value)
         if translated is None:
@@ -43,14 +47,14 @@ def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[
             if new_key == "api":
                 translated = {"listen": translated}
             data[new_key] = translated
-            warnings.append(f'{key}: is an old spelling; write "{new_key}": {json.dumps(translated)}')
+            warnings.append(f'{key}: is an old name; write "{new_key}": {json.dumps(translated)}')
             if new_key == "api":
                 warnings[-1] += ", which has no effect until the API is enabled"
     return problems, warnings
 
 
 def _translate_value(key: str, value: object) -> tuple[object, str]:
-    """The value under its new spelling (None where it cannot be one), and what the old key expects."""
+    """Return the value for the new key (None if it is invalid), and the description of a valid value."""
     if key == "healthCheckPath":
         return _path_of(value), 'a path that begins with /, such as "/up"'
     if key == "warmupTime":
@@ -69,15 +73,15 @@ def _seconds_of(milliseconds: object) -> float | None:
 
 
 def _address_of(port: object) -> str | None:
-    # The old program listened on the loopback interface alone: its file must not open the app to the world.
+    # The old program listened on the loopback interface only: its file must not open the app to other machines.
     is_port = isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= PORT_MAX
     return f"127.0.0.1:{port}" if is_port else None
 
 
 def _complete_run(data: dict[str, object]) -> list[str]:
-    """The old program called its command with a port and a pidfile, whatever the command was."""
+    """Add the port and the pidfile to the command, as the old program did to every command; return a warning."""
     run = data.get("run")
     if not isinstance(run, str) or not run.strip() or _TAKES_PORT_OR_SOCKET.search(run):
         return []
     data["run"] = f"{run} {{port}} {{pidfile}}"
-    return [f'run: is given the port and the pidfile; write "run": {json.dumps(data["run"])}']
+    return [f'run: gets the port and the pidfile as arguments; write "run": {json.dumps(data["run"])}']

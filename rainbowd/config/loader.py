@@ -1,4 +1,4 @@
-"""From the file to the models, and from the validator's errors to lines that a user can act on."""
+"""The loader: from the file to the models, and from the validator's errors to lines that a user can act on."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    Place = tuple[int | str, ...]
+    Location = tuple[int | str, ...]
 
 RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "name", "state_dir")
-"""What an agent takes from its config only when it starts."""
+"""The keys that an agent reads only when it starts."""
 
 COMMENT = "//"
 """The key of a comment, in any object of the file."""
 
 SECRETS = (("env",), ("health", "headers"))
-"""Where the values are not to be shown."""
+"""The objects whose values are never shown."""
 
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A config that can be used.
+    """A valid config, with the JSON that it was made from.
 
     Attributes:
-        warnings: what its owner should know, a line each.
-        source: what the file said, as JSON has it; it holds secrets.
+        config: the validated models.
+        warnings: for the owner of the file, a line each.
+        source: the content of the file as JSON, including its secrets.
     """
 
     config: Config
@@ -55,28 +56,31 @@ class LoadedConfig:
 
 
 def load(path: Path) -> LoadedConfig:
-    """Read and validate a config file; an agent that runs as root reads none that others may change.
+    """Read and validate a config file; an agent that runs as root refuses one that other accounts can change.
+
+    Args:
+        path: of the file.
 
     Raises:
         ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
     """
-    if os.geteuid() == ROOT:  # before it is read: afterwards another file could be there
+    if os.geteuid() == ROOT:  # before reading it: afterwards it could be another file
         check_only_root_writes(path, expected="a JSON file")
-    return interpret(read_json(path), path)
+    return validate(read_json(path), path)
 
 
-def interpret(source: Mapping[str, object], path: Path) -> LoadedConfig:
-    """Validate what a config file says, or said once.
+def validate(source: Mapping[str, object], path: Path) -> LoadedConfig:
+    """Validate the content of a config file, or one that a generation was launched with.
 
     Args:
-        source: as JSON has it.
-        path: of the file.
+        source: the content as JSON.
+        path: of the file, for the messages and for relative paths.
 
     Raises:
         ConfigError: as ``load``.
     """
     data = _without_comments(source)
-    data.pop("$schema", None)  # an editor's business
+    data.pop("$schema", None)  # for editors only
     problems, warnings = translate(data, path.name)
     if not problems:
         problems += _check_choice(data)
@@ -84,7 +88,7 @@ def interpret(source: Mapping[str, object], path: Path) -> LoadedConfig:
     try:
         config = Config.model_validate(data, context=_bases(path))
     except ValidationError as error:
-        problems = _described(error, data, problems)
+        problems = _describe_all(error, data, problems)
     problems += _account_problems(config)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
@@ -101,7 +105,7 @@ def _without_comments(source: Mapping[str, object]) -> dict[str, object]:
 
 
 def _bases(path: Path) -> dict[str, Path]:
-    """Return the directories that relative paths of the config file begin at."""
+    """Return the directories that relative paths in the config file are relative to."""
     return {"base": real_directory(path), "release_base": lasting_path(path).parent}
 
 
@@ -113,11 +117,15 @@ def _check_choice(data: dict[str, object]) -> list[str]:
     return [f"health: found {found}; expected exactly one of the two"]
 
 
-def _described(error: ValidationError, data: Mapping[str, object], problems: list[str]) -> list[str]:
+def _describe_all(error: ValidationError, data: Mapping[str, object], problems: list[str]) -> list[str]:
     """Return all problems, those with unknown keys first: a misspelt key explains that another is missing."""
     unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
     others = [details for details in error.errors() if details["type"] != "extra_forbidden"]
-    return [*(_describe(one, data) for one in unknown), *problems, *(_describe(one, data) for one in others)]
+    return [
+        *(_describe(details, data) for details in unknown),
+        *problems,
+        *(_describe(details, data) for details in others),
+    ]
 
 
 def _account_problems(config: Config | None) -> list[str]:
@@ -130,31 +138,31 @@ def _account_problems(config: Config | None) -> list[str]:
 
 
 def _describe(details: ErrorDetails, data: Mapping[str, object]) -> str:
-    """One error of the validator as ``KEY.PATH: found X; expected Y``."""
-    place = tuple(part for part in details["loc"] if part != "[key]")
-    if place[0] == "listen" and not isinstance(data.get("listen"), list):
-        place = place[:1]  # one address, of which the model makes a list
-    model, field = _model_and_field(place)
+    """Return one error of the validator as ``KEY.PATH: found X; expected Y``."""
+    location = tuple(part for part in details["loc"] if part != "[key]")
+    if location[0] == "listen" and not isinstance(data.get("listen"), list):
+        location = location[:1]  # one address, which the model turns into a list
+    model, field = _model_and_field(location)
     value = details["input"]
     if details["type"] == "extra_forbidden":
-        return f"{key_path(place)}: found an unknown key; expected {_known_keys(model, str(place[-1]))}"
+        return f"{key_path(location)}: found an unknown key; expected {_known_keys(model, str(location[-1]))}"
     if details["type"] == "missing":
         found = "nothing"
-    elif any(place[: len(secret)] == secret for secret in SECRETS):
+    elif any(location[: len(secret)] == secret for secret in SECRETS):
         found = describe_type(value)
     else:
         found = format_value(value)
-    own_words = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
+    own_text = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
     description = field.description if field else None
-    expected = own_words or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
-    return f"{key_path(place)}: found {found}; expected {expected}"
+    expected = own_text or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    return f"{key_path(location)}: found {found}; expected {expected}"
 
 
-def _model_and_field(place: Place) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """The innermost model on the way to a place, and the field there: None for an item of a field."""
+def _model_and_field(location: Location) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """Return the innermost model on the way to a location, and the field there: None for an item of a field."""
     model: type[BaseModel] | None = Config
     field: FieldInfo | None = None
-    for part in place:
+    for part in location:
         field = model.model_fields.get(str(part)) if model else None
         if field is None:
             break
@@ -178,17 +186,17 @@ def with_overrides(
     enable_api: bool = False,
     directory: Path | None = None,
 ) -> Config:
-    """``config`` with what the command line says instead.
+    """Return a copy of ``config`` in which options of the command line replace the file's values.
 
     Args:
         config: of the file.
-        listen: of ``--listen``.
-        log_level: of ``--log-level``.
-        enable_api: of ``--enable-api``.
+        listen: the values of ``--listen``.
+        log_level: the value of ``--log-level``.
+        enable_api: whether ``--enable-api`` was given.
         directory: that socket paths of the command line are relative to; None for the working directory.
 
     Raises:
-        UsageError: the command line says something that a config could not.
+        UsageError: a value is not valid in a config either.
     """
     changes: dict[str, object] = {}
     if listen:
@@ -213,18 +221,23 @@ def _listen_option(text: str, directory: Path) -> object:
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:
-    """The keys that differ and that a running agent does not take over."""
+    """Return the keys that differ and that take effect only when the agent is started again."""
     return [key for key in RESTART_KEYS if getattr(old, key) != getattr(new, key)]
 
 
-def plain(value: object, place: Place = ()) -> object:
-    """A config, or a part of one, as JSON could say it again, but for the values that are secret."""
+def redacted(value: object, location: Location = ()) -> object:
+    """Return a config, or a part of one, as JSON; ``***`` replaces the secret values.
+
+    Args:
+        value: a model, or the value of a field.
+        location: the keys that lead to the value.
+    """
     if isinstance(value, BaseModel):
-        return {key: plain(getattr(value, key), (*place, key)) for key in type(value).model_fields}
+        return {key: redacted(getattr(value, key), (*location, key)) for key in type(value).model_fields}
     if isinstance(value, dict):
-        return {key: "***" if place in SECRETS else plain(item, (*place, key)) for key, item in value.items()}
+        return {key: "***" if location in SECRETS else redacted(item, (*location, key)) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [plain(item, place) for item in value]
+        return [redacted(item, location) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Signals):
@@ -233,13 +246,13 @@ def plain(value: object, place: Place = ()) -> object:
 
 
 def parse_limits(assignments: list[str]) -> Limits:
-    """``limits`` from the command line.
+    """Return the limits that ``--limit`` options set.
 
     Args:
-        assignments: ``NAME=VALUE`` each, values as in the file; ``null`` is off.
+        assignments: ``NAME=VALUE`` each, with values as in the file; ``null`` turns a limit off.
 
     Raises:
-        UsageError: a name or a value is none of them.
+        UsageError: a name is unknown, or a value is invalid.
     """
     data: dict[str, object] = {}
     for assignment in assignments:

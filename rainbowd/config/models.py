@@ -1,7 +1,7 @@
-"""What a config may say: frozen models of ``rainbowd.json``, each key with the words for what it should be.
+"""The config's models: frozen, with a description of the valid values of each key.
 
-The description of a field ends the sentence "found ...; expected ..." of every message about it.  Annotations are no
-strings here, as pydantic would compile each of them at every start.
+The description of a field completes the sentence "found ...; expected ..." in every error about it.  The annotations
+in this file are not strings, because pydantic would compile each string at every start.
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -41,25 +41,25 @@ DEFAULT_TRUST = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 def default_trust() -> tuple[IPv4Network | IPv6Network, ...]:
-    """The peers that are believed where no config says otherwise: those on this machine."""
+    """Return the peers that are trusted by default: those on this machine."""
     return DEFAULT_TRUST
 
 
 class _Model(BaseModel):
-    """Types as JSON has them (``"5"`` and ``true`` are no numbers), no unknown keys, no changes."""
+    """A base with the types of JSON (``"5"`` and ``true`` are not numbers), no unknown keys and no changes."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Liveness(_Model):
-    """How the live generation is checked on; ``interval`` in seconds, ``failures`` in a row replace it."""
+    """The check of the live generation, every ``interval`` seconds; ``failures`` in a row replace it."""
 
     interval: SecondsAboveZero = 10
     failures: Annotated[int, Field(ge=1, description="a whole number, 1 or more")] = 3
 
 
 class Health(_Model):
-    """How a candidate is checked; times in seconds."""
+    """The health check that a candidate has to pass; times in seconds."""
 
     path: HealthPath
     host: Host = "localhost"
@@ -77,7 +77,7 @@ class Health(_Model):
 
 
 class Drain(_Model):
-    """How a superseded generation is ended; times in seconds."""
+    """The time limits and the signal with which a replaced generation ends; times in seconds."""
 
     timeout: Seconds = 60
     tunnels: Seconds = 30
@@ -91,14 +91,14 @@ class Drain(_Model):
 
 
 class Hold(_Model):
-    """How long (seconds) and how many requests may wait while nothing is live and a launch is due."""
+    """The limits for requests that wait while nothing is live and a launch is in progress; ``timeout`` in seconds."""
 
     timeout: Seconds = 10
     limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
 
 
 class Limits(_Model):
-    """What one client may ask of the proxy; times in seconds; None is no limit."""
+    """The limits of what the proxy accepts from clients; times in seconds; None is no limit."""
 
     head_bytes: CountOrOff = 65536
     headers: CountOrOff = 128
@@ -111,9 +111,9 @@ class Limits(_Model):
 
 
 class HookSettings(_Model):
-    """Commands around a deploy; ``timeout`` in seconds for each of them.
+    """The commands that run around a deploy; ``timeout`` in seconds for each of them.
 
-    ``on_rollback``: run ``before_launch`` for a rollback too, to a release for which it has succeeded before.
+    ``on_rollback``: whether a rollback runs ``before_launch`` again if it has succeeded for that release before.
     """
 
     before_launch: CommandOrOff = None
@@ -124,7 +124,7 @@ class HookSettings(_Model):
 
 
 class ApiSettings(_Model):
-    """Control over HTTP; ``token_file`` None: a token that the agent makes, in the state directory."""
+    """The settings of the REST API; ``token_file`` None: the agent creates a token in the state directory."""
 
     enabled: Annotated[bool, Field(description="true or false")] = False
     listen: Listen = Field(default=DEFAULT_API, validate_default=True)
@@ -132,7 +132,7 @@ class ApiSettings(_Model):
 
 
 class LogSettings(_Model):
-    """What is logged and how; ``app`` is where the app's own lines go."""
+    """The settings of the log; ``app`` is where the app's own output goes."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -144,7 +144,7 @@ class LogSettings(_Model):
 
 
 class Config(_Model):
-    """The whole of ``rainbowd.json``; paths are absolute, with their symlinks unresolved."""
+    """The whole of ``rainbowd.json``; paths are absolute, and their symlinks are not resolved."""
 
     run: Command
     name: NameOfApp = None
@@ -181,5 +181,5 @@ class Config(_Model):
 
     @property
     def uses_socket(self) -> bool:
-        """Whether a generation is reached over a Unix socket."""
+        """Whether a generation listens on a Unix socket instead of a port."""
         return parsers.wants_socket(self.run, self.env)

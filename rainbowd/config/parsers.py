@@ -1,4 +1,4 @@
-"""How single values of the config are written: from their text to what the rest of the package works with."""
+"""Parsers for single values of the config, from their text to the types of the models."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""A field name: RFC 9110, section 5.6.2."""
+"""The grammar of a field name: RFC 9110, section 5.6.2."""
 
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = re.compile(rf"(?:{_HOST_LABEL}\.)*(?!\d+\Z){_HOST_LABEL}")
 _PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})", re.ASCII)
 _STATUS_RANGE = re.compile(r"\s*([1-9]\d\d)(?:-([1-9]\d\d))?\s*", re.ASCII)
-_SHELL_SOCKET = re.compile(r"(?<!\$)\{socket\}|\$\{?SOCKET\b")  # ${socket} is the shell's own
+_SHELL_SOCKET = re.compile(r"(?<!\$)\{socket\}|\$\{?SOCKET\b")  # ${socket} is a variable of the shell
 
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """``FIRST-LAST``, both included."""
+    """A range of ports ``FIRST-LAST``, with both ends included."""
 
     first: int
     last: int
@@ -47,17 +47,20 @@ class PortRange:
 
 @dataclass(frozen=True, slots=True)
 class StatusRanges:
-    """Status codes such as ``200-299,401``, kept as they were written."""
+    """A set of status codes such as ``200-299,401``, with the text that it was parsed from."""
 
     text: str
     ranges: tuple[tuple[int, int], ...]
 
     @classmethod
     def parse(cls, text: str) -> StatusRanges:
-        """Read a list of status codes and ranges of them.
+        """Parse a list of status codes and ranges of them.
+
+        Args:
+            text: of the config.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not such a list.
         """
         matches = [_STATUS_RANGE.fullmatch(part) for part in text.split(",")]
         ranges = tuple((int(found[1]), int(found[2] or found[1])) for found in matches if found)
@@ -66,7 +69,7 @@ class StatusRanges:
         return cls(text, ranges)
 
     def matches(self, code: int) -> bool:
-        """Whether the status ``code`` is one of these."""
+        """Return whether the status ``code`` is in the set."""
         return any(first <= code <= last for first, last in self.ranges)
 
     def __str__(self) -> str:
@@ -74,7 +77,11 @@ class StatusRanges:
 
 
 def parse_run(value: object) -> str | tuple[str, ...]:
-    """A command, for the shell (a string) or not (a list)."""
+    """Parse a command: a string for the shell, or a list that is executed without one.
+
+    Raises:
+        ValueError: it is empty, contains NUL, or has another type.
+    """
     parts = value if isinstance(value, list | tuple) else [value]
     texts = [part for part in parts if isinstance(part, str) and "\0" not in part]
     if not texts or len(texts) < len(parts) or not texts[0].strip():
@@ -83,7 +90,7 @@ def parse_run(value: object) -> str | tuple[str, ...]:
 
 
 def wants_socket(run: str | tuple[str, ...], env: Mapping[str, str]) -> bool:
-    """Whether a command, or a value of its environment, asks for a Unix socket to be reached over."""
+    """Return whether a command, or a value of ``env``, contains a placeholder for a Unix socket."""
     if any("{socket}" in value for value in env.values()):
         return True
     if isinstance(run, str):
@@ -92,7 +99,15 @@ def wants_socket(run: str | tuple[str, ...], env: Mapping[str, str]) -> bool:
 
 
 def parse_listen(value: object, base: Path) -> Address:
-    """An address to listen on; the path of a Unix socket is relative to ``base``."""
+    """Parse an address to listen on.
+
+    Args:
+        value: of the config.
+        base: the directory that a relative path of a Unix socket is relative to.
+
+    Raises:
+        ValueError: it is not an address; the message is what was expected.
+    """
     if isinstance(value, TcpAddress | UnixAddress):
         return value
     if not isinstance(value, str) or not value.isprintable():
@@ -117,7 +132,11 @@ def _is_host(host: str) -> bool:
 
 
 def parse_ports(value: object) -> PortRange:
-    """Read ``FIRST-LAST``, at least two ports, because two generations run at the same time during a deploy."""
+    """Parse ``FIRST-LAST``: at least two ports, because two generations run at the same time during a deploy.
+
+    Raises:
+        ValueError: it is not such a range.
+    """
     if isinstance(value, PortRange):
         return value
     found = _PORT_RANGE.fullmatch(value) if isinstance(value, str) else None
@@ -131,12 +150,16 @@ def parse_ports(value: object) -> PortRange:
 
 
 def parse_status(value: object) -> StatusRanges:
-    """A list of status codes."""
+    """Parse a list of status codes: see ``StatusRanges.parse``."""
     return value if isinstance(value, StatusRanges) else StatusRanges.parse(value if isinstance(value, str) else "")
 
 
 def parse_signal(value: object) -> signal.Signals:
-    """A signal by its name, with or without ``SIG``."""
+    """Parse the name of a signal, with or without ``SIG``.
+
+    Raises:
+        ValueError: no signal has this name.
+    """
     if isinstance(value, signal.Signals):
         return value
     name = f"SIG{str(value).upper().removeprefix('SIG')}"
@@ -147,16 +170,20 @@ def parse_signal(value: object) -> signal.Signals:
 
 
 def parse_network(value: object) -> IPv4Network | IPv6Network:
-    """``ADDRESS/BITS``, or one address; bits beyond the prefix are dropped."""
+    """Parse a network ``ADDRESS/BITS``, or one address; bits after the prefix are dropped.
+
+    Raises:
+        ValueError: it is not a network.
+    """
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     try:
-        # An integer would be taken for an address.
+        # ip_network would accept an integer as an address.
         return ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
     except ValueError:
         raise ValueError("a network such as 10.0.0.0/8") from None
 
 
 def is_field_value(text: str) -> bool:
-    """Whether ``text`` can be the value of a header field that we send: printable ASCII, spaces and tabs."""
+    """Return whether ``text`` can be the value of a field that rainbowd sends: printable ASCII, spaces and tabs."""
     return text.isascii() and text.replace("\t", "").isprintable()

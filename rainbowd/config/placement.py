@@ -1,4 +1,4 @@
-"""Where the agent's own files may be: where no deploy moves them, and where only root may change those of root."""
+"""The checks that no deploy moves the agent's own files, and that only root can change those of a root agent."""
 
 from __future__ import annotations
 
@@ -20,37 +20,41 @@ if TYPE_CHECKING:
     from rainbowd.config.models import Config
 
 SYSTEM_STATE = Path("/var/lib/rainbowd")
-"""Where root keeps the state directories of its agents, each with the name of its config's directory."""
+"""The parent of the state directories of root's agents, each named like the directory of its config."""
 
 _DIRECTORY_OF_APP = re.compile(r"generation-[0-9]+")
-"""The one kind of entry that is the app's own: it is never believed."""
+"""Directories of a generation belong to the app, and nothing in them is trusted."""
 
 
-def refuse_misplaced(file: Path, config: Config) -> None:
-    """Refuse a config by which the agent's own files would move with a release, or could be changed by others.
+def check_placement(file: Path, config: Config) -> None:
+    """Raise an error if the agent's own files would move with a release, or other accounts could change them.
 
     Args:
         file: the config file.
-        config: what it says.
+        config: its content.
 
     Raises:
         ConfigError: with every problem, a line each.
     """
-    problems = misplaced(file, config)
+    problems = placement_problems(file, config)
     if problems:
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
 
 
-def misplaced(file: Path, config: Config) -> list[str]:
-    """Return why the agent's own files may not be where ``config`` has them, a line each."""
-    found = [*_moving(file, config), *_irregular(config)]
+def placement_problems(file: Path, config: Config) -> list[str]:
+    """Return the reasons why the agent's own files cannot be at the paths that ``config`` names, a line each."""
+    found = [*_moved_by_deploys(file, config), *_irregular(config)]
     if os.geteuid() == ROOT:
         found += _open_to_others(file, config)
     return found
 
 
-def refuse_foreign_state(file: Path, state_dir: Path) -> None:
-    """Refuse, for an agent that runs as root, a state directory that others may change; it is there by now.
+def check_state_dir(file: Path, state_dir: Path) -> None:
+    """Raise an error if other accounts can change the state directory, which exists; for an agent that runs as root.
+
+    Args:
+        file: the config file.
+        state_dir: the directory.
 
     Raises:
         ConfigError: with every problem, a line each.
@@ -61,7 +65,7 @@ def refuse_foreign_state(file: Path, state_dir: Path) -> None:
 
 
 def system_state_dir(file: Path) -> Path:
-    """Return the state directory that an agent run as root has by custom.
+    """Return the usual state directory of an agent that runs as root.
 
     Args:
         file: the config file.
@@ -70,7 +74,7 @@ def system_state_dir(file: Path) -> Path:
 
 
 def _own_paths(file: Path, config: Config) -> dict[str, tuple[Path, Path]]:
-    """Return the agent's own files by the key that names them, each with a place where it could be instead."""
+    """Return the agent's own files by the key that names them, each with a path that it could have instead."""
     shared = Path(os.path.realpath(config.release.parent))
     state = system_state_dir(file) if os.geteuid() == ROOT else shared / ".rainbowd"
     found = {"state_dir": (config.state_dir, state)}
@@ -83,27 +87,27 @@ def _own_paths(file: Path, config: Config) -> dict[str, tuple[Path, Path]]:
     return found
 
 
-def _moving(file: Path, config: Config) -> Iterator[str]:
-    """Yield what lies in a release that the link can leave, and that is pruned some day."""
+def _moved_by_deploys(file: Path, config: Config) -> Iterator[str]:
+    """Yield a line for each file in a release: the link will leave it, and a deploy tool will remove it."""
     if not config.release.is_symlink():
         return
     for key, (path, instead) in _own_paths(file, config).items():
         if is_published(path, config):
             yield (
-                f"{key}: found {path}, which lies in the release that the link {config.release} names and so moves "
-                f"with the link; expected a place outside the releases, such as {instead}"
+                f"{key}: found {path}, which is inside the release that {config.release} points to, so each deploy "
+                f"moves it; expected a path outside the releases, such as {instead}"
             )
 
 
 def _irregular(config: Config) -> Iterator[str]:
-    """Yield a file to append to that is none: the app's lines would go wherever a pipe or device leads."""
+    """Yield a line if the app's log file is a pipe or a device: the output would go to whatever reads it."""
     app = config.log.app
     if isinstance(app, Path) and app.exists() and not app.is_file():
-        yield f'log.app: found {app}, which is no regular file; expected one, "stdout", or null'
+        yield f'log.app: found {app}, which is not a regular file; expected one, "stdout", or null'
 
 
 def _open_to_others(file: Path, config: Config) -> Iterator[str]:
-    """Yield what others than root could change and have root write to or believe."""
+    """Yield a line for each file that root writes or trusts and that other accounts could change."""
     yield from _open_state(file, config.state_dir)
     if isinstance(config.log.app, Path):
         yield from _foreign("log.app", config.log.app)
@@ -128,19 +132,19 @@ def _foreign(key: str, path: Path, *, end: bool = True) -> Iterator[str]:
         for problem in foreign(path, end=end):
             yield f"{key}: {path}: {problem}"
     except OSError as error:
-        yield f"{key}: {path}: cannot be looked at ({error.strerror})"
+        yield f"{key}: {path}: cannot be checked ({error.strerror})"
 
 
 def _foreign_entries(state_dir: Path) -> Iterator[str]:
-    """Yield what others left in the directory while they might, or may still write."""
+    """Yield a line for each entry of the directory that other accounts made, or can change."""
     try:
         entries = sorted(state_dir.iterdir())
-    except OSError:  # it is not there yet, or that is said elsewhere
+    except OSError:  # it does not exist yet, or another check reports it
         return
     for entry in entries:
         mode = entry.lstat().st_mode
         is_apps = stat.S_ISDIR(mode) and _DIRECTORY_OF_APP.fullmatch(entry.name)
-        if is_apps or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # which nothing is read from that would be believed
+        if is_apps or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # nothing that is trusted is read from these
             continue
         if stat.S_ISLNK(mode):
             yield f"state_dir: found the symlink {entry}; expected a file (`rm {entry}` removes it)"

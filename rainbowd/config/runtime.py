@@ -1,7 +1,7 @@
-"""A directory for a secret that no app publishes and no other user can reach, if the state directory is not one.
+"""The runtime directory, for a secret that would be published if it were in the state directory.
 
-As ssh-agent and podman do it: the runtime directory of the service or of the session, and only where there is none a
-directory of our own in /tmp, which is used only if it is ours and closed to others.
+As in ssh-agent and podman, this is the runtime directory of the service or of the session.  If there is none, it is a
+directory in /tmp, which is used only if it belongs to our user and is closed to others.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 ROOT = 0
 _PRIVATE = 0o700
-_TMP = Path("/tmp")  # noqa: S108 - what is in it is judged before it is used
+_TMP = Path("/tmp")  # noqa: S108 - its entry is checked before it is used
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def secret_directory(state_dir: Path, environ: Mapping[str, str]) -> Path | None:
-    """Return where the secrets of an agent are to be, which is always the same place; None if there is no safe one.
+    """Return the directory for the secrets of an agent: always the same for a state directory; None if none is safe.
 
     Args:
-        state_dir: of the agent, by which its directory is named.
+        state_dir: of the agent; the directory's name is made from it.
         environ: with RUNTIME_DIRECTORY (systemd.exec(5)) and XDG_RUNTIME_DIR.
     """
     real = os.path.realpath(state_dir)
@@ -35,25 +35,28 @@ def secret_directory(state_dir: Path, environ: Mapping[str, str]) -> Path | None
 
 
 def make_private(directory: Path) -> None:
-    """Make ``directory`` and the one above it, for this user alone, unless they are there.
+    """Create ``directory`` and its parent, accessible to this user only, unless they exist.
+
+    Args:
+        directory: that ``secret_directory`` returned.
 
     Raises:
         OSError: one of them cannot be made, belongs to another user, or is open to others.
     """
-    for one in (directory.parent, directory):
+    for path in (directory.parent, directory):
         with suppress(FileExistsError):
-            one.mkdir(mode=_PRIVATE)
-        fd = os.open(one, _OPEN)
+            path.mkdir(mode=_PRIVATE)
+        fd = os.open(path, _OPEN)
         try:
             if os.fstat(fd).st_uid != os.geteuid():
-                raise PermissionError(1, "it belongs to another user", str(one))
+                raise PermissionError(1, "it belongs to another user", str(path))
             os.fchmod(fd, _PRIVATE)
         finally:
             os.close(fd)
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the runtime directories that there may be, the nearest first."""
+    """Yield the possible runtime directories, the most specific first."""
     for given in (environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], environ.get("XDG_RUNTIME_DIR", "")):
         if given.startswith("/"):
             yield Path(given)
@@ -61,7 +64,7 @@ def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _in_tmp(name: str) -> Path | None:
-    """Return a place in /tmp, where only the owner of an entry can replace it; None if another user was first."""
+    """Return a directory in /tmp, where only its owner can replace it; None if another user made it first."""
     try:
         tmp = _TMP.stat()
     except OSError:
@@ -72,7 +75,7 @@ def _in_tmp(name: str) -> Path | None:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Return whether it is a directory of ours that nobody else may write."""
+    """Return whether it is a directory of our user that nobody else can write."""
     try:
         status = directory.lstat()
     except OSError:

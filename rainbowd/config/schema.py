@@ -1,6 +1,6 @@
-"""``rainbowd.schema.json``, by which editors complete and check a config: JSON Schema 2020-12, made from the models.
+"""``rainbowd.schema.json``, with which editors complete and check a config: JSON Schema 2020-12, made from the models.
 
-What a key means is said here, what it should be is said by its field, and its type and default are the field's own.
+The meaning of each key is in this file; the valid values, the type and the default are those of its field.
 ``python -m rainbowd.config.schema >rainbowd/rainbowd.schema.json`` writes it.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from rainbowd.config.loader import COMMENT, plain
+from rainbowd.config.loader import COMMENT, redacted
 from rainbowd.config.models import Config
 
 if TYPE_CHECKING:
@@ -24,77 +24,83 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 MEANINGS = {
-    "run": "The command that runs the app, in the release: a list, or a string for `sh -c`. {port} {socket} {pidfile} "
-    "{release} {generation} are filled in; in a string $1 and $PORT are the port, $2 and $PIDFILE the pidfile.",
-    "name": "The app's name in the page's title and `rainbowd status`; null: the name of the config file's directory.",
-    "release": "The app's directory or a symlink to it, resolved once for each launch; the app runs in it.",
-    "trigger_file": "Create, touch or replace it to deploy the same release again.",
-    "listen": "Where clients connect.",
-    "ports": "Where the app gets its ports, on 127.0.0.1; two or more, because two generations run during a deploy.",
-    "env": "Added to the app's environment. {port} {socket} {pidfile} {release} {generation} are filled in in the "
-    "values; $NAME is not.",
-    "env_file": "KEY=VALUE lines that are added to the app's environment, read at each deploy; the place for secrets.",
-    "health": "How to know that the app is ready: a path that has to answer, or more about that.",
-    "health.path": "The path to ask for.",
-    "health.host": "The Host that is asked for.",
-    "health.headers": "Other headers to send.",
-    "health.status": "The status codes that are an answer; redirects are not followed.",
+    "run": "The command that runs the app, in the release: a list, or a string for `sh -c`. {port}, {socket}, "
+    "{pidfile}, {release} and {generation} are replaced. In a string, $1 and $PORT are the port, $2 and $PIDFILE the "
+    "pidfile, and $SOCKET is the socket.",
+    "name": "The app's name in `rainbowd status` and in the title of the dashboard; null: the name of the directory of "
+    "the config file.",
+    "release": "The app's directory, or a symlink to it. The symlink is resolved once for each generation, which runs "
+    "in that directory.",
+    "trigger_file": "Create, touch or replace this file to deploy the same release again; null turns it off.",
+    "listen": "The addresses where clients connect.",
+    "ports": "The range from which apps get their ports, on 127.0.0.1: at least two, because two generations run "
+    "during a deploy.",
+    "env": "Variables added to the app's environment. {port}, {socket}, {pidfile}, {release} and {generation} are "
+    "replaced in the values; $NAME is not.",
+    "env_file": "A file of KEY=VALUE lines, added to the app's environment, read at each deploy; for secrets.",
+    "health": "The health check that a new generation has to pass before it goes live: a path, or an object.",
+    "health.path": "The path to request.",
+    "health.host": "The Host field to send.",
+    "health.headers": "More fields to send.",
+    "health.status": "The status codes that pass; redirects are not followed.",
     "health.interval": "Seconds between two checks.",
     "health.timeout": "Seconds for one check.",
-    "health.passes": "How many checks have to pass in a row.",
-    "health.deadline": "Seconds until the deploy has failed.",
-    "health.liveness": "Go on asking what is live, and launch it anew where it is silent.",
+    "health.passes": "How many checks in a row have to pass.",
+    "health.deadline": "Seconds after which the deploy fails.",
+    "health.liveness": "Keep checking the live generation; if it fails, the same release is launched again and "
+    "replaces it.",
     "health.liveness.interval": "Seconds between two checks.",
-    "health.liveness.failures": "How many checks have to fail in a row.",
-    "warmup": "Seconds to wait instead of a health check; the app must then run and listen.",
-    "user": "Whose processes the app and the hooks are, where rainbowd runs as root.",
-    "group": "Of which group they are; the user's own where there is none.",
-    "drain": "How a generation that is not live any more comes to its end.",
-    "drain.timeout": "Seconds for requests in flight, which are then cut, visibly.",
-    "drain.tunnels": "Seconds for WebSockets, which are then closed, a few at a time.",
-    "drain.stop": "Seconds for requests in flight when rainbowd itself is stopped.",
-    "drain.signal": "How the app is told to end.",
-    "drain.kill_after": "Seconds from that signal until what is left is killed.",
-    "standby": "Seconds that the generation before stays warm, so that the link turned back to it is live at once.",
-    "max_generations": "How many may be alive at once; at the limit a deploy waits.",
-    "hold": "Requests while nothing is live and a launch is under way; others are answered 503.",
-    "hold.timeout": "Seconds that a request may wait.",
-    "hold.limit": "How many requests may wait.",
-    "limits": "What one client may ask of the proxy.",
-    "limits.head_bytes": "The longest head of a request.",
-    "limits.headers": "The most header fields of a request.",
-    "limits.body_bytes": "The longest body of a request.",
-    "limits.connections": "The most connections of all clients.",
+    "health.liveness.failures": "How many checks in a row have to fail.",
+    "warmup": "Seconds to wait instead of checking; after that, the app must be running and listening.",
+    "user": "The user that the app and the hooks run as, when rainbowd runs as root; null: the agent's own.",
+    "group": "The group that the app and the hooks run as; null: the user's own group.",
+    "drain": "How a generation ends after it was replaced.",
+    "drain.timeout": "Seconds for its requests in flight; requests that still run after that are cut off visibly.",
+    "drain.tunnels": "Seconds for its WebSockets, which are then closed over 5 seconds.",
+    "drain.stop": "Seconds for requests in flight when rainbowd itself stops.",
+    "drain.signal": "The signal that asks the app to exit.",
+    "drain.kill_after": "Seconds from that signal until the remaining processes are killed.",
+    "standby": "Seconds that the previous generation keeps running after a switch; a rollback to it is instant.",
+    "max_generations": "The number of generations that can run at once; at the limit, a standby is stopped early, "
+    "otherwise the deploy waits.",
+    "hold": "How many requests wait, and how long, while nothing is live and a launch is in progress; then 503.",
+    "hold.timeout": "Seconds that a request waits.",
+    "hold.limit": "How many requests wait at once.",
+    "limits": "What the proxy accepts from clients; null turns a limit off.",
+    "limits.head_bytes": "The size of a request's head; more is answered 431.",
+    "limits.headers": "The number of fields in a request's head; more is answered 431.",
+    "limits.body_bytes": "The size of a request's body; more is answered 413.",
+    "limits.connections": "The number of client connections at once.",
     "limits.head_timeout": "Seconds from the first byte of a request to the end of its head.",
-    "limits.idle_timeout": "Seconds that a connection is kept without a request.",
-    "limits.body_timeout": "Seconds without one byte of the request's body.",
-    "limits.response_timeout": "Seconds from the request's end to the head of the app's answer.",
-    "hooks": "Commands around a deploy, run in the release; the environment tells them about it (RAINBOWD_...).",
-    "hooks.before_launch": "Run before the launch; where it fails, the deploy does.",
-    "hooks.after_live": "Run once the new release is live.",
-    "hooks.after_failure": "Run once a deploy has failed.",
-    "hooks.on_rollback": "Whether a rollback runs before_launch again for a release for which it has succeeded.",
-    "hooks.timeout": "Seconds for each of them.",
-    "api": "Control over HTTP.",
-    "api.enabled": "Whether to listen for it at all.",
-    "api.listen": "Where.",
-    "api.token_file": "The file with the token that every call needs; null: one that rainbowd makes in state_dir.",
-    "trust": "Peers whose X-Forwarded-... fields are believed; one on a Unix socket always is.",
-    "state_dir": "Where status.json, journal.jsonl and the lock are.",
-    "log": "What is logged, and how.",
-    "log.level": "The least that is worth a line.",
-    "log.format": "Lines for people, or a JSON object each.",
-    "log.access": "A line for every request.",
-    "log.app": "Where the app's own lines go.",
+    "limits.idle_timeout": "Seconds that a connection stays open between two requests.",
+    "limits.body_timeout": "Seconds without a byte of the request's body.",
+    "limits.response_timeout": "Seconds from the end of a request to the head of the app's answer; then 504.",
+    "hooks": "Commands around a deploy, run in the release; variables named RAINBOWD_... describe the deploy.",
+    "hooks.before_launch": "Runs before the app starts; if it fails, the deploy fails.",
+    "hooks.after_live": "Runs after the switch; if it fails, the log has a warning.",
+    "hooks.after_failure": "Runs after a failed deploy.",
+    "hooks.on_rollback": "Whether a rollback runs before_launch again if it has succeeded for that release before.",
+    "hooks.timeout": "Seconds for each hook; after that, the hook and everything it started are stopped.",
+    "api": "The REST API, which is off by default.",
+    "api.enabled": "Whether the API is on; the option --enable-api turns it on too.",
+    "api.listen": "The address of the API; one other than loopback needs a token_file.",
+    "api.token_file": "The file that contains the token; null: rainbowd creates one in state_dir.",
+    "trust": "The networks whose forwarded fields are believed; a peer on a Unix socket is always trusted.",
+    "state_dir": "The directory for status.json, journal.jsonl, the lock and the files of each generation.",
+    "log": "What rainbowd logs on standard output.",
+    "log.level": "The lowest level that is logged.",
+    "log.format": "auto: text for people; json: one object for each line.",
+    "log.access": "Whether each request is logged.",
+    "log.app": "Where the app's own output goes: stdout, a file, or null to drop it.",
 }
-"""What each key is for."""
+"""The meaning of each key, as in docs/configuration.md."""
 
 _TEXT: Schema = {"type": "string", "minLength": 1}
-_WORDS: Schema = {"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-_COMMAND_OR_OFF: Schema = {"anyOf": [*_WORDS["anyOf"], {"type": "null"}]}
+_COMMAND: Schema = {"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_COMMAND_OR_OFF: Schema = {"anyOf": [*_COMMAND["anyOf"], {"type": "null"}]}
 
 SHAPES: dict[str, Schema] = {
-    "run": _WORDS,
+    "run": _COMMAND,
     "hooks.before_launch": _COMMAND_OR_OFF,
     "hooks.after_live": _COMMAND_OR_OFF,
     "hooks.after_failure": _COMMAND_OR_OFF,
@@ -102,7 +108,7 @@ SHAPES: dict[str, Schema] = {
     "user": {"anyOf": [_TEXT, {"type": "integer", "minimum": 0}, {"type": "null"}]},
     "group": {"anyOf": [_TEXT, {"type": "integer", "minimum": 0}, {"type": "null"}]},
 }
-"""Of the keys whose JSON is not what the model makes of it."""
+"""The JSON types of keys whose model has another type."""
 
 _JSON: dict[object, Schema] = {
     bool: {"type": "boolean"},
@@ -114,11 +120,11 @@ _JSON: dict[object, Schema] = {
 }
 
 DEFAULTS: dict[str, object] = {"listen": "0.0.0.0:7000"}
-"""As a person would write them, where the model has them in another form."""
+"""Defaults as a person would write them, for keys whose model has another form."""
 
 
 def schema() -> Schema:
-    """The whole of it."""
+    """Return the whole schema."""
     whole = _object(Config, "")
     whole["properties"] = {"$schema": {"type": "string", "description": "This schema."}, **whole["properties"]}
     return {
@@ -150,14 +156,14 @@ def _field(field: FieldInfo, key: str) -> Schema:
     shape = SHAPES.get(key) or _shape(field.annotation, _bounds(field), key)
     found: Schema = {"description": described, **shape}
     if not field.is_required():
-        found["default"] = DEFAULTS.get(key, plain(field.default))
+        found["default"] = DEFAULTS.get(key, redacted(field.default))
     return found
 
 
 def _shape(kind: Any, bounds: Schema, key: str) -> Schema:
-    """What JSON has for a type, which may be null, a model or a choice; whatever else is written as a string."""
+    """Return the JSON type for a Python type; one that JSON does not have is a string."""
     if get_origin(kind) in {Union, UnionType}:
-        shapes = (_shape(one, bounds, key) for one in get_args(kind))
+        shapes = (_shape(choice, bounds, key) for choice in get_args(kind))
         return {"anyOf": [choice for shape in shapes for choice in shape.get("anyOf", [shape])]}
     if get_origin(kind) is Literal:
         return {"enum": list(get_args(kind))}
@@ -170,12 +176,17 @@ def _shape(kind: Any, bounds: Schema, key: str) -> Schema:
 
 
 def _bounds(field: FieldInfo) -> Schema:
-    words = {"ge": "minimum", "gt": "exclusiveMinimum"}
-    return {words[name]: getattr(bound, name) for bound in field.metadata for name in words if hasattr(bound, name)}
+    keywords = {"ge": "minimum", "gt": "exclusiveMinimum"}
+    return {
+        keyword: getattr(bound, name)
+        for bound in field.metadata
+        for name, keyword in keywords.items()
+        if hasattr(bound, name)
+    }
 
 
 def text() -> str:
-    """The schema as its file has it."""
+    """Return the content of the schema's file."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""What a value of ``rainbowd.json`` may be: the kinds of values that its keys have.
+"""The types of the values in ``rainbowd.json``, as annotations for pydantic.
 
-The description of a kind ends the sentence "found ...; expected ..." of every message about it.
+The description of a type completes the sentence "found ...; expected ..." in every error about it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from rainbowd.config import parsers
 from rainbowd.locations import EXPECTED_PATH, absolute_path
 
 APP_NAME_MAX = 64
-"""Characters: a name has to fit into a browser's tab and a line of a terminal."""
+"""The most characters of a name, which has to fit into a browser's tab and a line of a terminal."""
 
 EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
 
 
 def _base(info: ValidationInfo) -> Path:
-    """The directory that relative paths are relative to: the config file's."""
+    """Return the directory that relative paths are relative to: that of the config file."""
     base = (info.context or {}).get("release_base" if info.field_name == "release" else "base")
     return base if isinstance(base, Path) else Path.cwd()
 
@@ -48,7 +48,7 @@ def _command_or_off(value: object) -> str | tuple[str, ...] | None:
 
 
 def _name_or_off(value: object) -> str | int | None:
-    """The name of a user or a group, or its number."""
+    """Return the name or the ID of a user or a group, or None; raise ValueError for other values."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is None or is_number or (isinstance(value, str) and value and "\0" not in value):
         return value  # type: ignore[return-value]
@@ -56,22 +56,22 @@ def _name_or_off(value: object) -> str | int | None:
 
 
 def _app_name(value: str | None) -> str | None:
-    """Return the name of the app as it stands in titles and tables; raise ValueError for control characters."""
+    """Return the name of the app; raise ValueError if it is empty, too long or contains control characters."""
     if value is not None and not (value.isprintable() and 1 <= len(value) <= APP_NAME_MAX and value.strip()):
         raise ValueError
     return value
 
 
-def _several(value: object) -> object:
-    """A list as the tuple that a frozen model keeps."""
+def _as_tuple(value: object) -> object:
+    """Return a list as a tuple, which a frozen model needs."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _one_or_several(value: object) -> object:
-    return _several(value) if isinstance(value, list | tuple) else (value,)
+def _as_tuple_of_any(value: object) -> object:
+    return _as_tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _different(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+def _distinct(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     if len(set(addresses)) < len(addresses):
         raise ValueError("each address once")
     return addresses
@@ -81,39 +81,39 @@ def _health(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-def _checked(is_good: bool, value: str, expected: str = "") -> str:
+def _require(is_good: bool, value: str, expected: str = "") -> str:
     if not is_good:
         raise ValueError(expected)
     return value
 
 
 def _health_path(value: str) -> str:
-    return _checked(value.startswith("/") and value.isprintable(), value)
+    return _require(value.startswith("/") and value.isprintable(), value)
 
 
 def _health_host(value: str) -> str:
-    return _checked(bool(value) and parsers.is_field_value(value) and not set(value) & set("\t /@?#"), value)
+    return _require(bool(value) and parsers.is_field_value(value) and not set(value) & set("\t /@?#"), value)
 
 
 def _header_name(value: str) -> str:
-    _checked(value.lower() != "host", value, "other headers here: the host is health.host")
-    return _checked(parsers.TOKEN.fullmatch(value) is not None, value, "a header's name, a token of RFC 9110")
+    _require(value.lower() != "host", value, "other headers here: the host is health.host")
+    return _require(parsers.TOKEN.fullmatch(value) is not None, value, "a header's name, a token of RFC 9110")
 
 
 def _header_value(value: str) -> str:
-    return _checked(parsers.is_field_value(value), value, "printable ASCII without CR or LF")
+    return _require(parsers.is_field_value(value), value, "printable ASCII without CR or LF")
 
 
 def _env_name(value: str) -> str:
-    return _checked(bool(value) and not set(value) & set("=\0"), value, "a name without = and NUL")
+    return _require(bool(value) and not set(value) & set("=\0"), value, "a name without = and NUL")
 
 
 def _env_value(value: str) -> str:
-    return _checked("\0" not in value, value, "a string without NUL")
+    return _require("\0" not in value, value, "a string without NUL")
 
 
 FOREVER_SECONDS = 1e9
-"""Longer times mean no more than this, some thirty years, which every clock that they are given to can hold."""
+"""The longest time, some thirty years, which every clock can represent; longer ones are cut to it."""
 
 
 def _at_most_forever(seconds: float | None) -> float | None:
@@ -159,17 +159,17 @@ Headers = Annotated[
     dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]],
     Field(description="an object of strings"),
 ]
-Host = Annotated[str, AfterValidator(_health_host), Field(description="what the app is to see as its Host")]
+Host = Annotated[str, AfterValidator(_health_host), Field(description="a host name, optionally with a port")]
 Listen = Annotated[Address, PlainValidator(_listen), Field(description="HOST:PORT, [V6]:PORT or unix:PATH")]
 Listens = Annotated[
     tuple[Annotated[Address, PlainValidator(_listen)], ...],
-    BeforeValidator(_one_or_several),
-    AfterValidator(_different),
+    BeforeValidator(_as_tuple_of_any),
+    AfterValidator(_distinct),
     Field(min_length=1, description="HOST:PORT, [V6]:PORT or unix:PATH, or a list of them"),
 ]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(parsers.parse_network)], ...],
-    BeforeValidator(_several),
+    BeforeValidator(_as_tuple),
     Field(description='a list of networks such as "10.0.0.0/8"'),
 ]
 PathAsObject = BeforeValidator(_health)

@@ -60,7 +60,7 @@ def test_the_verdict_on_a_good_config_comes_first_and_then_what_would_run(tmp_pa
     assert "run, as " in out
     assert ": true '{port}'\n" in out
     assert f"release: {tmp_path.resolve()}/v1\n" in out
-    assert f"by turning the link {tmp_path}/current: " in out
+    assert f"by switching the symlink {tmp_path}/current: " in out
     assert f"by putting redeploy.trigger into {tmp_path}: " in out
     assert "hush" not in out + err
     assert "found" not in err
@@ -101,7 +101,7 @@ def test_without_a_config_a_command_says_where_it_looked_and_what_writes_one(
 
 def test_the_warnings_of_an_old_file_are_on_stderr(checked: Checked) -> None:
     status, _, err = checked(health=None, warmupTime=5, run="true")
-    assert (status, "warmupTime: is an old spelling" in err) == (0, True)
+    assert (status, "warmupTime: is an old name" in err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_doors_that_are_open_to_everybody_are_warned_of(tmp_path: Path, checked:
     status, out, err = checked(trigger_file="shared/trigger")
     assert status == 0
     assert f"by putting trigger into {tmp_path}/shared: everybody\n" in out
-    assert "everybody may deploy" in err
+    assert "everybody can deploy" in err
 
 
 def test_a_state_directory_inside_the_release_is_warned_of(checked: Checked) -> None:
     assert "state_dir: " not in checked()[2]
     status, _, err = checked(release="v1", state_dir="v1/.rainbowd")
-    assert (status, "lies inside the release" in err) == (0, True)
+    assert (status, "is inside the release" in err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_file_of_the_agents_own_that_moves_with_the_link_is_an_error(
     checked: Checked, key: str, config: dict[str, object]
 ) -> None:
     status, _, err = checked(**config)
-    assert (status, f"{key}: found " in err, "moves with the link" in err) == (2, True, True), err
+    assert (status, f"{key}: found " in err, "so each deploy moves it" in err) == (2, True, True), err
 
 
 @needs_root
@@ -446,7 +446,7 @@ def test_what_nothing_expands_in_the_environment_is_warned_of_without_its_value(
         "env.PATH: has a ~, and nothing expands it",
         "env_file: A: has $GIVEN, and nothing expands it",
         "env_file: C: has {port}, which is filled in only in env",
-        "line 4: the value of D has a # in it",
+        "line 4: the value of D includes the #",
     ):
         assert warning in err
     assert "env_file: PIDFILE has no effect, because rainbowd sets it" in out

@@ -33,9 +33,9 @@ def test_everybody_may_deploy_where_everybody_may_write(tmp_path: Path, loaded: 
     ways = {way: who.everybody for way, who in deployers(config).items()}
     assert ways == {
         f"by putting redeploy.trigger into {tmp_path}": False,
-        f"by turning the link {tmp_path}/links/current": True,
+        f"by switching the symlink {tmp_path}/links/current": True,
     }
-    assert f"everybody may deploy by turning the link {tmp_path}/links/current" in cautions(config)
+    assert f"everybody can deploy by switching the symlink {tmp_path}/links/current" in cautions(config)
 
 
 def test_a_trigger_file_that_all_may_write_lets_everybody_deploy(tmp_path: Path, loaded: Load) -> None:
@@ -98,7 +98,7 @@ def test_a_state_directory_inside_the_release_is_cautioned_against(tmp_path: Pat
 def test_root_is_told_that_deployers_are_root_too(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     for user, expected in ((0, True), (1000, False)):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        assert any("whoever may deploy is root" in line for line in cautions(loaded())) is expected
+        assert any("anyone who can deploy can run code as root" in line for line in cautions(loaded())) is expected
 
 
 @pytest.fixture
@@ -180,7 +180,10 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
 @needs_root
 def test_root_is_not_told_so_where_the_app_is_another_user(loaded: Load) -> None:
     for user, expected in ((None, True), ("root", True), (0, True), ("nobody", False)):
-        assert any("whoever may deploy is root" in line for line in cautions(loaded(user=user))) is expected
+        assert (
+            any("anyone who can deploy can run code as root" in line for line in cautions(loaded(user=user)))
+            is expected
+        )
 
 
 @needs_root

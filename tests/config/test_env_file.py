@@ -79,6 +79,6 @@ def test_a_comment_that_became_part_of_a_value_is_warned_of_without_the_value(tm
     file = tmp_path / "env"
     file.write_text("A=hush # per core\nB='a # b'\nC=\"x\" # why\nD=a#b\nE=hush\t#\n")
     first, second = doubtful_lines(file)
-    assert first.startswith(f"{file}: line 1: the value of A has a # in it")
-    assert second.startswith(f"{file}: line 5: the value of E has a # in it")
+    assert first.startswith(f"{file}: line 1: the value of A includes the #")
+    assert second.startswith(f"{file}: line 5: the value of E includes the #")
     assert "hush" not in first + second

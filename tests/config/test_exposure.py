@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.config import Config, cautions, check_api_exposure, exposures, token_directory
+from rainbowd.config import Config, cautions, check_api_exposure, exposure_problems, token_directory
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def releases(tmp_path: Path) -> None:
 
 
 def test_what_is_not_enabled_is_not_judged(loaded: Load) -> None:
-    assert exposures(loaded(release="current", state_dir="current/state", api={"listen": "0.0.0.0:7001"})) == []
+    assert exposure_problems(loaded(release="current", state_dir="current/state", api={"listen": "0.0.0.0:7001"})) == []
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:7001", "127.8.0.1:1", "[::1]:7001", "localhost:7001", "unix:api.sock"])
@@ -33,8 +33,8 @@ def test_an_api_for_this_machine_alone_needs_no_token_file(loaded: Load, listen:
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:7001", "[::]:7001", "192.0.2.1:7001", "db.example:7001"])
 def test_an_api_for_other_machines_needs_a_token_file(loaded: Load, listen: str) -> None:
-    (problem,) = exposures(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
-    assert problem.startswith(f"api.listen: found {listen}, which other machines may reach; expected ")
+    (problem,) = exposure_problems(loaded(api={"enabled": True, "listen": listen}, **ELSEWHERE))
+    assert problem.startswith(f"api.listen: found {listen}, which other machines can reach; expected ")
     check_api_exposure(loaded(api={"enabled": True, "listen": listen, "token_file": "token"}, **ELSEWHERE))
 
 

@@ -30,9 +30,9 @@ def test_old_spellings_mean_the_new_ones_and_say_so(file: Path) -> None:
     assert config.listen == (TcpAddress("127.0.0.1", 8080),)
     spelling = '"api": {"listen": "127.0.0.1:8081"}'
     assert warnings == [
-        'healthCheckPath: is an old spelling; write "health": "/up"',
-        'port: is an old spelling; write "listen": "127.0.0.1:8080"',
-        f"controlPort: is an old spelling; write {spelling}, which has no effect until the API is enabled",
+        'healthCheckPath: is an old name; write "health": "/up"',
+        'port: is an old name; write "listen": "127.0.0.1:8080"',
+        f"controlPort: is an old name; write {spelling}, which has no effect until the API is enabled",
     ]
     assert config.api == ApiSettings(listen=TcpAddress("127.0.0.1", 8081))
 
@@ -40,7 +40,7 @@ def test_old_spellings_mean_the_new_ones_and_say_so(file: Path) -> None:
 def test_an_old_warm_up_is_in_milliseconds(file: Path) -> None:
     config, warnings = legacy(file, run="app $1", warmupTime=1500)
     assert (config.warmup, config.health) == (1.5, None)
-    assert warnings == ['warmupTime: is an old spelling; write "warmup": 1.5']
+    assert warnings == ['warmupTime: is an old name; write "warmup": 1.5']
 
 
 @pytest.mark.parametrize("place", ["{port}", "$PORT", "${PORT}", "{socket}", "$SOCKET", "$1", "${1}", "$@"])
@@ -53,7 +53,7 @@ def test_an_old_command_that_says_where_its_port_goes_stays_as_it_is(file: Path,
 def test_an_old_command_that_does_not_is_given_port_and_pidfile(file: Path, run: str) -> None:
     config, warnings = legacy(file, run=run, warmupTime=1)
     assert config.run == f"{run} {{port}} {{pidfile}}"
-    assert warnings[0] == f'run: is given the port and the pidfile; write "run": "{run} {{port}} {{pidfile}}"'
+    assert warnings[0] == f'run: gets the port and the pidfile as arguments; write "run": "{run} {{port}} {{pidfile}}"'
 
 
 def test_the_old_files_name_is_enough_to_complete_its_command(file: Path) -> None:
@@ -85,7 +85,7 @@ def test_the_old_and_the_new_spelling_together_are_refused(file: Path, old: str,
     file.write_text(json.dumps({"run": "a $1", old: value, new: good}))
     with pytest.raises(ConfigError) as caught:
         load(file)
-    assert f'{old}: found beside its new spelling "{new}"; expected one of the two' in str(caught.value)
+    assert f'{old}: found together with its new name "{new}"; expected one of the two' in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import (
     Config,
     load,
-    plain,
+    redacted,
     restart_needed,
     with_overrides,
 )
@@ -22,7 +22,7 @@ Problems = Callable[..., list[str]]
 
 def test_what_check_prints_can_be_loaded_again(file: Path, loaded: Load) -> None:
     config = loaded(listen=["unix:x", "[::]:0"], drain={"signal": "INT", "stop": 1.5, "tunnels": 3}, log={"app": None})
-    text = json.dumps(plain(config))
+    text = json.dumps(redacted(config))
     assert '"stop": 1.5' in text
     assert '"tunnels": 3,' in text
     file.write_text(text)
@@ -31,7 +31,7 @@ def test_what_check_prints_can_be_loaded_again(file: Path, loaded: Load) -> None
 
 def test_secrets_are_masked(loaded: Load) -> None:
     config = loaded(env={"KEY": "hush"}, health={"path": "/", "headers": {"Authorization": "hush"}})
-    text = json.dumps(plain(config))
+    text = json.dumps(redacted(config))
     assert "hush" not in text
     assert '"KEY": "***"' in text
     assert '"Authorization": "***"' in text

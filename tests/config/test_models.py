@@ -19,7 +19,7 @@ from rainbowd.config import (
     PortRange,
     StatusRanges,
     load,
-    plain,
+    redacted,
 )
 
 Load = Callable[..., Config]
@@ -30,7 +30,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
     file.write_text('{"run": ["app", "{port}"], "health": "/up"}')
     found = load(file)
     assert found.warnings == ()
-    assert plain(found.config) == {
+    assert redacted(found.config) == {
         "run": ["app", "{port}"],
         "name": None,
         "release": str(file.parent),
@@ -233,7 +233,7 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"health": {}}, "health.path: found nothing; expected a path that begins with /"),
         ({"health": "up"}, 'health.path: found "up"; expected a path that begins with /'),
         ({"health": "/\r\nX: y"}, "health.path: found"),
-        ({"health": {"path": "/", "host": ""}}, 'health.host: found ""; expected what the app is to see'),
+        ({"health": {"path": "/", "host": ""}}, 'health.host: found ""; expected a host name'),
         ({"health": {"path": "/", "host": "a\r\nb"}}, 'health.host: found "a\\r\\nb"; expected'),
         (
             {"health": {"path": "/", "headers": {"A": "b\r\nC: d"}}},

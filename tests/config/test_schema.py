@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rainbowd.config import interpret
+from rainbowd.config import validate
 from rainbowd.config.schema import DIALECT, MEANINGS, schema, text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_the_defaults_are_those_of_the_models() -> None:
         if key.count(".") == 1 and key.startswith("health.") and "default" in found
     }
     whole = {**said, "run": ["app"], "health": {**health, "path": "/up"}}
-    assert interpret(whole, FILE).config == interpret(LEAST, FILE).config
+    assert validate(whole, FILE).config == validate(LEAST, FILE).config
 
 
 @pytest.mark.parametrize("key", ["listen", "run", "health", "hooks.before_launch", "user", "log.app"])

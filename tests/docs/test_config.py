@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rainbowd.config import interpret
+from rainbowd.config import validate
 from rainbowd.config.loader import RESTART_KEYS
 from rainbowd.config.schema import schema
 from rainbowd.errors import ConfigError
@@ -96,7 +96,7 @@ def test_every_example_of_a_key_is_accepted(heading: str, text: str, tmp_path: P
     for example in examples:
         assert example.keys() & {*keys(heading)}
         (tmp_path / "secrets.env").touch()
-        interpret(complete(example), tmp_path / "rainbowd.json")
+        validate(complete(example), tmp_path / "rainbowd.json")
 
 
 MESSAGE = re.compile(r"^`(([\w.]+): found (.+?); expected .+)`$", re.MULTILINE)
@@ -111,7 +111,7 @@ def test_a_bad_value_gets_the_message_of_the_page(message: str, key: str, found:
         inner = inner.setdefault(name, {"path": "/up"} if name == "health" else {})
     inner[last] = 5 if found == "a number" else json.loads(found)
     with pytest.raises(ConfigError) as caught:
-        interpret(complete(config), tmp_path / "rainbowd.json")
+        validate(complete(config), tmp_path / "rainbowd.json")
     assert message in str(caught.value)
 
 
@@ -140,4 +140,4 @@ def examples() -> list[dict[str, object]]:
 @pytest.mark.parametrize("example", examples(), ids=lambda example: str(example["run"])[:40])
 def test_an_example_is_taken_without_a_warning(example: dict[str, object], tmp_path: Path) -> None:
     here = {key: value for key, value in example.items() if key != "user"}  # who may not be a user of this machine
-    assert interpret(here, tmp_path / "rainbowd.json").warnings == ()
+    assert validate(here, tmp_path / "rainbowd.json").warnings == ()

@@ -293,7 +293,7 @@ def test_an_api_for_the_world_is_refused_without_a_token_file(tmp_path: Path, wo
     agent.flip("a")
     ended = start(tmp_path, *word)
     assert ended.returncode == 2
-    assert "api.listen: found 0.0.0.0:7001, which other machines may reach" in ended.stderr
+    assert "api.listen: found 0.0.0.0:7001, which other machines can reach" in ended.stderr
 
 
 def test_an_address_that_is_taken_is_named_by_its_key(tmp_path: Path) -> None:

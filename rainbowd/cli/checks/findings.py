@@ -9,7 +9,7 @@ from rainbowd.cli.checks.launch import check_launch
 from rainbowd.cli.checks.placeholders import check_commands, check_environment
 from rainbowd.cli.checks.start import check_start
 from rainbowd.cli.open_api import require_api_packages
-from rainbowd.config import cautions, doubtful_lines, exposures, read_env_file
+from rainbowd.config import cautions, doubtful_lines, exposure_problems, read_env_file
 from rainbowd.errors import RainbowdError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_config(config: Config) -> Findings:
     check_environment(config, env_file, found)
     check_launch(config, env_file, found, is_known=is_known)
     check_start(config, found)
-    found.problems += exposures(config)
+    found.problems += exposure_problems(config)
     if config.api.enabled:
         found.attempt("api", require_api_packages)
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rainbowd.address import parse_address
-from rainbowd.config import interpret
+from rainbowd.config import validate
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.interfaces import UndecidedDeploys
 from rainbowd.deploy.process.identity import boot_id
@@ -98,7 +98,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
         source, env_file = fields["config"], fields["env_file"]
         try:
             return Launched(
-                interpret(source, config_file).config,
+                validate(source, config_file).config,
                 source,
                 {str(name): str(env_file[name]) for name in env_file},
                 uid=None if fields.get("uid") is None else int(fields["uid"]),
