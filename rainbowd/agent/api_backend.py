@@ -43,8 +43,8 @@ def make_api_backend(
         return ProxyCounters(
             connections=len(server.connections),
             connections_max=server.settings.limits.connections,
-            waiting=len(server.holds),
-            held=server.holds.held,
+            waiting=len(server.held_requests),
+            held=server.held_requests.held,
             idle=len(server.pool),
             opened=server.pool.opened,
             retries=server.retries,

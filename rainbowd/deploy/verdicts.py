@@ -163,7 +163,7 @@ class DeployLog:
             seconds=deploy.seconds(),
             rollback=deploy.is_rollback,
         )
-        self._roster.changed()
+        self._roster.notify_observers()
         _tell(deploy, Outcome(result, life.number, life.plan.release))
 
     def fail(self, deploy: Deploy, failure: DeployFailed) -> None:
@@ -186,7 +186,7 @@ class DeployLog:
             rollback=deploy.is_rollback,
             superseded_by=superseded_by,
         )
-        self._roster.changed()
+        self._roster.notify_observers()
         _tell(deploy, Outcome("failed", deploy.generation, deploy.release, failure.reason, failure.output))
 
     def restored(self, deploy: Deploy, release: Path | None) -> None:
@@ -194,7 +194,7 @@ class DeployLog:
         self.remember(sight=self._world.look())
         log.info("the link is restored", deploy=deploy.id, release=release)
         self._recorder.record("link.restored", deploy=deploy.id, release=release)
-        self._roster.changed()
+        self._roster.notify_observers()
 
     def switched(self, release: Path) -> None:
         """``release`` is live; another one that was live until now is the one to go back to."""

@@ -18,16 +18,16 @@ they can be read in one way only.
 
 from rainbowd.http1.body import NO_BODY, Body, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
 from rainbowd.http1.chunked import ChunkedBody
-from rainbowd.http1.errors import ENDED_EARLY, NO_ANSWER, BadResponse, OtherProtocol, Refusal
+from rainbowd.http1.errors import ENDED_EARLY, NO_RESPONSE, BadResponse, OtherProtocol, Refusal
 from rainbowd.http1.request import RequestHead, parse_request
-from rainbowd.http1.request_start import find_request_head, skip_empty_lines
+from rainbowd.http1.request_line import find_request_head, skip_empty_lines
 from rainbowd.http1.response import ResponseHead, read_response
 from rainbowd.http1.response_check import ResponseCheck
 
 __all__ = [
     "ENDED_EARLY",
-    "NO_ANSWER",
     "NO_BODY",
+    "NO_RESPONSE",
     "BadResponse",
     "Body",
     "ChunkedBody",

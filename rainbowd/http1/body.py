@@ -14,11 +14,11 @@ class Body(Protocol):
     """One message's body on its connection.
 
     Attributes:
-        done: the whole body was fed.
-        trailers: the lines of the fields after the last chunk that pass on, once ``done``.
+        is_done: the whole body was fed.
+        trailers: the lines of the fields after the last chunk that pass on, once ``is_done``.
     """
 
-    done: bool
+    is_done: bool
 
     @property
     def trailers(self) -> Sequence[Line]:
@@ -28,7 +28,7 @@ class Body(Protocol):
         """Take bytes of the connection.
 
         Returns:
-            The payload among them, and the rest. This follows the end of the body if that is ``done``. If it is not,
+            The payload among them, and the rest. This follows the end of the body if that is ``is_done``. If it is not,
             the rest is to be fed next, after others had their turn.
 
         Raises:
@@ -46,7 +46,7 @@ class Body(Protocol):
 class EmptyBody:
     """No body: also a response to HEAD, and 204 and 304, whatever their fields say."""
 
-    done = True
+    is_done = True
     trailers = ()
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -63,17 +63,17 @@ NO_BODY = EmptyBody()
 class LengthBody:
     """A body of ``remaining_bytes``, above zero."""
 
-    __slots__ = ("done", "remaining_bytes")
+    __slots__ = ("is_done", "remaining_bytes")
     trailers = ()
 
     def __init__(self, length_bytes: int) -> None:
         self.remaining_bytes = length_bytes
-        self.done = length_bytes == 0
+        self.is_done = length_bytes == 0
 
     def skip(self, count: int) -> None:
         """So many bytes, not more than remain, were moved past us."""
         self.remaining_bytes -= count
-        self.done = self.remaining_bytes == 0
+        self.is_done = self.remaining_bytes == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Count."""
@@ -81,23 +81,23 @@ class LengthBody:
             self.remaining_bytes -= len(data)
             return data, b""
         payload, rest = data[: self.remaining_bytes], data[self.remaining_bytes :]
-        self.remaining_bytes, self.done = 0, True
+        self.remaining_bytes, self.is_done = 0, True
         return payload, rest
 
     def feed_eof(self) -> None:
         """Ended before its length."""
-        if not self.done:
+        if not self.is_done:
             raise ValueError("it ended before its Content-Length")
 
 
 class UntilCloseBody:
     """A response's body that ends with the connection."""
 
-    __slots__ = ("done",)
+    __slots__ = ("is_done",)
     trailers = ()
 
     def __init__(self) -> None:
-        self.done = False
+        self.is_done = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """All that comes belongs to it."""
@@ -105,7 +105,7 @@ class UntilCloseBody:
 
     def feed_eof(self) -> None:
         """The one proper end."""
-        self.done = True
+        self.is_done = True
 
 
 def frame(payload: bytes, body: Body, *, chunked: bool) -> bytes:
@@ -113,7 +113,7 @@ def frame(payload: bytes, body: Body, *, chunked: bool) -> bytes:
     if not chunked:
         return payload
     out = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
-    return out + last_chunk(body.trailers) if body.done else out
+    return out + last_chunk(body.trailers) if body.is_done else out
 
 
 def last_chunk(trailers: Sequence[Line]) -> bytes:

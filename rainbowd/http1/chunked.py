@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rainbowd.http1.fields import LENGTH_BYTES_MAX, RULE_BY_NAME, Line, has_bare_lf, read_lines
-from rainbowd.http1.repair import read_repaired_lines
+from rainbowd.http1.response_repair import read_repaired_lines
 
 CHUNK_LINE_BYTES = 4096
 """The longest chunk-size line, with its extensions."""
@@ -22,7 +22,6 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _STRICT_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+\r\n")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
 
@@ -35,7 +34,7 @@ class ChunkedBody:
         trailer_bytes: the most that its trailers may take.
 
     Attributes:
-        trailers: the lines of the fields after the last chunk that pass on, once ``done``.
+        trailers: the lines of the fields after the last chunk that pass on, once ``is_done``.
     """
 
     __slots__ = (
@@ -47,12 +46,12 @@ class ChunkedBody:
         "_remaining_bytes",
         "_searched_bytes",
         "_trailer_bytes",
-        "done",
+        "is_done",
         "trailers",
     )
 
     def __init__(self, *, strict: bool, trailer_bytes: int = 65536) -> None:
-        self.done = False
+        self.is_done = False
         self.trailers: list[Line] = []
         self._chunk_line = _STRICT_CHUNK_LINE if strict else _CHUNK_LINE
         self._read_lines = read_lines if strict else read_repaired_lines
@@ -73,24 +72,24 @@ class ChunkedBody:
             if self._remaining_bytes == 0:
                 if len(payload) >= CHUNKS_A_FEED:
                     return b"".join(payload), data[at:]
-                start = self._start_chunk(data, at)
+                start = self._read_chunk_line(data, at)
                 if start < 0:
                     self._pending = data[at:]
                     return b"".join(payload), b""
                 at = start
             else:
-                end = self._take_chunk(data, at, payload)
+                end = self._read_chunk(data, at, payload)
                 if end < 0:
                     return b"".join(payload), b""
                 at = end
-        return b"".join(payload), self._take_trailers(data, at)
+        return b"".join(payload), self._read_trailers(data, at)
 
     def feed_eof(self) -> None:
         """Ended before its last chunk."""
-        if not self.done:
+        if not self.is_done:
             raise ValueError("it ended before its last chunk")
 
-    def _start_chunk(self, data: bytes, at: int) -> int:
+    def _read_chunk_line(self, data: bytes, at: int) -> int:
         """Read the chunk-size line at ``at``; the index behind it, or -1 where it is not whole yet."""
         match = self._chunk_line.match(data, at)
         if match is None:
@@ -114,7 +113,7 @@ class ChunkedBody:
             self._remaining_bytes = size + 2
         return match.end()
 
-    def _take_chunk(self, data: bytes, at: int, payload: list[bytes]) -> int:
+    def _read_chunk(self, data: bytes, at: int, payload: list[bytes]) -> int:
         """Read the chunk at ``at``; the index behind its CRLF, or -1 where it is not whole yet."""
         size = self._remaining_bytes - 2
         available = len(data) - at
@@ -135,10 +134,10 @@ class ChunkedBody:
         self._remaining_bytes -= available
         return -1
 
-    def _take_trailers(self, data: bytes, at: int) -> bytes:
+    def _read_trailers(self, data: bytes, at: int) -> bytes:
         """Read the trailers at ``at``; what follows them, or nothing where they are not whole yet."""
         if data.startswith(b"\r\n", at):
-            self.done = True
+            self.is_done = True
             return data[at + 2 :]
         new = at + max(0, self._searched_bytes - 3)
         end = data.find(b"\r\n\r\n", new) + 4
@@ -155,7 +154,7 @@ class ChunkedBody:
         if len(lines) > TRAILERS_MAX:
             raise ValueError("it has too many trailers")
         self.trailers = [line for line in lines if RULE_BY_NAME[line.partition(b":")[0]] is None]
-        self.done = True
+        self.is_done = True
         return data[end:]
 
 

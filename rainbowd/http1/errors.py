@@ -34,5 +34,5 @@ class BadResponse(Exception):  # noqa: N818 - mirrors Refusal
     """
 
 
-NO_ANSWER = "the connection was closed without one"
+NO_RESPONSE = "the connection was closed without one"
 ENDED_EARLY = "it ended within its header"

@@ -9,17 +9,17 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NUMBER = re.compile(rb"[0-9]+")
 
 
-def fault_in(block: bytes) -> str:
+def describe_field_error(block: bytes) -> str:
     """Return the first reason why ``block`` cannot be read in one way only: RFC 9112 sections 5 and 6.
 
     Args:
         block: field lines that llhttp refused, with the empty line that ends them.
     """
     lines = block.split(b"\n")[:-2]
-    return next(filter(None, map(_fault_in_line, lines)), None) or _fault_of_framing(lines)
+    return next(filter(None, map(_line_error, lines)), None) or _framing_error(lines)
 
 
-def _fault_in_line(line: bytes) -> str | None:
+def _line_error(line: bytes) -> str | None:
     if not line.endswith(b"\r"):
         return "a line ends without a carriage return"
     name, colon, value = line[:-1].partition(b":")
@@ -35,7 +35,7 @@ def _fault_in_line(line: bytes) -> str | None:
     return next((fault for is_found, fault in tests if is_found), None)
 
 
-def _fault_of_framing(lines: list[bytes]) -> str:
+def _framing_error(lines: list[bytes]) -> str:
     fields = [line.partition(b":") for line in lines]
     lengths = [value.strip(b" \t\r") for name, _, value in fields if name.lower() == b"content-length"]
     if not all(map(_NUMBER.fullmatch, lengths)):

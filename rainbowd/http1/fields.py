@@ -7,7 +7,7 @@ import re
 
 import httptools
 
-from rainbowd.http1.field_errors import fault_in
+from rainbowd.http1.field_errors import describe_field_error
 
 Line = bytes
 """A field's line as it was sent, without its end."""
@@ -155,7 +155,7 @@ def read_lines(block: bytes) -> list[Line]:
     try:
         httptools.HttpResponseParser(end).feed_data(_PREFIX + block)
     except httptools.HttpParserError:
-        raise ValueError(fault_in(block)) from None
+        raise ValueError(describe_field_error(block)) from None
     if not end.found:
         raise ValueError("it has no empty line at its end")
     return block[:-4].split(b"\r\n") if len(block) > 2 else []  # noqa: PLR2004 - the empty line
@@ -177,7 +177,7 @@ def parse_length(value: bytes) -> int:
     return length_bytes
 
 
-def without(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Line]:
+def remove_nominated(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Line]:
     """Return ``lines`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1.
 
     Raises:

@@ -16,10 +16,10 @@ from rainbowd.http1.fields import (
     Rule,
     parse_length,
     read_lines,
-    without,
+    remove_nominated,
 )
-from rainbowd.http1.request_start import read_request_line
-from rainbowd.http1.target import choose_host, in_origin_form
+from rainbowd.http1.request_line import read_request_line
+from rainbowd.http1.target import choose_host, to_origin_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +46,8 @@ class RequestHead:
         lines: of the fields that pass to the app as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the client may send another request behind this one.
-        websocket: asks for an upgrade to it.
-        takes_trailers: the client said so in ``TE``, and some apps send none otherwise.
+        is_websocket: asks for an upgrade to it.
+        accepts_trailers: the client said so in ``TE``, and some apps send none otherwise.
         forwarded_for, forwarded_proto, forwarded_host, request_id, request_start: what a trusted peer said of where the
             request came from; empty where it did not.
     """
@@ -61,8 +61,8 @@ class RequestHead:
     chunked: bool = False
     keep_alive: bool = True
     expects_continue: bool = False
-    websocket: bool = False
-    takes_trailers: bool = False
+    is_websocket: bool = False
+    accepts_trailers: bool = False
     forwarded_for: bytes = b""
     forwarded_proto: bytes = b""
     forwarded_host: bytes = b""
@@ -75,9 +75,9 @@ class RequestHead:
         return self.chunked or bool(self.length_bytes)
 
     @property
-    def replayable(self) -> bool:
+    def is_replayable(self) -> bool:
         """Whether it may be sent a second time: idempotent, and nothing of it but the head."""
-        return self.method in IDEMPOTENT and not self.has_body and not self.websocket
+        return self.method in IDEMPOTENT and not self.has_body and not self.is_websocket
 
     def body(self, trailer_bytes: int = 65536) -> Body:
         """A reader of the body that follows this head."""
@@ -96,9 +96,9 @@ class RequestHead:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length_bytes is not None:
             lines.append(b"Content-Length: %d" % self.length_bytes)
-        if self.websocket:
+        if self.is_websocket:
             lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
-        elif self.takes_trailers:
+        elif self.accepts_trailers:
             lines.append(b"Connection: TE\r\nTE: trailers")
         hops = b", ".join(filter(None, (self.forwarded_for, peer))) if self.forwarded_for else peer
         if hops:
@@ -132,15 +132,15 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
         if fields_max is not None and len(lines) > fields_max:
             raise Refusal(TOO_LARGE, "The header has too many fields.")
         request = RequestHead(method, target, minor, b"", [])
-        _Reading(request).read(lines, trusted=trusted)
+        _FieldReader(request).read(lines, trusted=trusted)
     except ValueError as error:
         raise Refusal(BAD_REQUEST, f"The header cannot be read: {error}.") from None
     if target[0] != _SLASH:
-        request.target = in_origin_form(target, method, request.host)
+        request.target = to_origin_form(target, method, request.host)
     return request
 
 
-class _Reading:
+class _FieldReader:
     """One pass over the fields of a request; the tables behind it say what each rule does."""
 
     __slots__ = ("announced", "hosts", "is_last_hop", "nominated", "request", "upgrade")
@@ -155,7 +155,7 @@ class _Reading:
 
     def read(self, lines: list[Line], *, trusted: bool) -> None:
         rules, passing = RULE_BY_NAME, self.request.lines
-        actions, passing_rule = (_BELIEVED, Rule.FORWARDED_OTHER) if trusted else (_UNDERSTOOD, None)
+        actions, passing_rule = (_TRUSTED_ACTIONS, Rule.FORWARDED_OTHER) if trusted else (_ACTIONS, None)
         for line in lines:
             name, _, value = line.partition(b":")
             rule = rules[name]
@@ -188,7 +188,7 @@ class _Reading:
         self.upgrade = value.lower() if not self.upgrade else b"several"
 
     def te(self, value: bytes) -> None:
-        self.request.takes_trailers |= self.request.minor == 1 and b"trailers" in TOKENS_BY_VALUE[value]
+        self.request.accepts_trailers |= self.request.minor == 1 and b"trailers" in TOKENS_BY_VALUE[value]
 
     def trailer(self, value: bytes) -> None:
         self.announced = b", ".join(filter(None, (self.announced, value)))
@@ -231,11 +231,11 @@ class _Reading:
             request.lines.append(b"Trailer: %b" % self.announced)
         if nominated:
             request.keep_alive = b"close" not in nominated and (request.minor == 1 or b"keep-alive" in nominated)
-            request.lines = without(request.lines, nominated)
+            request.lines = remove_nominated(request.lines, nominated)
         else:
             request.keep_alive = request.minor == 1
         if self.upgrade:
-            request.websocket = (
+            request.is_websocket = (
                 self.upgrade == b"websocket"
                 and b"upgrade" in nominated
                 and request.method == b"GET"
@@ -247,26 +247,26 @@ class _Reading:
             raise Refusal(OK if request.method == b"OPTIONS" else NOT_IMPLEMENTED, "Max-Forwards ends here.")
 
 
-_UNDERSTOOD: dict[Rule, Callable[[_Reading, bytes], None]] = {
-    Rule.HOST: _Reading.host,
-    Rule.CONNECTION: _Reading.connection,
-    Rule.CONTENT_LENGTH: _Reading.content_length,
-    Rule.TRANSFER_ENCODING: _Reading.transfer_encoding,
-    Rule.UPGRADE: _Reading.upgrade_to,
-    Rule.EXPECT: _Reading.expect,
-    Rule.TE: _Reading.te,
-    Rule.TRAILER: _Reading.trailer,
-    Rule.MAX_FORWARDS: _Reading.max_forwards,
-    Rule.DATE: _Reading.date,
+_ACTIONS: dict[Rule, Callable[[_FieldReader, bytes], None]] = {
+    Rule.HOST: _FieldReader.host,
+    Rule.CONNECTION: _FieldReader.connection,
+    Rule.CONTENT_LENGTH: _FieldReader.content_length,
+    Rule.TRANSFER_ENCODING: _FieldReader.transfer_encoding,
+    Rule.UPGRADE: _FieldReader.upgrade_to,
+    Rule.EXPECT: _FieldReader.expect,
+    Rule.TE: _FieldReader.te,
+    Rule.TRAILER: _FieldReader.trailer,
+    Rule.MAX_FORWARDS: _FieldReader.max_forwards,
+    Rule.DATE: _FieldReader.date,
 }
 """What is understood of anybody. Any other field that has a rule is not passed on."""
 
-_BELIEVED: dict[Rule, Callable[[_Reading, bytes], None]] = {
-    **_UNDERSTOOD,
-    Rule.FORWARDED_FOR: _Reading.forwarded_for,
-    Rule.FORWARDED_PROTO: _Reading.forwarded_proto,
-    Rule.FORWARDED_HOST: _Reading.forwarded_host,
-    Rule.REQUEST_ID: _Reading.request_id,
-    Rule.REQUEST_START: _Reading.request_start,
+_TRUSTED_ACTIONS: dict[Rule, Callable[[_FieldReader, bytes], None]] = {
+    **_ACTIONS,
+    Rule.FORWARDED_FOR: _FieldReader.forwarded_for,
+    Rule.FORWARDED_PROTO: _FieldReader.forwarded_proto,
+    Rule.FORWARDED_HOST: _FieldReader.forwarded_host,
+    Rule.REQUEST_ID: _FieldReader.request_id,
+    Rule.REQUEST_START: _FieldReader.request_start,
 }
 """What is believed of a trusted peer, too."""

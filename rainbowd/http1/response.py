@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rainbowd.http1.body import NO_BODY, Body, LengthBody, UntilCloseBody
 from rainbowd.http1.chunked import ChunkedBody
 from rainbowd.http1.errors import BadResponse
-from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE, Line, Rule, parse_length, read_lines, without
-from rainbowd.http1.repair import fault_in_start, find_end, read_head
+from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE, Line, Rule, parse_length, read_lines, remove_nominated
+from rainbowd.http1.response_repair import find_repaired_end, find_start_error, read_repaired_head
 
 HEAD_BYTES = 131072
 """The longest head that an app may send."""
@@ -34,7 +34,7 @@ class ResponseHead:
         lines: of the fields that pass to the client as they are, in order.
         length_bytes: of ``Content-Length``; None without one.
         keep_alive: the app keeps its connection open behind this response.
-        dated: it says when it was made.
+        has_date: it says when it was made.
         upgrade: what it switches to (101), or has to be switched to first (426); empty on any other.
     """
 
@@ -45,11 +45,11 @@ class ResponseHead:
     length_bytes: int | None = None
     chunked: bool = False
     keep_alive: bool = True
-    dated: bool = False
+    has_date: bool = False
     upgrade: bytes = b""
 
     @property
-    def interim(self) -> bool:
+    def is_interim(self) -> bool:
         """A 1xx, with the final response still to come."""
         return self.status < OK and self.status != SWITCHING_PROTOCOLS
 
@@ -114,16 +114,16 @@ def read_response(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int
 
 def _read_repaired(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int] | None:
     """Do the same for a head that is not as it should be, or not whole; the app's connection is not used again."""
-    end = find_end(buffer, searched_bytes)
+    end = find_repaired_end(buffer, searched_bytes)
     if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
         raise BadResponse("its header is too large")
     if end < 0:
-        fault = fault_in_start(buffer, searched_bytes)
+        fault = find_start_error(buffer, searched_bytes)
         if fault is not None:
             raise BadResponse(fault)
         return None
     try:
-        version, status, reason, lines = read_head(buffer[:end])
+        version, status, reason, lines = read_repaired_head(buffer[:end])
     except ValueError as error:
         raise BadResponse(str(error)) from None
     response = _head(1 if version > b"1.0" else 0, status, reason, lines)
@@ -154,7 +154,7 @@ def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C9
             response.length_bytes = parse_length(value)
         elif rule is _DATE:
             passing.append(line)
-            response.dated = True
+            response.has_date = True
         elif rule is _CONNECTION:
             nominated += TOKENS_BY_VALUE[value]
         elif rule is Rule.TRANSFER_ENCODING:
@@ -167,7 +167,7 @@ def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C9
         elif rule is not Rule.DROP and rule is not Rule.TE:
             passing.append(line)
     if nominated:
-        response.lines = without(passing, nominated)
+        response.lines = remove_nominated(passing, nominated)
     if response.minor:
         response.keep_alive = b"close" not in nominated
     else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.http1.errors import ENDED_EARLY, NO_ANSWER, BadResponse
+from rainbowd.http1.errors import ENDED_EARLY, NO_RESPONSE, BadResponse
 from rainbowd.http1.response import SWITCHING_PROTOCOLS, ResponseHead, read_response
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class ResponseCheck:
 
     Attributes:
         head: the final response's head, once it is whole.
-        done: the whole answer was read.
+        is_done: the whole answer was read.
         payload: what the bytes fed last held of the body.
         problem: why the proxy refuses the answer, in the words of its log; None as long as it does not.
     """
 
     def __init__(self, method: bytes = b"GET") -> None:
         self.head: ResponseHead | None = None
-        self.done = False
+        self.is_done = False
         self.payload = b""
         self.problem: str | None = None
         self._method = method
@@ -45,7 +45,7 @@ class ResponseCheck:
             ``problem``. It stays the same once there is one.
         """
         self.payload = b""
-        if self.problem is None and not self.done:
+        if self.problem is None and not self.is_done:
             try:
                 self._read(data)
             except (BadResponse, ValueError) as error:
@@ -58,9 +58,9 @@ class ResponseCheck:
         Returns:
             ``problem``, also when the answer is not complete.
         """
-        if self.problem is None and not self.done:
+        if self.problem is None and not self.is_done:
             try:
-                self._end()
+                self._check_end()
             except ValueError as error:
                 self.problem = str(error)
         return self.problem
@@ -74,20 +74,20 @@ class ResponseCheck:
                 return
             head, end = found
             self._buffer, self._searched_bytes = self._buffer[end:], 0
-            self._take_head(head)
-        while self._buffer and not self._body.done:
+            self._accept_head(head)
+        while self._buffer and not self._body.is_done:
             payload, self._buffer = self._body.feed(self._buffer)
             self.payload += payload
-        self.done = self._body.done
+        self.is_done = self._body.is_done
 
-    def _take_head(self, head: ResponseHead) -> None:
+    def _accept_head(self, head: ResponseHead) -> None:
         if head.status == SWITCHING_PROTOCOLS:
             raise BadResponse("it switches protocols, which was not asked for")
-        if not head.interim:
+        if not head.is_interim:
             self.head, self._body = head, head.body(self._method)
 
-    def _end(self) -> None:
+    def _check_end(self) -> None:
         if self._body is None:
-            raise ValueError(ENDED_EARLY if self._buffer else NO_ANSWER)
+            raise ValueError(ENDED_EARLY if self._buffer else NO_RESPONSE)
         self._body.feed_eof()
-        self.done = True
+        self.is_done = True

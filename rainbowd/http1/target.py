@@ -41,7 +41,7 @@ def choose_host(values: list[bytes], target: bytes, minor: int) -> bytes:
     return host
 
 
-def in_origin_form(target: bytes, method: bytes, host: bytes) -> bytes:
+def to_origin_form(target: bytes, method: bytes, host: bytes) -> bytes:
     """Return a target that does not begin with a slash in origin form, or ``*``: RFC 9112 section 3.2.
 
     Raises:

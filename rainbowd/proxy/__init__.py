@@ -14,7 +14,8 @@ Speed lives in few places, and each trick says why it is there: sends in batches
 without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields (``http1``).
 """
 
-from rainbowd.proxy.server import ProxySettings, Server
+from rainbowd.proxy.server import Server
+from rainbowd.proxy.settings import ProxySettings
 from rainbowd.proxy.traffic import Traffic
 
 __all__ = ["ProxySettings", "Server", "Traffic"]

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from rainbowd.listeners import Listener
     from rainbowd.proxy.server import Server
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_ACCEPTS_A_TURN = 64
-_TURNED_AWAY_MAX = 256  # at the limit on connections: more at a time are reset
+_ACCEPTS_PER_TURN = 64
+_REJECTED_MAX = 256  # at the limit on connections: more at a time are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
 _WARNING_SECONDS = 10.0
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -46,13 +44,13 @@ class Acceptor:
         while True:
             await trio.lowlevel.wait_readable(listener.sock)
             try:
-                for _ in range(_ACCEPTS_A_TURN):
-                    self._take(*listener.sock.accept())
+                for _ in range(_ACCEPTS_PER_TURN):
+                    self._open(*listener.sock.accept())
             except BlockingIOError:
                 pass
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
-                    self._warn_of_exhaustion(error)
+                    self._warn_out_of_resources(error)
                     await trio.sleep(_PAUSE_SECONDS)
                 # anything else is the end of the one connection that was to be accepted: accept(2)
 
@@ -60,46 +58,46 @@ class Acceptor:
         """Let in all who wait in the queue of ``listener``, as to close it would reset them."""
         while True:
             try:
-                self._take(*listener.sock.accept())
+                self._open(*listener.sock.accept())
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno != errno.ECONNABORTED:
                     return
 
-    def _take(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
+    def _open(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
         server = self._server
         sock.setblocking(False)
         try:
-            _prepare(sock, server.settings.limits.idle_timeout)
+            _set_options(sock, server.settings.limits.idle_timeout)
             wire = Wire(server.hub, sock)
         except OSError:  # reset already, or no memory to watch it
             sock.close()
             return
         peer = _client_ip(address) if isinstance(address, tuple) else None
         trusted = peer is None or any(peer in network for network in server.settings.trust)
-        self._let_in(Connection(server, wire, str(peer).encode() if peer else None, trusted=trusted))
+        self._admit(Connection(server, wire, str(peer).encode() if peer else None, trusted=trusted))
 
-    def _let_in(self, connection: Connection) -> None:
+    def _admit(self, connection: Connection) -> None:
         """Have it served, or turned away with an answer, or reset where even those would be too many."""
         server, limit = self._server, self._server.settings.limits.connections
         if limit is None or len(server.connections) < limit:
             server.connections.add(connection)
             connection.park()
-        elif len(server.turned_away) < _TURNED_AWAY_MAX:
-            server.turned_away.add(connection)
+        elif len(server.rejected) < _REJECTED_MAX:
+            server.rejected.add(connection)
             server.fibers.start(connection.serve(nothing_live("Too many connections.")))
         else:
             connection.wire.reset()
 
-    def _warn_of_exhaustion(self, error: OSError) -> None:
+    def _warn_out_of_resources(self, error: OSError) -> None:
         """Say it now and then, not at each try."""
         if time.monotonic() - self._warned_at > _WARNING_SECONDS:
             self._warned_at = time.monotonic()
-            log.warning("cannot accept connections", why=error.strerror, hint="raise LimitNOFILE or ulimit -n")
+            log.warning("cannot accept connections", error=error.strerror, hint="raise LimitNOFILE or ulimit -n")
 
 
-def _prepare(sock: socket.socket, stalled_seconds: float | None) -> None:
+def _set_options(sock: socket.socket, stalled_seconds: float | None) -> None:
     """Set what a client's socket needs: no delay for small writes, and to notice one that vanished or reads no more.
 
     Args:

@@ -15,7 +15,7 @@ from rainbowd.proxy.upstream import REFUSED
 
 if TYPE_CHECKING:
     from rainbowd.proxy.connection import Connection
-    from rainbowd.proxy.server import ProxySettings
+    from rainbowd.proxy.settings import ProxySettings
     from rainbowd.proxy.upstream import Upstream
     from rainbowd.roster import Generation
 
@@ -25,10 +25,10 @@ _QUEUE_FULL_SECONDS = 0.01
 class AnswerClock(Protocol):
     """Who is told before a wait."""
 
-    def expect_answer(self) -> None:
+    def start_response_timeout(self) -> None:
         """It is the app's turn."""
 
-    def notice_client_end(self) -> None:
+    def check_client_end(self) -> None:
         """The client may have left while nobody looked."""
 
 
@@ -38,7 +38,7 @@ class Claim:
     Args:
         connection: the client's, which holds the lease.
         settings: those of the request.
-        patience: the exchange, which knows how long to wait and for whom.
+        clock: the exchange, which knows how long to wait and for whom.
 
     Attributes:
         generation: whose lease is held, or was held last.
@@ -47,9 +47,9 @@ class Claim:
     """
 
     __slots__ = (
+        "_clock",
         "_connection",
         "_leased",
-        "_patience",
         "_pool",
         "_settings",
         "generation",
@@ -61,14 +61,14 @@ class Claim:
         self,
         connection: Connection,
         settings: ProxySettings,
-        patience: AnswerClock,
+        clock: AnswerClock,
     ) -> None:
         self.generation: Generation | None = None
         self.upstream: Upstream | None = None
         self.waits_on: Interruptible | None = None
         self._connection = connection
         self._settings = settings
-        self._patience = patience
+        self._clock = clock
         self._pool = connection.server.pool
         self._leased = False
 
@@ -78,7 +78,7 @@ class Claim:
         if generation is None:
             return None
         self.generation, self._leased = generation, True
-        return self._take(generation)
+        return self._take_from_pool(generation)
 
     async def connect(self, *, pooled: bool) -> Upstream:
         """A connection to the live generation, waiting for one to be live where that may come.
@@ -92,7 +92,7 @@ class Claim:
         waiting: HeldRequest | None = None
         while True:
             generation = await self._lease(waiting)
-            upstream = self._take(generation) if pooled else None
+            upstream = self._take_from_pool(generation) if pooled else None
             if upstream is not None:
                 return upstream
             try:
@@ -101,12 +101,12 @@ class Claim:
                 self.disconnect()
                 if not self._settings.managed:
                     raise Refusal(502, "The app refused the connection.") from None
-                generation.refused(time.monotonic())
+                generation.on_connect_refused(time.monotonic())
                 self._end_lease()
                 waiting = waiting or HeldRequest(self._settings.hold.timeout)
-                waiting.refused = True
+                waiting.was_refused = True
 
-    def keep(self) -> None:
+    def return_to_pool(self) -> None:
         """The app's connection has done its part, and may serve another request."""
         if self.upstream is not None:
             self._pool.give_back(self.upstream)
@@ -118,7 +118,7 @@ class Claim:
         if upstream is not None:
             upstream.wire.close()
 
-    def end(self, *, aborted: bool) -> None:
+    def release(self, *, aborted: bool) -> None:
         """Give everything back; of a request that was not sent whole the app hears at once."""
         if self.upstream is not None:
             if aborted:
@@ -128,7 +128,7 @@ class Claim:
             self._end_lease()
         # Together with what holds us they would be left to the garbage collector: with the exchange, and with an
         # exception that nobody waited for, whose traceback has its frames.
-        del self._patience
+        del self._clock
         self.waits_on = None
 
     async def _lease(self, waiting: HeldRequest | None) -> Generation:
@@ -139,13 +139,13 @@ class Claim:
         generation = server.roster.lease(self._connection) if waiting is None else None
         if generation is None:
             self.waits_on = waiting = waiting or HeldRequest(self._settings.hold.timeout)
-            self._patience.notice_client_end()
+            self._clock.check_client_end()
             await become_task(server.hub)
-            generation = await server.holds.lease(self._connection, waiting, self._settings.hold)
+            generation = await server.held_requests.lease(self._connection, waiting, self._settings.hold)
         self.generation, self._leased = generation, True
         return generation
 
-    def _take(self, generation: Generation) -> Upstream | None:
+    def _take_from_pool(self, generation: Generation) -> Upstream | None:
         upstream = self._pool.take(generation)
         if upstream is not None:
             self.upstream = upstream
@@ -158,28 +158,28 @@ class Claim:
         Raises:
             ConnectionRefusedError, FileNotFoundError: nothing listens there.
         """
-        self._patience.expect_answer()
+        self._clock.start_response_timeout()
         try:
             while (upstream := self._pool.open(generation)) is None:
                 await self._wait_for_room()
             self.upstream = upstream  # from here on ``end`` closes it, whatever happens
             self.waits_on = upstream.wire
-            await upstream.wire.connected()
+            await upstream.wire.wait_connected()
         except REFUSED:
             raise
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 raise nothing_live("The server has no descriptors left.") from None
             raise Refusal(502, "The app cannot be reached.") from None
-        generation.accepted()
+        generation.on_connect_accepted()
         return upstream
 
     async def _wait_for_room(self) -> None:
         """The app's queue is full: look again in a moment."""
         self.waits_on = waiting = HeldRequest()
-        self._patience.notice_client_end()
+        self._clock.check_client_end()
         await become_task(self._connection.server.hub)
-        await waiting.until(trio.Event(), _QUEUE_FULL_SECONDS)
+        await waiting.wait(trio.Event(), _QUEUE_FULL_SECONDS)
 
     def _end_lease(self) -> None:
         assert self.generation is not None

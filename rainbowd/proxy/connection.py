@@ -28,7 +28,7 @@ LINGER_BYTES = 64 << 20
 FRESH_GRACE_SECONDS = 1.0
 """At a stop: how long a connection that was just accepted may take to send its request."""
 
-_LOOK_AGAIN_SECONDS = 0.1
+_RETRY_SECONDS = 0.1
 
 log = get_logger()
 
@@ -49,11 +49,11 @@ class Connection:
     """
 
     __slots__ = (
-        "_begun",
         "_exchange",
+        "_has_begun",
+        "_has_served",
         "_on_deadline",
-        "_searched",
-        "_served",
+        "_searched_bytes",
         "buffer",
         "deadline",
         "peer",
@@ -74,28 +74,28 @@ class Connection:
         self.tunnel: Tunnel | None = None
         self._on_deadline: Callable[[], None] | None = None
         self._exchange: Exchange | None = None
-        self._begun = False
-        self._searched = 0
-        self._served = False
+        self._has_begun = False
+        self._searched_bytes = 0
+        self._has_served = False
 
     def close(self) -> None:
         """Be gone."""
         self.disarm()
         self.wire.close()
-        self.server.forget(self)
+        self.server.remove(self)
 
     # --- parked ---------------------------------------------------------------------------------------------------
 
     def park(self) -> None:
         """Wait for a request, without a task."""
-        limits, stopping = self.server.settings.limits, self.server.stopping
-        self._begun = bool(self.buffer)
-        if self._begun:
+        limits, stopping = self.server.settings.limits, self.server.is_stopping
+        self._has_begun = bool(self.buffer)
+        if self._has_begun:
             self.arm(limits.head_timeout, self._expire_head)
         elif stopping:
             self.arm(0.0 if self._is_idle else FRESH_GRACE_SECONDS, self._close_idle)
         else:
-            self.arm(limits.idle_timeout if self._served else limits.head_timeout, self.close)
+            self.arm(limits.idle_timeout if self._has_served else limits.head_timeout, self.close)
         self.wire.on_readable = self._on_readable
         self._on_readable()
 
@@ -103,7 +103,7 @@ class Connection:
         """Take what came; a head that is whole by now, or must be refused, ends the parking."""
         while self.is_parked:
             try:
-                data = self.wire.receive()
+                data = self.wire.recv_nowait()
             except OSError:
                 data = b""
             if data is None:
@@ -114,9 +114,9 @@ class Connection:
             self.buffer += data
             head = self._take_head()
             if head is not None:
-                self._leave_parking(head)
-            elif not self._begun:
-                self._begun = True
+                self._start_serving(head)
+            elif not self._has_begun:
+                self._has_begun = True
                 self.arm(self.server.settings.limits.head_timeout, self._expire_head)
 
     def _take_head(self) -> bytes | Refusal | None:
@@ -125,17 +125,17 @@ class Connection:
         try:
             if buffer.startswith(b"\r"):
                 buffer = self.buffer = skip_empty_lines(buffer)
-            end = find_request_head(buffer, self._searched, self.server.settings.limits.head_bytes)
+            end = find_request_head(buffer, self._searched_bytes, self.server.settings.limits.head_bytes)
         except Refusal as refusal:
             return refusal.with_traceback(None)  # which holds the frame of whoever keeps it: a cycle
         if end < 0:
-            self._searched = len(buffer)
+            self._searched_bytes = len(buffer)
             return None
-        self._searched = 0
+        self._searched_bytes = 0
         self.buffer = buffer[end:]
         return buffer[:end]
 
-    def _leave_parking(self, head: bytes | Refusal) -> None:
+    def _start_serving(self, head: bytes | Refusal) -> None:
         self.wire.on_readable = None
         self.deadline = math.inf
         self.server.fibers.start(self.serve(head))
@@ -148,7 +148,7 @@ class Connection:
     @property
     def _is_idle(self) -> bool:
         """Between two requests, as far as can be told."""
-        return self._served and not self.wire.has_input
+        return self._has_served and not self.wire.has_input
 
     def _close_idle(self) -> None:
         """Close without an answer, as soon as the client has room for what was sent before."""
@@ -156,10 +156,10 @@ class Connection:
         if self.wire.is_flushed:
             self.close()
         else:
-            self.arm(_LOOK_AGAIN_SECONDS, self._close_idle)
+            self.arm(_RETRY_SECONDS, self._close_idle)
 
     def _expire_head(self) -> None:
-        self._leave_parking(Refusal(408, "The header did not arrive in time."))
+        self._start_serving(Refusal(408, "The header did not arrive in time."))
 
     # --- time limits, and the end ---------------------------------------------------------------------------------
 
@@ -193,13 +193,13 @@ class Connection:
     def cut(self) -> None:
         """End what is under way, so that the client can tell it from a complete answer."""
         if self.tunnel is not None:
-            self.tunnel.end()
+            self.tunnel.close()
         elif self._exchange is not None:
             begun = self._exchange.status != 0
             late = Refusal(504, "The app was stopped before it answered.")
-            self._exchange.abandon(AppBroke("the time to drain was over") if begun else late)
+            self._exchange.interrupt(AppBroke("the time to drain was over") if begun else late)
 
-    def wind_down(self) -> None:
+    def close_if_idle(self) -> None:
         """The agent stops: an idle connection is closed, any other after its request; tunnels are the server's."""
         if self.is_parked and not self.buffer:
             if self._is_idle:
@@ -219,7 +219,7 @@ class Connection:
         keep_alive = False
         try:
             while head is not None:
-                if not await self._answer(head):
+                if not await self._serve_request(head):
                     return
                 head = self._take_head() if self.buffer else None
             keep_alive = True
@@ -230,9 +230,9 @@ class Connection:
                 self.close()
         self.park()
 
-    async def _answer(self, head: bytes | Refusal) -> bool:
+    async def _serve_request(self, head: bytes | Refusal) -> bool:
         """Answer one request; whether another may follow."""
-        self._served = True
+        self._has_served = True
         if isinstance(head, Refusal):
             await self._refuse(head, None)
             return False
@@ -252,10 +252,10 @@ class Connection:
             keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log says more."))
         finally:
             self._exchange = None
-            if exchange.status and not exchange.complete and not exchange.delimited:
+            if exchange.status and not exchange.is_complete and not exchange.is_delimited:
                 self.wire.reset()
         if not keep_alive:
-            await self._say_goodbye(unread=not exchange.request_is_read)
+            await self._linger(unread=not exchange.is_request_read)
         return keep_alive
 
     async def _fail(self, exchange: Exchange, error: Exception) -> bool:
@@ -264,7 +264,7 @@ class Connection:
         keep_alive = False
         if isinstance(error, Refusal) and not exchange.status:
             exchange.status = error.status
-            exchange.complete = True
+            exchange.is_complete = True
             keep_alive = await self._refuse(error, exchange)
         self.server.on_exchange(self, exchange, error)
         return keep_alive
@@ -275,10 +275,10 @@ class Connection:
         request = exchange.request if exchange is not None else None
         keep_alive = (
             exchange is not None
-            and exchange.request_is_read
+            and exchange.is_request_read
             and exchange.request.keep_alive
             and not exchange.request.has_body
-            and not self.server.is_last_answer
+            and not self.server.closes_after_response
         )
         with_body = request is None or request.method != b"HEAD"
         await become_task(self.server.hub)
@@ -286,14 +286,14 @@ class Connection:
             await self.wire.send(error_response(refusal, keep_alive=keep_alive, with_body=with_body))
         if exchange is None:
             self.server.on_refusal(self, refusal)
-            await self._say_goodbye(unread=True)
+            await self._linger(unread=True)
         elif keep_alive:
             await trio.lowlevel.checkpoint()  # a client that asks on and on waits for nothing else here
         return keep_alive
 
-    async def _say_goodbye(self, *, unread: bool) -> None:
+    async def _linger(self, *, unread: bool) -> None:
         """Close so that the client reads all we sent: half-close, read a little, close: RFC 9112 section 9.6."""
-        if self.wire.closed:
+        if self.wire.is_closed:
             return
         self.wire.clear_interruption()
         await self.wire.drain()

@@ -27,11 +27,11 @@ class Deadlines:
 
     def watch(self, connection: Connection) -> None:
         """Look at ``connection`` when its deadline, sooner than what it is watched until, is over."""
-        self.forget(connection)
+        self.unwatch(connection)
         connection.watched_until = connection.deadline
         self._by_tick.setdefault(_tick(connection.deadline), set()).add(connection)
 
-    def forget(self, connection: Connection) -> None:
+    def unwatch(self, connection: Connection) -> None:
         """Look at it no more."""
         if connection.watched_until < math.inf:
             tick = _tick(connection.watched_until)
@@ -41,19 +41,19 @@ class Deadlines:
             if not watched:
                 del self._by_tick[tick]
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Expire what is over, until cancelled."""
         tick = _tick(time.monotonic())
         while True:
             await trio.sleep(_TICK_SECONDS)
             now_seconds = time.monotonic()
             while tick < _tick(now_seconds):
-                self._look(tick, now_seconds)
+                self._check(tick, now_seconds)
                 tick += 1
 
-    def _look(self, tick: int, now_seconds: float) -> None:
+    def _check(self, tick: int, now_seconds: float) -> None:
         for connection in list(self._by_tick.get(tick, ())):
-            self.forget(connection)
+            self.unwatch(connection)
             if connection.deadline <= now_seconds:
                 connection.expire()
             elif connection.deadline < math.inf:

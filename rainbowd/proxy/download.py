@@ -14,12 +14,12 @@ class Download:
     """A final response, and as much of its body as was received.
 
     Attributes:
-        delimited: the client can tell a response that was cut from a whole one.
+        is_delimited: the client can tell a response that was cut from a whole one.
         rest: what the app sent after its end, or what is to be taken next, after others had their turn.
         sent_bytes: of the body, as the app framed it.
     """
 
-    __slots__ = ("_chunked", "_request", "_response", "body", "delimited", "rest", "sent_bytes")
+    __slots__ = ("_chunked", "_request", "_response", "body", "is_delimited", "rest", "sent_bytes")
 
     def __init__(self, request: RequestHead, response: ResponseHead) -> None:
         self._request = request
@@ -27,11 +27,11 @@ class Download:
         self.body: Body = response.body(request.method)
         unsized = isinstance(self.body, (ChunkedBody, UntilCloseBody))
         self._chunked = unsized and request.minor == 1
-        self.delimited = self._chunked or not unsized
+        self.is_delimited = self._chunked or not unsized
         self.rest = b""
         self.sent_bytes = 0
 
-    def head(self, *, keep_alive: bool) -> bytes:
+    def serialise_head(self, *, keep_alive: bool) -> bytes:
         """The head for the client; ``keep_alive`` says whether another request may follow."""
         request, response = self._request, self._response
         mirrored = response.chunked and request.method == b"HEAD" and request.minor == 1
@@ -39,7 +39,7 @@ class Download:
         connection = kept if keep_alive else b"close"
         return response.serialise(chunked=self._chunked or mirrored, connection=connection)
 
-    def take(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Take bytes of the app's connection; what is to be sent to the client.
 
         Raises:
@@ -49,7 +49,7 @@ class Download:
         self.sent_bytes += len(payload)
         return frame(payload, self.body, chunked=self._chunked)
 
-    def take_end(self) -> bytes:
+    def feed_eof(self) -> bytes:
         """The app's connection ended; what is to be sent to the client.
 
         Raises:
@@ -89,5 +89,5 @@ def check_switch(request: RequestHead, response: ResponseHead) -> None:
     Raises:
         BadResponse: it does not.
     """
-    if not (request.websocket and response.upgrade.lower() == b"websocket"):
+    if not (request.is_websocket and response.upgrade.lower() == b"websocket"):
         raise BadResponse("it switches protocols, which was not asked for")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.http1 import ENDED_EARLY, NO_ANSWER, BadResponse, Refusal, read_response
+from rainbowd.http1 import ENDED_EARLY, NO_RESPONSE, BadResponse, Refusal, read_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.claim import Claim
 from rainbowd.proxy.download import Download, check_switch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLIENT_LEFT_SECONDS = 1.0
 """How long the app may be silent after the client's FIN, which a closed tab and a half-closed client both send."""
 
-BAD_ANSWER = "The app's answer was incomplete or not valid."
+BAD_RESPONSE = "The app's answer was incomplete or not valid."
 """What the client gets to read; the log has the reason."""
 
 _TURN_BYTES = 1 << 20
@@ -42,7 +42,7 @@ class AppBroke(Exception):  # noqa: N818 - the app's error
     """The app broke its answer off; the message says how."""
 
 
-class _TakesNoMore(Exception):  # noqa: N818 - what the app may choose
+class _AppStoppedReading(Exception):  # noqa: N818 - what the app may choose
     """The app reads no more of the request."""
 
 
@@ -51,19 +51,19 @@ class Exchange:
 
     Attributes:
         status: of the final response; 0 before.
-        complete: the response was passed on to its end.
-        delimited: the client can tell a response that was cut from a whole one.
+        is_complete: the response was passed on to its end.
+        is_delimited: the client can tell a response that was cut from a whole one.
     """
 
     __slots__ = (
+        "_claim",
         "_client",
         "_connection",
         "_download",
         "_limits",
-        "_route",
         "_upload",
-        "complete",
-        "delimited",
+        "is_complete",
+        "is_delimited",
         "request",
         "started_at",
         "status",
@@ -73,13 +73,13 @@ class Exchange:
         settings = connection.server.settings
         self.request = request
         self.status = 0
-        self.complete = False
-        self.delimited = True
+        self.is_complete = False
+        self.is_delimited = True
         self.started_at = time.monotonic()
         self._connection = connection
         self._client = connection.wire
         self._limits = settings.limits
-        self._route = Claim(connection, settings, self)
+        self._claim = Claim(connection, settings, self)
         self._upload = (
             Upload(request.body(), settings.limits.body_bytes, chunked=request.chunked)
             if request.has_body
@@ -99,21 +99,21 @@ class Exchange:
         """
         self._client.on_ended = self._on_client_ended
         try:
-            self._upload.check(self.request.length_bytes or 0)
-            await self._send_request(pooled=self.request.replayable)
-            if self._upload.done:
-                return await self._answer()
-            return await self._answer_while_uploading()
+            self._upload.check_length(self.request.length_bytes or 0)
+            await self._send_request(pooled=self.request.is_replayable)
+            if self._upload.is_done:
+                return await self._respond()
+            return await self._respond_while_uploading()
         finally:
             self._client.on_ended = None
             self._client.clear_interruption()
             self._connection.disarm()
-            self._route.end(aborted=not self._upload.done)
+            self._claim.release(aborted=not self._upload.is_done)
 
     @property
     def generation(self) -> Generation | None:
         """Whose lease the request holds, or held last."""
-        return self._route.generation
+        return self._claim.generation
 
     @property
     def sent_bytes(self) -> int:
@@ -121,30 +121,30 @@ class Exchange:
         return self._download.sent_bytes if self._download is not None else 0
 
     @property
-    def request_is_read(self) -> bool:
+    def is_request_read(self) -> bool:
         """Whether all of the request was taken from the client's connection."""
-        return self._upload.done
+        return self._upload.is_done
 
     # --- the way to the app ---------------------------------------------------------------------------------------
 
     async def _send_request(self, *, pooled: bool) -> None:
         """Send the head, with what is there of the body."""
-        upstream = self._route.take_pooled() if pooled else None
+        upstream = self._claim.take_pooled() if pooled else None
         if upstream is None:
-            upstream = await self._route.connect(pooled=pooled)
+            upstream = await self._claim.connect(pooled=pooled)
         add_request_id(self.request)
         data = self.request.serialise(peer=self._connection.peer)
-        if not self._upload.done:
+        if not self._upload.is_done:
             data += self._take_body(self._connection.take_buffer())
-        self.expect_answer()
+        self.start_response_timeout()
         if not upstream.wire.send_soon(data):
             with contextlib.suppress(OSError):  # it takes no more, but its answer may be there
                 await upstream.wire.send(data)
-        self._upload.passed_on()
+        self._upload.mark_sent()
 
     def _take_body(self, data: bytes) -> bytes:
         """What of ``data`` goes to the app; what follows the body goes back to the connection."""
-        out, self._connection.buffer = self._upload.take(data)
+        out, self._connection.buffer = self._upload.feed(data)
         return out
 
     async def _send_body(self) -> None:
@@ -152,34 +152,34 @@ class Exchange:
         try:
             with self._connection.server.pipes.borrow(self._upload.plain_bytes) as pipe:
                 moved_bytes = 0
-                while not self._upload.done:
+                while not self._upload.is_done:
                     moved_bytes += await self._send_more(pipe)
                     if moved_bytes >= _TURN_BYTES or self._connection.buffer:
                         moved_bytes = 0
-                        await self._give_turn()
-            if self.complete:  # the app answered early: nothing else waits until it has the rest
-                with _Raising(_TakesNoMore):
+                        await self._yield_turn()
+            if self.is_complete:  # the app answered early: nothing else waits until it has the rest
+                with _Raising(_AppStoppedReading):
                     await self._open_upstream.wire.drain()
-            self.notice_client_end()
-        except _TakesNoMore:
+            self.check_client_end()
+        except _AppStoppedReading:
             pass
         except (Refusal, ClientGone, AppBroke) as error:
-            self.abandon(error)
+            self.interrupt(error)
 
     async def _send_more(self, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes.
 
         Raises:
-            _TakesNoMore: the app does not want it.
+            _AppStoppedReading: the app does not want it.
         """
-        self._connection.arm(self._limits.body_timeout, self._on_client_silent)
+        self._connection.arm(self._limits.body_timeout, self._on_body_timeout)
         if pipe is not None and (left := self._upload.plain_bytes):
             with _Raising(ClientGone):
                 moved = await self._client.splice_to(pipe.write_end, left)
             if not moved:
                 raise ClientGone
-            self.expect_answer()
-            with _Raising(_TakesNoMore):
+            self.start_response_timeout()
+            with _Raising(_AppStoppedReading):
                 await self._open_upstream.wire.splice_from(pipe.read_end, moved)
             self._upload.skip(moved)
             return moved
@@ -189,23 +189,23 @@ class Exchange:
                 data = await self._client.recv()
         if not data:
             raise ClientGone
-        self.expect_answer()
+        self.start_response_timeout()
         out = self._take_body(data)
-        with _Raising(_TakesNoMore):
+        with _Raising(_AppStoppedReading):
             await self._open_upstream.wire.send(out)
-        self._upload.passed_on()
+        self._upload.mark_sent()
         return len(data)
 
     @property
     def _open_upstream(self) -> Upstream:
         """The app's connection; it may have answered, and have done with the request."""
-        if self._route.upstream is None:
-            raise _TakesNoMore
-        return self._route.upstream
+        if self._claim.upstream is None:
+            raise _AppStoppedReading
+        return self._claim.upstream
 
     # --- the way back ---------------------------------------------------------------------------------------------
 
-    async def _answer_while_uploading(self) -> bool:
+    async def _respond_while_uploading(self) -> bool:
         """The answer may begin, and end, before the request does."""
         failure: Exception | None = None
         keep_alive = False
@@ -213,39 +213,39 @@ class Exchange:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_body)
             try:
-                keep_alive = await self._answer()
+                keep_alive = await self._respond()
             except (Refusal, ClientGone, AppBroke) as error:
                 failure = error
-            if failure is not None or self._route.upstream is None:
+            if failure is not None or self._claim.upstream is None:
                 nursery.cancel_scope.cancel()  # the app has done with the request, or it failed
         if failure is None:
-            return keep_alive and self._upload.done
+            return keep_alive and self._upload.is_done
         try:
             raise failure
         finally:
             del failure  # which holds this frame by its traceback: a cycle
 
-    async def _answer(self) -> bool:
+    async def _respond(self) -> bool:
         try:
             response = await self._receive_head()
-            while response.interim:
+            while response.is_interim:
                 await self._pass_interim(response)
-                await self._give_turn()
+                await self._yield_turn()
                 response = await self._receive_head()
             self._connection.disarm()
             if response.status == SWITCHING_PROTOCOLS:
-                return await self._switch(response)
+                return await self._switch_protocols(response)
             return await self._pass_on(response)
         except BadResponse as error:
             if self.status:
                 raise AppBroke(str(error)) from None
-            raise Refusal(502, BAD_ANSWER, cause=f"The app's answer cannot be used: {error}.") from None
+            raise Refusal(502, BAD_RESPONSE, cause=f"The app's answer cannot be used: {error}.") from None
 
     async def _receive_head(self) -> ResponseHead:
         """The next head from the app; a pooled connection that was dead is replaced, once."""
         upstream = self._open_upstream
         buffer, searched = upstream.buffer, 0
-        self.notice_client_end()
+        self.check_client_end()
         while not buffer or (found := read_response(buffer, searched)) is None:
             searched = len(buffer)
             try:
@@ -254,13 +254,13 @@ class Exchange:
                 data = b""
             if data:
                 buffer += data
-            elif not buffer and upstream.reused and self.request.replayable:
+            elif not buffer and upstream.reused and self.request.is_replayable:
                 self._connection.server.retries += 1
-                self._route.disconnect()
+                self._claim.disconnect()
                 await self._send_request(pooled=False)
                 upstream = self._open_upstream
             else:
-                raise BadResponse(ENDED_EARLY if buffer else NO_ANSWER)
+                raise BadResponse(ENDED_EARLY if buffer else NO_RESPONSE)
         response, end = found
         upstream.buffer = buffer[end:]
         return response
@@ -269,38 +269,41 @@ class Exchange:
         """Pass a 1xx on at once, to whom it can be sent: RFC 9110 section 15.2."""
         self._open_upstream.reused = False  # it has shown that it is alive: what breaks now is no stale connection
         if self.request.minor:
-            await self._to_client(response.serialise(chunked=False, connection=b""))
+            await self._send_to_client(response.serialise(chunked=False, connection=b""))
 
     async def _pass_on(self, response: ResponseHead) -> bool:
         """Pass a final response on; whether another request may follow."""
         request, upstream = self.request, self._open_upstream
         download = self._download = Download(request, response)
-        self.delimited = download.delimited
+        self.is_delimited = download.is_delimited
         keep_alive = (
-            request.keep_alive and self.delimited and self._upload.done and not self._connection.server.is_last_answer
+            request.keep_alive
+            and self.is_delimited
+            and self._upload.is_done
+            and not self._connection.server.closes_after_response
         )
         try:
-            out = download.take(upstream.take_buffer())
+            out = download.feed(upstream.take_buffer())
         except ValueError as error:
             raise BadResponse(str(error)) from None
         self.status = response.status
         add_date(response)
-        await self._to_client(download.head(keep_alive=keep_alive) + out)
-        if not download.body.done:
+        await self._send_to_client(download.serialise_head(keep_alive=keep_alive) + out)
+        if not download.body.is_done:
             await self._pass_body(download, upstream)
-        self.complete = True
-        self._settle(response, download)
+        self.is_complete = True
+        self._release_upstream(response, download)
         return keep_alive
 
     async def _pass_body(self, download: Download, upstream: Upstream) -> None:
         """Pass the rest of a response's body on as it comes."""
         with self._connection.server.pipes.borrow(download.plain_bytes) as pipe:
             moved_bytes = 0
-            while not download.body.done:
+            while not download.body.is_done:
                 moved_bytes += await self._pass_more(download, upstream, pipe)
                 if moved_bytes >= _TURN_BYTES or download.rest:
                     moved_bytes = 0
-                    await self._give_turn()
+                    await self._yield_turn()
 
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
         """Pass on what comes next of the body; the number of bytes."""
@@ -311,7 +314,7 @@ class Exchange:
                 with _Raising(ClientGone):
                     await self._client.splice_from(pipe.read_end, moved)
                 download.skip(moved)
-                self.notice_client_end()
+                self.check_client_end()
                 return moved
             data = b""
         else:
@@ -320,28 +323,28 @@ class Exchange:
             except OSError:
                 raise AppBroke("the connection was reset") from None
         try:
-            out = download.take(data) if data else download.take_end()
+            out = download.feed(data) if data else download.feed_eof()
         except ValueError as error:
             raise AppBroke(str(error)) from None
         if out:
-            await self._to_client(out)
+            await self._send_to_client(out)
         return len(data)
 
-    def _settle(self, response: ResponseHead, download: Download) -> None:
+    def _release_upstream(self, response: ResponseHead, download: Download) -> None:
         """Keep the app's connection for the next request, if nothing can be left on it.
 
         Behind a request's body something can: an app that does not read it, or does not know chunks, takes it for the
         next request, and the answer to that would be another client's.
         """
-        never_comes = self.request.expects_continue and not self._upload.begun  # the body, behind a final answer
-        if not self._upload.done and response.keep_alive and not never_comes:
-            self.expect_answer()  # the app answered early and still reads: it gets the rest
+        never_comes = self.request.expects_continue and not self._upload.has_begun  # the body, behind a final answer
+        if not self._upload.is_done and response.keep_alive and not never_comes:
+            self.start_response_timeout()  # the app answered early and still reads: it gets the rest
         elif self._upload.is_empty and download.leaves_upstream_clean:
-            self._route.keep()
+            self._claim.return_to_pool()
         else:
-            self._route.disconnect()
+            self._claim.disconnect()
 
-    async def _switch(self, response: ResponseHead) -> bool:
+    async def _switch_protocols(self, response: ResponseHead) -> bool:
         """Switch protocols, and move bytes from then on."""
         check_switch(self.request, response)
         assert self.generation is not None
@@ -349,53 +352,53 @@ class Exchange:
         self.status = response.status
         self.generation.become_tunnel(connection)
         to_client = response.serialise(chunked=False, connection=b"") + upstream.take_buffer()
-        if connection.server.stopping:
-            await self._to_client(to_client)
+        if connection.server.is_stopping:
+            await self._send_to_client(to_client)
         else:
             connection.tunnel = Tunnel(connection, upstream.wire)
             try:
                 await connection.tunnel.run(to_client, connection.take_buffer())
             finally:
                 connection.tunnel = None
-        self.complete = True
+        self.is_complete = True
         return False
 
-    async def _to_client(self, data: bytes) -> None:
+    async def _send_to_client(self, data: bytes) -> None:
         if not self._client.send_soon(data):
             with _Raising(ClientGone):
                 await self._client.send(data)
-        if self._client.ended:
+        if self._client.has_ended:
             self._on_client_ended()
 
-    async def _give_turn(self) -> None:
+    async def _yield_turn(self) -> None:
         """Let all others have their turn; whoever never waits could not be interrupted otherwise."""
         await checkpoint(self._connection.server.hub)
         self._client.raise_interruption()
-        if self._route.upstream is not None:
-            self._route.upstream.wire.raise_interruption()
+        if self._claim.upstream is not None:
+            self._claim.upstream.wire.raise_interruption()
 
     # --- what may end it ------------------------------------------------------------------------------------------
 
-    def abandon(self, exception: Exception) -> None:
+    def interrupt(self, exception: Exception) -> None:
         """Raise ``exception`` where the exchange waits: for the app, for a generation, or for a slow client."""
-        waits_on = self._client if self._client.is_sending else self._route.waits_on
+        waits_on = self._client if self._client.is_sending else self._claim.waits_on
         if waits_on is None or not waits_on.interrupt(exception):
             self._client.interrupt(exception)  # it was woken just now, and may wait for either next
 
-    def expect_answer(self) -> None:
+    def start_response_timeout(self) -> None:
         """The app's turn: it has to begin its answer in time, and may take any time from then on.
 
         Behind an answer that came early it has to go on reading the request.
         """
-        if self.status and not self.complete:
+        if self.status and not self.is_complete:
             self._connection.disarm()
         else:
-            self._connection.arm(self._limits.response_timeout, self._on_app_silent)
+            self._connection.arm(self._limits.response_timeout, self._on_response_timeout)
 
-    def _on_app_silent(self) -> None:
-        self.abandon(Refusal(504, "The app did not answer in time."))
+    def _on_response_timeout(self) -> None:
+        self.interrupt(Refusal(504, "The app did not answer in time."))
 
-    def _on_client_silent(self) -> None:
+    def _on_body_timeout(self) -> None:
         if self._client.is_receiving:
             self._client.interrupt(Refusal(408, "The body did not arrive in time."))
 
@@ -404,20 +407,20 @@ class Exchange:
         if self._client.is_sending:
             self._connection.arm(CLIENT_LEFT_SECONDS, self._on_client_left)
         else:
-            self.abandon(ClientGone())
+            self.interrupt(ClientGone())
 
-    def notice_client_end(self) -> None:
+    def check_client_end(self) -> None:
         """The client may have left while nobody looked."""
-        if self._client.ended:
+        if self._client.has_ended:
             self._on_client_ended()
 
     def _on_client_ended(self) -> None:
         """A reset ends the exchange at once; behind a FIN an answer may still begin, and go on."""
-        if self._client.gone:
-            self.abandon(ClientGone())
+        if self._client.is_gone:
+            self.interrupt(ClientGone())
         elif self.status:
             self._connection.arm(CLIENT_LEFT_SECONDS, self._on_client_left)
-        elif self._upload.done:
+        elif self._upload.is_done:
             self._connection.arm_earlier(CLIENT_LEFT_SECONDS, self._on_client_left)
 
 
@@ -427,15 +430,15 @@ class _Raising:
     It is a class, because a generator's frame would keep the error, and the request, in a reference cycle.
     """
 
-    __slots__ = ("_kind", "_words")
+    __slots__ = ("_args", "_kind")
 
-    def __init__(self, kind: type[Exception], *words: str) -> None:
+    def __init__(self, kind: type[Exception], *args: str) -> None:
         self._kind = kind
-        self._words = words
+        self._args = args
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, OSError):
-            raise self._kind(*self._words) from None
+            raise self._kind(*self._args) from None

@@ -1,15 +1,15 @@
 """Coroutines that run without a task, for as long as they wait for nothing but sockets.
 
-A request that goes its usual way waits twice: for the app's answer, and for the next request.  A task of trio that
-waits costs a trap, an abort function, an outcome and a turn of trio's loop each time.  So the hub runs it: a *fiber* is
-stepped in the very turn in which its socket is ready.  What it cannot do is what takes a task: to wait for time, for an
-event or for other tasks.  Before that, which is seldom, it becomes one, and goes on where it was.
+A typical request waits twice: for the app's response, and for the next request.  If a trio task waits, each wait costs
+a trap, an abort function, an outcome and a pass of trio's loop.  So the hub runs the coroutine instead: it steps a
+*fiber* in the same pass in which the fiber's socket is ready.  A fiber cannot wait for time, for an event or for other
+tasks.  Before it does, which is rare, it becomes a task and continues at the same point.
 """
 
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import outcome
 import trio
@@ -19,7 +19,7 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
-    from rainbowd.proxy.hub import Hub
+    from rainbowd.proxy.hub import Hub, Steppable
 
 _PAUSE, _BECOME_TASK = None, "become a task"
 
@@ -27,7 +27,12 @@ log = get_logger()
 
 
 class Fiber:
-    """A coroutine that the hub steps."""
+    """A coroutine that the hub runs step by step.
+
+    Args:
+        fibers: the set that the fiber belongs to.
+        coroutine: yields at each wait, and whenever it must become a task.
+    """
 
     __slots__ = ("_coroutine", "_fibers")
 
@@ -39,14 +44,14 @@ class Fiber:
         """Run until the next wait, or to the end.
 
         Args:
-            exception: raised where it waits.
+            exception: raised at the wait; None to resume normally.
         """
         coroutine, fibers = self._coroutine, self._fibers
         try:
             trap = coroutine.send(None) if exception is None else coroutine.throw(exception)
             if trap is _PAUSE:
                 return
-            fibers.nursery.start_soon(_go_on, coroutine)
+            fibers.nursery.start_soon(_run_as_task, coroutine)
         except StopIteration:
             pass
         except Exception as bug:
@@ -54,16 +59,19 @@ class Fiber:
         fibers.alive.discard(self)
 
     def close(self) -> None:
-        """End it where it waits."""
+        """Raise ``GeneratorExit`` in the coroutine, at its current wait."""
         self._coroutine.close()
 
 
 class Fibers:
-    """All that there are.
+    """All fibers of one hub.
 
     Args:
-        hub: steps them.
-        nursery: of those that became tasks.
+        hub: steps the fibers.
+        nursery: runs the fibers that became tasks.
+
+    Attributes:
+        alive: the fibers that have neither ended nor become tasks.
     """
 
     def __init__(self, hub: Hub, nursery: trio.Nursery) -> None:
@@ -72,46 +80,53 @@ class Fibers:
         self._hub = hub
 
     def start(self, coroutine: Coroutine[str | None, None, None]) -> None:
-        """Run ``coroutine``, soon."""
+        """Run ``coroutine`` as a fiber, beginning with the hub's next pass."""
         fiber = Fiber(self, coroutine)
         self.alive.add(fiber)
         self._hub.resume(fiber)
 
     def close(self) -> None:
-        """End all of them, those that became tasks too."""
+        """End all fibers, and cancel those that became tasks."""
         self.nursery.cancel_scope.cancel()
-        self._hub.resume_nobody()
+        self._hub.clear_resumed()
         while self.alive:
             self.alive.pop().close()
 
 
 @types.coroutine
 def pause() -> Generator[None]:
-    """Wait until resumed: in a fiber alone."""
+    """Wait until the hub resumes this fiber; must not be called from a task."""
     yield _PAUSE
 
 
-def wake(hub: Hub, waiter: Fiber | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
-    """Have whoever waits go on, with ``exception`` raised where it does."""
+def wake(hub: Hub, waiter: Steppable | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
+    """Resume a fiber or task that waits.
+
+    Args:
+        hub: steps the fibers.
+        waiter: the fiber or task.
+        exception: raised at the wait; None to resume normally.
+    """
     if isinstance(waiter, Fiber):
         hub.resume(waiter, exception)
     else:
-        trio.lowlevel.reschedule(waiter, outcome.Error(exception) if exception else outcome.Value(None))
+        task = cast("trio.lowlevel.Task", waiter)  # the hub steps nothing but fibers
+        trio.lowlevel.reschedule(task, outcome.Error(exception) if exception else outcome.Value(None))
 
 
 class Latch:
-    """The wait of one fiber or task for ``end``, which may come before it."""
+    """A one-time event that one fiber or task waits for; it may be set before the wait."""
 
-    __slots__ = ("_hub", "_over", "_waiter")
+    __slots__ = ("_hub", "_is_set", "_waiter")
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._over = False
-        self._waiter: Fiber | trio.lowlevel.Task | None = None
+        self._is_set = False
+        self._waiter: Steppable | trio.lowlevel.Task | None = None
 
     async def wait(self) -> None:
-        """Wait until it is over."""
-        if self._over:
+        """Wait until the latch is set."""
+        if self._is_set:
             return
         self._waiter = self._hub.fiber
         if self._waiter is not None:
@@ -120,9 +135,9 @@ class Latch:
             self._waiter = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-    def end(self) -> None:
-        """Have it over; may be called again."""
-        self._over = True
+    def set(self) -> None:
+        """Set the latch and wake the waiter. Idempotent."""
+        self._is_set = True
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             wake(self._hub, waiter)
@@ -134,13 +149,13 @@ class Latch:
 
 @types.coroutine
 def become_task(hub: Hub) -> Generator[str]:
-    """Go on as a task of trio, which may wait for anything, unless it is one already."""
+    """Continue as a trio task, which can wait for anything. Does nothing in a task."""
     if hub.fiber is not None:
         yield _BECOME_TASK
 
 
 async def checkpoint(hub: Hub) -> None:
-    """Let all others have their turn."""
+    """Let all other fibers and tasks run before continuing."""
     if hub.fiber is not None:
         hub.resume(hub.fiber)
         await pause()
@@ -148,14 +163,14 @@ async def checkpoint(hub: Hub) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def _go_on(coroutine: Coroutine[str | None, None, None]) -> None:
+async def _run_as_task(coroutine: Coroutine[str | None, None, None]) -> None:
     try:
-        await _rest_of(coroutine)
+        await _remainder(coroutine)
     except Exception as bug:
         log.error("bug: a connection failed", exc_info=bug)
 
 
 @types.coroutine
-def _rest_of(coroutine: Coroutine[str | None, None, None]) -> Generator[str | None]:
-    """What is left of ``coroutine``, which ``await`` takes only from its beginning."""
+def _remainder(coroutine: Coroutine[str | None, None, None]) -> Generator[str | None]:
+    """Run the rest of a started coroutine, which ``await`` would refuse."""
     yield from coroutine

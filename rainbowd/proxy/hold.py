@@ -32,13 +32,13 @@ class HeldRequest:
         timeout_seconds: how long it may take in all.
 
     Attributes:
-        refused: what is live refused the connection.
+        was_refused: what is live refused the connection.
     """
 
-    __slots__ = ("_exception", "_scope", "refused")
+    __slots__ = ("_exception", "_scope", "was_refused")
 
     def __init__(self, timeout_seconds: float = math.inf) -> None:
-        self.refused = False
+        self.was_refused = False
         self._exception: BaseException | None = None
         self._scope = trio.CancelScope(deadline=trio.current_time() + timeout_seconds)
 
@@ -48,7 +48,7 @@ class HeldRequest:
         self._scope.cancel()
         return True
 
-    async def until(self, changed: trio.Event, seconds: float = math.inf) -> None:
+    async def wait(self, changed: trio.Event, seconds: float = math.inf) -> None:
         """Wait for ``changed``, for ``seconds`` at the most.
 
         Raises:
@@ -76,7 +76,7 @@ class HeldRequests:
         self._changed = trio.Event()
         self._waiting: set[HeldRequest] = set()
         self.held = 0
-        self.stopping = False
+        self.is_stopping = False
         roster.observe(self.wake)
 
     def __len__(self) -> int:
@@ -99,17 +99,17 @@ class HeldRequests:
         self.held += 1
         try:
             while True:
-                if waiting.refused:
-                    await waiting.until(self._changed, _RECONNECT_SECONDS)
-                    waiting.refused = False
-                if self.stopping:
+                if waiting.was_refused:
+                    await waiting.wait(self._changed, _RECONNECT_SECONDS)
+                    waiting.was_refused = False
+                if self.is_stopping:
                     raise nothing_live("The server is stopping.")
                 generation = self._roster.lease(holder)
                 if generation is not None:
                     return generation
-                if not self._roster.launch_due:
+                if not self._roster.is_launch_due:
                     raise nothing_live("The app is not running.")
-                await waiting.until(self._changed)
+                await waiting.wait(self._changed)
         finally:
             self._waiting.discard(waiting)
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from rainbowd.proxy.fiber import Fiber
-
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR  # the peer reset the connection
@@ -36,7 +34,7 @@ ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
-_LOOKS_MAX = 4
+_POLLS_MAX = 4
 """How often a turn looks for what became ready meanwhile, before trio's own tasks have theirs."""
 
 _KEPT_BACK_MAX = 32
@@ -46,7 +44,7 @@ log = get_logger()
 
 
 @contextlib.contextmanager
-def _ending_waits(ours: select.epoll) -> Iterator[bool]:
+def _interrupting_trio(ours: select.epoll) -> Iterator[bool]:
     """Have trio's own wait end wherever ``ours`` has something to tell; whether that could be arranged.
 
     Awaiting the descriptor does the same, for an ``epoll_ctl``, a cancel scope and a step of a task each time, which is
@@ -80,6 +78,17 @@ class EventHandler(Protocol):
         """Be gone, without a trace."""
 
 
+class Steppable(Protocol):
+    """A coroutine that the hub runs, one step at a time."""
+
+    def step(self, exception: BaseException | None) -> None:
+        """Run until the next wait, or to the end.
+
+        Args:
+            exception: raised at the wait; None to resume normally.
+        """
+
+
 class Hub(trio.abc.Instrument):
     """One epoll for all sockets of the proxy; ``run`` is its one task.
 
@@ -88,48 +97,48 @@ class Hub(trio.abc.Instrument):
     """
 
     def __init__(self) -> None:
-        self.fiber: Fiber | None = None
+        self.fiber: Steppable | None = None
         self._epoll = select.epoll()
-        self._registered: dict[int, EventHandler] = {}
+        self._handlers: dict[int, EventHandler] = {}
         self._kept_back: list[EventHandler] = []
-        self._resumed: list[tuple[Fiber, BaseException | None]] = []
-        self._in_turn = False
+        self._resumed: list[tuple[Steppable, BaseException | None]] = []
+        self._is_running = False
         self._is_only_one = False
         self._sleeper: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
-        return len(self._registered)
+        return len(self._handlers)
 
-    def register(self, sock: socket.socket, registered: EventHandler) -> None:
-        """Tell ``registered`` of the socket's events from now on."""
+    def register(self, sock: socket.socket, handler: EventHandler) -> None:
+        """Tell ``handler`` of the socket's events from now on."""
         fd = sock.fileno()
         self._epoll.register(fd, _EVERYTHING)
-        self._registered[fd] = registered
+        self._handlers[fd] = handler
 
-    def look_again(self, sock: socket.socket) -> None:
+    def rearm(self, sock: socket.socket) -> None:
         """Tell in the next turn what there is by then, as if it had just come: for whoever left something."""
         self._epoll.modify(sock.fileno(), _EVERYTHING)
 
-    def forget(self, sock: socket.socket) -> None:
+    def unregister(self, sock: socket.socket) -> None:
         """No more events; the caller closes the socket now, which takes it out of the epoll."""
-        self._registered.pop(sock.fileno(), None)
+        self._handlers.pop(sock.fileno(), None)
 
-    def flush_soon(self, registered: EventHandler) -> None:
-        """Have ``registered`` flushed once all that are ready had their turn."""
+    def flush_soon(self, handler: EventHandler) -> None:
+        """Have ``handler`` flushed once all that are ready had their turn."""
         if self._is_only_one:
-            registered.flush()
+            handler.flush()
             return
-        self._kept_back.append(registered)
+        self._kept_back.append(handler)
         if len(self._kept_back) >= _KEPT_BACK_MAX:
             self._flush()
 
-    def resume(self, fiber: Fiber, exception: BaseException | None = None) -> None:
+    def resume(self, fiber: Steppable, exception: BaseException | None = None) -> None:
         """Have ``fiber`` go on, with ``exception`` raised where it waits, as soon as all who are ready were told so."""
         self._resumed.append((fiber, exception))
-        if not self._in_turn:
+        if not self._is_running:
             self._wake()
 
-    def resume_nobody(self) -> None:
+    def clear_resumed(self) -> None:
         """Forget those who were to go on: they come to their end."""
         self._resumed.clear()
 
@@ -140,18 +149,18 @@ class Hub(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
         """See to what is ready; trio calls this behind its wait, before it runs the tasks that are ready."""
-        self._turn()
+        self._run_once()
 
     async def run(self) -> None:
         """Have events passed on until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
-            with _ending_waits(self._epoll) as is_enough:
+            with _interrupting_trio(self._epoll) as is_arranged:
                 async with trio.open_nursery() as nursery:
-                    if not is_enough:
-                        nursery.start_soon(self._end_waits)
+                    if not is_arranged:
+                        nursery.start_soon(self._interrupt_trio)
                     while True:
-                        self._turn()
+                        self._run_once()
                         if self._resumed:
                             await trio.lowlevel.checkpoint()
                         else:
@@ -162,7 +171,7 @@ class Hub(trio.abc.Instrument):
             self._flush()
             self._epoll.close()
 
-    async def _end_waits(self) -> None:
+    async def _interrupt_trio(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
 
@@ -176,14 +185,14 @@ class Hub(trio.abc.Instrument):
         self._sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Tell whose sockets are ready, run the fibers that this wakes, send what they say, and look again.
 
         A turn of trio's loop for each look would cost as much as what is found.
         """
-        self._in_turn = True
-        for _ in range(_LOOKS_MAX):
-            self._look()
+        self._is_running = True
+        for _ in range(_POLLS_MAX):
+            self._poll()
             if not self._resumed:
                 break
             resumed, self._resumed = self._resumed, []
@@ -193,25 +202,25 @@ class Hub(trio.abc.Instrument):
             self.fiber = None
             if self._kept_back:
                 self._flush()
-        self._in_turn = self._is_only_one = False
+        self._is_running = self._is_only_one = False
         if self._resumed:
             self._wake()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Tell whose sockets are ready; a bug in one connection ends that one."""
         ready = self._epoll.poll(0)
         self._is_only_one = len(ready) == 1
         for fd, events in ready:
-            registered = self._registered.get(fd)
-            if registered is None:
+            handler = self._handlers.get(fd)
+            if handler is None:
                 continue
             try:
-                registered.on_events(events)
+                handler.on_events(events)
             except Exception as bug:
                 log.error("bug: a connection failed", exc_info=bug)
-                registered.close()
+                handler.close()
 
     def _flush(self) -> None:
         kept_back, self._kept_back = self._kept_back, []
-        for registered in kept_back:
-            registered.flush()
+        for handler in kept_back:
+            handler.flush()

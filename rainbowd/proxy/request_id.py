@@ -24,7 +24,7 @@ def add_request_id(request: RequestHead) -> None:
 
 def add_date(response: ResponseHead) -> None:
     """Give ``response`` the present date, unless the app did: RFC 9110 section 6.6.1."""
-    if not response.dated:
+    if not response.has_date:
         response.lines.append(b"Date: %b" % _date_at(int(time.time())))
 
 

@@ -1,11 +1,10 @@
-"""The proxy as a whole: intake, connections, sweeper; and its end, which loses nothing."""
+"""The proxy as a whole: acceptor, connections, sweeper; and its end, which loses nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,16 +26,16 @@ from rainbowd.proxy.upstream import Pool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rainbowd.config import Drain, Hold, Limits
+    from rainbowd.config import Drain
     from rainbowd.listeners import Listener
-    from rainbowd.proxy.acceptor import Network
     from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.exchange import Exchange
+    from rainbowd.proxy.settings import ProxySettings
     from rainbowd.proxy.traffic import Traffic
     from rainbowd.roster import Roster
 
 _TRIM_SECONDS = 0.1
-_LAST_WORDS_SECONDS = 1.0
+_CUT_SECONDS = 1.0
 """At the end of the time to stop: how long what is cut then may take to be told so."""
 TUNNELS_CLOSE_SECONDS = 5.0
 _OTHER_PROTOCOL_SECONDS = 60.0
@@ -46,28 +45,12 @@ _APP_FAILED = frozenset({502, 504})
 log = get_logger()
 
 
-@dataclass(frozen=True)
-class ProxySettings:
-    """What a request is served by; exchanged as a whole at a switch.
-
-    Attributes:
-        managed: generations come and go; else the address is somebody else's, and a refused connect is final.
-        access: log every request.
-    """
-
-    limits: Limits
-    hold: Hold
-    trust: tuple[Network, ...]
-    managed: bool = True
-    access: bool = False
-
-
 class Server:
     """The proxy.
 
     Attributes:
         settings: those of requests that begin from now on.
-        is_last_answer: every answer from now on is the last of its connection.
+        closes_after_response: every answer from now on is the last of its connection.
         stopping: no more requests than those that are here.
         traffic: told of every exchange, where that is wanted.
         retries: pooled connections that turned out to be dead when they were used.
@@ -76,22 +59,22 @@ class Server:
     def __init__(self, roster: Roster, settings: ProxySettings) -> None:
         self.roster = roster
         self.settings = settings
-        self.is_last_answer = False
-        self.stopping = False
+        self.closes_after_response = False
+        self.is_stopping = False
         self.traffic: Traffic | None = None
         self.retries = 0
         self.hub = Hub()
         self.pool = Pool(self.hub, follow_links=not settings.managed)
         self.pipes = Pipes()
-        self.holds = HeldRequests(roster)
+        self.held_requests = HeldRequests(roster)
         self.connections: set[Connection] = set()
-        self.turned_away: set[Connection] = set()
+        self.rejected: set[Connection] = set()
         self.deadlines = Deadlines()
         self.fibers: Fibers
-        self._all_served = trio.Event()
+        self._all_closed = trio.Event()
         self._reported_other_protocol_at = -math.inf
-        self._hand_over_rules: Drain | None = None
-        self._patience = trio.CancelScope()
+        self._drain: Drain | None = None
+        self._stop_scope = trio.CancelScope()
         roster.observe(self.pool.close_superseded)
 
     async def serve(
@@ -109,17 +92,17 @@ class Server:
         with rare_collections(), contextlib.closing(self.pool), contextlib.closing(self.pipes):
             async with trio.open_nursery() as beneath:  # outlives those who wait by it
                 beneath.start_soon(self.hub.run)
-                beneath.start_soon(self.deadlines.keep)
+                beneath.start_soon(self.deadlines.run)
                 beneath.start_soon(self._trim_pool)
                 async with trio.open_nursery() as tasks:
                     with contextlib.closing(Fibers(self.hub, tasks)) as self.fibers:
                         await self._accept_until(stop, listeners, task_status)
-                        with self._patience:
+                        with self._stop_scope:
                             await self._finish(stop_seconds)
-                        self.hurry()
-                        with trio.move_on_after(_LAST_WORDS_SECONDS):
-                            await self._until_served()
-                for connection in list(self.connections | self.turned_away):
+                        self.stop_now()
+                        with trio.move_on_after(_CUT_SECONDS):
+                            await self._wait_until_served()
+                for connection in list(self.connections | self.rejected):
                     connection.close()
                 beneath.cancel_scope.cancel()
 
@@ -127,16 +110,16 @@ class Server:
         self, stop: trio.Event, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
         """Accept until ``stop`` is set, and then what waits in the queues."""
-        intake = Acceptor(self)
+        acceptor = Acceptor(self)
         async with trio.open_nursery() as accepting:
             for listener in listeners:
-                accepting.start_soon(intake.accept, listener)
+                accepting.start_soon(acceptor.accept, listener)
             task_status.started()
             await stop.wait()
             accepting.cancel_scope.cancel()
         for listener in listeners:
             if not listener.is_shared:
-                intake.accept_queued(listener)
+                acceptor.accept_queued(listener)
             listener.close()
 
     def hand_over(self, rules: Drain) -> None:
@@ -145,25 +128,25 @@ class Server:
         What is here has its time: an idle connection gets one more answer, as its client may just be asking; requests
         and idle connections end after ``rules.timeout``, tunnels after ``rules.tunnels``.
         """
-        self._hand_over_rules = rules
+        self._drain = rules
 
     def stop(self, seconds: float) -> None:
         """Finish what is here within ``seconds``; tunnels and idle connections are closed at once."""
-        self._wind_down()
-        self._patience.deadline = min(self._patience.deadline, trio.current_time() + seconds)
+        self._begin_stop()
+        self._stop_scope.deadline = min(self._stop_scope.deadline, trio.current_time() + seconds)
 
     def close_idle(self) -> None:
         """No request may come any more on a connection that has none."""
         for connection in list(self.connections):
             if not connection.tunnel:
-                connection.wind_down()
+                connection.close_if_idle()
 
     async def _finish(self, stop_seconds: float) -> None:
         """Wait for what is here."""
-        rules, self.is_last_answer = self._hand_over_rules, True
+        rules, self.closes_after_response = self._drain, True
         if rules is None:
             self.stop(stop_seconds)
-            await self._until_served()
+            await self._wait_until_served()
             return
         async with trio.open_nursery() as beside:
             beside.start_soon(self._cancel_when_served, beside.cancel_scope)
@@ -173,14 +156,14 @@ class Server:
             beside.cancel_scope.cancel()
 
     async def _cancel_when_served(self, scope: trio.CancelScope) -> None:
-        await self._until_served()
+        await self._wait_until_served()
         scope.cancel()
 
     async def _end_requests(self, seconds: float) -> None:
         await trio.sleep(seconds)
         for connection in list(self.connections):
             if not connection.tunnel:
-                connection.wind_down()
+                connection.close_if_idle()
                 connection.cut()
 
     async def _end_tunnels(self, seconds: float) -> None:
@@ -188,10 +171,10 @@ class Server:
         await trio.sleep(seconds)
         tunnels = [connection.tunnel for connection in self.connections if connection.tunnel]
         for tunnel in tunnels:
-            tunnel.end()
+            tunnel.close()
             await trio.sleep(TUNNELS_CLOSE_SECONDS / len(tunnels))
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """End every exchange now."""
         for connection in list(self.connections):
             connection.cut()
@@ -201,11 +184,11 @@ class Server:
         gone = isinstance(error, ClientGone)
         if self.traffic is not None:
             if error is None:
-                self.traffic.served(exchange)
-            elif isinstance(error, Refusal) and exchange.complete:
-                self.traffic.refused(exchange.status)
+                self.traffic.count_response(exchange)
+            elif isinstance(error, Refusal) and exchange.is_complete:
+                self.traffic.count_refusal(exchange.status)
             else:
-                self.traffic.cut(exchange, by_client=gone)
+                self.traffic.count_cut(exchange, by_client=gone)
         app_failed = isinstance(error, AppBroke) or (isinstance(error, Refusal) and error.status in _APP_FAILED)
         if not (self.settings.access or gone or app_failed):
             return
@@ -222,18 +205,18 @@ class Server:
         if self.settings.access:
             log_request(fields)
         if app_failed:
-            why = error.cause if isinstance(error, Refusal) else str(error)
-            log.warning("the app failed a request", why=why, **fields)
+            reason = error.cause if isinstance(error, Refusal) else str(error)
+            log.warning("the app failed a request", reason=reason, **fields)
         elif gone:
             log.debug("the client went away", **fields)
 
     def on_refusal(self, connection: Connection, refusal: Refusal) -> None:
         """A request was refused before it was understood."""
         if self.traffic is not None:
-            self.traffic.refused(refusal.status)
+            self.traffic.count_refusal(refusal.status)
         client = connection.peer.decode() if connection.peer else "unix"
         if self.settings.access:
-            log_request({"status": refusal.status, "why": refusal.text, "client": client})
+            log_request({"status": refusal.status, "reason": refusal.text, "client": client})
         if isinstance(refusal, OtherProtocol):
             self._report_other_protocol(refusal, client)
 
@@ -241,15 +224,15 @@ class Server:
         now_seconds = time.monotonic()
         if now_seconds - self._reported_other_protocol_at > _OTHER_PROTOCOL_SECONDS:
             self._reported_other_protocol_at = now_seconds
-            log.warning("a client does not speak HTTP", why=refusal.text, client=client)
+            log.warning("a client does not speak HTTP", reason=refusal.text, client=client)
 
-    def forget(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """It is closed."""
-        self.deadlines.forget(connection)
+        self.deadlines.unwatch(connection)
         self.connections.discard(connection)
-        self.turned_away.discard(connection)
-        if self.is_last_answer and not self.connections and not self.turned_away:
-            self._all_served.set()
+        self.rejected.discard(connection)
+        if self.closes_after_response and not self.connections and not self.rejected:
+            self._all_closed.set()
 
     # --- limits and the end ---------------------------------------------------------------------------------------
 
@@ -258,16 +241,16 @@ class Server:
             await trio.sleep(_TRIM_SECONDS)
             self.pool.close_expired(time.monotonic())
 
-    async def _until_served(self) -> None:
-        if self.connections or self.turned_away:
-            await self._all_served.wait()
+    async def _wait_until_served(self) -> None:
+        if self.connections or self.rejected:
+            await self._all_closed.wait()
 
-    def _wind_down(self) -> None:
-        self.is_last_answer = self.stopping = True
-        self.holds.stopping = True
-        self.holds.wake()
+    def _begin_stop(self) -> None:
+        self.closes_after_response = self.is_stopping = True
+        self.held_requests.is_stopping = True
+        self.held_requests.wake()
         for connection in list(self.connections):
             if connection.tunnel:
-                connection.tunnel.end()
+                connection.tunnel.close()
             else:
-                connection.wind_down()
+                connection.close_if_idle()

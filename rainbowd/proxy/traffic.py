@@ -43,7 +43,7 @@ class Traffic:
         self.broken = 0
         self.own: dict[int, int] = {}
 
-    def served(self, exchange: Exchange) -> None:
+    def count_response(self, exchange: Exchange) -> None:
         """The app's answer to a request was passed on to its end."""
         status_class = exchange.status // 100
         self.by_class[status_class] += 1
@@ -53,12 +53,12 @@ class Traffic:
             self.by_duration[bisect_left(BOUNDS_SECONDS, seconds)] += 1
             self.seconds += seconds
 
-    def refused(self, status: int) -> None:
+    def count_refusal(self, status: int) -> None:
         """A request was answered by us."""
         self.by_class[status // 100] += 1
         self.own[status] = self.own.get(status, 0) + 1
 
-    def cut(self, exchange: Exchange, *, by_client: bool) -> None:
+    def count_cut(self, exchange: Exchange, *, by_client: bool) -> None:
         """An answer came to no end."""
         self.by_class[GONE if by_client else exchange.status // 100] += 1
         self.sent_bytes += exchange.sent_bytes

@@ -37,14 +37,14 @@ class Tunnel:
         half_closed: one side's end was passed on.
     """
 
-    __slots__ = ("_broken", "_connection", "_over", "_upstream", "half_closed")
+    __slots__ = ("_broken", "_closed", "_connection", "_upstream", "half_closed")
 
     def __init__(self, connection: Connection, upstream: Wire) -> None:
         self.half_closed = False
         self._broken = False
         self._connection = connection
         self._upstream = upstream
-        self._over = Latch(connection.server.hub)
+        self._closed = Latch(connection.server.hub)
 
     async def run(self, to_client: bytes, to_upstream: bytes) -> None:
         """Move bytes until the end; these first."""
@@ -52,9 +52,9 @@ class Tunnel:
         try:
             for source, sink, first in ((upstream, client, to_client), (client, upstream, to_upstream)):
                 source.on_ended = self._on_ended
-                _Way(self, source, sink).begin(first)
+                _Direction(self, source, sink).start(first)
             self._on_ended()  # one may have broken before anybody was to be told
-            await self._over.wait()
+            await self._closed.wait()
         finally:
             self._connection.disarm()
             for wire in (client, upstream):
@@ -63,36 +63,36 @@ class Tunnel:
                     wire.reset()
                 wire.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Be over: its time is, or its generation drains, or the agent stops."""
-        self._over.end()
+        self._closed.set()
 
     def fail(self) -> None:
         """Be over, as one side is broken."""
         self._broken = True
-        self._over.end()
+        self._closed.set()
 
-    def put_off_end(self) -> None:
+    def extend_deadline(self) -> None:
         """One side's end was passed on, or bytes came behind it from the other."""
         if not self._broken:
-            self._connection.arm(HALF_CLOSED_SECONDS, self.end)
+            self._connection.arm(HALF_CLOSED_SECONDS, self.close)
 
-    def end_way(self) -> None:
+    def end_direction(self) -> None:
         """One side's end was passed on."""
         if self.half_closed:
-            self.end()
+            self.close()
         else:
             self.half_closed = True
-            self.put_off_end()
+            self.extend_deadline()
 
     def _on_ended(self) -> None:
         """A side that broke may be one that nobody reads just now: the tunnel ends soon in any case."""
-        if not self._broken and (self._connection.wire.broken or self._upstream.broken):
+        if not self._broken and (self._connection.wire.is_broken or self._upstream.is_broken):
             self._broken = True
-            self._connection.arm(BROKEN_SECONDS, self.end)
+            self._connection.arm(BROKEN_SECONDS, self.close)
 
 
-class _Way:
+class _Direction:
     """One way through a tunnel; the wires hold it, whose events drive it, and nobody else."""
 
     __slots__ = ("_sink", "_source", "_tunnel")
@@ -102,7 +102,7 @@ class _Way:
         self._source = source
         self._sink = sink
 
-    def begin(self, first: bytes) -> None:
+    def start(self, first: bytes) -> None:
         """Pass on ``first``, and from now on what comes."""
         self._source.on_readable = self._move
         self._move(first)
@@ -112,16 +112,16 @@ class _Way:
         source, sink = self._source, self._sink
         moved_bytes = 0
         try:
-            data = first or source.receive()
+            data = first or source.recv_nowait()
             while data:
                 moved_bytes += len(data)
                 if not sink.send_or_keep(data):
-                    self._wait_for_room(self._go_on)
+                    self._wait_for_room(self._resume)
                     break
                 if moved_bytes >= _TURN_BYTES:
-                    source.look_again()
+                    source.rearm()
                     break
-                data = source.receive()
+                data = source.recv_nowait()
         except OSError:
             self._tunnel.fail()
             return
@@ -129,16 +129,16 @@ class _Way:
             self._tunnel.fail()
             raise
         if data == b"":
-            self._end()
+            self._pass_end()
         elif self._tunnel.half_closed and moved_bytes:
-            self._tunnel.put_off_end()
+            self._tunnel.extend_deadline()
 
     def _wait_for_room(self, then: Callable[[], None]) -> None:
         """Read no more until the other side takes what it was sent."""
         self._source.on_readable = None
         self._sink.on_writable = then
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """The other side took something, or broke."""
         try:
             if not self._sink.send_or_keep(b""):
@@ -147,18 +147,18 @@ class _Way:
             self._tunnel.fail()
             return
         if self._tunnel.half_closed:
-            self._tunnel.put_off_end()
+            self._tunnel.extend_deadline()
         self._sink.on_writable = None
         self._source.on_readable = self._move
         self._move()
 
-    def _end(self) -> None:
+    def _pass_end(self) -> None:
         """Pass the end on, behind all that came before it."""
         self._sink.flush()
         if not self._sink.is_flushed:
-            self._wait_for_room(self._end)
+            self._wait_for_room(self._pass_end)
             return
         self._source.on_readable = self._sink.on_writable = None
         with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
             self._sink.sock.shutdown(socket.SHUT_WR)
-        self._tunnel.end_way()
+        self._tunnel.end_direction()

@@ -19,34 +19,34 @@ class Upload:
         chunked: it goes to the app in chunks.
 
     Attributes:
-        done: all of it was taken, and went to the app.
+        is_done: all of it was taken, and went to the app.
     """
 
-    __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "done")
+    __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "is_done")
 
     def __init__(self, body: Body, limit_bytes: int | None, *, chunked: bool) -> None:
         self.body = body
-        self.done = body.done
+        self.is_done = body.is_done
         self.chunked = chunked
         self._limit_bytes = limit_bytes
         self._taken_bytes = 0
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Some of it was taken."""
         return self._taken_bytes > 0
 
     @property
     def is_empty(self) -> bool:
         """Nothing but the head went to the app, and nothing else will."""
-        return self.done and not self.chunked and not self._taken_bytes
+        return self.is_done and not self.chunked and not self._taken_bytes
 
     @property
     def plain_bytes(self) -> int:
         """How many bytes from here on are passed on as they come; 0 where they have to be looked at."""
         return self.body.remaining_bytes if isinstance(self.body, LengthBody) else 0
 
-    def check(self, length_bytes: int) -> None:
+    def check_length(self, length_bytes: int) -> None:
         """See that a body of ``length_bytes`` is not too long.
 
         Raises:
@@ -55,7 +55,7 @@ class Upload:
         if self._limit_bytes is not None and length_bytes > self._limit_bytes:
             raise Refusal(413, "The body is larger than is allowed here.")
 
-    def take(self, data: bytes) -> tuple[bytes, bytes]:
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes of the client's connection.
 
         Returns:
@@ -70,19 +70,19 @@ class Upload:
         except ValueError as error:
             raise Refusal(400, f"The body cannot be read: {error}.") from None
         self._taken_bytes += len(payload)
-        self.check(self._taken_bytes)
+        self.check_length(self._taken_bytes)
         return frame(payload, self.body, chunked=self.chunked), rest
 
-    def passed_on(self) -> None:
+    def mark_sent(self) -> None:
         """What was taken went to the app, or the app wants no more."""
-        self.done = self.body.done
+        self.is_done = self.body.is_done
 
     def skip(self, count: int) -> None:
         """So many bytes of a sized body went to the app without a visit here."""
         assert isinstance(self.body, LengthBody)
         self._taken_bytes += count
         self.body.skip(count)
-        self.done = self.body.done
+        self.is_done = self.body.is_done
 
 
 NO_UPLOAD = Upload(NO_BODY, None, chunked=False)

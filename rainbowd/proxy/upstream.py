@@ -79,7 +79,7 @@ class Pool:
         return None
 
     def open(self, generation: Generation) -> Upstream | None:
-        """Begin to connect; ``upstream.wire.connected()`` waits for the end of it.
+        """Begin to connect; ``upstream.wire.wait_connected()`` waits for the end of it.
 
         Returns:
             None where the queue of a Unix socket is full: connect(2), EAGAIN.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.proxy.fiber import Fiber, pause, wake
+from rainbowd.proxy.fiber import pause, wake
 from rainbowd.proxy.hub import BROKEN, ENDED, GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.proxy.hub import Hub
+    from rainbowd.proxy.hub import Hub, Steppable
 
 RECV_BYTES = 65536
 
@@ -38,9 +38,9 @@ class Wire:
     agent reach an exchange without a cancel scope for each wait.
 
     Attributes:
-        ended: the peer sends no more (there may be bytes left to read).
-        gone: the connection is broken, or shut in both directions.
-        broken: the connection is reset.
+        has_ended: the peer sends no more (there may be bytes left to read).
+        is_gone: the connection is broken, or shut in both directions.
+        is_broken: the connection is reset.
         on_readable: called where something is to be received, or the end, and no task waits for it.
         on_writable: called where there may be room to send, and no task waits for it.
         on_ended: called at the moment of an end or a break, also while nobody waits.
@@ -55,10 +55,10 @@ class Wire:
         "_maybe_readable",
         "_reader",
         "_writer",
-        "broken",
-        "closed",
-        "ended",
-        "gone",
+        "has_ended",
+        "is_broken",
+        "is_closed",
+        "is_gone",
         "on_ended",
         "on_readable",
         "on_writable",
@@ -68,10 +68,10 @@ class Wire:
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
         self.sock = sock
-        self.closed = False
-        self.ended = False
-        self.gone = False
-        self.broken = False
+        self.is_closed = False
+        self.has_ended = False
+        self.is_gone = False
+        self.is_broken = False
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
@@ -80,17 +80,17 @@ class Wire:
         self._kept_back = b""
         self._failure: OSError | None = None
         self._maybe_readable = True
-        self._reader: Fiber | trio.lowlevel.Task | None = None
-        self._writer: Fiber | trio.lowlevel.Task | None = None
+        self._reader: Steppable | trio.lowlevel.Task | None = None
+        self._writer: Steppable | trio.lowlevel.Task | None = None
         self._interruption: BaseException | None = None
         hub.register(sock, self)
 
     def on_events(self, events: int) -> None:
         """Wake whoever waits for what happened; the hub calls this."""
         if events & ENDED:
-            self.ended = True
-            self.gone |= bool(events & GONE)
-            self.broken |= bool(events & BROKEN)
+            self.has_ended = True
+            self.is_gone |= bool(events & GONE)
+            self.is_broken |= bool(events & BROKEN)
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
@@ -109,7 +109,7 @@ class Wire:
         if events & ENDED and self.on_ended is not None:
             self.on_ended()
 
-    def receive(self, max_bytes: int = RECV_BYTES) -> bytes | None:
+    def recv_nowait(self, max_bytes: int = RECV_BYTES) -> bytes | None:
         """Receive what there is; None where there is nothing, empty at the end.
 
         Raises:
@@ -124,7 +124,7 @@ class Wire:
             return None
         # A short read took all there was, so that the next edge will tell of more: epoll(7), "Questions and answers".
         # Not so behind a FIN, whose edge may be the one that brought us here.
-        self._maybe_readable = len(data) == max_bytes or self.ended
+        self._maybe_readable = len(data) == max_bytes or self.has_ended
         self.received_bytes += len(data)
         return data
 
@@ -137,13 +137,13 @@ class Wire:
         while True:
             if not self._maybe_readable:
                 await self.wait_readable()
-            data = self.receive(max_bytes)
+            data = self.recv_nowait(max_bytes)
             if data is not None:
                 return data
 
-    def look_again(self) -> None:
+    def rearm(self) -> None:
         """Have ``on_readable`` called for what was left, once all others had their turn."""
-        self._hub.look_again(self.sock)
+        self._hub.rearm(self.sock)
 
     def send_soon(self, data: bytes) -> bool:
         """Have ``data`` sent with the hub's next flush, where it is small; whether it is."""
@@ -246,7 +246,7 @@ class Wire:
         except BlockingIOError:
             return 0
 
-    async def connected(self) -> None:
+    async def wait_connected(self) -> None:
         """Wait for the end of a non-blocking connect.
 
         Raises:
@@ -277,7 +277,7 @@ class Wire:
     @property
     def is_quiet(self) -> bool:
         """Whether the peer has done nothing since all was received, as far as events told."""
-        return not self.ended and not (self._maybe_readable and self.has_input)
+        return not self.has_ended and not (self._maybe_readable and self.has_input)
 
     @property
     def is_receiving(self) -> bool:
@@ -326,17 +326,17 @@ class Wire:
 
     def close(self) -> None:
         """Close; may be called again. What the kernel has no room for is lost, so ``drain`` where that matters."""
-        if not self.closed:
+        if not self.is_closed:
             self.flush()
-            self.closed = True
+            self.is_closed = True
             self._kept_back = b""
             self.on_readable = self.on_writable = self.on_ended = None
-            self._hub.forget(self.sock)
+            self._hub.unregister(self.sock)
             self.sock.close()
 
     def abort(self) -> None:
         """Close so that the peer hears of it at once: a FIN would wait behind what it does not read."""
-        if not self.closed and self._unread_bytes():
+        if not self.is_closed and self._unread_bytes():
             self.reset()
         self.close()
 
@@ -349,7 +349,7 @@ class Wire:
 
     def reset(self) -> None:
         """Close so that the peer sees the connection break (RST) rather than end."""
-        if not self.closed:
+        if not self.is_closed:
             self._kept_back = b""
             with contextlib.suppress(OSError):  # it is broken already
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)

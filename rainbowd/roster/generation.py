@@ -114,7 +114,7 @@ class Generation:
         self.tunnels.add(holder)
         self.release_lease(holder)
 
-    def refused(self, now_seconds: float, *, limit_seconds: float = 1.0) -> None:
+    def on_connect_refused(self, now_seconds: float, *, limit_seconds: float = 1.0) -> None:
         """A connect was refused at ``now_seconds`` (monotonic); a second of that counts as death."""
         if self._refused_since is None or now_seconds - self._refused_last > REFUSAL_GAP_SECONDS:
             self._refused_since = now_seconds
@@ -122,6 +122,6 @@ class Generation:
         if now_seconds - self._refused_since >= limit_seconds and self.on_refusing is not None:
             self.on_refusing()
 
-    def accepted(self) -> None:
+    def on_connect_accepted(self) -> None:
         """A connect succeeded: whatever was refused before is over."""
         self._refused_since = None

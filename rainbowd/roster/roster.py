@@ -18,7 +18,7 @@ class Roster:
     Attributes:
         live: the one generation that new requests go to.
         generations: all that are not retired, by number.
-        launch_due: nothing is live, but a launch is under way or due: requests may be held for it.
+        is_launch_due: nothing is live, but a launch is under way or due: requests may be held for it.
     """
 
     __slots__ = ("_launch_due", "_observers", "generations", "live")
@@ -36,7 +36,7 @@ class Roster:
     def add(self, generation: Generation) -> None:
         """Take in a candidate, or what an earlier agent left."""
         self.generations[generation.id] = generation
-        self.changed()
+        self.notify_observers()
 
     def promote(self, generation: Generation, *, live_at: float, previous: State = State.DRAINING) -> None:
         """The switch: new requests go to ``generation`` from here on.
@@ -57,7 +57,7 @@ class Roster:
         self.live = generation
         if superseded is not None:
             superseded.advance(previous)
-        self.changed()
+        self.notify_observers()
 
     def advance(self, generation: Generation, state: State) -> None:
         """Move ``generation`` on to a state other than live; one that was live leaves nothing live behind."""
@@ -66,18 +66,18 @@ class Roster:
             self.live = None
         if state is State.RETIRED:
             del self.generations[generation.id]
-        self.changed()
+        self.notify_observers()
 
     @property
-    def launch_due(self) -> bool:
+    def is_launch_due(self) -> bool:
         """Whether requests may be held because a launch is under way or due."""
         return self._launch_due
 
-    @launch_due.setter
-    def launch_due(self, due: bool) -> None:
+    @is_launch_due.setter
+    def is_launch_due(self, due: bool) -> None:
         if due is not self._launch_due:
             self._launch_due = due
-            self.changed()
+            self.notify_observers()
 
     def lease(self, holder: LeaseHolder) -> Generation | None:
         """Give ``holder`` a lease on the live generation, or None where nothing is live."""
@@ -86,7 +86,7 @@ class Roster:
             generation.lease(holder)
         return generation
 
-    def changed(self) -> None:
+    def notify_observers(self) -> None:
         """Tell the observers."""
         for observer in self._observers:
             observer()

@@ -41,7 +41,7 @@ def tell_live(roster: Roster) -> dict[str, Any]:
     """What is live, and whether something will be, as JSON has it."""
     live = roster.live
     known = None if live is None else {"id": live.id, "release": str(live.release), "address": str(live.address)}
-    return {"live": known, "launch_due": roster.launch_due}
+    return {"live": known, "launch_due": roster.is_launch_due}
 
 
 def follow_live(roster: Roster, told: Mapping[str, Any]) -> None:
@@ -55,4 +55,4 @@ def follow_live(roster: Roster, told: Mapping[str, Any]) -> None:
             generation = Generation(live["id"], Path(live["release"]), parse_address(live["address"]))
             roster.add(generation)
         roster.promote(generation, live_at=generation.live_at or 0.0, previous=State.STANDBY)
-    roster.launch_due = told["launch_due"]
+    roster.is_launch_due = told["launch_due"]

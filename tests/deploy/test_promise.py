@@ -142,7 +142,7 @@ class Play:
             now = trio.current_time()
             generation = scene.roster.live
             for tenth in range(11):
-                generation.refused(now + tenth / 10)
+                generation.on_connect_refused(now + tenth / 10)
         elif scene.roster.live is not None:
             holding = Holding(scene)
             assert holding.generation.state is State.LIVE

@@ -66,13 +66,13 @@ def read_body(body: Body, data: bytes, step: int = WHOLE) -> tuple[bytes, bytes]
     payload = b""
     fed_bytes = 0
     for piece in pieces(data, step):
-        if body.done:
+        if body.is_done:
             break
         fed_bytes += len(piece)
         rest = piece
-        while rest and not body.done:
+        while rest and not body.is_done:
             got, rest = body.feed(rest)
             payload += got
-        if body.done:
+        if body.is_done:
             return payload, rest + data[fed_bytes:]
     return payload, data[fed_bytes:]

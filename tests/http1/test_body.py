@@ -25,27 +25,27 @@ def feed_all(body: ChunkedBody, data: bytes, step: int) -> None:
 def test_a_sized_body_ends_at_its_length(step: int, rest: bytes) -> None:
     body = LengthBody(5)
     assert read_body(body, b"hello" + rest, step) == (b"hello", rest)
-    assert body.done
+    assert body.is_done
     body.feed_eof()
 
 
 def test_a_sized_body_that_ends_early_is_broken() -> None:
     body = LengthBody(5)
     assert body.feed(b"hell") == (b"hell", b"")
-    assert not body.done
+    assert not body.is_done
     with pytest.raises(ValueError, match="Content-Length"):
         body.feed_eof()
 
 
 def test_a_length_of_zero_is_done_at_once() -> None:
     body = LengthBody(0)
-    assert body.done
+    assert body.is_done
     assert body.feed(NEXT) == (b"", NEXT)
 
 
 def test_no_body_takes_nothing() -> None:
     body = EmptyBody()
-    assert body.done
+    assert body.is_done
     assert body.feed(NEXT) == (b"", NEXT)
     body.feed_eof()
 
@@ -53,9 +53,9 @@ def test_no_body_takes_nothing() -> None:
 def test_a_body_until_close_ends_with_the_connection_alone() -> None:
     body = UntilCloseBody()
     assert body.feed(NEXT) == (NEXT, b"")
-    assert not body.done
+    assert not body.is_done
     body.feed_eof()
-    assert body.done
+    assert body.is_done
 
 
 @in_any_pieces
@@ -78,7 +78,7 @@ def test_a_body_until_close_ends_with_the_connection_alone() -> None:
 def test_chunks_are_joined(data: bytes, payload: bytes, rest: bytes, step: int) -> None:
     body = ChunkedBody(strict=True)
     assert read_body(body, data + rest, step) == (payload, rest)
-    assert body.done
+    assert body.is_done
     assert body.trailers == []
     body.feed_eof()
 
@@ -175,7 +175,7 @@ def test_trailers_that_parsers_read_differently_are_refused(trailers: bytes, ste
 def test_a_response_may_have_spaces_after_a_chunk_size_and_any_extension(size: bytes, step: int) -> None:
     body = ChunkedBody(strict=False)
     assert read_body(body, size + b"\r\nhello\r\n0 \r\n\r\n" + NEXT, step) == (b"hello", NEXT)
-    assert body.done
+    assert body.is_done
 
 
 @in_any_pieces
@@ -200,7 +200,7 @@ def test_many_chunks_are_decoded_in_turns() -> None:
     body = ChunkedBody(strict=True)
     data = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"
     payload, rest = body.feed(data)
-    assert (payload, body.done, data.endswith(rest)) == (b"x" * CHUNKS_A_FEED, False, True)
+    assert (payload, body.is_done, data.endswith(rest)) == (b"x" * CHUNKS_A_FEED, False, True)
     assert read_body(body, rest) == (b"x" * (1000 - CHUNKS_A_FEED), b"")
 
 
@@ -239,7 +239,7 @@ def test_trailers_are_limited(step: int) -> None:
 def test_a_chunked_body_that_ends_early_is_broken(cut: int) -> None:
     body = ChunkedBody(strict=True)
     body.feed(b"5\r\nhello\r\n0\r\n\r\n"[:cut])
-    assert not body.done
+    assert not body.is_done
     with pytest.raises(ValueError, match="last chunk"):
         body.feed_eof()
 
@@ -271,4 +271,4 @@ def test_it_does_not_matter_where_a_chunked_body_is_split(payloads: list[bytes],
     for start, end in zip([0, *ends], ends, strict=False):
         got, after = body.feed(data[start:end] + (rest if end == len(data) else b""))
         payload += got
-    assert (payload, after, body.done) == (b"".join(payloads), rest, True)
+    assert (payload, after, body.is_done) == (b"".join(payloads), rest, True)

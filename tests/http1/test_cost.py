@@ -10,7 +10,7 @@ import pytest
 
 from rainbowd.http1 import BadResponse, ChunkedBody, Refusal, find_request_head, parse_request, read_response
 from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE
-from rainbowd.http1.request_start import skip_empty_lines
+from rainbowd.http1.request_line import skip_empty_lines
 from tests.http1.feeding import pieces
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_chunks(data: bytes, step: int, *, strict: bool = True) -> None:
     try:
         for piece in pieces(data, step):
             rest = piece
-            while rest and not body.done:
+            while rest and not body.is_done:
                 _, rest = body.feed(rest)
     except ValueError:
         pass

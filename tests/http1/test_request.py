@@ -515,8 +515,8 @@ def test_a_request_that_is_to_be_forwarded_no_further_is_answered(method: bytes,
 
 def test_websocket_is_asked_for_anew() -> None:
     request = parse(*WEBSOCKET)
-    assert request.websocket
-    assert not request.replayable
+    assert request.is_websocket
+    assert not request.is_replayable
     lines = sent(request)[1]
     assert [line for line in lines if line.startswith((b"Connection", b"Upgrade"))] == [
         b"Connection: Upgrade",
@@ -540,7 +540,7 @@ def test_websocket_is_asked_for_anew() -> None:
 )
 def test_any_other_upgrade_goes_on_as_plain_http(line: bytes, fields: list[bytes]) -> None:
     request = parse(*fields, line=line)
-    assert not request.websocket
+    assert not request.is_websocket
     assert not {b"upgrade", b"connection", b"http2-settings"} & set(names(sent(request)[1]))
 
 
@@ -577,7 +577,7 @@ def test_a_body_is_framed_as_it_came(method: bytes, fields: list[bytes], kind: t
     ],
 )
 def test_what_may_be_sent_twice(method: bytes, fields: list[bytes], replayable: bool) -> None:
-    assert parse(*fields, line=method + b" / HTTP/1.1").replayable is replayable
+    assert parse(*fields, line=method + b" / HTTP/1.1").is_replayable is replayable
 
 
 # --- forwarded fields -------------------------------------------------------------------------------------------------

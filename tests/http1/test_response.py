@@ -246,7 +246,7 @@ def test_a_length_without_a_body_is_kept_where_it_tells_of_another_response() ->
 
 
 def test_interim_responses_are_told_from_final_ones() -> None:
-    assert [parse(line=b"HTTP/1.1 %d x" % status).interim for status in (100, 102, 103, 101, 200)] == [
+    assert [parse(line=b"HTTP/1.1 %d x" % status).is_interim for status in (100, 102, 103, 101, 200)] == [
         True,
         True,
         True,

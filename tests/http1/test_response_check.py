@@ -32,7 +32,7 @@ def judged(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = Fal
 )
 def test_an_answer_that_clients_get_whole_has_no_problem(data: bytes, step: int) -> None:
     judge = judged(data, step)
-    assert (judge.problem, judge.done) == (None, True)
+    assert (judge.problem, judge.is_done) == (None, True)
     assert judge.feed(b"more") is judge.feed_eof() is None
 
 
@@ -40,7 +40,7 @@ def test_an_answer_that_clients_get_whole_has_no_problem(data: bytes, step: int)
 @pytest.mark.parametrize("closed", [False, True])
 def test_an_answer_that_ends_with_its_connection_is_whole_only_then(step: int, closed: bool) -> None:
     judge = judged(OK + b"\r\nhello", step, closed=closed)
-    assert (judge.problem, judge.done) == (None, closed)
+    assert (judge.problem, judge.is_done) == (None, closed)
 
 
 @in_any_pieces
@@ -84,6 +84,6 @@ def test_the_payload_of_what_was_fed_last_is_there() -> None:
 @in_any_pieces
 def test_a_response_to_head_has_no_body(step: int) -> None:
     judge = judged(OK + b"Content-Length: 5\r\n\r\n", step, method=b"HEAD")
-    assert (judge.problem, judge.done) == (None, True)
+    assert (judge.problem, judge.is_done) == (None, True)
     assert judge.head is not None
     assert judge.head.status == 200

@@ -158,7 +158,7 @@ class Peer:
             data, self.buffer = self.buffer, b""
             payload, self.buffer = body.feed(data)
             message.body += payload
-            if body.done:
+            if body.is_done:
                 message.trailers = [(name, value) for name, value in (line.split(b": ", 1) for line in body.trailers)]
                 return
             if not self.buffer:
@@ -391,7 +391,7 @@ def nothing_left(here: Setting) -> None:
         assert generation.holders == set()
         assert generation.tunnels == set()
     assert here.server.connections == set()
-    assert len(here.server.holds) == 0
+    assert len(here.server.held_requests) == 0
     assert len(here.server.pool) == 0
     assert len(here.server.hub) == 0
 

@@ -42,7 +42,7 @@ async def keep(deadlines: Deadlines, *watched: Watched) -> None:
     """Look until all have expired."""
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(deadlines.keep)
+            nursery.start_soon(deadlines.run)
             while not all(one.expired_at for one in watched):  # noqa: ASYNC110 - it has no event for a test
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
@@ -68,7 +68,7 @@ async def test_a_limit_may_be_put_off_brought_forward_or_dropped(deadlines: Dead
     due = later.deadline
     sooner.arm(0.2)
     dropped.deadline = math.inf
-    deadlines.forget(cast("Connection", forgotten))
+    deadlines.unwatch(cast("Connection", forgotten))
     await keep(deadlines, later, sooner)
     assert later.expired_at[0] >= due
     assert not dropped.expired_at

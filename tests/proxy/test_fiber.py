@@ -122,12 +122,12 @@ async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) 
     async with place() as here:
         paused = Latch(here.hub)
         if first == "end":
-            paused.end()
+            paused.set()
         here.fibers.start(wait(here))
         await trio.testing.wait_all_tasks_blocked()
         assert done.is_set() == (first == "end")
         for _ in range(2):
-            paused.end()
+            paused.set()
         await done.wait()
 
 
@@ -137,7 +137,7 @@ async def test_a_pause_may_be_cancelled() -> None:
         with trio.move_on_after(0) as scope:
             await paused.wait()
         assert scope.cancelled_caught
-        paused.end()
+        paused.set()
 
 
 async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> None:

@@ -106,12 +106,12 @@ async def hinted(here: Setting) -> None:
 
 async def held(here: Setting) -> None:
     live, here.roster.live = here.roster.live, None
-    here.roster.launch_due = True
+    here.roster.is_launch_due = True
     client = await here.client()
     await client.send(GET)
-    await eventually(lambda: len(here.server.holds) > 0)
+    await eventually(lambda: len(here.server.held_requests) > 0)
     here.roster.live = live
-    here.roster.launch_due = False
+    here.roster.is_launch_due = False
     await here.app.answer()
     assert (await client.message()).status == 200
 

@@ -23,14 +23,14 @@ async def held(here: Setting, count: int = 1, request: bytes = GET) -> list[Peer
     clients = [await here.client() for _ in range(count)]
     for client in clients:
         await client.send(request)
-    await eventually(lambda: len(here.server.holds) == count)
+    await eventually(lambda: len(here.server.held_requests) == count)
     return clients
 
 
 @pytest.mark.parametrize("request_data", [GET, POST])
 async def test_a_request_waits_for_a_launch_that_is_due(request_data: bytes) -> None:
     async with setting(live=False) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         (client,) = await held(here, request=request_data)
         await here.launch()
         here.serve()
@@ -47,15 +47,15 @@ async def test_without_a_launch_that_is_due_nobody_waits() -> None:
 
 async def test_a_launch_that_failed_ends_the_wait() -> None:
     async with setting(live=False) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         (client,) = await held(here)
-        here.roster.launch_due = False
+        here.roster.is_launch_due = False
         assert (await client.message()).status == 503
 
 
 async def test_the_wait_ends_in_a_503_when_its_time_is_over() -> None:
     async with setting(live=False, hold={"timeout": 0.2}) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         (client,) = await held(here)
         response = await client.message()
         assert (response.status, int(response[b"retry-after"]) > 0) == (503, True)
@@ -63,11 +63,11 @@ async def test_the_wait_ends_in_a_503_when_its_time_is_over() -> None:
 
 async def test_changes_that_bring_nothing_do_not_stretch_the_wait() -> None:
     async with setting(live=False, hold={"timeout": 0.3}) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         (client,) = await held(here)
         began = time.monotonic()
-        while len(here.server.holds):
-            here.roster.changed()
+        while len(here.server.held_requests):
+            here.roster.notify_observers()
             await trio.sleep(0.02)
             assert time.monotonic() - began < 3
         assert (await client.message()).status == 503
@@ -75,7 +75,7 @@ async def test_changes_that_bring_nothing_do_not_stretch_the_wait() -> None:
 
 async def test_no_more_than_the_limit_may_wait() -> None:
     async with setting(live=False, hold={"limit": 3}) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         clients = await held(here, 3)
         assert (await (await here.client()).ask()).status == 503
         await here.launch()
@@ -86,13 +86,13 @@ async def test_no_more_than_the_limit_may_wait() -> None:
 
 async def test_a_client_that_leaves_waits_no_more() -> None:
     async with setting(live=False) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         (client,) = await held(here)
         client.reset()
-        await eventually(lambda: len(here.server.holds) == 0)
+        await eventually(lambda: len(here.server.held_requests) == 0)
         (client,) = await held(here)
         await client.fin()
-        await eventually(lambda: len(here.server.holds) == 0)
+        await eventually(lambda: len(here.server.held_requests) == 0)
 
 
 @pytest.mark.parametrize("request_data", [GET, POST])
@@ -109,14 +109,14 @@ async def test_a_refused_connect_is_held_until_the_app_is_back(request_data: byt
 
 
 async def test_a_connect_that_is_reset_as_its_listener_dies_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    connected, failures = Wire.connected, [ConnectionResetError(), BrokenPipeError()]
+    connected, failures = Wire.wait_connected, [ConnectionResetError(), BrokenPipeError()]
 
     async def connect(wire: Wire) -> None:
         if failures:
             raise failures.pop()
         await connected(wire)
 
-    monkeypatch.setattr(Wire, "connected", connect)
+    monkeypatch.setattr(Wire, "wait_connected", connect)
     async with setting() as here:
         here.serve()
         client = await here.client()
@@ -129,7 +129,7 @@ async def test_a_refused_connect_is_held_until_another_generation_is_live() -> N
         first = here.generation
         here.app.close()
         (client,) = await held(here)
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         here.roster.advance(first, State.STOPPING)
         await here.launch()
         here.serve()
@@ -161,7 +161,7 @@ async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
         @nursery.start_soon
         async def wait() -> None:
             with pytest.raises(ZeroDivisionError):
-                await waiting.until(changed)
+                await waiting.wait(changed)
 
         await trio.testing.wait_all_tasks_blocked()
         changed.set()
@@ -171,18 +171,18 @@ async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
 async def test_an_interruption_between_two_waits_is_not_lost() -> None:
     waiting, changed = HeldRequest(), trio.Event()
     changed.set()
-    await waiting.until(changed)
+    await waiting.wait(changed)
     waiting.interrupt(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        await waiting.until(trio.Event())
+        await waiting.wait(trio.Event())
 
 
 async def test_all_parts_of_a_wait_share_one_limit(autojump: object) -> None:
     waiting = HeldRequest(1.0)
     for _ in range(9):
-        await waiting.until(trio.Event(), 0.1)
+        await waiting.wait(trio.Event(), 0.1)
     with pytest.raises(Refusal) as refused:
-        await waiting.until(trio.Event(), 0.2)
+        await waiting.wait(trio.Event(), 0.2)
     assert refused.value.status == 503
 
 
@@ -266,8 +266,8 @@ async def test_a_cut_in_the_moment_that_the_exchange_is_woken_is_not_lost(client
         (connection,) = here.server.connections
         exchange = connection._exchange
         assert exchange is not None
-        assert exchange._route.upstream is not None
-        for wire in (connection.wire, exchange._route.upstream.wire):
+        assert exchange._claim.upstream is not None
+        for wire in (connection.wire, exchange._claim.upstream.wire):
             wire.on_events(READABLE | WRITABLE)  # woken, and not yet run
         connection.cut()
         await eventually(lambda: not here.generation.holders)

@@ -61,7 +61,7 @@ async def test_whoever_is_registered_hears_while_all_tasks_sleep(
     monkeypatch: pytest.MonkeyPatch, *, is_public: bool
 ) -> None:
     if is_public:
-        monkeypatch.setattr(module, "_ending_waits", awaiting)
+        monkeypatch.setattr(module, "_interrupting_trio", awaiting)
     async with listening() as (_, ear, theirs):
         for word in (b"one", b"two"):
             ear.came = trio.Event()
@@ -75,7 +75,7 @@ async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
         theirs.send(b"x" * 150)
         for heard in (100, 150):
             ear.came = trio.Event()
-            hub.look_again(ear.sock)
+            hub.rearm(ear.sock)
             await ear.came.wait()
             assert len(ear.heard) == heard
 
@@ -119,7 +119,7 @@ async def test_who_has_a_turn_alone_sends_at_once_and_others_when_all_had_theirs
 async def test_this_trio_ends_its_waits_for_us_without_a_task() -> None:
     """Where it does not any more, all works still, but a request costs more: find another way."""
     with select.epoll() as ours:
-        with module._ending_waits(ours) as is_enough:
+        with module._interrupting_trio(ours) as is_enough:
             assert is_enough
-        with module._ending_waits(ours) as is_enough:  # it was taken out again
+        with module._interrupting_trio(ours) as is_enough:  # it was taken out again
             assert is_enough

@@ -146,7 +146,7 @@ async def test_the_limit_on_connections_answers_503() -> None:
 
 
 async def test_a_crowd_beyond_the_limit_neither_stalls_accept_nor_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor, "_TURNED_AWAY_MAX", 5)
+    monkeypatch.setattr(acceptor, "_REJECTED_MAX", 5)
     async with setting(limits={"connections": 1}) as here:
         here.serve()
         first = await here.client()

@@ -18,7 +18,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 async def stop(here: Setting) -> None:
     here.stop.set()
     await trio.testing.wait_all_tasks_blocked(0.02)
-    assert here.server.stopping
+    assert here.server.is_stopping
 
 
 async def test_a_server_without_work_ends_at_once() -> None:
@@ -163,7 +163,7 @@ async def test_a_handshake_under_way_at_the_stop_becomes_no_tunnel() -> None:
 
 async def test_a_held_request_is_answered() -> None:
     async with setting(live=False) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         client = await here.client()
         await client.send(GET)
         await trio.testing.wait_all_tasks_blocked(0.02)
@@ -208,7 +208,7 @@ async def test_a_hurry_ends_every_exchange_at_once() -> None:
         waiting, _ = await here.pair()
         tunnelled, _ = await open_tunnel(here)
         await stop(here)
-        here.server.hurry()
+        here.server.stop_now()
         assert (await waiting.message()).status == 504
         assert await tunnelled.ended()
         await here.finished.wait()

@@ -107,7 +107,7 @@ async def test_a_big_upload_arrives_as_it_was_sent(chunked: bool) -> None:
         here.nursery.start_soon(client.send, b"%x\r\n%b\r\n0\r\n\r\n" % (len(BIG), BIG) if chunked else BIG)
         if chunked:
             body, digest = ChunkedBody(strict=True), hashlib.sha256()
-            while not body.done:
+            while not body.is_done:
                 payload, peer.buffer = body.feed(peer.buffer or await peer.sock.recv(65536))
                 digest.update(payload)
             assert digest.hexdigest() == hashlib.sha256(BIG).hexdigest()

@@ -224,10 +224,10 @@ async def test_a_tunnel_takes_no_task() -> None:
 
 async def test_a_request_that_was_held_may_become_a_tunnel() -> None:
     async with setting(live=False) as here:
-        here.roster.launch_due = True
+        here.roster.is_launch_due = True
         client = await here.client()
         await client.send(UPGRADE)
-        await eventually(lambda: len(here.server.holds) > 0)
+        await eventually(lambda: len(here.server.held_requests) > 0)
         await here.launch()
         peer = await here.app.accept()
         await peer.head()

@@ -71,7 +71,7 @@ async def test_the_end_is_seen_wherever_the_reads_ended(size: int, settled: bool
         assert received == b"0123456789"
         assert await wire.recv() == b""
         await settle()
-        assert (wire.ended, wire.gone) == (True, False)
+        assert (wire.has_ended, wire.is_gone) == (True, False)
 
 
 async def test_a_reader_that_waits_is_woken_by_bytes_an_end_and_a_reset() -> None:
@@ -88,7 +88,7 @@ async def test_a_reader_that_waits_is_woken_by_bytes_an_end_and_a_reset() -> Non
         with pytest.raises(ConnectionResetError):
             await wire.recv()
         await settle()
-        assert wire.gone
+        assert wire.is_gone
 
 
 async def test_the_end_is_told_also_while_nobody_waits() -> None:
@@ -226,6 +226,6 @@ async def test_a_refused_connect_is_told() -> None:
         sock.connect_ex(address)
         wire = Wire(hub, sock)
         with trio.fail_after(10), pytest.raises(ConnectionRefusedError):
-            await wire.connected()
+            await wire.wait_connected()
         wire.close()
         nursery.cancel_scope.cancel()

@@ -66,19 +66,19 @@ def test_refusing_for_a_second_is_told_of() -> None:
     generation, told = make(), []
     generation.on_refusing = lambda: told.append(True)
     for now in (10.0, 10.3, 10.6, 10.9):
-        generation.refused(now)
+        generation.on_connect_refused(now)
     assert told == []
-    generation.refused(11.0)
+    generation.on_connect_refused(11.0)
     assert told == [True]
 
 
 def test_refusals_far_apart_or_with_a_success_between_are_not_one_second() -> None:
     generation, told = make(), []
     generation.on_refusing = lambda: told.append(True)
-    generation.refused(10.0)
-    generation.refused(11.5)
-    generation.refused(11.9)
-    generation.accepted()
-    generation.refused(12.1)
-    generation.refused(12.6)
+    generation.on_connect_refused(10.0)
+    generation.on_connect_refused(11.5)
+    generation.on_connect_refused(11.9)
+    generation.on_connect_accepted()
+    generation.on_connect_refused(12.1)
+    generation.on_connect_refused(12.6)
     assert told == []

@@ -59,8 +59,8 @@ def test_a_live_generation_that_stops_leaves_nothing_live() -> None:
 
 def test_launch_due_is_told_when_it_changes_and_only_then() -> None:
     roster, told = Roster(), []
-    roster.observe(lambda: told.append(roster.launch_due))
-    roster.launch_due = True
-    roster.launch_due = True
-    roster.launch_due = False
+    roster.observe(lambda: told.append(roster.is_launch_due))
+    roster.is_launch_due = True
+    roster.is_launch_due = True
+    roster.is_launch_due = False
     assert told == [True, False]

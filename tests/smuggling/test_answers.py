@@ -136,4 +136,4 @@ async def test_it_is_refused_at_once_and_the_log_says_why(response: bytes, why: 
     assert message.body == b"502 Bad Gateway: The app's answer was incomplete or not valid.\n"
     line = lines.pop()
     assert line[1] == "the app failed a request"
-    assert why in str(line[2]["why"])
+    assert why in str(line[2]["reason"])

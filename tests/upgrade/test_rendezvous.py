@@ -74,7 +74,7 @@ async def test_what_a_upgraded_agent_leases_is_known_to_one_that_finds_it(
         (await outgoing(old, met, nursery)).close()  # killed
         found = Predecessors(tmp_path, new)
         found.look(nursery)
-        new.changed()
+        new.notify_observers()
         assert (leases(new, 1), leases(new, 2), leases(new, 3)) == (2, 0, 2)  # whatever it has: but live is live
         await until(lambda: (leases(new, 1), leases(new, 3)) == (1, 0))
         old.generations[2].lease(two)

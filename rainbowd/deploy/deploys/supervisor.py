@@ -197,7 +197,7 @@ class Supervisor:
         self._stopping = True
         self.ownership.give_up()
         self._succession.stop()
-        self._roster.launch_due = True  # what another agent launches is worth waiting for, too
+        self._roster.is_launch_due = True  # what another agent launches is worth waiting for, too
 
     @property
     def is_stopping(self) -> bool:
@@ -259,11 +259,11 @@ class Supervisor:
         self._set_launch_due()
         if live is None:
             self._outage.begin(first(memory, now, self._verdicts.last_good()), self.link, lives)
-            self._roster.changed()
+            self._roster.notify_observers()
         elif should_deploy(memory, now, self.named, live.plan.release):
             self.request(Trigger(kind="start"))
         else:
-            self._roster.changed()
+            self._roster.notify_observers()
 
     def _own_deploys(self) -> list[str]:
         return [] if self._pending is None else [self._pending.id]
@@ -277,10 +277,10 @@ class Supervisor:
             slots=self._slots,
             hooks=self._hooks,
             verdicts=self._verdicts,
-            on_change=self._roster.changed,
+            on_change=self._roster.notify_observers,
         )
         self._set_launch_due()
-        self._roster.changed()
+        self._roster.notify_observers()
         try:
             failure = await attempt.run(lives)
         except trio.Cancelled:
@@ -315,4 +315,4 @@ class Supervisor:
     def _set_launch_due(self) -> None:
         under_way = self._current is not None or self._pending is not None or self._succession.recovery.is_due
         under_way |= not self.started.is_set()
-        self._roster.launch_due = under_way and not self._stopping
+        self._roster.is_launch_due = under_way and not self._stopping

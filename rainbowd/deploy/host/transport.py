@@ -88,7 +88,7 @@ class _Answer(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        while not (self._payload or self.judge.done):
+        while not (self._payload or self.judge.is_done):
             self.raise_problem()
             await self.receive()
         payload, self._payload = self._payload, b""

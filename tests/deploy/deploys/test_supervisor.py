@@ -238,7 +238,7 @@ async def test_a_dead_live_one_is_launched_again_from_what_it_was_launched_from(
         scene.app(1).die()
         await trio.sleep(0.5)
         assert scene.live is None
-        assert scene.roster.launch_due
+        assert scene.roster.is_launch_due
         await trio.sleep(5)
         relaunched = next(app for app in scene.world.apps if app.plan is before and app.number != 1)
         assert scene.live == relaunched.number
@@ -254,7 +254,7 @@ async def test_relaunches_that_fail_back_off_and_hold_no_requests_meanwhile(auto
         due = []
         for _ in range(200):
             await trio.sleep(0.1)
-            due.append(scene.roster.launch_due)
+            due.append(scene.roster.is_launch_due)
         times = [app.opened_at or 0.0 for app in scene.world.apps[1:]]
         gaps = [round(later - sooner, 3) for sooner, later in pairwise(times)]
         assert gaps[:4] == [0.5, 1.0, 2.0, 4.0]
@@ -298,7 +298,7 @@ async def test_refusing_connections_for_a_second_counts_as_death(autojump: MockC
         assert scene.roster.live is not None
         generation = scene.roster.live
         for tenth in range(11):
-            generation.refused(50 + tenth / 10)
+            generation.on_connect_refused(50 + tenth / 10)
         await trio.sleep(3)
         assert scene.live == 2
         assert scene.events.named("generation.crashed")[0]["reason"] == "refuses connections"

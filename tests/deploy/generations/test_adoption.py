@@ -42,10 +42,10 @@ async def test_what_is_live_takes_traffic_at_once_and_is_not_launched_again(auto
         await live(scene, agents)
         live_at = scene.roster.live and scene.roster.live.live_at
         await killed_and_started(scene, agents, 100)
-        assert scene.roster.launch_due  # requests wait until it is known
+        assert scene.roster.is_launch_due  # requests wait until it is known
         await trio.sleep(0.1)
         assert scene.live == 1
-        assert not scene.roster.launch_due
+        assert not scene.roster.is_launch_due
         assert scene.roster.live is not None
         assert scene.roster.live.live_at == live_at
         assert scene.story()[-1] == "generation.adopted 1"

@@ -128,7 +128,7 @@ async def test_where_what_bridges_dies_too_requests_are_held_for_the_relaunch(au
         scene.app(1).die()
         await trio.sleep(0.001)
         assert scene.live is None
-        assert scene.roster.launch_due
+        assert scene.roster.is_launch_due
         await trio.sleep(1)
         assert scene.states() == {3: "live"}
         assert scene.app(3).plan.release.name == "b"

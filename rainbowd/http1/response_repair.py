@@ -41,7 +41,7 @@ _CONTROLS = bytes(code for code in (*range(1, 0x20), 0x7F) if code not in b"\t\r
 _WITHOUT_CONTROLS = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 
 
-def find_end(buffer: bytes, searched_bytes: int) -> int:
+def find_repaired_end(buffer: bytes, searched_bytes: int) -> int:
     """Return the index after the first empty line of ``buffer``, whatever ends its lines, or -1 if there is none yet.
 
     Args:
@@ -52,7 +52,7 @@ def find_end(buffer: bytes, searched_bytes: int) -> int:
     return match.end() if match else -1
 
 
-def fault_in_start(buffer: bytes, searched_bytes: int) -> str | None:
+def find_start_error(buffer: bytes, searched_bytes: int) -> str | None:
     """Return why ``buffer``, which has no empty line yet, cannot become a head, or None if it can.
 
     An app that keeps its connection open would otherwise be waited for until a time limit.
@@ -65,7 +65,7 @@ def fault_in_start(buffer: bytes, searched_bytes: int) -> str | None:
     return None
 
 
-def read_head(head: bytes) -> tuple[bytes, int, bytes, list[Line]]:
+def read_repaired_head(head: bytes) -> tuple[bytes, int, bytes, list[Line]]:
     """Repair a head, from its status line to its empty line.
 
     - A line may end in LF alone: RFC 9112 section 2.2.
