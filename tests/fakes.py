@@ -84,8 +84,8 @@ class Behaviour:
 class FakeApp:
     """One generation's processes, which outlive an agent that is killed."""
 
-    def __init__(self, world: FakeWorld, number: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
-        self.world = world
+    def __init__(self, host: FakeHost, number: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
+        self.host = host
         self.number = number
         self.plan = plan
         self.behaviour = behaviour
@@ -100,13 +100,13 @@ class FakeApp:
         self._status: int | None = None
 
     def note(self, state: State, live_at: float | None) -> None:
-        if self.world.is_killed:
+        if self.host.is_killed:
             return
         if state is State.RETIRED:
-            self.world.records.pop(self.number, None)
+            self.host.records.pop(self.number, None)
         else:
-            record = self.world.records[self.number]
-            self.world.records[self.number] = replace(record, state=state, live_at=live_at, since=trio.current_time())
+            record = self.host.records[self.number]
+            self.host.records[self.number] = replace(record, state=state, live_at=live_at, since=trio.current_time())
 
     def open_gate(self) -> None:
         self.opened_at = trio.current_time()
@@ -171,18 +171,18 @@ class FakeApp:
     def leave(self) -> None:
         self.is_left = True
 
-    async def end(self, hurry: trio.Event) -> ExitReport:
-        if self.world.is_killed:
+    async def end(self, stop_now: trio.Event) -> ExitReport:
+        if self.host.is_killed:
             return ExitReport(None, killed=False, left=[])
-        if self.world.before_end is not None:
-            self.world.before_end(self)
+        if self.host.before_end is not None:
+            self.host.before_end(self)
         with trio.move_on_after(self.behaviour.stops_after):
-            await hurry.wait()
-        if self.world.is_killed:  # the next agent has to do it
+            await stop_now.wait()
+        if self.host.is_killed:  # the next agent has to do it
             return ExitReport(None, killed=False, left=[])
         self.ended_times += 1
-        status = -9 if hurry.is_set() else 0
-        return ExitReport(None if self.is_adopted else status, killed=hurry.is_set(), left=[])
+        status = -9 if stop_now.is_set() else 0
+        return ExitReport(None if self.is_adopted else status, killed=stop_now.is_set(), left=[])
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class FakeRecord:
 
 
 @dataclass
-class FakeWorld:
+class FakeHost:
     """What the files name, how what they name behaves, and what outlives an agent.
 
     Attributes:
@@ -261,7 +261,7 @@ class FakeWorld:
         return self.last_number
 
     async def run_hook(
-        self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
+        self, call: HookCall, drop: trio.Event, stop_now: trio.Event, tell: Callable[[str], None]
     ) -> HookResult:
         self.hooks.append(call)
         tell(f"{call.hook} begins")
@@ -275,7 +275,7 @@ class FakeWorld:
         return HookResult(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
 
     @contextlib.asynccontextmanager
-    async def launch(self, plan: LaunchPlan, number: int, hurry: trio.Event) -> AsyncIterator[App]:
+    async def launch(self, plan: LaunchPlan, number: int, stop_now: trio.Event) -> AsyncIterator[App]:
         behaviour = self.behaviours.get(plan.release.name, Behaviour())
         if plan.release.name in self.gone:
             raise DeployFailed("its directory is gone")
@@ -317,7 +317,7 @@ class FakeWorld:
         return LeftGeneration(app.number, app.plan, record.state, for_seconds, record.started_at, record.live_at)
 
     @contextlib.asynccontextmanager
-    async def adopt(self, left: LeftGeneration, hurry: trio.Event) -> AsyncIterator[App]:
+    async def adopt(self, left: LeftGeneration, stop_now: trio.Event) -> AsyncIterator[App]:
         app = next(app for app in self.apps if app.number == left.number)
         app.is_adopted, app.is_left = True, False
         async with self._holding(app):
@@ -331,7 +331,7 @@ class FakeWorld:
         await trio.sleep(0.01)
         return Leftovers({})
 
-    async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
+    async def end_strays(self, strays: Leftovers, stop_now: trio.Event) -> None:
         await trio.sleep(0.01)
 
 
@@ -369,14 +369,14 @@ class Scene:
         lives: the nursery of the generations' lives.
     """
 
-    def __init__(self, **world: Any) -> None:
-        self.world = FakeWorld(**world)
-        self.events = self.world.journal
+    def __init__(self, **host: Any) -> None:
+        self.host = FakeHost(**host)
+        self.events = self.host.journal
         self.configs: list[Config] = []
         self.live_seen: list[int | None] = []
         self.roster: Roster
         self.supervisor: Supervisor
-        self.lives: trio.Nursery
+        self.nursery: trio.Nursery
         self._over: trio.Event | None = None
 
     # --- agents -----------------------------------------------------------------------------------------------
@@ -392,8 +392,8 @@ class Scene:
         self.supervisor = Supervisor(
             self.roster,
             self.events,  # type: ignore[arg-type]
-            self.world,
-            self.world.config,
+            self.host,
+            self.host.config,
             self.configs.append,
             is_handed_over=is_handed_over,
         )
@@ -403,13 +403,13 @@ class Scene:
     async def leave(self, patience_seconds: float) -> bool:
         """The agent leaves all to another, as soon as it can; whether it could in time."""
         assert self._over is not None
-        with trio.move_on_after(patience_seconds) as patience:
-            while not self.supervisor.is_quiet:  # noqa: ASYNC110 - as the agent does
+        with trio.move_on_after(patience_seconds) as backoff:
+            while not self.supervisor.is_idle:  # noqa: ASYNC110 - as the agent does
                 await trio.sleep(0.02)
-        if patience.cancelled_caught:
+        if backoff.cancelled_caught:
             return False
-        self.supervisor.leave()
-        self.lives.cancel_scope.cancel()
+        self.supervisor.hand_over()
+        self.nursery.cancel_scope.cancel()
         await self._over.wait()
         self._over = None
         return True
@@ -431,16 +431,16 @@ class Scene:
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         self._over = trio.Event()
-        async with trio.open_nursery() as self.lives:
-            self.lives.start_soon(self.supervisor.run, self.lives)
-            self.lives.start_soon(self._watch, self.supervisor)
+        async with trio.open_nursery() as self.nursery:
+            self.nursery.start_soon(self.supervisor.run, self.nursery)
+            self.nursery.start_soon(self._watch, self.supervisor)
             task_status.started()
         self._over.set()
 
     async def _watch(self, supervisor: Supervisor) -> None:
         """What changed since the last decided deploy counts, as with the real watching."""
         await supervisor.started.wait()
-        seen, now = supervisor.seen, self.world.look()
+        seen, now = supervisor.seen, self.host.look()
         if seen is not None and now is not None:
             if link_changed(seen, now):
                 supervisor.request(Trigger(kind="symlink"))
@@ -451,7 +451,7 @@ class Scene:
         """The agent is told to stop, and does."""
         assert self._over is not None
         self.supervisor.stop()
-        self.lives.cancel_scope.cancel()
+        self.nursery.cancel_scope.cancel()
         await self._over.wait()
         self._over = None
         self.events.record("agent.stopped")
@@ -459,12 +459,12 @@ class Scene:
     async def kill(self) -> None:
         """The agent is gone between two instants; what it launched lives on."""
         assert self._over is not None
-        self.world.is_killed = self.events.is_killed = True
-        self.supervisor.hurry()
-        self.lives.cancel_scope.cancel()
+        self.host.is_killed = self.events.is_killed = True
+        self.supervisor.stop_now()
+        self.nursery.cancel_scope.cancel()
         await self._over.wait()
         self._over = None
-        self.world.is_killed = self.events.is_killed = False
+        self.host.is_killed = self.events.is_killed = False
 
     @property
     def has_agent(self) -> bool:
@@ -490,23 +490,23 @@ class Scene:
     def ask(self, kind: str = "file", **fields: Any) -> None:
         """A trigger; without an agent, it is one once there is."""
         if kind == "file":
-            self.world.touches += 1
+            self.host.touches += 1
         if self._over is not None:
             self.supervisor.request(Trigger(kind=kind, **fields))
 
     def turn(self, release: str, **fields: Any) -> None:
-        self.world.link = Path("/releases") / release
-        self.world.turns += 1
-        self.world.look_again = None
+        self.host.link = Path("/releases") / release
+        self.host.turns += 1
+        self.host.look_again = None
         self.ask("symlink", **fields)
 
     def restore(self, release: str, turns: int) -> None:
         """As ``link.turn_back`` does: the link has its old mtime again."""
-        self.world.link, self.world.look_again = Path("/releases") / release, Stamp(3, turns, 0)
+        self.host.link, self.host.look_again = Path("/releases") / release, Stamp(3, turns, 0)
         self.ask("symlink")
 
     def app(self, number: int) -> FakeApp:
-        return next(app for app in self.world.apps if app.number == number)
+        return next(app for app in self.host.apps if app.number == number)
 
     def story(self) -> list[str]:
         """The names of the events, with the generation where there is one."""
@@ -518,25 +518,25 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def playing(**world: Any) -> AsyncIterator[Scene]:
+async def playing(**host: Any) -> AsyncIterator[Scene]:
     """A scene with an agent; at the end everything that was launched has ended, once, and the journal makes sense."""
-    async with acting(**world) as (scene, agents):
+    async with acting(**host) as (scene, agents):
         await scene.start(agents)
         yield scene
 
 
 @contextlib.asynccontextmanager
-async def acting(**world: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
+async def acting(**host: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
     """A scene without an agent yet, and the nursery for them."""
-    scene = Scene(**world)
+    scene = Scene(**host)
     async with trio.open_nursery() as agents:
         yield scene, agents
         if not scene.has_agent:
             await scene.start(agents)
         await scene.stop()
-    assert scene.world.open_launches == 0
-    assert [app.number for app in scene.world.apps if app.ended_times != 1] == []
-    assert scene.world.records == {}
+    assert scene.host.open_launches == 0
+    assert [app.number for app in scene.host.apps if app.ended_times != 1] == []
+    assert scene.host.records == {}
     assert scene.roster.generations == {}
     assert scene.roster.live is None
     assert problems(scene.events) == []

@@ -235,7 +235,7 @@ class Agent:
                         scope.shield = True  # until it is decided who looks after what is left now: bounded by times
                         self._late = []
                         self._telling.is_silent = True
-                        self._deploys.supervisor.leave()
+                        self._deploys.supervisor.hand_over()
                         lives.cancel_scope.cancel()
                     is_upgraded = await self._upgrading.hand_over(program)
                     self._go_on(program, is_upgraded=is_upgraded)
@@ -336,7 +336,7 @@ class Agent:
             self._wind_down()
         else:
             log.warning("stopping at once", signal=signal.Signals(signum).name)
-            self._deploys.supervisor.hurry()
+            self._deploys.supervisor.stop_now()
             self._serving.cancel()
 
     def _ask(self, signum: int) -> None:

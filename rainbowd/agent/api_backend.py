@@ -57,8 +57,8 @@ def make_api_backend(
     return ApiBackend(
         state_dir=state_dir,
         status=status,
-        redeploy=lambda release, note: deploys().calls.redeploy(release, note),  # noqa: PLW0108 - of then
-        rollback=lambda note: deploys().calls.rollback(note),  # noqa: PLW0108 - of then
+        redeploy=lambda release, note: deploys().api_deploys.redeploy(release, note),  # noqa: PLW0108 - of then
+        rollback=lambda note: deploys().api_deploys.rollback(note),  # noqa: PLW0108 - of then
         sources=MetricSources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,

@@ -10,10 +10,10 @@ from rainbowd.deploy.warnings import warnings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.supervisor import Supervisor
-    from rainbowd.deploy.generations.crashes import Crashes
+    from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import Decision
-    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.roster import Generation, Roster
 
 
@@ -22,7 +22,7 @@ def snapshot(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor
     return {
         "agent": dict(agent),
         "live": roster.live.id if roster.live is not None else None,
-        "wanted": str(supervisor.named) if supervisor.named is not None else None,
+        "wanted": str(supervisor.named_release) if supervisor.named_release is not None else None,
         "deploying": _deploying(supervisor.deploying),
         "last_deploy": _decision(supervisor.last_decision),
         "crashes": _crashes(supervisor.crashes),
@@ -48,7 +48,7 @@ def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
         "rollback": deploy.is_rollback,
         "by": deploy.by,
         "note": deploy.note,
-        "at": timestamp(deploy.asked_at_seconds or progress.since),
+        "at": timestamp(deploy.requested_at_seconds or progress.since),
         "step": progress.step.value,
         "step_at": timestamp(progress.since),
         "output": list(progress.output),
@@ -64,7 +64,7 @@ def _decision(decision: Decision | None) -> dict[str, object] | None:
     return {"deploy": decision.deploy, "result": decision.result, "reason": decision.reason, "at": at}
 
 
-def _crashes(crashes: Crashes | None) -> dict[str, object] | None:
+def _crashes(crashes: CrashCount | None) -> dict[str, object] | None:
     if crashes is None:
         return None
     first_at, at = timestamp(crashes.first_at), timestamp(crashes.at)

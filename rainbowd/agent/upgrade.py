@@ -98,7 +98,7 @@ class AgentUpgrade:
         while True:
             await self._asked.wait()
             try:
-                await deploys.until_quiet()
+                await deploys.until_idle()
                 self._asked = trio.Event()  # what is asked for from now on is one more: what is installed may change
                 log.info("upgrade begins")
                 program = await upgrade.enter_async_context(new_program(self._hangup, self._directory))
@@ -114,7 +114,7 @@ class AgentUpgrade:
                 await upgrade.aclose()
                 self._tell(failure)
             else:
-                await deploys.until_quiet()
+                await deploys.until_idle()
                 return program
 
     async def hand_over(self, program: NewAgent) -> bool:

@@ -46,7 +46,7 @@ class Deploy(Protocol):
         """By which the journal is read."""
 
     @property
-    def decided(self) -> trio.Event:
+    def finished(self) -> trio.Event:
         """Set when there is an outcome."""
 
     @property

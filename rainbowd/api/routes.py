@@ -96,7 +96,7 @@ class Endpoints:
     async def _answer(self, deploy: Deploy, *, is_waited_for: bool) -> Response:
         """Answer with the deploy's id, or with how it was decided, once the files have that too."""
         if is_waited_for:
-            await deploy.decided.wait()
+            await deploy.finished.wait()
         await self._controls.settle()
         return _decision(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
 

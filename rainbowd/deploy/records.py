@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.deploy.generations.crashes import Crashes
+from rainbowd.deploy.generations.crash_count import CrashCount
 from rainbowd.deploy.process import ProcessIdentity
 from rainbowd.deploy.watch.file_state import FileState, Stamp
 from rainbowd.roster import State
@@ -113,7 +113,7 @@ class DeployMemory:
     sight: FileState | None = None
     live_release: Path | None = None
     previous_release: Path | None = None
-    crashes: Crashes | None = None
+    crashes: CrashCount | None = None
     prepared: Mapping[str, object] = field(default_factory=dict)
 
     def encode(self) -> bytes:
@@ -140,7 +140,7 @@ class DeployMemory:
                 sight=None if sight is None else _sight(sight),
                 live_release=None if live_release is None else Path(live_release),
                 previous_release=None if previous_release is None else Path(previous_release),
-                crashes=None if crashes is None else Crashes(**{**crashes, "release": Path(crashes["release"])}),
+                crashes=None if crashes is None else CrashCount(**{**crashes, "release": Path(crashes["release"])}),
                 prepared=dict(fields.get("prepared", {})),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The deploy side as the agent knows it: the supervisor, and what asks it for deploys."""
+"""All that deploys, as one object for the agent: the supervisor, the watcher and the deploys of the API."""
 
 from __future__ import annotations
 
@@ -22,25 +22,33 @@ if TYPE_CHECKING:
     from rainbowd.roster import Roster
 
 _WATCH_AGAIN_SECONDS = 1.0
-_LOOK_AGAIN_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 log = get_logger()
 
 
 class DeployService:
-    """All that deploys, for as long as the generations are this agent's.
+    """The deploying of one app, as long as this agent owns its generations.
 
     Args:
+        roster: gets the generations, and which of them is live.
+        recorder: writes the journal.
+        host: launches apps, and reads and stores files.
+        config: the config at the agent's start.
         base: the config file's directory.
-        on_switch: told the config of each generation that becomes live.
+        on_switch: called with the config of each generation that becomes live.
         ownership, is_handed_over: see ``Supervisor``.
+
+    Attributes:
+        supervisor: carries out the deploys.
+        api_deploys: requests deploys for the API.
     """
 
     def __init__(
         self,
         roster: Roster,
         recorder: Recorder,
-        world: Host,
+        host: Host,
         config: Config,
         *,
         base: Path,
@@ -49,42 +57,44 @@ class DeployService:
         is_handed_over: bool,
     ) -> None:
         self.supervisor = Supervisor(
-            roster, recorder, world, config, on_switch, ownership=ownership, is_handed_over=is_handed_over
+            roster, recorder, host, config, on_switch, ownership=ownership, is_handed_over=is_handed_over
         )
-        self.calls = ApiDeploys(self.supervisor, roster, config.release, base=base, state_dir=config.state_dir)
+        self.api_deploys = ApiDeploys(self.supervisor, roster, config.release, base=base, state_dir=config.state_dir)
         self._config = config
-        self._intake = trio.CancelScope()
+        self._watching = trio.CancelScope()
 
-    def start(self, lives: trio.Nursery) -> None:
-        """Deploy as asked until cancelled; every generation's life is a task of ``lives``."""
-        lives.start_soon(self.supervisor.run, lives)
-        lives.start_soon(self.calls.run)
-        lives.start_soon(self._watch)
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start to deploy, as tasks of ``nursery`` that also run each generation; cancel it to end them."""
+        nursery.start_soon(self.supervisor.run, nursery)
+        nursery.start_soon(self.api_deploys.run)
+        nursery.start_soon(self._watch)
 
     def signal(self) -> None:
-        """Deploy because of a signal."""
+        """Request a deploy because of a signal."""
         self.supervisor.request(Trigger(kind="signal"))
 
     def stop(self) -> None:
-        """Decide nothing more."""
-        self._intake.cancel()
+        """Stop watching, and interrupt the deploy that is under way; the live generation stays."""
+        self._watching.cancel()
         self.supervisor.stop()
 
-    async def until_quiet(self) -> None:
-        """Wait until all is ours, and nothing is under way that another agent could not go on with."""
+    async def until_idle(self) -> None:
+        """Wait until this agent owns all generations, and another agent could continue with everything under way."""
         await self.supervisor.ownership.until_complete()
-        while not (self.supervisor.is_quiet and self.calls.are_quiet):  # noqa: ASYNC110 - many things end here
-            await trio.sleep(_LOOK_AGAIN_SECONDS)
+        while not (self.supervisor.is_idle and self.api_deploys.is_idle):  # noqa: ASYNC110 - many things end here
+            await trio.sleep(_POLL_SECONDS)
 
     async def _watch(self) -> None:
-        """Watch until told to stop; a bug there is said and got over, as traffic must go on."""
+        """Watch the files until stopped; a bug there is logged, and the watching starts again."""
         supervisor, config = self.supervisor, self._config
-        with self._intake:
+        with self._watching:
             await supervisor.started.wait()
-            await supervisor.ownership.until_complete()  # until then all may be taken back, and nothing has been asked
+            await supervisor.ownership.until_complete()  # until then the old agent may take all generations back
             while True:
                 try:
-                    await watch(config.release, config.trigger_file, self.calls.report, seen=supervisor.seen)
+                    await watch(
+                        config.release, config.trigger_file, self.api_deploys.take_trigger, seen=supervisor.seen
+                    )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)
                     supervisor.seen = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys.supervisor import Supervisor
-    from rainbowd.deploy.generations.crashes import Crashes
+    from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.roster import Generation
 
 RECENT_SECONDS = 3600.0
@@ -41,7 +41,7 @@ def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[
 
 
 def _difference(live: Generation, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
-    named = supervisor.named
+    named = supervisor.named_release
     if named is None:
         yield "missing", fill(WARNINGS["missing"], {"release": live.release})
     elif _resolved(supervisor.link, named) != str(live.release):
@@ -53,7 +53,7 @@ def _resolved(link: Path, named: Path) -> str:
     return os.path.normpath(os.path.join(os.path.realpath(link.parent), named))  # noqa: PTH118 - of a path that is gone
 
 
-def _crashed(crashes: Crashes, previous: Path | None) -> str:
+def _crashed(crashes: CrashCount, previous: Path | None) -> str:
     fields = {
         "name": crashes.release.name,
         "times": "once" if crashes.count == 1 else f"{crashes.count} times",

@@ -41,12 +41,12 @@ class Outcome:
 @dataclass
 class Deploy:
     id: str = "d1"
-    decided: trio.Event = field(default_factory=trio.Event)
+    finished: trio.Event = field(default_factory=trio.Event)
     outcome: Outcome | None = None
 
     def decide(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.decided.set()
+        self.finished.set()
 
 
 class FakeAgent:

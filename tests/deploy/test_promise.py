@@ -66,7 +66,7 @@ class Play:
         self.agents = agents
         self.holdings: list[Holding] = []
         self.is_stopping = False
-        scene.world.before_end = self.told_to_end
+        scene.host.before_end = self.told_to_end
 
     def told_to_end(self, app: FakeApp) -> None:
         """None that still serves is told to end while it holds a request, unless all ends."""
@@ -77,7 +77,7 @@ class Play:
         assert not held or any(event["generation"] == app.number for event in refused)
 
     async def step(self, name: str, value: Any) -> None:
-        scene, world = self.scene, self.scene.world
+        scene, host = self.scene, self.scene.host
         if name == "upgrade":
             await self.upgrade(fails=value)
         elif name in {"kill", "stop", "start"}:
@@ -90,19 +90,17 @@ class Play:
             self.crash(value)
         elif name == "silence":
             for release in ("a", "b"):
-                world.behaviours[release] = Behaviour(is_silent=value)
+                host.behaviours[release] = Behaviour(is_silent=value)
         elif name == "broken":
-            world.config_error = "broken" if value else None
+            host.config_error = "broken" if value else None
         elif name in {"standby", "limit"}:
-            world.config = world.config.model_copy(
-                update={"standby" if name == "standby" else "max_generations": value}
-            )
+            host.config = host.config.model_copy(update={"standby" if name == "standby" else "max_generations": value})
         else:
             self.client(name)
 
     def crash(self, index: int) -> None:
         """One of those that run dies."""
-        running = [app for app in self.scene.world.apps if not app.has_died and not app.ended_times]
+        running = [app for app in self.scene.host.apps if not app.has_died and not app.ended_times]
         for app in running[index : index + 1]:
             app.die()
 
@@ -168,7 +166,7 @@ async def all_is_well(done: Play) -> None:
     scene = done.scene
     await done.step("broken", value=False)
     await done.step("silence", value=False)
-    for app in scene.world.apps:
+    for app in scene.host.apps:
         app.behaviour.is_silent = False
     await done.step("start", None)
     while done.holdings:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rainbowd.deploy.generations.crashes import Crashes
+from rainbowd.deploy.generations.crash_count import CrashCount
 from rainbowd.deploy.records import FORMAT, Decision, DeployMemory, GenerationRecord, NewerFormat
 from rainbowd.deploy.watch.file_state import observe
 from rainbowd.roster import State
@@ -64,7 +64,7 @@ def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("gone")
     (tmp_path / "trigger").touch()
     sight = observe(tmp_path / "current", tmp_path / "trigger")
-    crashes = Crashes(Path("/srv/releases/a"), 3, 2, 1.5, 2.5, "exited with status 1")
+    crashes = CrashCount(Path("/srv/releases/a"), 3, 2, 1.5, 2.5, "exited with status 1")
     prepared = {"/srv/releases/a": {"hook": ["build"], "identity": [1, 2]}}
     memory = DeployMemory(
         Decision("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"), Path("/srv/b"), crashes, prepared

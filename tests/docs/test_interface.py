@@ -31,7 +31,7 @@ OF_THE_WRITER = {
     "events.py": {"generation", "release"},
     "supervisor.py": {"deploy"},
     "rollout.py": {"deploy"},
-    "verdicts.py": {"deploy"},
+    "deploy_log.py": {"deploy"},
 }
 """What the methods add by which these files write."""
 
@@ -69,7 +69,7 @@ def _written() -> Iterator[tuple[str, set[str]]]:
     for path in sorted((ROOT / "rainbowd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(attr="record" | "_tell"), args=[first, *_], keywords=keywords):
+                case ast.Call(func=ast.Attribute(attr="record" | "_record"), args=[first, *_], keywords=keywords):
                     named = {keyword.arg for keyword in keywords if keyword.arg} | OF_THE_WRITER.get(path.name, set())
                     yield from ((name, named) for name in _names(first))
 

@@ -163,7 +163,7 @@ def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Pa
         failed = one.agent.find("deploy.failed")
         assert failed is not None
         assert one.agent.status()["live"] == 1
-        assert f"of user {STRANGER}" in failed["reason"] or "a stranger holds its port" in failed["reason"], (
+        assert f"of user {STRANGER}" in failed["reason"] or "another program holds its port" in failed["reason"], (
             one.agent.output(200)
         )
 

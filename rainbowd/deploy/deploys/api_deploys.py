@@ -1,7 +1,7 @@
-"""Deploys that are asked for by a call, not by a file: the release link is turned for them, and back where they fail.
+"""Deploys that the API requests: the link is pointed at their release, and restored if they fail.
 
-Such a turn is seen by the watching like any other, and is there known as ours: so a deploy by a call is the same deploy
-as one by the files, merged alike, and nothing is deployed twice.
+The watcher sees such a link change like any other, and this module recognises it as its own. So a deploy through the
+API and a deploy through the files are the same: they are merged alike, and nothing is deployed twice.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rainbowd.deploy.deploys.deploy import Deploy, Outcome
     from rainbowd.deploy.deploys.supervisor import Supervisor
-    from rainbowd.deploy.verdicts import Deploy, Outcome
     from rainbowd.roster import Roster
 
 NOTICE_SECONDS = 3.0
-"""How long a turn may go unnoticed: files are compared twice a second, whatever events are lost."""
+"""How long the watcher may take to see a link change: it compares files twice a second, even if events are lost."""
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 BAD_REQUEST, CONFLICT, INTERNAL_ERROR, UNAVAILABLE = 400, 409, 500, 503
 
@@ -42,35 +42,38 @@ log = get_logger()
 
 @dataclass(frozen=True)
 class RequestedDeploy:
-    """A deploy that a call has asked for.
+    """A deploy that the API has requested.
 
     Attributes:
-        decided: set when it is, and the link is turned back if it is to be.
+        deploy: the deploy.
+        finished: set once it has an outcome and, if it failed, the link is restored.
     """
 
     deploy: Deploy
-    decided: trio.Event
+    finished: trio.Event
 
     @property
     def id(self) -> str:
-        """By which the journal is read."""
+        """The id of the deploy in the journal."""
         return self.deploy.id
 
     @property
     def outcome(self) -> Outcome | None:
-        """None before it is decided."""
+        """The outcome of the deploy; None until it has finished."""
         return self.deploy.outcome
 
 
 @dataclass(eq=False)
-class _Turn:
-    """One turn of the link that is asked for.
+class _LinkOrder:
+    """One requested change of the link.
 
     Attributes:
-        deploy: which it became; None where it became none.
-        refusal: why it was not made.
-        answered: set when it is one or the other.
-        settled: set when the deploy is decided, and the link is turned back if it is to be.
+        release: the release to point the link at.
+        trigger: what requests the deploy.
+        deploy: the deploy that came of it; None if none did.
+        refusal: why the link was not changed; None if it was.
+        answered: set once there is a deploy or a refusal.
+        finished: set once the deploy has an outcome and, if it failed, the link is restored.
     """
 
     release: Path
@@ -78,16 +81,18 @@ class _Turn:
     deploy: Deploy | None = None
     refusal: Declined | None = None
     answered: trio.Event = field(default_factory=trio.Event)
-    settled: trio.Event = field(default_factory=trio.Event)
+    finished: trio.Event = field(default_factory=trio.Event)
 
 
 class ApiDeploys:
-    """Takes calls, one turn of the link after the other.
+    """The API's requests for deploys; the link is changed for one after another.
 
     Args:
-        release: the link, or the plain directory.
-        base: which relative paths of releases are relative to.
-        state_dir: with the journal.
+        supervisor: carries out the deploys.
+        roster: knows the live release.
+        release: the release link, or the plain directory.
+        base: the directory that relative paths of releases start from.
+        state_dir: has the journal, which names the release that was live before.
     """
 
     def __init__(self, supervisor: Supervisor, roster: Roster, release: Path, *, base: Path, state_dir: Path) -> None:
@@ -96,74 +101,81 @@ class ApiDeploys:
         self._release = release
         self._base = base
         self._state_dir = state_dir
-        self._expected: _Turn | None = None
-        self._under_way = 0
-        self._ordered, self._orders = trio.open_memory_channel[_Turn](math.inf)
+        self._expected: _LinkOrder | None = None
+        self._unfinished = 0
+        self._send, self._receive = trio.open_memory_channel[_LinkOrder](math.inf)
 
     @property
-    def are_quiet(self) -> bool:
-        """No turn of the link is under way, nor may still be turned back."""
-        return self._under_way == 0
+    def is_idle(self) -> bool:
+        """Whether no link change is under way, and none may still be undone."""
+        return self._unfinished == 0
 
-    # --- what is asked --------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     async def redeploy(self, release: str | None, note: str | None) -> RequestedDeploy:
-        """Deploy what the files name, or turn the link to another release first.
+        """Request a deploy, after pointing the link at another release if one is given.
 
         Args:
-            release: the bare name of a sibling of the present release, or its path relative to ``base``; None for what
-                the files name.
-            note: the deployer's own words.
+            release: the name of a directory next to the current release, or a path relative to ``base``; None for the
+                release that the files name.
+            note: the deployer's note for the history; None for none.
 
         Raises:
-            Declined: that cannot be, and nothing was done.
+            Declined: the link cannot name that release, or the agent stops; nothing was changed.
         """
-        await self._supervisor.ownership.until_complete()  # else it may come to nothing, with all that we have begun
+        await self._supervisor.ownership.until_complete()  # the upgrade may still fail, and the request with it
         trigger = Trigger(kind="api", note=escaped(note) if note else None)
         if release is None:
-            deploy = self._ask(trigger)
-            return RequestedDeploy(deploy, deploy.decided)
-        return await self._order(await _decide(self._find_sibling, release), trigger)
+            deploy = self._request(trigger)
+            return RequestedDeploy(deploy, deploy.finished)
+        return await self._order(await _choose(self._find_sibling, release), trigger)
 
     async def rollback(self, note: str | None) -> RequestedDeploy:
-        """Turn the link back to the live release, or where it names that to the one that was live before.
+        """Point the link at the live release, or at the release that was live before it, and request a deploy.
+
+        Args:
+            note: the deployer's note for the history; None for none.
 
         Raises:
-            Declined: there is none, or it cannot be.
+            Declined: there is no such release, the link cannot name it, or the agent stops.
         """
         await self._supervisor.ownership.until_complete()
         trigger = Trigger(kind="api", note=escaped(note) if note else None, is_rollback=True)
-        return await self._order(await _decide(self._rollback_target), trigger)
+        return await self._order(await _choose(self._rollback_target), trigger)
 
-    def report(self, trigger: Trigger) -> None:
-        """Take a trigger that the files gave; one that is the turn we made goes on as the call it was made for."""
-        turn = self._expected
-        if turn is None or trigger.kind != "symlink" or self._linked() != turn.release:
+    def take_trigger(self, trigger: Trigger) -> None:
+        """Request a deploy because of a file; if it is our own link change, in the name of the API request for it.
+
+        Args:
+            trigger: what the watcher has seen.
+        """
+        order = self._expected
+        if order is None or trigger.kind != "symlink" or self._linked() != order.release:
             self._supervisor.request(trigger)
             return
         self._expected = None
-        turn.deploy = self._supervisor.request(turn.trigger)
-        turn.answered.set()
+        order.deploy = self._supervisor.request(order.trigger)
+        order.answered.set()
 
     async def run(self) -> None:
-        """Turn the link as asked until cancelled; a task for each deploy turns it back should that fail."""
+        """Change the link as requested until cancelled; a task for each deploy restores it if the deploy fails."""
         async with trio.open_nursery() as nursery:
-            async for turn in self._orders:
+            async for order in self._receive:
                 try:
-                    turned = await self._make(turn)
-                    self._under_way += 1
-                    nursery.start_soon(self._follow, turn, turned)
+                    change = await self._change_link(order)
+                    self._unfinished += 1
+                    nursery.start_soon(self._follow, order, change)
                 except Declined as refusal:
-                    turn.refusal = refusal
+                    order.refusal = refusal
                 except Exception as bug:
                     log.error("bug: a call broke", exc_info=bug)
-                    turn.refusal = Declined("the agent failed; its log says more", INTERNAL_ERROR)
+                    order.refusal = Declined("the agent failed; its log says more", INTERNAL_ERROR)
                 finally:
-                    self._under_way -= 1
+                    self._unfinished -= 1
                     self._expected = None
-                    turn.answered.set()
+                    order.answered.set()
 
-    # --- which release it means: these read the disk, so they run in a thread ----------------------------------------
+    # --- the release that a request means; these read the disk, so they run in a thread -------------------------------
 
     def _linked(self) -> Path:
         """Return the release that the link points to, whether it exists or not."""
@@ -185,80 +197,80 @@ class ApiDeploys:
         release_link.require_symlink(self._release)
         return rollback_target(self._live(), self._linked(), self._state_dir)
 
-    # --- what is done ---------------------------------------------------------------------------------------------
+    # --- link changes ---------------------------------------------------------------------------------------------
 
-    def _stopping(self) -> Declined:
+    def _refusal(self) -> Declined:
         is_upgraded = self._supervisor.ownership.is_given_up
         return Declined(f"the agent is {'being upgraded: ask again' if is_upgraded else 'stopping'}", UNAVAILABLE)
 
-    def _ask(self, trigger: Trigger) -> Deploy:
+    def _request(self, trigger: Trigger) -> Deploy:
         deploy = self._supervisor.request(trigger)
         if deploy is None:
-            raise self._stopping()
+            raise self._refusal()
         return deploy
 
     async def _order(self, release: Path, trigger: Trigger) -> RequestedDeploy:
-        """Have the link turned; a caller who goes away meanwhile changes nothing about that."""
+        """Order a link change and wait for its deploy; a caller that goes away meanwhile does not stop it."""
         if self._supervisor.is_stopping:
-            raise self._stopping()
-        self._under_way += 1
-        turn = _Turn(release, replace(trigger, request=secrets.token_hex(6)))
-        self._ordered.send_nowait(turn)
-        await turn.answered.wait()
-        if turn.deploy is None:
-            raise turn.refusal or self._stopping()
-        return RequestedDeploy(turn.deploy, turn.settled)
+            raise self._refusal()
+        self._unfinished += 1
+        order = _LinkOrder(release, replace(trigger, request=secrets.token_hex(6)))
+        self._send.send_nowait(order)
+        await order.answered.wait()
+        if order.deploy is None:
+            raise order.refusal or self._refusal()
+        return RequestedDeploy(order.deploy, order.finished)
 
-    async def _make(self, turn: _Turn) -> release_link.LinkChange:
-        """Turn the link, and wait until that is noticed.
+    async def _change_link(self, order: _LinkOrder) -> release_link.LinkChange:
+        """Point the link at the release, and wait until the watcher has seen that.
 
         Raises:
-            Declined: it cannot be turned, was turned elsewhere in the same moment, or there are no deploys any more.
+            Declined: the link cannot be changed, somebody else changed it in the same moment, or the agent stops.
         """
-        self._expected = turn
+        self._expected = order
         try:
-            turned = await _on_disk(release_link.repoint, self._release, turn.release)
+            change = await _on_disk(release_link.repoint, self._release, order.release)
         except UsageError as error:
             raise Declined(str(error), CONFLICT) from None
         with trio.move_on_after(NOTICE_SECONDS):
-            await turn.answered.wait()
+            await order.answered.wait()
         self._expected = None
-        if turn.deploy is None:
-            if await _on_disk(self._linked) != turn.release:
-                raise Declined("the link was turned elsewhere in the same moment", CONFLICT)
-            turn.deploy = self._ask(replace(turn.trigger, request=None))  # the turn counted for somebody else
-        return turned
+        if order.deploy is None:
+            if await _on_disk(self._linked) != order.release:
+                raise Declined("the link was changed again in the same moment", CONFLICT)
+            order.deploy = self._request(replace(order.trigger, request=None))  # the change was taken for another's
+        return change
 
-    async def _follow(self, turn: _Turn, turned: release_link.LinkChange) -> None:
-        """Turn the link back if the deploy fails, unless somebody has changed it since."""
-        deploy = turn.deploy
+    async def _follow(self, order: _LinkOrder, change: release_link.LinkChange) -> None:
+        """Restore the link if the deploy fails, unless somebody has changed it since."""
+        deploy = order.deploy
         assert deploy is not None
         try:
-            await deploy.decided.wait()
+            await deploy.finished.wait()
             if (
                 deploy.outcome is not None
                 and deploy.outcome.result == "failed"
-                and await _on_disk(release_link.restore, turned)
+                and await _on_disk(release_link.restore, change)
             ):
-                log.info("the link is turned back", deploy=deploy.id, release_link=turned.link, to=turned.before)
+                log.info("link pointed back", deploy=deploy.id, release_link=change.link, to=change.before)
                 await self._until_noticed()
         except (UsageError, OSError) as error:
-            log.warning("the link cannot be turned back", deploy=deploy.id, why=str(error))
+            log.warning("cannot restore the link after a failed deploy", deploy=deploy.id, error=str(error))
         finally:
-            self._under_way -= 1
-            turn.settled.set()
+            self._unfinished -= 1
+            order.finished.set()
 
     async def _until_noticed(self) -> None:
-        """Wait until the deploys know what the link names, so that the status does too when a call is answered."""
+        """Wait until the supervisor knows what the link names, so that the status is right when the API answers."""
         with trio.move_on_after(NOTICE_SECONDS):
-            while self._supervisor.named != await _on_disk(self._linked):  # noqa: ASYNC110 - it has no event
-                await trio.sleep(_LOOK_SECONDS)
+            while self._supervisor.named_release != await _on_disk(self._linked):  # noqa: ASYNC110 - no event
+                await trio.sleep(_POLL_SECONDS)
 
 
-async def _decide(decide: Callable[..., Path], *args: object) -> Path:
-    """What ``decide`` says, in a thread, as it looks at the disk."""
+async def _choose(choose: Callable[..., Path], *args: object) -> Path:
+    """Return the release that ``choose`` returns, which runs in a thread because it reads the disk."""
     try:
-        return await _on_disk(decide, *args)
+        return await _on_disk(choose, *args)
     except Declined:
         raise
     except (RainbowdError, OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What the first launch of an agent is, if what an earlier one left is not live."""
+"""The choice of what a starting agent launches if no earlier agent has left a live generation."""
 
 from __future__ import annotations
 
@@ -17,45 +17,49 @@ if TYPE_CHECKING:
     from rainbowd.deploy.records import DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
-class First(enum.Enum):
-    """What to begin with while nothing is live."""
+class FirstLaunch(enum.Enum):
+    """What a starting agent launches while nothing is live."""
 
     NAMED = enum.auto()  # deploy the release that the files name
-    LAST_GOOD = enum.auto()  # launch what was live before the deploy that failed last
-    WAIT = enum.auto()  # there was never a release yet
+    LAST_GOOD = enum.auto()  # launch the release that was live before the last deploy failed
+    WAIT = enum.auto()  # wait for the first release, because there was never one
 
 
-def first(memory: DeployMemory, now: FileState | None, last_good: Path | None) -> First:
-    """Return what to begin with.
+def choose_first_launch(memory: DeployMemory, now: FileState | None, last_good_release: Path | None) -> FirstLaunch:
+    """Return what to launch first.
 
-    A release that has failed is on record.  Nobody has asked for it again, so that what was live before it comes first:
-    it is more likely to work, and the failed one may take long to fail again.
+    If the release that the files name has failed and nobody has requested it again since, the release that was live
+    before it comes first. That one is more likely to work, and the failed release may take long to fail again.
 
     Args:
-        memory: of the last agent.
-        now: what the files look like; None if that is unknown.
-        last_good: the release that was live last and is still there; None if there is none.
+        memory: the memory of the last agent.
+        now: the state of the files; None if it is unknown.
+        last_good_release: the release that was live last and still exists; None if there is none.
     """
     if now is None:
-        return First.NAMED
+        return FirstLaunch.NAMED
     if memory.decision is None and memory.live_release is None and now.release is None:
-        return First.WAIT
-    if last_good is None or last_good == now.release:
-        return First.NAMED
-    return First.LAST_GOOD if _has_failed(memory, now) else First.NAMED
+        return FirstLaunch.WAIT
+    if last_good_release is None or last_good_release == now.release:
+        return FirstLaunch.NAMED
+    return FirstLaunch.LAST_GOOD if _has_failed(memory, now) else FirstLaunch.NAMED
 
 
-async def until_there(world: Host) -> None:
-    """Wait until the files name a release that is there."""
-    while (now := world.look()) is None or now.release is None:  # noqa: ASYNC110 - no event says that it has come
-        await trio.sleep(_LOOK_SECONDS)
+async def until_release_exists(host: Host) -> None:
+    """Wait until the files name a release that exists.
+
+    Args:
+        host: reads the files.
+    """
+    while (now := host.look()) is None or now.release is None:  # noqa: ASYNC110 - no event reports a new release
+        await trio.sleep(_POLL_SECONDS)
 
 
 def _has_failed(memory: DeployMemory, now: FileState) -> bool:
-    """Whether the last deploy failed by itself, and the files are as they were for it."""
+    """Return whether the last deploy failed by itself, and the files have not changed since."""
     decision, then = memory.decision, memory.sight
     if decision is None or decision.result != "failed" or decision.reason == INTERRUPTED or then is None:
         return False

@@ -1,8 +1,8 @@
-"""The hooks of deploys: commands before a launch, behind a switch and behind a failure.
+"""The hooks of deploys: commands that run before a launch, after a switch and after a failure.
 
-``before_launch`` is a part of its deploy: it is waited for, its failure is the deploy's, and it goes no further
-than the deploy.  The others come after the decision: they run one behind the other, no deploy waits for them,
-and where they fail that is said and nothing else.  A stop ends whatever runs.
+``before_launch`` is a part of its deploy: the deploy waits for it, fails with it, and stops it if it is stopped itself.
+The other hooks run after the outcome, one after another. No deploy waits for them, and a failure of theirs is only
+reported. A stop of the agent ends the hook that runs.
 """
 
 from __future__ import annotations
@@ -22,111 +22,118 @@ if TYPE_CHECKING:
 
     from rainbowd.address import Address
     from rainbowd.config import Config
+    from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.interfaces import HookName, Host
-    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.report.recorder import Recorder
 
 log = get_logger()
 
 
 class HookRunner:
-    """Runs them.
+    """The runs of all hooks.
 
     Args:
-        hurry: no more patience once this is set.
+        host: runs the commands.
+        recorder: writes the journal.
+        stop_now: once set, hooks that are being stopped are killed.
     """
 
-    def __init__(self, world: Host, recorder: Recorder, hurry: trio.Event) -> None:
-        self._world = world
+    def __init__(self, host: Host, recorder: Recorder, stop_now: trio.Event) -> None:
+        self._host = host
         self._recorder = recorder
-        self._hurry = hurry
-        self._turn = trio.Lock()
-        self._stopping = False
-        self._drop = trio.Event()
-        self._waiting = 0
+        self._stop_now = stop_now
+        self._one_at_a_time = trio.Lock()
+        self._is_stopping = False
+        self._cancel_current = trio.Event()
+        self._pending = 0
 
     @property
-    def are_due(self) -> bool:
-        """Whether one runs behind a decision, or is to."""
-        return self._waiting > 0
+    def has_pending(self) -> bool:
+        """Whether a hook runs, or waits to run, after an outcome."""
+        return self._pending > 0
 
-    async def before(self, call: HookCall, tell: Callable[[str], None]) -> None:
-        """Run a hook and wait for its end; cancelled, the end comes soon and is waited for too.
+    async def run(self, call: HookCall, on_line: Callable[[str], None]) -> None:
+        """Run a hook and wait for its end; a cancellation stops the hook, and waits for its end too.
 
         Args:
-            call: which hook, and what it is given.
-            tell: is given each line that it writes, as it comes; must not block.
+            call: which hook, and the environment that it gets.
+            on_line: called with each line of its output; must not block.
 
         Raises:
-            DeployFailed: it failed, with its output.
+            DeployFailed: the hook failed; with its output.
         """
-        if _is_given(call):
-            ending = await self._run(call, trio.Event(), tell)
-            if ending.failure is not None:
-                raise DeployFailed(ending.failure, ending.output)
+        if _is_configured(call):
+            result = await self._run(call, trio.Event(), on_line)
+            if result.failure is not None:
+                raise DeployFailed(result.failure, result.output)
 
-    def after(self, call: HookCall | None, lives: trio.Nursery) -> None:
-        """Run a hook, if there is one, in its turn as a task of ``lives``, without waiting for it."""
-        if call is not None and _is_given(call) and not self._stopping:
-            self._waiting += 1
-            lives.start_soon(self._run_in_turn, call)
+    def run_later(self, call: HookCall | None, nursery: trio.Nursery) -> None:
+        """Run a hook as a task of ``nursery`` after those that were asked for before, without waiting for it.
+
+        Args:
+            call: which hook, and the environment that it gets; None for no hook.
+            nursery: outlives the hook, or stops it.
+        """
+        if call is not None and _is_configured(call) and not self._is_stopping:
+            self._pending += 1
+            nursery.start_soon(self._run_in_turn, call)
 
     def stop(self) -> None:
-        """End what runs behind a decision, and begin nothing more."""
-        self._stopping = True
-        self._drop.set()
+        """Stop the hook that runs after an outcome, and start no other."""
+        self._is_stopping = True
+        self._cancel_current.set()
 
     async def _run_in_turn(self, call: HookCall) -> None:
         try:
-            async with self._turn:
-                if not self._stopping:
-                    self._drop = trio.Event()
-                    await self._run(call, self._drop, _nowhere)
+            async with self._one_at_a_time:
+                if not self._is_stopping:
+                    self._cancel_current = trio.Event()
+                    await self._run(call, self._cancel_current, _ignore)
         finally:
-            self._waiting -= 1
+            self._pending -= 1
 
-    async def _run(self, call: HookCall, drop: trio.Event, tell: Callable[[str], None]) -> HookResult:
-        """One run to its end; cancelled, it is dropped, so that nothing of it is left when this returns."""
+    async def _run(self, call: HookCall, cancel: trio.Event, on_line: Callable[[str], None]) -> HookResult:
+        """Run a hook to its end; a cancellation stops it, so that no process of it is left when this returns."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_set_when_cancelled, drop)
-                with trio.CancelScope(shield=True):  # bounded by the hook's time and kill_after
-                    ending = await self._carry_out(call, drop, tell)
+                nursery.start_soon(_set_when_cancelled, cancel)
+                with trio.CancelScope(shield=True):  # bounded by the hook's timeout and kill_after
+                    result = await self._run_and_record(call, cancel, on_line)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup:  # of nothing but Cancelled, which callers expect alone
             await trio.lowlevel.checkpoint_if_cancelled()
             raise
-        return ending
+        return result
 
-    async def _carry_out(self, call: HookCall, drop: trio.Event, tell: Callable[[str], None]) -> HookResult:
-        """Run it, and tell the journal whatever comes of it."""
+    async def _run_and_record(self, call: HookCall, cancel: trio.Event, on_line: Callable[[str], None]) -> HookResult:
+        """Run a hook, and write its result to the log and the journal."""
         log.info("hook begins", hook=call.hook, deploy=call.deploy, release=call.plan.release)
         begun_at = trio.current_time()
         try:
-            ending = await self._world.run_hook(call, drop, self._hurry, tell)
+            result = await self._host.run_hook(call, cancel, self._stop_now, on_line)
         except Exception as bug:
             log.error("bug: a hook's run broke", exc_info=bug)
-            ending = HookResult(None, [], f"internal error: {bug!r}")
+            result = HookResult(None, [], f"internal error: {bug!r}")
         seconds = round(trio.current_time() - begun_at, 3)
-        log.info("hook ended", hook=call.hook, deploy=call.deploy, exit_status=ending.exit_status, seconds=seconds)
-        if ending.failure is not None:
-            log.warning("a hook failed", hook=call.hook, deploy=call.deploy, why=ending.failure, output=ending.output)
+        log.info("hook ended", hook=call.hook, deploy=call.deploy, exit_status=result.exit_status, seconds=seconds)
+        if result.failure is not None:
+            log.warning("hook failed", hook=call.hook, deploy=call.deploy, reason=result.failure, output=result.output)
         self._recorder.record(
             "hook.ended",
             generation=call.generation,
             release=call.release,
             deploy=call.deploy,
             hook=call.hook,
-            exit_status=ending.exit_status,
-            output=ending.output,
-            reason=ending.failure,
+            exit_status=result.exit_status,
+            output=result.output,
+            reason=result.failure,
             seconds=seconds,
         )
-        return ending
+        return result
 
 
-def _nowhere(line: str) -> None:
-    """Drop a line of a hook that nobody waits for; its last lines are reported when it has ended."""
+def _ignore(line: str) -> None:
+    """Drop a line of a hook that no deploy waits for: its last lines are reported when it has ended."""
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:
@@ -139,7 +146,15 @@ async def _set_when_cancelled(event: trio.Event) -> None:
 def hook_call(
     hook: HookName, deploy: Deploy, plan: LaunchPlan, *, address: Address | None = None, reason: str | None = None
 ) -> HookCall:
-    """A run of ``plan``'s hook for ``deploy``; the rest as in ``HookCall``."""
+    """Return the call of one of the hooks of ``plan`` for ``deploy``.
+
+    Args:
+        hook: the hook's key in the config.
+        deploy: the deploy that it runs for.
+        plan: has the hook's command, and the release that it runs in.
+        address: where the new generation is reached; None if it is not.
+        reason: why the deploy failed; None if it did not.
+    """
     return HookCall(
         hook=hook,
         plan=plan,
@@ -155,17 +170,19 @@ def hook_call(
     )
 
 
-def after_failure(deploy: Deploy, reason: str, named: Path | None, config: Config) -> HookCall | None:
-    """The hook of a deploy that failed; where it never came to a plan, by what was live or is named.
+def after_failure_call(deploy: Deploy, reason: str, named: Path | None, config: Config) -> HookCall | None:
+    """Return the call of ``after_failure`` for a deploy that has failed.
+
+    If the deploy failed before it had a plan, the hook runs in the release that was live, or else in the one named.
 
     Args:
-        deploy: what failed.
-        reason: why.
-        named: the release that the files name; None for none.
-        config: the last good one.
+        deploy: the deploy that has failed.
+        reason: why it failed.
+        named: the release that the files name; None if they name none.
+        config: the last config that was valid.
 
     Returns:
-        None where there is no release to run it in.
+        None if there is no release to run the hook in.
     """
     if deploy.plan is not None:
         return hook_call("after_failure", deploy, deploy.plan, reason=reason)
@@ -175,5 +192,5 @@ def after_failure(deploy: Deploy, reason: str, named: Path | None, config: Confi
     return replace(hook_call("after_failure", deploy, plan, reason=reason), release=named)
 
 
-def _is_given(call: HookCall) -> bool:
+def _is_configured(call: HookCall) -> bool:
     return getattr(call.plan.config.hooks, call.hook) is not None

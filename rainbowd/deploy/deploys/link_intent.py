@@ -1,4 +1,4 @@
-"""What a change of the release link means: something new, a way back, or a link that is restored after a failure."""
+"""The meaning of a link change: a new release, a rollback, or a link that is restored after a failed deploy."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from rainbowd.deploy.watch.watcher import Trigger
 
 
-def is_rollback(trigger: Trigger, named: Path | None, *, is_turned: bool, past: Collection[Path | None]) -> bool:
-    """Return whether ``trigger`` goes back to a release instead of asking for a new one.
+def is_rollback(trigger: Trigger, named: Path | None, *, is_link_changed: bool, past: Collection[Path | None]) -> bool:
+    """Return whether ``trigger`` returns to an earlier release instead of requesting a new one.
 
-    A command and a call say which it is.  A link that is pointed by hand to the live release, or to the release that
-    was live before it, is a rollback too.
+    Commands and API calls state which it is. A link that somebody points by hand at the live release, or at the
+    release that was live before it, is a rollback too.
 
     Args:
-        trigger: what asks for a deploy.
-        named: the release that the files name now.
-        is_turned: whether the link named another release before.
-        past: the live release and the one that was live before it.
+        trigger: what requests the deploy.
+        named: the release that the files name now; None if they name none.
+        is_link_changed: whether the link named another release before.
+        past: the live release, and the release that was live before it.
     """
     is_by_hand = trigger.kind == "symlink" and trigger.request is None
-    return trigger.is_rollback or (is_by_hand and is_turned and named in past)
+    return trigger.is_rollback or (is_by_hand and is_link_changed and named in past)
 
 
 def is_restored(before: FileState | None, now: FileState | None) -> bool:
-    """Return whether the link is again as it was before a deploy that failed.
+    """Return whether the link is again as it was before a deploy that has failed.
 
-    ``link.turn_back`` gives a link its old mtime, which nobody else does.
+    Only ``release_link.restore`` gives a link its old mtime back.
 
     Args:
-        before: what the files looked like before that deploy.
-        now: what they look like.
+        before: the state of the files before that deploy; None if it is unknown.
+        now: the current state of the files; None if it is unknown.
     """
     if before is None or now is None or before.link is None or now.link is None:
         return False

@@ -1,4 +1,4 @@
-"""What a deploy that is under way is doing now, for those who wait for it."""
+"""The progress of the deploy that is under way, for those who wait for it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class Step(enum.Enum):
     """The steps of a deploy in their order; not every deploy has all of them."""
 
     PLAN = "plan"  # the config and the release are read
-    SLOT = "slot"  # max_generations are alive, and one has to end first
+    SLOT = "slot"  # max_generations are alive, and the deploy waits until one has ended
     BEFORE_LAUNCH = "before_launch"  # the hook runs
-    BOOT = "boot"  # the app was launched, and no health check has come back yet
-    HEALTH = "health"  # at least one health check has come back, and the app is not healthy yet
+    BOOT = "boot"  # the app was launched, and no health check has returned yet
+    HEALTH = "health"  # at least one health check has returned, and the app is not healthy yet
 
 
 class Progress:
-    """The present step of one deploy.
+    """The current step of one deploy.
 
     Args:
         now: returns seconds since the epoch.
         on_change: called at each new step.
 
     Attributes:
-        since: when the present step began, in seconds since the epoch.
-        output: the last lines of the hook that runs, oldest first; empty while none runs.
+        since: when the current step began, in seconds since the epoch.
+        output: the last lines of the running hook, oldest first; empty while none runs.
         output_lines: how many lines that hook has written so far.
     """
 
@@ -48,28 +48,28 @@ class Progress:
 
     @property
     def step(self) -> Step:
-        """The step that the deploy is at."""
+        """The current step of the deploy."""
         return Step.HEALTH if self._step is Step.BOOT and self.last_check is not None else self._step
 
     @property
     def last_check(self) -> str | None:
-        """What the candidate's last health check got; None before the first one has come back."""
+        """The result of the candidate's last health check; None before the first has returned."""
         return None if self._candidate is None else self._candidate.last_check
 
     def begin(self, step: Step) -> None:
-        """Begin ``step`` now; what the one before has written is dropped."""
+        """Begin ``step``, and drop the output of the step before."""
         self.since = self._now()
         self.output.clear()
         self.output_lines = 0
         self._step = step
         self._on_change()
 
-    def launched(self, candidate: Lifecycle) -> None:
-        """Begin the boot of ``candidate``."""
+    def begin_boot(self, candidate: Lifecycle) -> None:
+        """Begin the step ``BOOT`` of a candidate that has just been launched."""
         self._candidate = candidate
         self.begin(Step.BOOT)
 
-    def tell(self, line: str) -> None:
-        """Take one line that the running hook has written."""
+    def add_output(self, line: str) -> None:
+        """Add one line that the running hook has written."""
         self.output.append(line)
         self.output_lines += 1

@@ -1,4 +1,4 @@
-"""One deploy, from what the files say to its decision."""
+"""The rollout of one deploy: from the files to a live generation, or to the reason for a failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.deploys.hooks import hook_call
-from rainbowd.deploy.deploys.preparations import Preparations
+from rainbowd.deploy.deploys.prepared_releases import PreparedReleases
 from rainbowd.deploy.deploys.progress import Progress, Step
 from rainbowd.deploy.interfaces import INTERRUPTED, Superseded
 from rainbowd.errors import DeployFailed
@@ -17,19 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rainbowd.deploy.deploys.deploy import Deploy
+    from rainbowd.deploy.deploys.deploy_log import DeployLog
     from rainbowd.deploy.deploys.hooks import HookRunner
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.slots import Slots
     from rainbowd.deploy.interfaces import Host, LaunchPlan
-    from rainbowd.deploy.verdicts import Deploy, DeployLog
 
 log = get_logger()
 
 
 class Rollout:
-    """Carries out ``deploy``; all that happens meanwhile and concerns it is said to this.
+    """The steps of ``deploy``, and what cuts them short.
 
     Args:
+        deploy: the deploy to carry out.
+        host: reads the files.
+        generations: launches the candidate, and switches to it.
+        slots: limits how many generations are alive.
+        hooks: runs the hooks.
+        deploy_log: records a success.
         on_change: called at each new step of the deploy.
     """
 
@@ -37,108 +44,113 @@ class Rollout:
         self,
         deploy: Deploy,
         *,
-        world: Host,
-        succession: Generations,
+        host: Host,
+        generations: Generations,
         slots: Slots,
         hooks: HookRunner,
-        verdicts: DeployLog,
+        deploy_log: DeployLog,
         on_change: Callable[[], None],
     ) -> None:
         self.deploy = deploy
-        self.progress = deploy.progress = Progress(world.now, on_change)
-        self._world = world
-        self._succession = succession
+        self.progress = deploy.progress = Progress(host.now, on_change)
+        self._host = host
+        self._generations = generations
         self._slots = slots
         self._hooks = hooks
-        self._verdicts = verdicts
-        self._preparations = Preparations(verdicts, world)
+        self._deploy_log = deploy_log
+        self._prepared_releases = PreparedReleases(deploy_log, host)
         self._scope = trio.CancelScope()
-        self._dropped = DeployFailed(INTERRUPTED)
-        self._is_asked = deploy.again is None
+        self._cancel_reason = DeployFailed(INTERRUPTED)
+        self._is_requested = deploy.relaunch_plan is None
 
-    async def run(self, lives: trio.Nursery) -> DeployFailed | None:
-        """Carry it out; a success is told by then.
+    async def run(self, nursery: trio.Nursery) -> DeployFailed | None:
+        """Carry out the deploy, and record a success.
 
         Args:
-            lives: the nursery for its generation, and for the hook behind the switch.
+            nursery: runs the generation, and the hook after the switch.
 
         Returns:
-            Why it failed, which is still to be told; None where it has not.
+            Why the deploy failed, which the caller records; None if it succeeded.
         """
-        live = self._succession.live
+        live = self._generations.live
         self.deploy.previous = live.plan if live is not None else None
         try:
             with self._scope:
-                await self._carry_out(lives)
-                if self._is_asked:  # what is live is not what failed before
-                    self._succession.recovery.back_off.begin_anew()
+                await self._roll_out(nursery)
+                if self._is_requested:  # the live generation is not the one that failed before
+                    self._generations.recovery.backoff.reset()
                 return None
         except DeployFailed as failure:
             return failure
         except Exception as bug:
             log.error("bug: a deploy broke", exc_info=bug)
             return DeployFailed(f"internal error: {bug!r}")
-        return self._dropped
+        return self._cancel_reason
 
-    def turned(self, named: Path | None) -> None:
-        """The link names something else now: a candidate of another release is dropped."""
+    def link_changed(self, named: Path | None) -> None:
+        """Cancel the deploy if the link now names another release than the candidate's.
+
+        Args:
+            named: the release that the link names; None if it names none.
+        """
         plan = self.deploy.plan
         if plan is None or named != plan.release:
-            self._dropped = Superseded(named)
+            self._cancel_reason = Superseded(named)
             self._scope.cancel()
 
     def interrupt(self) -> None:
-        """Go no further."""
+        """Cancel the deploy, because the agent stops."""
         self._scope.cancel()
 
-    async def _carry_out(self, lives: trio.Nursery) -> None:
+    async def _roll_out(self, nursery: trio.Nursery) -> None:
         deploy = self.deploy
-        if self._is_asked:
-            deploy.sight = self._world.look()  # before the files are read: what changes behind it is another deploy's
-        deploy.plan = plan = deploy.again or self._world.plan()
-        if deploy.turns_only and self._roll_back(plan.release):
+        if self._is_requested:
+            deploy.file_state = self._host.look()  # before the files are read: later changes are another deploy's
+        deploy.plan = plan = deploy.relaunch_plan or self._host.plan()
+        if deploy.is_link_change_only and self._switch_without_launch(plan.release):
             return
-        await self._slot(plan.config.max_generations)
-        if self._is_asked:
-            deploy.generation = self._world.next_number()
-            await self._prepare(plan)
-            await self._slot(plan.config.max_generations)  # a relaunch may have come between
-        life = await self._succession.launch(plan, lives, deploy=deploy)
-        self._succession.switch(life, keep_previous=self._is_asked)
-        self._verdicts.succeed(deploy, "succeeded", life)
-        if self._is_asked and life.generation is not None:
-            self._hooks.after(hook_call("after_live", deploy, plan, address=life.generation.address), lives)
+        await self._wait_for_slot(plan.config.max_generations)
+        if self._is_requested:
+            deploy.generation = self._host.next_number()
+            await self._run_before_launch(plan)
+            await self._wait_for_slot(plan.config.max_generations)  # a relaunch may have taken the slot
+        lifecycle = await self._generations.launch(plan, nursery, deploy=deploy)
+        self._generations.switch(lifecycle, keep_previous=self._is_requested)
+        self._deploy_log.record_success(deploy, "succeeded", lifecycle)
+        if self._is_requested and lifecycle.generation is not None:
+            call = hook_call("after_live", deploy, plan, address=lifecycle.generation.address)
+            self._hooks.run_later(call, nursery)
 
-    def _roll_back(self, release: Path) -> bool:
-        """The link was turned to what is live or kept warm: nothing is launched. Whether it was."""
-        live, standby = self._succession.live, self._succession.standby_of(release)
+    def _switch_without_launch(self, release: Path) -> bool:
+        """Keep or make live a generation of ``release`` that runs already, and return whether there was one."""
+        live, standby = self._generations.live, self._generations.standby_of(release)
         if live is not None and live.plan.release == release:
-            self._succession.recovery.end()  # it bridged for another, which is not wanted any more
-            self._verdicts.succeed(self.deploy, "rolled_back", live, is_news=self.deploy.is_commanded)
+            self._generations.recovery.stop()  # it stood in for another generation, which is no longer wanted
+            self._deploy_log.record_success(self.deploy, "rolled_back", live, is_news=self.deploy.is_commanded)
         elif standby is not None:
-            self._succession.switch(standby)
-            self._verdicts.succeed(self.deploy, "rolled_back", standby)
+            self._generations.switch(standby)
+            self._deploy_log.record_success(self.deploy, "rolled_back", standby)
         else:
             return False
         return True
 
-    async def _slot(self, max_generations: int) -> None:
-        """Wait until one more generation may be alive; a standby makes room."""
-        if not self._slots.is_free(max_generations) and not self._succession.end_standby_early():
-            self._verdicts.record("deploy.waiting", self.deploy, reason=f"{max_generations} generations are alive")
+    async def _wait_for_slot(self, max_generations: int) -> None:
+        """Wait until one more generation may be alive; a standby gives up its slot."""
+        if not self._slots.is_free(max_generations) and not self._generations.drain_standby():
+            self._deploy_log.record("deploy.waiting", self.deploy, reason=f"{max_generations} generations are alive")
             self.progress.begin(Step.SLOT)
-            log.warning("a deploy waits for a slot", deploy=self.deploy.id, max_generations=max_generations)
+            log.warning("deploy is waiting for a slot", deploy=self.deploy.id, max_generations=max_generations)
         await self._slots.until_free(max_generations)
 
-    async def _prepare(self, plan: LaunchPlan) -> None:
-        """Run the hook before the launch, unless it went well in the deploy that this tries again or goes back to."""
+    async def _run_before_launch(self, plan: LaunchPlan) -> None:
+        """Run the hook before the launch, unless it has succeeded in a deploy that this one retries or returns to."""
         prepared = plan.release, plan.config.hooks.before_launch
         if self.deploy.prepared == prepared or plan.config.hooks.before_launch is None:
             return
-        if self.deploy.is_rollback and not plan.config.hooks.on_rollback and self._preparations.cover(plan):
+        if self.deploy.is_rollback and not plan.config.hooks.on_rollback and self._prepared_releases.includes(plan):
             log.info("before_launch is not run again for a rollback", deploy=self.deploy.id, release=plan.release)
         else:
             self.progress.begin(Step.BEFORE_LAUNCH)
-            await self._hooks.before(hook_call("before_launch", self.deploy, plan), self.progress.tell)
-            self._preparations.add(plan)
+            await self._hooks.run(hook_call("before_launch", self.deploy, plan), self.progress.add_output)
+            self._prepared_releases.add(plan)
         self.deploy.prepared = prepared

@@ -1,7 +1,8 @@
-"""One deploy at a time: what the files say is launched, checked, switched to; the one before is retired.
+"""The supervisor: one deploy at a time, from the requests that it merges to the outcomes that it records.
 
-The supervisor takes requests and decides what is next; an ``Rollout`` is one deploy, the ``Generations`` knows what is
-live, a ``Lifecycle`` carries a generation through, ``Host`` does what touches the machine.
+The supervisor decides which deploy is next. A ``Rollout`` carries out one deploy, ``Generations`` knows the live
+generation, a ``Lifecycle`` runs one generation from launch to end, and ``Host`` does everything that touches the
+machine.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.deploys.first_launch import first
-from rainbowd.deploy.deploys.hooks import HookRunner, after_failure
+from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.deploy_log import DeployLog
+from rainbowd.deploy.deploys.fallback import Fallback
+from rainbowd.deploy.deploys.first_launch import choose_first_launch
+from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
 from rainbowd.deploy.deploys.link_intent import is_restored, is_rollback
 from rainbowd.deploy.deploys.rollout import Rollout
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
 from rainbowd.deploy.generations.generations import Generations
 from rainbowd.deploy.generations.liveness import ReplacementBackoff
-from rainbowd.deploy.generations.outage import Outage
 from rainbowd.deploy.generations.ownership import Ownership
 from rainbowd.deploy.generations.slots import Slots
 from rainbowd.deploy.interfaces import INTERRUPTED
-from rainbowd.deploy.verdicts import Deploy, DeployLog
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config, Drain
-    from rainbowd.deploy.generations.crashes import Crashes
+    from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.records import Decision
@@ -47,24 +49,29 @@ class Supervisor:
     """Turns triggers into deploys, and keeps one generation live.
 
     Args:
-        on_switch: told the config of each generation that becomes live.
-        ownership: of the generations; by default they are ours.
-        is_handed_over: an earlier agent, or an earlier supervisor of this one, saw to the generations until now.
+        roster: gets the generations, and which of them is live.
+        recorder: writes the journal.
+        host: launches apps, and reads and stores files.
+        config: the config at the agent's start.
+        on_switch: called with the config of each generation that becomes live.
+        ownership: whether this agent may stop the generations; by default it may.
+        is_handed_over: the old agent of an upgrade, or an earlier supervisor of this agent, watched the generations
+            until now.
 
     Attributes:
-        ownership: of the generations.
-        named: the release that the files named when last looked at.
-        started: set once it is known what an earlier agent left.
-        seen: what the files looked like to the last decided deploy where that counts: triggers since then do too.
-        now: returns seconds since the epoch.
+        ownership: see the argument.
+        named_release: the release that the files named when they were last read; None if they named none.
+        started: set once the generations of an earlier agent are adopted.
+        seen: the state of the files at the last outcome, if changes since then request a deploy; else None.
         link: the path of the release link, or of the plain directory.
+        now: returns seconds since the epoch.
     """
 
     def __init__(
         self,
         roster: Roster,
         recorder: Recorder,
-        world: Host,
+        host: Host,
         config: Config,
         on_switch: Callable[[Config], None],
         *,
@@ -73,246 +80,263 @@ class Supervisor:
     ) -> None:
         self.ownership = ownership or Ownership()
         self._is_handed_over = is_handed_over
-        self.named: Path | None = world.named()
+        self.named_release: Path | None = host.named()
         self.started = trio.Event()
         self.seen: FileState | None = None
         self.link = config.release
-        self.now = world.now
-        self._verdicts = DeployLog(roster, recorder, world)
+        self.now = host.now
+        self._deploy_log = DeployLog(roster, recorder, host)
         self._roster = roster
         self._recorder = recorder
-        self._world = world
+        self._host = host
         self._on_switch = on_switch
-        self._succession = Generations(
+        self._generations = Generations(
             roster,
             recorder,
-            world,
+            host,
             config,
             self.ownership,
             on_switch=self._switched,
-            on_change=self._set_launch_due,
-            on_silence=self._replace_silent,
-            on_crash=lambda life: self._verdicts.crashed(life, life.crash or "died"),
-            last_good=self._verdicts.last_good,
+            on_change=self._update_launch_due,
+            on_unresponsive=self._replace_unresponsive,
+            on_crash=lambda lifecycle: self._deploy_log.record_crash(lifecycle, lifecycle.crash or "died"),
+            last_good_release=self._deploy_log.last_good_release,
         )
-        self._hooks = HookRunner(world, recorder, self._succession.hurry)
-        self._outage = Outage(world, self._succession.recovery, self._verdicts, retry=self._retry, request=self.request)
+        self._hooks = HookRunner(host, recorder, self._generations.stop_now)
+        self._fallback = Fallback(
+            host, self._generations.recovery, self._deploy_log, retry=self._retry, request=self.request
+        )
         self._slots = Slots(roster)
-        self._patience = ReplacementBackoff()
+        self._replacement_backoff = ReplacementBackoff()
         self._pending: Deploy | None = None
-        self._asked = trio.Event()
+        self._requested = trio.Event()
         self._current: Rollout | None = None
         self._failed: Deploy | None = None
-        self._stopping = False
-        self._set_launch_due()  # until it is known what there is to adopt
+        self._is_stopping = False
+        self._update_launch_due()  # until it is known what there is to adopt
 
     @property
     def last_decision(self) -> Decision | None:
-        """How the last deploy was decided, by whichever agent; for ``status.json``."""
-        return self._verdicts.memory.decision
+        """The outcome of the last deploy, of this agent or an earlier one; None if there was none."""
+        return self._deploy_log.memory.decision
 
     @property
-    def crashes(self) -> Crashes | None:
-        """How often the live app has crashed since the last deploy; None for never."""
-        return self._verdicts.memory.crashes
+    def crashes(self) -> CrashCount | None:
+        """The crashes of the live app since the last deploy; None if there were none."""
+        return self._deploy_log.memory.crashes
 
     @property
     def previous_release(self) -> Path | None:
-        """The release that was live before the live one."""
-        return self._verdicts.memory.previous_release
+        """The release that was live before the live one; None if there was none."""
+        return self._deploy_log.memory.previous_release
 
     @property
     def is_waiting(self) -> bool:
-        """There was never a release yet, and the first one is waited for."""
-        return self._outage.is_waiting
+        """Whether there was never a release yet, and the agent waits for the first one."""
+        return self._fallback.is_waiting
 
     @property
     def deploying(self) -> Deploy | None:
-        """The deploy that is under way; its ``progress`` is set."""
+        """The deploy that is under way, with its ``progress``; None if there is none."""
         return None if self._current is None else self._current.deploy
 
     @property
     def drain(self) -> Drain:
-        """How generations drain, as of now."""
-        return self._succession.config.drain
-
-    # --- what is asked --------------------------------------------------------------------------------------------
-
-    def request(self, trigger: Trigger) -> Deploy | None:
-        """Ask for a deploy; while one is under way, all that is asked becomes one more.
-
-        Returns:
-            The deploy that it will be; None at a stop, or if a failed deploy's link is restored: there will be none.
-        """
-        if self._stopping:
-            return None
-        named, before = self._world.named(), self.named
-        self.named = named
-        turned = named != before and (trigger.kind == "symlink" or trigger.request is not None)
-        if turned and trigger.request is None and self._restores():
-            return None
-        deploy = self._pending or Deploy()
-        deploy.turns_only &= turned
-        deploy.again = deploy.retry_of = deploy.prepared = None
-        memory, live = self._verdicts.memory, self._succession.live
-        past = None if live is None else live.plan.release, memory.previous_release
-        self._ask(deploy, named, trigger, is_rollback=is_rollback(trigger, named, is_turned=turned, past=past))
-        if self._current is not None and turned:
-            self._current.turned(named)
-        return deploy
-
-    def _restores(self) -> bool:
-        """Whether the link is as it was before the deploy that has failed, of which that is the end."""
-        failed = self._failed
-        is_idle = self._succession.live is not None and self._current is None and self._pending is None
-        if failed is None or not is_idle or not is_restored(failed.sight_before, self._world.look()):
-            return False
-        self._verdicts.restored(failed, self.named)
-        self._failed = None
-        return True
-
-    def _ask(self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False) -> None:
-        """``deploy``, of ``release``, is the next."""
-        self._verdicts.ask(deploy, release, trigger, is_rollback=is_rollback)
-        self._pending = deploy
-        self._failed = None
-        self._outage.is_waiting = False
-        self._set_launch_due()
-        self._asked.set()
-
-    def stop(self) -> None:
-        """Decide nothing more: what is undecided is interrupted, what is live stays so until ``run`` is cancelled."""
-        self._stopping = True
-        self._hooks.stop()
-        if self._current is not None:
-            self._current.interrupt()
-        self._succession.stop()
-        self._set_launch_due()
-        if self._pending is not None:
-            deploy, self._pending = self._pending, None
-            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED))
-
-    def leave(self) -> None:
-        """Leave all of it as it is to another agent; the caller cancels ``run`` and the lives next."""
-        self._stopping = True
-        self.ownership.give_up()
-        self._succession.stop()
-        self._roster.is_launch_due = True  # what another agent launches is worth waiting for, too
+        """The drain settings of the live generation's config."""
+        return self._generations.config.drain
 
     @property
     def is_stopping(self) -> bool:
-        """It takes no more requests."""
-        return self._stopping
+        """Whether the supervisor takes no more requests."""
+        return self._is_stopping
 
     @property
-    def is_quiet(self) -> bool:
-        """No deploy, no launch, no hook, nothing that is being ended: all that there is could go on under another."""
-        is_busy = self._current is not None or self._pending is not None or self._succession.recovery.is_due
+    def is_idle(self) -> bool:
+        """Whether no deploy, launch, hook or stop is under way, so that another agent could take all generations."""
+        is_launching = self._has_deploy or self._generations.recovery.is_launch_expected
         passing = {State.STARTING, State.STOPPING}
         is_moving = any(generation.state in passing for generation in self._roster.generations.values())
-        return self.started.is_set() and not (is_busy or is_moving or self._hooks.are_due)
+        return self.started.is_set() and not (is_launching or is_moving or self._hooks.has_pending)
 
-    def hurry(self) -> None:
-        """No more patience with any process."""
-        self._succession.hurry.set()
+    @property
+    def _has_deploy(self) -> bool:
+        """Whether a deploy is under way, or is the next."""
+        return self._current is not None or self._pending is not None
 
-    def _replace_silent(self, life: Lifecycle) -> None:
-        """Launch what is live anew, as it misses its checks; not while anything is under way, nor again too soon."""
-        is_busy = self._stopping or self._current is not None or self._pending is not None
-        if not is_busy and life is self._succession.live and self._patience.is_over(life.live_for_seconds):
-            deploy = Deploy(turns_only=False, again=life.plan)
-            self._ask(deploy, life.plan.release, Trigger(kind="liveness"))
+    # --- requests and stops ---------------------------------------------------------------------------------------
 
-    # --- what is done ---------------------------------------------------------------------------------------------
+    def request(self, trigger: Trigger) -> Deploy | None:
+        """Request a deploy; while one is under way, all requests are merged into one further deploy.
 
-    async def run(self, lives: trio.Nursery) -> None:
-        """Deploy as asked until cancelled; every generation's life is a task of ``lives``."""
-        await self._start(lives)
+        Args:
+            trigger: what requests it.
+
+        Returns:
+            The deploy that it becomes. None if the agent stops, or if the trigger is the restored link of a failed
+            deploy: then there is none.
+        """
+        if self._is_stopping:
+            return None
+        named, before = self._host.named(), self.named_release
+        self.named_release = named
+        is_link_changed = named != before and (trigger.kind == "symlink" or trigger.request is not None)
+        if is_link_changed and trigger.request is None and self._record_restored_link():
+            return None
+        deploy = self._pending or Deploy()
+        deploy.is_link_change_only &= is_link_changed
+        deploy.relaunch_plan = deploy.retry_of = deploy.prepared = None
+        memory, live = self._deploy_log.memory, self._generations.live
+        past = None if live is None else live.plan.release, memory.previous_release
+        is_back = is_rollback(trigger, named, is_link_changed=is_link_changed, past=past)
+        self._enqueue(deploy, named, trigger, is_rollback=is_back)
+        if self._current is not None and is_link_changed:
+            self._current.link_changed(named)
+        return deploy
+
+    def _record_restored_link(self) -> bool:
+        """Return whether the link is as it was before the deploy that failed last; if so, record that."""
+        failed = self._failed
+        is_settled = self._generations.live is not None and not self._has_deploy
+        if failed is None or not is_settled or not is_restored(failed.file_state_before, self._host.look()):
+            return False
+        self._deploy_log.record_link_restored(failed, self.named_release)
+        self._failed = None
+        return True
+
+    def _enqueue(self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False) -> None:
+        """Record that ``trigger`` requests ``deploy``, and make it the next."""
+        self._deploy_log.record_request(deploy, release, trigger, is_rollback=is_rollback)
+        self._pending = deploy
+        self._failed = None
+        self._fallback.is_waiting = False
+        self._update_launch_due()
+        self._requested.set()
+
+    def stop(self) -> None:
+        """Interrupt the deploys that have no outcome; the live generation stays live until ``run`` is cancelled."""
+        self._is_stopping = True
+        self._hooks.stop()
+        if self._current is not None:
+            self._current.interrupt()
+        self._generations.stop()
+        self._update_launch_due()
+        if self._pending is not None:
+            deploy, self._pending = self._pending, None
+            self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
+
+    def hand_over(self) -> None:
+        """Leave all generations as they are to another agent; the caller cancels ``run`` and its nursery next."""
+        self._is_stopping = True
+        self.ownership.give_up()
+        self._generations.stop()
+        self._roster.is_launch_due = True  # requests are held for a launch by the other agent, too
+
+    def stop_now(self) -> None:
+        """Kill every process that is being stopped, without waiting for its own end."""
+        self._generations.stop_now.set()
+
+    def _replace_unresponsive(self, lifecycle: Lifecycle) -> None:
+        """Deploy the live generation's plan again as it fails its checks, unless busy or too soon after the last."""
+        is_busy = self._is_stopping or self._has_deploy
+        if is_busy or lifecycle is not self._generations.live:
+            return
+        if self._replacement_backoff.allows_replacement(lifecycle.live_seconds):
+            deploy = Deploy(is_link_change_only=False, relaunch_plan=lifecycle.plan)
+            self._enqueue(deploy, lifecycle.plan.release, Trigger(kind="liveness"))
+
+    # --- deploys --------------------------------------------------------------------------------------------------
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Adopt the generations of an earlier agent, then carry out deploys until cancelled.
+
+        Args:
+            nursery: runs the lifecycle of each generation.
+        """
+        await self._start(nursery)
         await self.ownership.until_complete()
         while True:
-            await self._asked.wait()
-            self._asked = trio.Event()
+            await self._requested.wait()
+            self._requested = trio.Event()
             deploy, self._pending = self._pending, None
             if deploy is not None:
-                await self._deploy(deploy, lives)
+                await self._deploy(deploy, nursery)
 
-    async def _start(self, lives: trio.Nursery) -> None:
-        """Adopt what there is; deploy what the files name where that is not live, unless it failed already."""
+    async def _start(self, nursery: trio.Nursery) -> None:
+        """Adopt what runs, and deploy what the files name if it is not live, unless it has failed already."""
         try:
             await adopt(
-                self._world,
-                self._succession,
+                self._host,
+                self._generations,
                 self._recorder,
-                self._verdicts.recall(),
-                lives,
-                own=self._own_deploys,
+                self._deploy_log.recall(),
+                nursery,
+                own_deploys=lambda: [] if self._pending is None else [self._pending.id],
                 is_handed_over=self._is_handed_over,
             )
         except Exception as bug:
             log.error("bug: adopting broke", exc_info=bug)
-        live, memory = self._succession.live, self._verdicts.memory
-        self.seen = now = self._world.look()  # before the files are read: what changes behind it counts
+        live, memory = self._generations.live, self._deploy_log.memory
+        self.seen = now = self._host.look()  # before the files are read: later changes request a deploy
         if live is not None and memory.sight is not None:
             self.seen = memory.sight
-            self.named = memory.sight.release or self.named  # so that a turn since then is known as one
+            self.named_release = memory.sight.release or self.named_release  # to notice a change since then
         self.started.set()
-        self._set_launch_due()
+        self._update_launch_due()
         if live is None:
-            self._outage.begin(first(memory, now, self._verdicts.last_good()), self.link, lives)
+            first_launch = choose_first_launch(memory, now, self._deploy_log.last_good_release())
+            self._fallback.start(first_launch, self.link, nursery)
             self._roster.notify_observers()
-        elif should_deploy(memory, now, self.named, live.plan.release):
+        elif should_deploy(memory, now, self.named_release, live.plan.release):
             self.request(Trigger(kind="start"))
         else:
             self._roster.notify_observers()
 
-    def _own_deploys(self) -> list[str]:
-        return [] if self._pending is None else [self._pending.id]
-
-    async def _deploy(self, deploy: Deploy, lives: trio.Nursery) -> None:
-        """One deploy; where it fails and nothing is live, what was live before is launched, or it is tried again."""
-        attempt = self._current = Rollout(
+    async def _deploy(self, deploy: Deploy, nursery: trio.Nursery) -> None:
+        """Carry out one deploy; if it fails while nothing is live, start the fallback."""
+        rollout = self._current = Rollout(
             deploy,
-            world=self._world,
-            succession=self._succession,
+            host=self._host,
+            generations=self._generations,
             slots=self._slots,
             hooks=self._hooks,
-            verdicts=self._verdicts,
+            deploy_log=self._deploy_log,
             on_change=self._roster.notify_observers,
         )
-        self._set_launch_due()
+        self._update_launch_due()
         self._roster.notify_observers()
         try:
-            failure = await attempt.run(lives)
+            failure = await rollout.run(nursery)
         except trio.Cancelled:
-            self._verdicts.fail(deploy, DeployFailed(INTERRUPTED))
+            self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
             raise
         finally:
             self._current = None
-            self._set_launch_due()
+            self._update_launch_due()
         if failure is not None:
-            self._fail(deploy, failure, lives)
+            self._fail(deploy, failure, nursery)
 
-    def _fail(self, deploy: Deploy, failure: DeployFailed, lives: trio.Nursery) -> None:
-        self._verdicts.fail(deploy, failure)
+    def _fail(self, deploy: Deploy, failure: DeployFailed, nursery: trio.Nursery) -> None:
+        self._deploy_log.record_failure(deploy, failure)
         self._failed = deploy
-        if deploy.again is None and deploy.retry_of is None:
-            self._hooks.after(after_failure(deploy, failure.reason, self.named, self._succession.config), lives)
-        if self._succession.live is None and not self._stopping:
-            self._outage.rescue(deploy, lives)
+        if deploy.relaunch_plan is None and deploy.retry_of is None:
+            config = self._generations.config
+            self._hooks.run_later(after_failure_call(deploy, failure.reason, self.named_release, config), nursery)
+        if self._generations.live is None and not self._is_stopping:
+            self._fallback.recover(deploy, nursery)
 
     def _retry(self, deploy: Deploy, trigger: Trigger) -> None:
-        """Ask for ``deploy``, of what the files name now, unless another is asked for."""
-        if self._pending is None and self._current is None:
-            self.named = self._world.named()
-            self._ask(deploy, self.named, trigger)
+        """Request ``deploy`` of what the files name now, unless another deploy is requested."""
+        if not self._has_deploy:
+            self.named_release = self._host.named()
+            self._enqueue(deploy, self.named_release, trigger)
 
-    # --- what is told ---------------------------------------------------------------------------------------------
+    # --- callbacks ------------------------------------------------------------------------------------------------
 
-    def _switched(self, life: Lifecycle) -> None:
-        self._verdicts.switched(life.plan.release)
-        self._on_switch(life.plan.config)
+    def _switched(self, lifecycle: Lifecycle) -> None:
+        self._deploy_log.record_switch(lifecycle.plan.release)
+        self._on_switch(lifecycle.plan.config)
 
-    def _set_launch_due(self) -> None:
-        under_way = self._current is not None or self._pending is not None or self._succession.recovery.is_due
-        under_way |= not self.started.is_set()
-        self._roster.is_launch_due = under_way and not self._stopping
+    def _update_launch_due(self) -> None:
+        """Let the proxy hold requests while a launch is under way or about to begin."""
+        is_launching = self._has_deploy or self._generations.recovery.is_launch_expected or not self.started.is_set()
+        self._roster.is_launch_due = is_launching and not self._is_stopping

@@ -1,1 +1,1 @@
-"""A generation's life: its check, its time as the live one, its draining and its end, and what is told of it."""
+"""Generations: which one is live, and the lifecycle of each, from its launch to its last process."""

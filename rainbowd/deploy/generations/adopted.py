@@ -1,7 +1,7 @@
-"""The rest of a life that an earlier agent began.
+"""The rest of a lifecycle that an earlier agent began.
 
-It comes in where it was: to be live again it is checked again, a standby goes on being one, a draining one has the rest
-of its time, and all others are at their end.
+It continues in the state that was recorded. A live generation is checked again before it gets requests, a standby stays
+the standby, a draining one has the rest of its timeout, and any other is stopped.
 """
 
 from __future__ import annotations
@@ -24,39 +24,40 @@ if TYPE_CHECKING:
 
 
 class AdoptedLifecycle(Lifecycle):
-    """A life that goes on.
+    """A lifecycle that continues under another agent.
 
     Args:
-        left: what is on record of it.
-        on_death: see ``Lifecycle``.
+        left: the record of the generation.
+        context: what it shares with the others.
+        on_crash: see ``Lifecycle``.
     """
 
-    is_left = True
+    is_adopted = True
 
     def __init__(
-        self, left: LeftGeneration, surroundings: LifecycleContext, *, on_death: Callable[[Lifecycle], None]
+        self, left: LeftGeneration, context: LifecycleContext, *, on_crash: Callable[[Lifecycle], None]
     ) -> None:
-        super().__init__(left.plan, left.number, surroundings, on_death=on_death)
+        super().__init__(left.plan, left.number, context, on_crash=on_crash)
         self._left = left
         self._is_taken_back = False
 
     def switched(self) -> None:
-        """It is live now: again, or because it was a standby until now."""
+        """Record that the generation is live: again, or for the first time after it was the standby."""
         was_warm, self._warm_until = self._warm_until < math.inf, math.inf
         if was_warm:
-            self._chronicle.live()
+            self._events.live()
         else:
-            self._tell()
+            self._record_adoption()
 
     def _open(self) -> AbstractAsyncContextManager[App]:
-        return self._around.world.adopt(self._left, self._around.hurry)
+        return self._context.host.adopt(self._left, self._context.stop_now)
 
-    def _make(self, app: App) -> Generation:
-        """What is to be live again is on record as live while it is checked."""
-        left, known = self._left, self._roster.generations.get(self.number)
-        self._is_taken_back = known is not None  # from an agent that failed: nothing has changed for anybody
+    def _make_generation(self, app: App) -> Generation:
+        """Return the generation for the roster; one that was live starts as a candidate while it is checked."""
+        left, known = self._left, self._roster.generations.get(self.id)
+        self._is_taken_back = known is not None  # from a new agent that failed: for everybody else nothing changed
         return known or Generation(
-            self.number,
+            self.id,
             self.plan.release,
             app.address,
             started_at=left.started_at,
@@ -65,41 +66,41 @@ class AdoptedLifecycle(Lifecycle):
             state=State.STARTING if left.state is State.LIVE else left.state,
         )
 
-    async def _go_through(self, app: App) -> None:
+    async def _run_phases(self, app: App) -> None:
         if self._left.state is State.LIVE:
-            await super()._go_through(app)
+            await super()._run_phases(app)
         elif self._left.state is State.STANDBY and await app.is_alive():
-            self._tell()
-            await self._stay_warm_on(app)
+            self._record_adoption()
+            await self._continue_standby(app)
         elif self._left.state is State.DRAINING and await app.is_alive():
-            self._tell()
-            await self._drain_on(app)
-        await self._around.ownership.until_complete()
+            self._record_adoption()
+            await self._continue_draining(app)
+        await self._context.ownership.until_complete()
 
-    async def _prove(self, app: App) -> DeployFailed | None:
+    async def _check_readiness(self, app: App) -> DeployFailed | None:
         if self._left.is_handed_over and await app.is_alive():
             return None
-        failure = await until_ready(app, self._candidacy, is_left=True)
+        failure = await until_ready(app, self._candidacy, is_adopted=True)
         if failure is not None:
-            self._chronicle.crashed(failure.reason, failure.output)
+            self._events.crashed(failure.reason, failure.output)
         return failure
 
-    async def _stay_warm_on(self, app: App) -> None:
+    async def _continue_standby(self, app: App) -> None:
         self._warm_until = trio.current_time() + self._left.warm_seconds - self._left.for_seconds
-        self._decide(None)
+        self._set_ready(None)
         await self._serve(app)
         await self._drain()
 
-    async def _drain_on(self, app: App) -> None:
-        """Whoever had requests on it may be gone, or have handed them over."""
-        since, rules = trio.current_time() - self._left.for_seconds, self._around.drain()
+    async def _continue_draining(self, app: App) -> None:
+        """Wait for the rest of the drain timeout; after a kill, nobody knows which requests the app still serves."""
+        since, settings = trio.current_time() - self._left.for_seconds, self._context.drain()
         if not self._left.is_handed_over:
-            with trio.move_on_at(since + rules.timeout):
+            with trio.move_on_at(since + settings.timeout):
                 await app.ended()
                 return
-        await self._draining.run(rules, since)
+        await self._drainer.run(settings, since)
 
-    def _tell(self) -> None:
+    def _record_adoption(self) -> None:
         assert self.generation is not None
         left = self._left
-        self._chronicle.adopted(self.generation, left.state, left.for_seconds, is_news=not self._is_taken_back)
+        self._events.adopted(self.generation, left.state, left.for_seconds, is_news=not self._is_taken_back)

@@ -1,8 +1,8 @@
-"""At start: what an earlier agent left is taken over, left its time, or ended; what it was deciding is told.
+"""The adoption of what an earlier agent has left, at the start of an agent.
 
-First the roles, which are plain: of those on record as live the one that has been so for the shortest time is to be
-live, by the clock that nobody sets; of standbys likewise; what was superseded drains; candidates, and what was being
-ended, are at their end.  Then each is what it was, a ``Lifecycle``.  No deploy begins before the strays are known.
+First, each generation gets a role. Of those recorded as live, the one that became live last (by CLOCK_MONOTONIC) stays
+live; the same rule picks the standby. Superseded generations drain. Candidates, and generations that were being
+stopped, are stopped. Then each continues as a ``Lifecycle``. No deploy begins before stray processes are known.
 """
 
 from __future__ import annotations
@@ -33,115 +33,136 @@ log = get_logger()
 
 
 async def adopt(
-    world: Host,
-    succession: Generations,
+    host: Host,
+    generations: Generations,
     recorder: Recorder,
     memory: DeployMemory,
-    lives: trio.Nursery,
+    nursery: trio.Nursery,
     *,
-    own: Callable[[], Collection[str]],
+    own_deploys: Callable[[], Collection[str]],
     is_handed_over: bool,
 ) -> None:
-    """Take over what an earlier agent left; returns once it is known what is live.
+    """Adopt the generations of an earlier agent, and return once it is known which one is live.
 
     Args:
-        world: where it was left.
-        succession: gets what is live, and the standby.
-        recorder: is told.
-        memory: of the last agent.
-        lives: the nursery for the lives, and for the ending of strays.
-        own: ids of those asked for since this agent runs.
-        is_handed_over: the earlier agent saw to it until now, so that there is nothing to prove, or to clear up.
+        host: reads the records, and finds the processes.
+        generations: gets the live generation and the standby.
+        recorder: writes the journal.
+        memory: the memory of the last agent.
+        nursery: runs the lifecycles, and the end of stray processes.
+        own_deploys: returns the ids of deploys that were requested since this agent runs.
+        is_handed_over: whether the earlier agent watched its generations until now, so that they need no check and have
+            left nothing to clean up.
     """
-    left = [replace(one, is_handed_over=is_handed_over) for one in assign_roles(world.left())]
-    taken = {one.number: succession.take_in(one, lives) for one in left}
+    left = [replace(item, is_handed_over=is_handed_over) for item in assign_roles(host.left())]
+    adopted = {item.number: generations.adopt(item, nursery) for item in left}
     try:
-        for one in left:
-            if one.state is State.LIVE:
-                await _take_traffic(succession, taken[one.number])
-        for one in left:
-            if one.state is State.STANDBY and succession.live is None:
-                await _take_traffic(succession, taken[one.number])
+        for item in left:
+            if item.state is State.LIVE:
+                await _switch_to(generations, adopted[item.number])
+        for item in left:
+            if item.state is State.STANDBY and generations.live is None:
+                await _switch_to(generations, adopted[item.number])
     finally:
         if not is_handed_over:
-            await _clear_up(world, recorder, memory, lives, taken=taken, own=own, hurry=succession.hurry)
+            await _clean_up(
+                host,
+                recorder,
+                memory,
+                nursery,
+                adopted=adopted,
+                own_deploys=own_deploys,
+                stop_now=generations.stop_now,
+            )
 
 
 def assign_roles(left: Iterable[LeftGeneration]) -> list[LeftGeneration]:
-    """What each is to be: at most one live, at most one standby."""
-    by_age = sorted(left, key=lambda one: (one.state is not State.LIVE, one.for_seconds, -one.number))
-    warm_seconds = by_age[0].plan.config.standby if by_age else 0.0  # as what it stands by for was launched
+    """Return the generations in the state that each should have: at most one live, at most one standby.
+
+    Args:
+        left: the generations as they are recorded.
+    """
+    by_age = sorted(left, key=lambda item: (item.state is not State.LIVE, item.for_seconds, -item.number))
+    warm_seconds = by_age[0].plan.config.standby if by_age else 0.0  # by the config of the live one, as at a switch
     found: list[LeftGeneration] = []
-    for one in by_age:
-        newer = next((other for other in found if other.state is one.state), None)
-        if one.state is State.STARTING:
-            found.append(replace(one, state=State.STOPPING))
-        elif one.state in {State.LIVE, State.STANDBY} and newer is not None:
-            found.append(replace(one, state=State.DRAINING, for_seconds=newer.for_seconds))
+    for item in by_age:
+        newer = next((other for other in found if other.state is item.state), None)
+        if item.state is State.STARTING:
+            found.append(replace(item, state=State.STOPPING))
+        elif item.state in {State.LIVE, State.STANDBY} and newer is not None:
+            found.append(replace(item, state=State.DRAINING, for_seconds=newer.for_seconds))
         else:
-            found.append(replace(one, warm_seconds=warm_seconds))
+            found.append(replace(item, warm_seconds=warm_seconds))
     return found
 
 
 def should_deploy(memory: DeployMemory, now: FileState | None, named: Path | None, live_release: Path) -> bool:
-    """Whether what the files name is to be deployed although nobody has touched them since the last decision.
+    """Return whether a starting agent deploys the release that the files name, although nobody has requested it.
 
-    It is not live: another bridged for it when the agent was killed, or its deploy was cut off.  One that failed is
-    left until somebody asks; so is all that the watching will report by itself.
+    The release is then not live, because the standby stood in for it when the agent was killed, or because its deploy
+    was cut short. A release whose deploy has failed waits for a request. Changes of the files since the last outcome
+    are left to the watcher.
+
+    Args:
+        memory: the memory of the last agent.
+        now: the state of the files; None if it is unknown.
+        named: the release that the files name; None if they name none.
+        live_release: the release that is live.
     """
     if named == live_release:
         return False
     if memory.sight is None or now is None:
         return True
-    is_as_it_was = not link_changed(memory.sight, now) and not trigger_touched(memory.sight, now)
-    return is_as_it_was and (memory.decision is None or memory.decision.result != "failed")
+    is_unchanged = not link_changed(memory.sight, now) and not trigger_touched(memory.sight, now)
+    return is_unchanged and (memory.decision is None or memory.decision.result != "failed")
 
 
-async def _take_traffic(succession: Generations, life: Lifecycle) -> None:
-    await life.ready.wait()
-    if life.is_candidate:
-        succession.switch(life)
+async def _switch_to(generations: Generations, lifecycle: Lifecycle) -> None:
+    await lifecycle.ready.wait()
+    if lifecycle.is_candidate:
+        generations.switch(lifecycle)
     else:
-        log.warning("cannot be adopted", generation=life.number, why=life.failure.reason if life.failure else "ended")
+        reason = lifecycle.failure.reason if lifecycle.failure else "exited"
+        log.warning("cannot adopt the generation", generation=lifecycle.id, reason=reason)
 
 
-async def _clear_up(
-    world: Host,
+async def _clean_up(
+    host: Host,
     recorder: Recorder,
     memory: DeployMemory,
-    lives: trio.Nursery,
+    nursery: trio.Nursery,
     *,
-    taken: Collection[int],
-    own: Callable[[], Collection[str]],
-    hurry: trio.Event,
+    adopted: Collection[int],
+    own_deploys: Callable[[], Collection[str]],
+    stop_now: trio.Event,
 ) -> None:
-    """Tell what was undecided, and end strays."""
-    with trio.CancelScope(shield=True):  # also where a stop comes right now; bounded by the size of /proc and journal
-        strays, undecided = await world.find_strays(taken), await world.undecided()
-    _tell_decisions(undecided, recorder, memory, own())
-    generations = {number: release for number, release in undecided.generations.items() if number not in taken}
-    lives.start_soon(_end_strays, world, recorder, strays, generations, hurry)
+    """Record the outcome of deploys that were cut short, and stop stray processes."""
+    with trio.CancelScope(shield=True):  # a stop may come right now; bounded by the size of /proc and the journal
+        strays, undecided = await host.find_strays(adopted), await host.undecided()
+    _record_cut_short(undecided, recorder, memory, own_deploys())
+    unrecorded = {number: release for number, release in undecided.generations.items() if number not in adopted}
+    nursery.start_soon(_end_strays, host, recorder, strays, unrecorded, stop_now)
 
 
 async def _end_strays(
-    world: Host, recorder: Recorder, strays: Leftovers, generations: Mapping[int, str], hurry: trio.Event
+    host: Host, recorder: Recorder, strays: Leftovers, unrecorded: Mapping[int, str], stop_now: trio.Event
 ) -> None:
-    """End them, and tell so of the generations that there was no record of."""
-    await world.end_strays(strays, hurry)
-    for number, release in generations.items():
+    """Stop stray processes, and record the end of generations that had no record."""
+    await host.end_strays(strays, stop_now)
+    for generation_id, release in unrecorded.items():
         recorder.record(
-            "generation.retired", generation=number, release=release, exit_status=None, killed=False, left=[]
+            "generation.retired", generation=generation_id, release=release, exit_status=None, killed=False, left=[]
         )
 
 
-def _tell_decisions(
-    undecided: UndecidedDeploys, recorder: Recorder, memory: DeployMemory, own: Collection[str]
+def _record_cut_short(
+    undecided: UndecidedDeploys, recorder: Recorder, memory: DeployMemory, own_deploys: Collection[str]
 ) -> None:
     decision = memory.decision
     for deploy, event in undecided.deploys.items():
-        if deploy in own:
+        if deploy in own_deploys:
             continue
-        if decision is not None and decision.deploy == deploy:  # it was decided, and there was no time to tell
+        if decision is not None and decision.deploy == deploy:  # it had an outcome, which the journal has missed
             result, reason = decision.result, decision.reason
         else:
             result, reason = "failed", KILLED

@@ -1,4 +1,4 @@
-"""Waiting for the last lease of a generation, as long as the rules allow; then what is left is cut, visibly."""
+"""The draining of a generation: it waits for the last lease until a timeout, then closes what remains."""
 
 from __future__ import annotations
 
@@ -13,44 +13,49 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation, LeaseHolder
 
 TUNNELS_CLOSE_SECONDS = 5.0
-"""Over how long tunnels are closed whose time is over, so that their clients do not come back all at once."""
+"""The time over which tunnels are closed after their timeout, so that their clients do not return all at once."""
 _TUNNEL_BATCHES = 50
-_CUT_SECONDS = 1.0  # for exchanges that were cut to be gone
+_CUT_SECONDS = 1.0
+"""How long to wait for the leases of exchanges that were cut."""
 
 log = get_logger()
 
 
 class Drainer:
-    """The end of one generation's leases."""
+    """Waits for the end of the leases of one generation."""
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self._changed = trio.Event()
         generation.on_idle = self._wake
 
-    async def run(self, rules: Drain, since: float) -> None:
-        """Return when there are no leases any more.
+    async def run(self, settings: Drain, since: float) -> None:
+        """Return once the generation has no lease left, or its timeouts have been reached.
 
         Args:
-            rules: how long they may last.
+            settings: how long requests and tunnels may last.
             since: when the draining began, by trio's clock.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._requests, since + rules.timeout)
-            nursery.start_soon(self._tunnels, since + rules.tunnels)
+            nursery.start_soon(self._drain_requests, since + settings.timeout)
+            nursery.start_soon(self._drain_tunnels, since + settings.tunnels)
 
-    async def _requests(self, deadline: float) -> None:
+    async def _drain_requests(self, deadline: float) -> None:
         generation = self._generation
         with trio.move_on_at(deadline):
             await self._until_empty(generation.holders)
         if generation.holders:
-            log.warning("the time to drain is over", generation=generation.id, requests_cut=len(generation.holders))
+            log.warning(
+                "drain timeout reached; closing the remaining requests",
+                generation=generation.id,
+                requests_cut=len(generation.holders),
+            )
         for holder in list(generation.holders):
             holder.cut()
         with trio.move_on_after(_CUT_SECONDS):
             await self._until_empty(generation.holders)
 
-    async def _tunnels(self, deadline: float) -> None:
+    async def _drain_tunnels(self, deadline: float) -> None:
         generation = self._generation
         with trio.move_on_at(deadline):
             await self._until_empty(generation.tunnels)

@@ -1,8 +1,8 @@
-"""Which generation is live, which stands by, and what is launched where the live one dies.
+"""The live generation, the standby, and the relaunch after a crash of the live one.
 
-At most one is live, at most one is kept warm.  The switch is one assignment; what was live before becomes the standby,
-or drains.  Where the live one dies, a warm standby is live at once, and standby again when the dead one's successor,
-launched from what it was launched from, is healthy.
+At most one generation is live, and at most one is kept warm. The switch is one assignment; the generation that was live
+before becomes the standby, or drains. If the live generation crashes, a warm standby is live at once. It is the standby
+again when the relaunch of the crashed generation's plan is healthy.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config
+    from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.generations.ownership import Ownership
     from rainbowd.deploy.interfaces import Host, LaunchPlan, LeftGeneration
-    from rainbowd.deploy.verdicts import Deploy
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -34,181 +34,194 @@ PORT_TRIES = 5
 
 
 class Generations:
-    """Keeps one generation live.
+    """The generations of one app, of which one is kept live.
 
     Args:
-        on_switch: told of each generation that becomes live.
-        on_change: called when a launch that nobody asked for is due, or not any more.
-        on_silence: told of the live one when it misses its checks.
-        on_crash: told of the live one when it has died.
-        last_good: see ``Recovery``.
+        roster: gets the generations, and which of them is live.
+        recorder: writes the journal.
+        host: launches and adopts apps.
+        config: the config to drain by until a generation is live.
+        ownership: whether this agent may stop the generations.
+        on_switch: called with each generation that becomes live.
+        on_change: called when it changes whether a relaunch is expected.
+        on_unresponsive: called with the live generation when it fails its liveness checks.
+        on_crash: called with the live generation when it has crashed.
+        last_good_release: see ``Recovery``.
 
     Attributes:
-        live: its life; None where nothing is live.
-        config: by which the live one was launched, or the last one was.
-        hurry: no more patience with any process once this is set.
-        recovery: while nothing is live that should be.
+        live: the lifecycle of the live generation; None if nothing is live.
+        config: the config that the live generation was launched with, or the last one that was live.
+        stop_now: once set, processes that are being stopped are killed.
+        recovery: relaunches while nothing is live that should be.
     """
 
     def __init__(
         self,
         roster: Roster,
         recorder: Recorder,
-        world: Host,
+        host: Host,
         config: Config,
         ownership: Ownership,
         *,
         on_switch: Callable[[Lifecycle], None],
         on_change: Callable[[], None],
-        on_silence: Callable[[Lifecycle], None],
+        on_unresponsive: Callable[[Lifecycle], None],
         on_crash: Callable[[Lifecycle], None],
-        last_good: Callable[[], Path | None],
+        last_good_release: Callable[[], Path | None],
     ) -> None:
         self.live: Lifecycle | None = None
         self.config = config
-        self.hurry = trio.Event()
-        self.recovery = Recovery(world, self.launch, self.switch, on_change, last_good)
+        self.stop_now = trio.Event()
+        self.recovery = Recovery(host, self.launch, self.switch, on_change, last_good_release)
         self._roster = roster
-        self._world = world
-        self._surroundings = LifecycleContext(
+        self._host = host
+        self._context = LifecycleContext(
             roster,
             recorder,
-            world,
+            host,
             drain=lambda: self.config.drain,
-            hurry=self.hurry,
+            stop_now=self.stop_now,
             ownership=ownership,
-            on_silence=on_silence,
+            on_unresponsive=on_unresponsive,
         )
         self._on_switch = on_switch
         self._on_crash = on_crash
         self._standby: Lifecycle | None = None
-        self._stopping = False
+        self._is_stopping = False
 
     @property
     def standby(self) -> Lifecycle | None:
-        """The one that is kept warm, if there is one and it is not at its end."""
+        """The generation that is kept warm; None if there is none, or if it is being stopped."""
         return self._standby if self._standby is not None and self._standby.is_warm else None
 
     def standby_of(self, release: Path) -> Lifecycle | None:
-        """The standby, if that is of this release."""
+        """Return the standby if it runs ``release``, else None."""
         standby = self.standby
         return standby if standby is not None and standby.plan.release == release else None
 
     def stop(self) -> None:
-        """Launch nothing more by itself."""
-        self._stopping = True
-        self.recovery.end()
+        """Stop relaunching; the generations stay as they are."""
+        self._is_stopping = True
+        self.recovery.stop()
 
     # --- launching ------------------------------------------------------------------------------------------------
 
-    async def launch(self, plan: LaunchPlan, lives: trio.Nursery, *, deploy: Deploy | None = None) -> Lifecycle:
-        """Launch ``plan`` and see it healthy, on another port where a stranger took the one chosen.
+    async def launch(self, plan: LaunchPlan, nursery: trio.Nursery, *, deploy: Deploy | None = None) -> Lifecycle:
+        """Launch ``plan`` and wait until it is healthy, on another port if another program took the chosen one.
 
         Args:
             plan: what to launch.
-            lives: the nursery for its life.
-            deploy: what it is launched for, which is given the number of each candidate, and may have one for the
-                first; None for a relaunch.
+            nursery: runs the lifecycle.
+            deploy: what it is launched for; None for a relaunch. It gets the id of each candidate, and may bring the
+                id of the first.
+
+        Returns:
+            The lifecycle, which can be switched to.
 
         Raises:
-            DeployFailed: it is not healthy; it is being ended.
+            DeployFailed: it is not healthy, and is being stopped.
         """
-        number = deploy.generation if deploy is not None else None
+        generation_id = deploy.generation if deploy is not None else None
         holder = ""
         for _ in range(PORT_TRIES):
-            life = self._begin(plan, number or self._world.next_number(), lives, deploy)
-            number = None
+            lifecycle = self._start(plan, generation_id or self._host.next_number(), nursery, deploy)
+            generation_id = None
             if deploy is not None:
-                deploy.generation = life.number
+                deploy.generation = lifecycle.id
                 if deploy.progress is not None:
-                    deploy.progress.launched(life)
+                    deploy.progress.begin_boot(lifecycle)
             try:
-                await life.ready.wait()
+                await lifecycle.ready.wait()
             except trio.Cancelled:
-                life.end(EndReason.DROPPED)
+                lifecycle.stop(EndReason.DROPPED)
                 raise
-            if not isinstance(life.failure, PortTaken) or (holder and holder == life.failure.holder):
-                break  # one and the same stranger on two ports is what the app itself has started elsewhere
-            holder = life.failure.holder
-        if life.failure is not None:
-            raise life.failure
-        if not life.is_candidate:
-            raise DeployFailed("the app ended before the switch")
-        return life
+            if not isinstance(lifecycle.failure, PortTaken) or (holder and holder == lifecycle.failure.holder):
+                break  # the same program on two chosen ports is one that the app itself has started elsewhere
+            holder = lifecycle.failure.holder
+        if lifecycle.failure is not None:
+            raise lifecycle.failure
+        if not lifecycle.is_candidate:
+            raise DeployFailed("the app exited before the switch")
+        return lifecycle
 
-    def take_in(self, left: LeftGeneration, lives: trio.Nursery) -> Lifecycle:
-        """Begin the rest of the life of what an earlier agent left; one that is a standby is ours from now on."""
-        life = AdoptedLifecycle(left, self._surroundings, on_death=partial(self._on_death, lives))
-        lives.start_soon(life.run)
+    def adopt(self, left: LeftGeneration, nursery: trio.Nursery) -> Lifecycle:
+        """Continue the lifecycle of a generation that an earlier agent has left; a standby is the standby here.
+
+        Args:
+            left: the record of the generation, in the state that it should have.
+            nursery: runs the lifecycle.
+        """
+        lifecycle = AdoptedLifecycle(left, self._context, on_crash=partial(self._crashed, nursery))
+        nursery.start_soon(lifecycle.run)
         if left.state is State.STANDBY:
-            self._standby = life
-        return life
+            self._standby = lifecycle
+        return lifecycle
 
-    def _begin(self, plan: LaunchPlan, number: int, lives: trio.Nursery, deploy: Deploy | None) -> Lifecycle:
-        on_death, asked_by = partial(self._on_death, lives), deploy.id if deploy is not None else None
-        life = Lifecycle(plan, number, self._surroundings, on_death=on_death, deploy=asked_by)
-        lives.start_soon(life.run)
-        return life
+    def _start(self, plan: LaunchPlan, generation_id: int, nursery: trio.Nursery, deploy: Deploy | None) -> Lifecycle:
+        on_crash, deploy_id = partial(self._crashed, nursery), deploy.id if deploy is not None else None
+        lifecycle = Lifecycle(plan, generation_id, self._context, on_crash=on_crash, deploy=deploy_id)
+        nursery.start_soon(lifecycle.run)
+        return lifecycle
 
     # --- switching ------------------------------------------------------------------------------------------------
 
-    def switch(self, life: Lifecycle, *, keep_previous: bool = True) -> None:
-        """From this assignment on, new requests go to ``life``; the one before stands by, or drains.
+    def switch(self, lifecycle: Lifecycle, *, keep_previous: bool = True) -> None:
+        """Send new requests to a generation from now on; the live one becomes the standby, or drains.
 
         Args:
-            life: of a candidate, the standby, or what is adopted.
-            keep_previous: False where what was live is not well.
+            lifecycle: of the candidate, the standby, or an adopted generation.
+            keep_previous: False if the live generation is unresponsive, so that it is no use as the standby.
         """
         previous, standby = self.live, self.standby
-        warm_seconds = life.plan.config.standby
+        warm_seconds = lifecycle.plan.config.standby
         keeps = keep_previous and previous is not None and previous.is_candidate and warm_seconds > 0
-        if standby is not life and (keeps or warm_seconds == 0):
-            self._end_standby(standby)
-        self._promote(life, State.STANDBY if keeps else State.DRAINING)
+        if standby is not lifecycle and (keeps or warm_seconds == 0):
+            self._drain_standby(standby)
+        self._promote(lifecycle, State.STANDBY if keeps else State.DRAINING)
         if previous is not None and keeps:
             self._standby = previous
             previous.stay_warm(warm_seconds)
         elif previous is not None:
-            previous.end(EndReason.SUPERSEDED)
-        self.recovery.end()
+            previous.stop(EndReason.SUPERSEDED)
+        self.recovery.stop()
 
-    def end_standby_early(self) -> bool:
-        """Give its slot to another; whether there was one."""
+    def drain_standby(self) -> bool:
+        """Drain the standby before its time, and return whether there was one."""
         standby = self.standby
-        self._end_standby(standby)
+        self._drain_standby(standby)
         return standby is not None
 
-    def _end_standby(self, standby: Lifecycle | None) -> None:
+    def _drain_standby(self, standby: Lifecycle | None) -> None:
         if standby is not None and standby.generation is not None:
             self._roster.advance(standby.generation, State.DRAINING)
-            standby.end(EndReason.SUPERSEDED)
+            standby.stop(EndReason.SUPERSEDED)
 
-    def _promote(self, life: Lifecycle, previous: State) -> None:
-        generation = life.generation
+    def _promote(self, lifecycle: Lifecycle, previous: State) -> None:
+        generation = lifecycle.generation
         assert generation is not None
-        is_adopted = life.is_left and generation.state is State.STARTING
-        live_at = generation.live_at if is_adopted else None
-        self.live = life
-        self.config = life.plan.config
-        if generation is not self._roster.live:  # as it is where it is taken back
-            live_at = self._world.now() if live_at is None else live_at
+        is_readmitted = lifecycle.is_adopted and generation.state is State.STARTING
+        live_at = generation.live_at if is_readmitted else None
+        self.live = lifecycle
+        self.config = lifecycle.plan.config
+        if generation is not self._roster.live:  # it is already if it was taken back after a failed upgrade
+            live_at = self._host.now() if live_at is None else live_at
             self._roster.promote(generation, live_at=live_at, previous=previous)
-        life.switched()
-        self._on_switch(life)
+        lifecycle.switched()
+        self._on_switch(lifecycle)
 
-    # --- when the live one dies -----------------------------------------------------------------------------------
+    # --- crashes --------------------------------------------------------------------------------------------------
 
-    def _on_death(self, lives: trio.Nursery, life: Lifecycle) -> None:
-        """Launch the same again, not waiting for a deploy under way; the standby bridges, or requests are held."""
-        if life is not self.live or life.generation is None:
+    def _crashed(self, nursery: trio.Nursery, lifecycle: Lifecycle) -> None:
+        """Relaunch the live generation's plan at once; until then the standby serves, or requests are held."""
+        if lifecycle is not self.live or lifecycle.generation is None:
             return
-        self._on_crash(life)
-        if not self._stopping and not self.recovery.is_under_way:
-            self.recovery.begin(lambda: self.recovery.of_dead(life, lives), lives)
+        self._on_crash(lifecycle)
+        if not self._is_stopping and not self.recovery.is_running:
+            self.recovery.start(lambda: self.recovery.relaunch_crashed(lifecycle, nursery), nursery)
         standby = self.standby
         if standby is not None:
             self._standby = None
             self._promote(standby, State.STOPPING)
         else:
             self.live = None
-            self._roster.advance(life.generation, State.STOPPING)
+            self._roster.advance(lifecycle.generation, State.STOPPING)

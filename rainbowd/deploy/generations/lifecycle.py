@@ -1,4 +1,4 @@
-"""A generation's life: launch, check, live until superseded, drain, stop, reap.  One straight coroutine."""
+"""The lifecycle of a generation: launch, check, live until superseded, drain, stop, reap. One straight coroutine."""
 
 from __future__ import annotations
 
@@ -33,174 +33,188 @@ log = get_logger()
 
 
 class EndReason(enum.Enum):
-    """Why a generation does not go on."""
+    """The reason why a generation no longer serves."""
 
-    SUPERSEDED = enum.auto()  # or its time as standby is over
-    DROPPED = enum.auto()  # while a candidate
-    DIED = enum.auto()
-    REFUSING = enum.auto()  # alive, but its address refused connections for a second
+    SUPERSEDED = enum.auto()  # or its time as the standby is over
+    DROPPED = enum.auto()  # before it was live
+    DIED = enum.auto()  # its processes have exited
+    REFUSING = enum.auto()  # it runs, but has refused connections for a second
 
 
 @dataclass(frozen=True)
 class LifecycleContext:
-    """What all lives have in common.
+    """The surroundings that all lifecycles of an agent share.
 
     Attributes:
-        drain: how to drain, as the config says by then.
-        hurry: no more patience once this is set.
-        ownership: of the generations.
-        on_silence: called each time that a live one has missed as many checks in a row as ``health.liveness`` allows.
+        roster: gets the generations.
+        recorder: writes the journal.
+        host: launches and adopts apps.
+        drain: returns the current drain settings.
+        stop_now: once set, processes that are being stopped are killed.
+        ownership: whether this agent may stop the generations.
+        on_unresponsive: called with the live one on every failed check once ``health.liveness`` allows no more.
     """
 
     roster: Roster
     recorder: Recorder
-    world: Host
+    host: Host
     drain: Callable[[], Drain]
-    hurry: trio.Event
+    stop_now: trio.Event
     ownership: Ownership
-    on_silence: Callable[[Lifecycle], None]
+    on_unresponsive: Callable[[Lifecycle], None]
 
 
 class Lifecycle:
-    """One generation, from its first process to its last; for one that an earlier agent launched see ``Adopted``.
+    """One generation, from its first process to its last.
+
+    ``AdoptedLifecycle`` is the rest of a lifecycle that an earlier agent began.
 
     Args:
-        on_death: called the moment that it is known to be dead while it was live.
-        deploy: the deploy that it is launched for; None for a relaunch, as another one died, and this takes its place.
+        plan: what is launched.
+        generation_id: the id of the generation.
+        context: what it shares with the others.
+        on_crash: called as soon as it is known that the live generation has crashed.
+        deploy: the id of the deploy that it is launched for; None for a relaunch after a crash.
 
     Attributes:
-        generation: None until there is something to launch.
-        ready: set when the check has passed or failed.
-        failure: why it failed; None where it passed.
-        crash: why it died or was given up while it was live; None as long as it was not.
-        is_left: an earlier agent launched it.
+        plan: what is launched.
+        id: the id of the generation.
+        generation: the generation in the roster; None before its processes exist.
+        ready: set once the check has passed or failed.
+        failure: why the check failed; None if it has passed.
+        crash: why it crashed while it was live; None if it did not.
+        is_adopted: whether an earlier agent has launched it.
     """
 
-    is_left = False
+    is_adopted = False
 
     def __init__(
         self,
         plan: LaunchPlan,
-        number: int,
-        surroundings: LifecycleContext,
+        generation_id: int,
+        context: LifecycleContext,
         *,
-        on_death: Callable[[Lifecycle], None],
+        on_crash: Callable[[Lifecycle], None],
         deploy: str | None = None,
     ) -> None:
         self.plan = plan
-        self.number = number
+        self.id = generation_id
         self.generation: Generation | None = None
         self.ready = trio.Event()
         self.failure: DeployFailed | None = None
         self.crash: str | None = None
-        self._around = surroundings
-        self._roster = surroundings.roster
-        self._chronicle = GenerationEvents(surroundings.recorder, number, plan.release)
-        self._on_death = on_death
+        self._context = context
+        self._roster = context.roster
+        self._events = GenerationEvents(context.recorder, generation_id, plan.release)
+        self._on_crash = on_crash
         self._deploy = deploy
         self._candidacy = trio.CancelScope()
-        self._end: EndReason | None = None
+        self._end_reason: EndReason | None = None
         self._app: App | None = None
-        self._nudged = trio.Event()
+        self._woken = trio.Event()
         self._warm_until = math.inf
 
     @property
     def is_candidate(self) -> bool:
-        """It passed its check, and may be switched to."""
-        return self.failure is None and self._end is None and self.ready.is_set()
+        """Whether it has passed its check, and can be switched to."""
+        return self.failure is None and self._end_reason is None and self.ready.is_set()
 
     @property
     def is_warm(self) -> bool:
-        """It is a standby, and may be switched to."""
+        """Whether it is a standby, and can be switched to."""
         return self.is_candidate and self.generation is not None and self.generation.state is State.STANDBY
 
     @property
     def last_check(self) -> str | None:
-        """What its last health check got; None before the first one has come back."""
+        """The result of its last health check; None before the first has returned."""
         return None if self._app is None else self._app.last_check
 
     @property
-    def live_for_seconds(self) -> float:
+    def live_seconds(self) -> float:
         """How long it has been live, by the monotonic clock; 0 if it never was."""
-        since = self._chronicle.live_since
+        since = self._events.live_since
         return 0.0 if since is None else trio.current_time() - since
 
     async def run(self) -> None:
-        """All of it. No failure of a generation leaves this coroutine."""
+        """Run the generation to its end; no failure of it leaves this coroutine."""
         try:
             async with self._open() as app:
-                self._enlist(app)
+                self._register(app)
                 try:
-                    await self._go_through(app)
+                    await self._run_phases(app)
                 finally:
-                    if self._around.ownership.covers(is_adopted=self.is_left):
+                    if self._context.ownership.covers(is_adopted=self.is_adopted):
                         with trio.CancelScope(shield=True):  # bounded by kill_after
                             await self._retire(app)
                     else:
-                        self._leave(app)
+                        self._hand_over(app)
         except DeployFailed as failure:
-            self._decide(failure)
+            self._set_ready(failure)
         except Exception as bug:
-            log.error("bug: a generation's life broke", exc_info=bug)
-            self._decide(DeployFailed(f"internal error: {bug!r}"))
+            log.error("bug: a generation's lifecycle broke", exc_info=bug)
+            self._set_ready(DeployFailed(f"internal error: {bug!r}"))
         finally:
-            self._decide(DeployFailed(INTERRUPTED))
+            self._set_ready(DeployFailed(INTERRUPTED))
 
-    def end(self, why: EndReason) -> None:
-        """It does not go on; what is said first counts."""
-        if self._end is None:
-            self._end = why
-            self._nudge()
+    def stop(self, reason: EndReason) -> None:
+        """End the current phase, so that it drains and stops; only the first call counts.
+
+        Args:
+            reason: why the generation no longer serves.
+        """
+        if self._end_reason is None:
+            self._end_reason = reason
+            self._wake()
             self._candidacy.cancel()
 
     def switched(self) -> None:
-        """It is live now; the supervisor calls this behind the switch."""
+        """Record that the generation is live; called right after the switch."""
         self._warm_until = math.inf
-        self._chronicle.live()
+        self._events.live()
 
     def stay_warm(self, seconds: float) -> None:
-        """It is standby now; the supervisor calls this behind the switch."""
+        """Stay as the standby for ``seconds``; called right after the switch to another generation."""
         self._warm_until = trio.current_time() + seconds
-        self._chronicle.standby(seconds)
-        self._nudge()
+        self._events.standby(seconds)
+        self._wake()
 
-    # --- entering -------------------------------------------------------------------------------------------------
+    # --- the beginning --------------------------------------------------------------------------------------------
 
     def _open(self) -> AbstractAsyncContextManager[App]:
-        return self._around.world.launch(self.plan, self.number, self._around.hurry)
+        return self._context.host.launch(self.plan, self.id, self._context.stop_now)
 
-    def _enlist(self, app: App) -> None:
-        """From here on the roster knows it."""
+    def _register(self, app: App) -> None:
+        """Add the generation to the roster, before its app runs."""
         self._app = app
-        generation = self._make(app)
+        generation = self._make_generation(app)
         generation.on_advance = lambda: app.note(generation.state, generation.live_at)
-        generation.on_refusing = lambda: self.end(EndReason.REFUSING)
-        self._draining = Drainer(generation)
+        generation.on_refusing = lambda: self.stop(EndReason.REFUSING)
+        self._drainer = Drainer(generation)
         self.generation = generation
         self._roster.add(generation)
 
-    def _make(self, app: App) -> Generation:
-        started_at = self._around.world.now()
-        return Generation(self.number, self.plan.release, app.address, started_at=started_at, pid=app.pid)
+    def _make_generation(self, app: App) -> Generation:
+        started_at = self._context.host.now()
+        return Generation(self.id, self.plan.release, app.address, started_at=started_at, pid=app.pid)
 
-    async def _go_through(self, app: App) -> None:
-        self._decide(await self._prove(app))
+    async def _run_phases(self, app: App) -> None:
+        self._set_ready(await self._check_readiness(app))
         if self.failure is None:
             await self._serve(app)
             await self._drain()
 
     # --- candidate ------------------------------------------------------------------------------------------------
 
-    async def _prove(self, app: App) -> DeployFailed | None:
-        """Run until healthy, or until it is known why it is not."""
+    async def _check_readiness(self, app: App) -> DeployFailed | None:
+        """Start the app and wait until it is healthy; return why it is not, or None."""
         app.open_gate()
-        self._chronicle.launched(app, self._deploy)
-        failure = await until_ready(app, self._candidacy, is_left=False)
+        self._events.launched(app, self._deploy)
+        failure = await until_ready(app, self._candidacy, is_adopted=False)
         if failure is None:
-            self._chronicle.healthy()
+            self._events.healthy()
         return failure
 
-    def _decide(self, failure: DeployFailed | None) -> None:
+    def _set_ready(self, failure: DeployFailed | None) -> None:
         if not self.ready.is_set():
             self.failure = failure
             self.ready.set()
@@ -208,78 +222,75 @@ class Lifecycle:
     # --- live, draining -------------------------------------------------------------------------------------------
 
     async def _serve(self, app: App) -> None:
-        """Live and standby, in turn, until neither any more."""
+        """Be live and standby, in turn, until it is neither."""
         assert self.generation is not None
         status: int | None = None
         async with trio.open_nursery() as nursery:
 
-            async def watch_end() -> None:
+            async def watch_exit() -> None:
                 nonlocal status
                 status = await app.ended()
-                self.end(EndReason.DIED)
+                self.stop(EndReason.DIED)
 
-            nursery.start_soon(watch_end)
+            nursery.start_soon(watch_exit)
             nursery.start_soon(self._follow_main, app)
             nursery.start_soon(
-                probe_liveness, app, self.plan.config.health, self._is_live, lambda: self._around.on_silence(self)
+                probe_liveness, app, self.plan.config.health, self._is_live, lambda: self._context.on_unresponsive(self)
             )
-            await self._until_over()
+            await self._until_stopped()
             nursery.cancel_scope.cancel()
-        if self._end in {EndReason.DIED, EndReason.REFUSING} and self.generation.state is State.LIVE:
-            why = describe_exit(status) if self._end is EndReason.DIED else "refuses connections"
-            self.crash = why
-            self._chronicle.crashed(why, app.last_lines(), exit_status=status)
-            self._on_death(self)
+        if self._end_reason in {EndReason.DIED, EndReason.REFUSING} and self.generation.state is State.LIVE:
+            reason = describe_exit(status) if self._end_reason is EndReason.DIED else "refuses connections"
+            self.crash = reason
+            self._events.crashed(reason, app.last_lines(), exit_status=status)
+            self._on_crash(self)
 
     async def _follow_main(self, app: App) -> None:
-        """Show the main process, which may become another one: a daemon, or a new master."""
+        """Publish the main process, which can change: a daemon forks, or a server starts a new master."""
         assert self.generation is not None
         while True:
             self.generation.pid = await app.main_changed(self.generation.pid)
 
-    async def _until_over(self) -> None:
-        """Until superseded, dropped or dead, or its time as standby is over."""
-        while self._end is None:
-            self._nudged = trio.Event()
+    async def _until_stopped(self) -> None:
+        """Wait until it is superseded, dropped or dead, or its time as the standby is over."""
+        while self._end_reason is None:
+            self._woken = trio.Event()
             with trio.move_on_at(self._warm_until):
-                await self._nudged.wait()
+                await self._woken.wait()
             if trio.current_time() >= self._warm_until:
-                self.end(EndReason.SUPERSEDED)
-
-    def _on_silence(self) -> None:
-        self._around.on_silence(self)
+                self.stop(EndReason.SUPERSEDED)
 
     def _is_live(self) -> bool:
         return self.generation is self._roster.live
 
-    def _nudge(self) -> None:
-        self._nudged.set()
+    def _wake(self) -> None:
+        self._woken.set()
 
     async def _drain(self) -> None:
-        """Superseded, it still finishes what it has."""
+        """Let the requests of a superseded generation finish."""
         generation = self.generation
         assert generation is not None
-        if generation.state is State.STANDBY and self._end is EndReason.SUPERSEDED:
+        if generation.state is State.STANDBY and self._end_reason is EndReason.SUPERSEDED:
             self._roster.advance(generation, State.DRAINING)
         if generation.state is State.DRAINING:
-            self._chronicle.draining()
-            await self._draining.run(self._around.drain(), trio.current_time())
+            self._events.draining()
+            await self._drainer.run(self._context.drain(), trio.current_time())
 
     # --- the end --------------------------------------------------------------------------------------------------
 
     async def _retire(self, app: App) -> None:
-        """End every process of it, and say how it went."""
+        """Stop every process of the generation, and record how they ended."""
         generation = self.generation
         assert generation is not None
         if generation.state is not State.STOPPING:
             self._roster.advance(generation, State.STOPPING)
-        self._chronicle.stopping()
-        ending = await app.end(self._around.hurry)
+        self._events.stopping()
+        report = await app.end(self._context.stop_now)
         self._roster.advance(generation, State.RETIRED)
-        self._chronicle.retired(ending, generation.requests)
+        self._events.retired(report, generation.requests)
 
-    def _leave(self, app: App) -> None:
-        """It goes on as it is, under another agent."""
+    def _hand_over(self, app: App) -> None:
+        """Leave the generation as it is to another agent."""
         generation = self.generation
         assert generation is not None
         generation.on_advance = generation.on_idle = generation.on_refusing = None

@@ -1,4 +1,4 @@
-"""Asking the live generation for its health now and then, as ``health.liveness`` says."""
+"""The liveness probe: regular health checks of the live generation, as ``health.liveness`` configures them."""
 
 from __future__ import annotations
 
@@ -20,41 +20,50 @@ log = get_logger()
 
 
 async def probe_liveness(
-    app: App, health: Health | None, is_live: Callable[[], bool], on_silence: Callable[[], None]
+    app: App, health: Health | None, is_live: Callable[[], bool], on_unresponsive: Callable[[], None]
 ) -> None:
-    """Ask until cancelled, while ``is_live``.
+    """Check the app's health until cancelled.
 
     Args:
-        app: whom.
-        health: how, how often and how long to bear with it.
-        is_live: a standby is left alone.
-        on_silence: called at each failure from the one on that is the last to be borne with.
+        app: the processes of the generation.
+        health: the interval, and how many failures in a row are too many; without ``liveness`` nothing is checked.
+        is_live: returns whether the generation is live; a standby is not checked.
+        on_unresponsive: called on every failed check once ``failures`` checks in a row have failed.
     """
     if health is None or health.liveness is None:
         return
     failures = 0
     while True:
         await trio.sleep(health.liveness.interval)
-        problem = await app.probe() if is_live() else None
-        failures = failures + 1 if problem else 0
-        if problem:
-            log.warning("the live generation is not well", address=str(app.address), seen=problem, in_a_row=failures)
+        reason = await app.probe() if is_live() else None
+        failures = failures + 1 if reason else 0
+        if reason:
+            log.warning(
+                "the live generation failed its health check",
+                address=str(app.address),
+                reason=reason,
+                in_a_row=failures,
+            )
         if failures >= health.liveness.failures:
-            on_silence()
+            on_unresponsive()
 
 
 class ReplacementBackoff:
-    """With live generations that are silent: each may be replaced, but less and less often."""
+    """The delays between replacements of unresponsive live generations, which grow with each replacement."""
 
     def __init__(self) -> None:
-        self._back_off = Backoff()
+        self._backoff = Backoff()
         self._replaced_at = self._until = -math.inf  # by trio's clock
 
-    def is_over(self, live_for_seconds: float) -> bool:
-        """Whether the one that has been live for so long may be replaced now, as it then is."""
+    def allows_replacement(self, live_seconds: float) -> bool:
+        """Return whether a generation may be replaced now; if so, the caller replaces it, which counts.
+
+        Args:
+            live_seconds: how long the generation has been live.
+        """
         now = trio.current_time()
         if now < self._until:
             return False
-        lived_seconds = min(live_for_seconds, now - self._replaced_at)
-        self._replaced_at, self._until = now, now + self._back_off.after(lived_seconds)
+        lived_seconds = min(live_seconds, now - self._replaced_at)
+        self._replaced_at, self._until = now, now + self._backoff.next_delay_seconds(lived_seconds)
         return True

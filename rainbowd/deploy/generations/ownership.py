@@ -1,4 +1,4 @@
-"""Who may end a generation: while one agent takes the place of another, exactly one of them."""
+"""Which of two agents may stop a generation while one of them replaces the other: always exactly one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import trio
 
 
 class Ownership:
-    """This agent's, of the generations that it knows.
+    """This agent's right to stop the generations that it knows.
 
     Args:
-        is_complete: False for an agent that takes another's place, until it has: should it fail before, what it has
-            adopted is still the other's.
+        is_complete: False for the new agent of an upgrade: until the upgrade is complete, the old agent still owns the
+            generations that the new one has adopted.
 
     Attributes:
-        is_given_up: all is another agent's, or about to be.
+        is_given_up: whether all generations belong to another agent, or are about to.
     """
 
     def __init__(self, *, is_complete: bool = True) -> None:
@@ -23,17 +23,21 @@ class Ownership:
             self._complete.set()
 
     def complete(self) -> None:
-        """What was adopted is ours."""
+        """Take ownership of the adopted generations."""
         self._complete.set()
 
     def give_up(self) -> None:
-        """All is another agent's now."""
+        """Give all generations to another agent."""
         self.is_given_up = True
 
     def covers(self, *, is_adopted: bool) -> bool:
-        """Whether a generation is ours to end; what we launched ourselves is, unless all is given up."""
+        """Return whether this agent may stop a generation.
+
+        Args:
+            is_adopted: whether an earlier agent has launched it.
+        """
         return not self.is_given_up and (self._complete.is_set() or not is_adopted)
 
     async def until_complete(self) -> None:
-        """Wait until what was adopted is ours, too."""
+        """Wait until this agent owns the adopted generations."""
         await self._complete.wait()

@@ -1,4 +1,4 @@
-"""A candidate's check against its own end and against being dropped: whichever comes first decides."""
+"""The wait of a candidate for its health check, its exit, or a cancellation, whichever comes first."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from rainbowd.deploy.interfaces import App
 
 
-async def until_ready(app: App, candidacy: trio.CancelScope, *, is_left: bool) -> DeployFailed | None:
-    """Wait until it is healthy, or will not be.
+async def until_ready(app: App, candidacy: trio.CancelScope, *, is_adopted: bool) -> DeployFailed | None:
+    """Wait until the app is healthy, or cannot become healthy.
 
     Args:
-        app: whose gate is open.
-        candidacy: cancelled where it is dropped.
-        is_left: an earlier agent launched it.
+        app: the processes of the candidate, which run.
+        candidacy: cancelled if the candidate is dropped.
+        is_adopted: whether an earlier agent has launched it.
 
     Returns:
-        Why it is not healthy, with its last lines; None where it is.
+        Why the app is not healthy, with its last lines; None if it is.
     """
     failure: DeployFailed | None = DeployFailed("dropped before it was ready")
     with candidacy:
         async with trio.open_nursery() as nursery:
 
-            async def watch_end() -> None:
+            async def watch_exit() -> None:
                 nonlocal failure
-                failure = _why_ended(app, await app.ended(), is_left=is_left)
+                failure = _why_exited(app, await app.ended(), is_adopted=is_adopted)
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(watch_end)
+            nursery.start_soon(watch_exit)
             try:
                 await app.check()
                 failure = None
@@ -46,8 +46,8 @@ async def until_ready(app: App, candidacy: trio.CancelScope, *, is_left: bool) -
     return failure
 
 
-def _why_ended(app: App, status: int | None, *, is_left: bool) -> DeployFailed:
-    if is_left:
-        return DeployFailed("the app ended while no agent ran")
-    said = f"the app {describe_exit(status)} before it was ready"
-    return PortTaken(f"{said}; a stranger holds its port") if app.port_is_taken() else DeployFailed(said)
+def _why_exited(app: App, status: int | None, *, is_adopted: bool) -> DeployFailed:
+    if is_adopted:
+        return DeployFailed("the app exited while no agent was running")
+    reason = f"the app {describe_exit(status)} before it was ready"
+    return PortTaken(f"{reason}; another program holds its port") if app.port_is_taken() else DeployFailed(reason)

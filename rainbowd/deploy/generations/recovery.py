@@ -1,4 +1,4 @@
-"""Launches that nobody asked for, one behind the other, because nothing that should be live is."""
+"""Relaunches that no deploy has requested, one after another, while nothing is live that should be."""
 
 from __future__ import annotations
 
@@ -18,134 +18,155 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import Host, LaunchPlan
 
-_MISSING_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 TRIGGER_SECONDS = 2.0
-"""In which a trigger is seen, with the turn of the link that its note names."""
+"""How long a trigger may take to be seen, together with the link change that it belongs to."""
 
 log = get_logger()
 
 
 class Recovery:
-    """At most one is under way; whatever becomes live ends it.
+    """The relaunching after a crash or a failed deploy; at most one runs, until a generation is live.
 
     Args:
-        world: reads the files.
-        launch: launches a plan as a task of a nursery, and returns the life that is healthy.
-        switch: makes such a life live.
-        on_change: called when ``is_due`` changes.
-        last_good: returns the release that was live last and is still there; None if there is none.
+        host: reads the files.
+        launch: launches a plan as a task of a nursery, and returns the lifecycle once it is healthy.
+        switch: makes the generation of such a lifecycle live.
+        on_change: called when ``is_launch_expected`` changes.
+        last_good_release: returns the release that was live last and still exists; None if there is none.
 
     Attributes:
-        is_due: a launch is under way or about to be, so that requests may be held for it.
-        back_off: before each launch.
+        is_launch_expected: whether a launch is under way or about to begin, so that requests may be held for it.
+        backoff: the delay before each launch.
     """
 
     def __init__(
         self,
-        world: Host,
+        host: Host,
         launch: Callable[[LaunchPlan, trio.Nursery], Awaitable[Lifecycle]],
         switch: Callable[[Lifecycle], None],
         on_change: Callable[[], None],
-        last_good: Callable[[], Path | None],
+        last_good_release: Callable[[], Path | None],
     ) -> None:
-        self.is_due = False
-        self.back_off = Backoff()
-        self._world = world
+        self.is_launch_expected = False
+        self.backoff = Backoff()
+        self._host = host
         self._launch = launch
         self._switch = switch
         self._on_change = on_change
-        self._last_good = last_good
+        self._last_good_release = last_good_release
         self._scope: trio.CancelScope | None = None
 
     @property
-    def is_under_way(self) -> bool:
-        """Something is being launched, or will be."""
+    def is_running(self) -> bool:
+        """Whether a relaunch is under way, or waits for its turn."""
         return self._scope is not None
 
-    def begin(self, recover: Callable[[], Awaitable[None]], lives: trio.Nursery) -> None:
-        """Run ``recover`` as a task of ``lives`` until something is live."""
+    def start(self, recover: Callable[[], Awaitable[None]], nursery: trio.Nursery) -> None:
+        """Run ``recover`` as a task of ``nursery`` until ``stop`` is called."""
         scope = self._scope = trio.CancelScope()
-        self.set_due(due=True)
+        self._expect_launch()
 
         async def run() -> None:
             with scope:
                 await recover()
 
-        lives.start_soon(run)
+        nursery.start_soon(run)
 
-    def end(self) -> None:
-        """What is to be live is, or nothing is to be any more."""
+    def stop(self) -> None:
+        """Stop relaunching, because a generation is live or none should be."""
         if self._scope is not None:
             self._scope.cancel()
             self._scope = None
-        self.set_due(due=False)
+        self._expect_no_launch()
 
-    def set_due(self, *, due: bool) -> None:
-        """Say whether requests may be held."""
-        self.is_due = due
-        self._on_change()
+    async def relaunch_crashed(self, crashed: Lifecycle, nursery: trio.Nursery) -> None:
+        """Launch the plan of ``crashed`` until it is live; if its release is gone, launch the one that was live before.
 
-    async def of_dead(self, dead: Lifecycle, lives: trio.Nursery) -> None:
-        """Launch what ``dead`` was launched from until that is live; if its directory is gone, what was live before."""
-        lived_seconds, plan = dead.live_for_seconds, dead.plan
+        Args:
+            crashed: the lifecycle of the generation that crashed.
+            nursery: runs the new lifecycle.
+        """
+        lived_seconds, plan = crashed.live_seconds, crashed.plan
         while True:
-            await trio.sleep(self.back_off.after(lived_seconds))
+            await trio.sleep(self.backoff.next_delay_seconds(lived_seconds))
             lived_seconds = 0.0
-            if not self._world.is_there(plan.release):
+            if not self._host.is_there(plan.release):
                 plan = self._instead_of(plan)
-            if await self.relaunch(plan, lives):
+            if await self.relaunch(plan, nursery):
                 return
 
     def _instead_of(self, gone: LaunchPlan) -> LaunchPlan:
-        """What to launch as the release of ``gone`` is not there any more; ``gone`` itself if there is nothing else."""
-        last = self._last_good()
+        """Return the plan to launch because the release of ``gone`` no longer exists; ``gone`` if there is no other."""
+        last = self._last_good_release()
         if last is None:
             return gone
         try:
-            plan = self._world.plan(last)
+            plan = self._host.plan(last)
         except DeployFailed as failure:
-            log.warning("the release that was live before cannot be launched", reason=failure.reason)
+            log.warning("cannot launch the previous release", reason=failure.reason)
             return gone
-        log.warning("the live release's directory is gone", release=gone.release, launching=last)
+        log.warning(
+            "the live release no longer exists; launching the previous release", release=gone.release, launching=last
+        )
         return plan
 
-    async def of_failed(self, last: Path | None, lives: trio.Nursery) -> bool:
-        """Launch what was live last; whether that went well. If not, it is time to try again what failed.
+    async def relaunch_last_good(self, last: Path | None, nursery: trio.Nursery) -> bool:
+        """Launch the release that was live last; if that fails, wait until what failed may be tried again.
 
         Args:
-            last: that release; None where there is none but what failed.
-            lives: the nursery for its life.
+            last: that release; None if only the release that failed was ever live.
+            nursery: runs its lifecycle.
+
+        Returns:
+            Whether it is live.
         """
         if last is not None:
             try:
-                if await self.relaunch(self._world.plan(last), lives):
+                if await self.relaunch(self._host.plan(last), nursery):
                     return True
-            except DeployFailed as failure:  # it does not exist any more
-                log.warning("what was live last cannot be launched", reason=failure.reason)
-        self.set_due(due=False)
-        await trio.sleep(self.back_off.after(0.0))
+            except DeployFailed as failure:  # it no longer exists
+                log.warning("cannot launch the release that was live last", reason=failure.reason)
+        self._expect_no_launch()
+        await trio.sleep(self.backoff.next_delay_seconds(0.0))
         await self._until_named()
         return False
 
     async def _until_named(self) -> None:
-        """Wait for a missing release; its coming is also a trigger, which goes first, and need not be guessed then."""
-        while self._world.named() is None:
-            while self._world.named() is None:  # noqa: ASYNC110 - no event says that it has come
-                await trio.sleep(_MISSING_SECONDS)
+        """Wait until the files name a release that exists; if its trigger is seen first, that deploy ends the wait."""
+        while self._host.named() is None:
+            while self._host.named() is None:  # noqa: ASYNC110 - no event reports a new release
+                await trio.sleep(_POLL_SECONDS)
             await trio.sleep(TRIGGER_SECONDS)
 
-    async def relaunch(self, plan: LaunchPlan, lives: trio.Nursery) -> bool:
-        """Launch ``plan`` without a deploy, and switch to it; whether that went well."""
-        self.set_due(due=True)
+    async def relaunch(self, plan: LaunchPlan, nursery: trio.Nursery) -> bool:
+        """Launch ``plan`` without a deploy, and switch to it.
+
+        Args:
+            plan: what to launch.
+            nursery: runs its lifecycle.
+
+        Returns:
+            Whether it was launched.
+        """
+        self._expect_launch()
         scope = self._scope
         try:
-            life = await self._launch(plan, lives)
+            lifecycle = await self._launch(plan, nursery)
         except DeployFailed as failure:
-            log.error("a relaunch failed", release=plan.release, reason=failure.reason, output=failure.output)
-            self.set_due(due=False)
+            log.error("relaunch failed", release=plan.release, reason=failure.reason, output=failure.output)
+            self._expect_no_launch()
             return False
         if self._scope is scope:
-            self._switch(life)
-        else:  # something else went live in the same instant
-            life.end(EndReason.DROPPED)
+            self._switch(lifecycle)
+        else:  # another generation became live in the same instant
+            lifecycle.stop(EndReason.DROPPED)
         return True
+
+    def _expect_launch(self) -> None:
+        self.is_launch_expected = True
+        self._on_change()
+
+    def _expect_no_launch(self) -> None:
+        self.is_launch_expected = False
+        self._on_change()

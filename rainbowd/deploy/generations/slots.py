@@ -1,4 +1,4 @@
-"""Room for one more generation: no more than ``max_generations`` are alive, of any state."""
+"""The limit of ``max_generations``, which counts generations in every state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """The slots of a roster's generations."""
+    """The slots that the generations of a roster take."""
 
     def __init__(self, roster: Roster) -> None:
         self._generations = roster.generations
@@ -19,11 +19,19 @@ class Slots:
         roster.observe(self._wake)
 
     def is_free(self, max_generations: int) -> bool:
-        """Whether there is one."""
+        """Return whether one more generation may be launched.
+
+        Args:
+            max_generations: how many may be alive.
+        """
         return len(self._generations) < max_generations
 
     async def until_free(self, max_generations: int) -> None:
-        """Wait for one."""
+        """Wait until one more generation may be launched.
+
+        Args:
+            max_generations: how many may be alive.
+        """
         while not self.is_free(max_generations):
             await self._changed.wait()
 

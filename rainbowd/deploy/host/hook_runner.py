@@ -159,7 +159,7 @@ async def _until_over(
             nursery.cancel_scope.cancel()
     output.finish()
     if ending.left:
-        log.error("could not be ended", hook=call.hook, pids=ending.left, why=ending.why)
+        log.error("processes could not be ended", hook=call.hook, pids=ending.left, why=ending.why)
     return failure and f"the hook {call.hook} {failure}"
 
 

@@ -123,7 +123,7 @@ class PreviousRun:
             patience_seconds = self._loaded.config.drain.kill_after
             left, why = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
             if left:
-                log.error("could not be ended", pids=left, why=why)
+                log.error("processes could not be ended", pids=left, why=why)
         clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
 

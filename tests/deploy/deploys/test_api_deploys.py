@@ -12,8 +12,8 @@ import trio.lowlevel
 from rainbowd import release_link
 from rainbowd.deploy.deploys import api_deploys
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
+from rainbowd.deploy.deploys.deploy import Deploy, Outcome
 from rainbowd.deploy.generations.ownership import Ownership
-from rainbowd.deploy.verdicts import Deploy, Outcome
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined
 from rainbowd.roster import Roster
@@ -31,7 +31,7 @@ class FakeSupervisor:
         self.deploys: list[Deploy] = []
         self.is_stopping = False
         self.ownership = Ownership()
-        self.named: Path | None = None
+        self.named_release: Path | None = None
 
     def request(self, trigger: Trigger) -> Deploy | None:
         if self.is_stopping:
@@ -50,7 +50,7 @@ class Site:
             (directory / "releases" / name).mkdir(parents=True)
         self.link.symlink_to("releases/a")
         self.supervisor = FakeSupervisor()
-        self.calls = ApiDeploys(self.supervisor, Roster(), self.link, base=directory, state_dir=directory)  # type: ignore[arg-type]
+        self.api_deploys = ApiDeploys(self.supervisor, Roster(), self.link, base=directory, state_dir=directory)  # type: ignore[arg-type]
         self.is_watched = True
         self._seen = self.link.lstat()
 
@@ -63,8 +63,8 @@ class Site:
             await trio.sleep(0.005)
             seen, self._seen = self._seen, self.link.lstat()
             if self.is_watched and self._seen.st_ino != seen.st_ino:
-                self.calls.report(Trigger("symlink", by="somebody"))
-                self.supervisor.named = self.link.resolve()
+                self.api_deploys.take_trigger(Trigger("symlink", by="somebody"))
+                self.supervisor.named_release = self.link.resolve()
 
     async def until(self, look: Callable[[], object]) -> None:
         while not look():  # noqa: ASYNC110 - neither a link nor a fake tells anybody
@@ -77,14 +77,14 @@ async def site(directory: Path) -> AsyncIterator[Site]:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(here.watch)
-            nursery.start_soon(here.calls.run)
+            nursery.start_soon(here.api_deploys.run)
             yield here
             nursery.cancel_scope.cancel()
 
 
 async def test_a_turn_by_a_call_is_known_as_the_calls(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
-        asked = await here.calls.redeploy("b", "why\x1b")
+        asked = await here.api_deploys.redeploy("b", "why\x1b")
         (trigger,) = here.supervisor.triggers
         assert (trigger.kind, trigger.note, trigger.by) == ("api", "why\\x1b", None)
         assert asked.id == here.supervisor.deploys[0].id
@@ -94,8 +94,8 @@ async def test_a_turn_by_a_call_is_known_as_the_calls(tmp_path: Path) -> None:
 async def test_a_call_to_an_agent_on_trial_waits_until_all_is_its_own(tmp_path: Path) -> None:
     async with site(tmp_path) as here, trio.open_nursery() as nursery:
         here.supervisor.ownership = Ownership(is_complete=False)
-        nursery.start_soon(here.calls.redeploy, "b", None)
-        nursery.start_soon(here.calls.redeploy, None, None)
+        nursery.start_soon(here.api_deploys.redeploy, "b", None)
+        nursery.start_soon(here.api_deploys.redeploy, None, None)
         await trio.sleep(0.05)  # long enough for either to have gone on
         assert (here.supervisor.triggers, release_link.read(here.link)) == ([], "releases/a")
         here.supervisor.ownership.complete()
@@ -112,11 +112,11 @@ async def test_a_turn_by_somebody_else_is_his(tmp_path: Path) -> None:
 
 async def test_a_failed_deploys_turn_is_undone_before_it_is_told(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
-        asked = await here.calls.redeploy("b", None)
+        asked = await here.api_deploys.redeploy("b", None)
         deploy = here.supervisor.deploys[0]
         deploy.outcome = Outcome("failed", 2, None, "it is bad")
-        deploy.decided.set()
-        await asked.decided.wait()
+        deploy.finished.set()
+        await asked.finished.wait()
         assert release_link.read(here.link) == "releases/a"
         assert asked.outcome is deploy.outcome
 
@@ -127,7 +127,7 @@ async def test_a_turn_that_counted_for_somebody_else_is_asked_for_all_the_same(
     monkeypatch.setattr(api_deploys, "NOTICE_SECONDS", 0.05)
     async with site(tmp_path) as here:
         here.is_watched = False
-        await here.calls.redeploy("b", None)
+        await here.api_deploys.redeploy("b", None)
         assert (here.kinds, here.supervisor.triggers[0].request) == (["api"], None)
 
 
@@ -144,15 +144,15 @@ async def test_a_link_that_was_turned_elsewhere_meanwhile_is_left_there(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interfere)
-            with pytest.raises(Declined, match="turned elsewhere") as caught:
-                await here.calls.redeploy("b", None)
+            with pytest.raises(Declined, match="changed again") as caught:
+                await here.api_deploys.redeploy("b", None)
         assert (caught.value.status, here.kinds, release_link.read(here.link)) == (409, [], "releases/c")
 
 
 async def test_a_caller_who_goes_away_changes_nothing(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(here.calls.redeploy, "b", None)
+            nursery.start_soon(here.api_deploys.redeploy, "b", None)
             await here.until(lambda: release_link.read(here.link) == "releases/b")
             nursery.cancel_scope.cancel()
         await here.until(lambda: here.kinds)
@@ -163,7 +163,7 @@ async def test_calls_at_once_turn_the_link_one_after_the_other(tmp_path: Path) -
     async with site(tmp_path) as here:
         async with trio.open_nursery() as nursery:
             for name in ("b", "c", "b"):
-                nursery.start_soon(here.calls.redeploy, name, None)
+                nursery.start_soon(here.api_deploys.redeploy, name, None)
         assert here.kinds == ["api"] * 3
 
 
@@ -172,11 +172,11 @@ async def test_an_agent_that_stops_takes_no_calls(tmp_path: Path, release: str |
     async with site(tmp_path) as here:
         here.supervisor.is_stopping = True
         with pytest.raises(Declined, match="stopping") as caught:
-            await here.calls.redeploy(release, None)
+            await here.api_deploys.redeploy(release, None)
         assert caught.value.status == 503
         here.supervisor.ownership.give_up()
         with pytest.raises(Declined, match="being upgraded: ask again"):
-            await here.calls.redeploy(release, None)
+            await here.api_deploys.redeploy(release, None)
 
 
 async def test_a_plain_directory_is_deployed_and_not_turned(tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ async def test_a_plain_directory_is_deployed_and_not_turned(tmp_path: Path) -> N
         here.link.unlink()
         here.link.mkdir()
         with pytest.raises(Declined, match="expected a symlink") as caught:
-            await here.calls.redeploy("b", None)
+            await here.api_deploys.redeploy("b", None)
         assert caught.value.status == 409
         with pytest.raises(Declined, match="expected a symlink"):
-            await here.calls.rollback(None)
-        await here.calls.redeploy(None, None)
+            await here.api_deploys.rollback(None)
+        await here.api_deploys.redeploy(None, None)
         assert here.kinds == ["api"]
 
 
@@ -201,7 +201,7 @@ async def test_a_bug_in_one_call_is_no_end_of_the_next(tmp_path: Path, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(release_link, "repoint", broken)
             with pytest.raises(Declined) as caught:
-                await here.calls.redeploy("b", None)
+                await here.api_deploys.redeploy("b", None)
             assert caught.value.status == 500
-        await here.calls.redeploy("b", None)
+        await here.api_deploys.redeploy("b", None)
         assert here.kinds == ["api"]

@@ -46,7 +46,7 @@ async def test_what_was_live_before_a_failed_deploy_is_launched_first(autojump: 
 async def test_what_failed_is_tried_after_that_if_what_was_live_cannot_be_launched(autojump: MockClock) -> None:
     async with acting(behaviours={"b": SLOW_TO_FAIL}) as (scene, agents):
         await with_a_failed_deploy(scene, agents)
-        scene.world.behaviours = {"a": Behaviour(boots_after=math.inf, unhealthy_after=1)}
+        scene.host.behaviours = {"a": Behaviour(boots_after=math.inf, unhealthy_after=1)}
         await scene.start(agents)
         await trio.sleep(20)
         assert scene.roster.live is not None
@@ -81,7 +81,7 @@ async def test_what_was_live_before_is_launched_if_the_live_ones_directory_is_go
         await trio.sleep(5)
         scene.turn("b")
         await trio.sleep(5)
-        scene.world.gone.add("b")
+        scene.host.gone.add("b")
         scene.app(2).die()
         await trio.sleep(5)
         assert scene.roster.live is not None
@@ -91,10 +91,10 @@ async def test_what_was_live_before_is_launched_if_the_live_ones_directory_is_go
 async def test_a_release_that_is_gone_is_waited_for_if_there_is_no_other(autojump: MockClock) -> None:
     async with playing() as scene:
         await trio.sleep(5)
-        scene.world.gone.add("a")
+        scene.host.gone.add("a")
         scene.app(1).die()
         await trio.sleep(100)
         assert scene.live is None
-        scene.world.gone.clear()
+        scene.host.gone.clear()
         await trio.sleep(40)
         assert scene.live is not None

@@ -23,7 +23,7 @@ def config(hooks: HookSettings = ALL, **changes: object) -> Config:
 
 
 def ran(scene: Scene) -> list[tuple[str, int | None]]:
-    return [(call.hook, call.generation) for call in scene.world.hooks]
+    return [(call.hook, call.generation) for call in scene.host.hooks]
 
 
 async def started(scene: Scene) -> Scene:
@@ -60,18 +60,18 @@ async def test_the_end_of_a_hook_is_told_with_its_output(autojump: MockClock) ->
 async def test_hooks_that_are_not_given_are_not_run(autojump: MockClock) -> None:
     async with playing(config=config(HookSettings())) as scene:
         await started(scene)
-        assert scene.world.hooks == []
+        assert scene.host.hooks == []
 
 
 async def test_hooks_are_told_of_the_deploy(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
-        assert (scene.world.hooks[0].previous_release, scene.world.hooks[0].trigger) == (None, "start")
+        assert (scene.host.hooks[0].previous_release, scene.host.hooks[0].trigger) == (None, "start")
         scene.ask("file", note="urgent")
-        scene.world.link = Path("/releases/b")
+        scene.host.link = Path("/releases/b")
         scene.ask("symlink")
         await trio.sleep(2)
-        before, after = scene.world.hooks[2:]
+        before, after = scene.host.hooks[2:]
         assert (before.hook, after.hook) == ("before_launch", "after_live")
         for call in before, after:
             assert (call.generation, call.release) == (2, Path("/releases/b"))
@@ -83,14 +83,14 @@ async def test_hooks_are_told_of_the_deploy(autojump: MockClock) -> None:
 async def test_a_hook_that_fails_before_the_launch_fails_the_deploy_with_its_output(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
-        scene.world.hook_failure = "the hook before_launch exited with status 1"
+        scene.host.hook_failure = "the hook before_launch exited with status 1"
         scene.ask()
         await trio.sleep(1)
         (failed,) = scene.events.named("deploy.failed")
         assert failed["reason"] == "the hook before_launch exited with status 1"
         assert failed["output"] == ["before_launch says"]
-        assert (scene.live, len(scene.world.apps)) == (1, 1)
-        failure = scene.world.hooks[-1]
+        assert (scene.live, len(scene.host.apps)) == (1, 1)
+        failure = scene.host.hooks[-1]
         assert (failure.hook, failure.reason) == ("after_failure", failed["reason"])
 
 
@@ -110,7 +110,7 @@ async def test_a_hook_that_cannot_even_be_run_is_told_like_one_that_fails(
         raise ZeroDivisionError
 
     async with playing(config=config(HookSettings(before_launch="x"))) as scene:
-        monkeypatch.setattr(scene.world, "run_hook", broken)
+        monkeypatch.setattr(scene.host, "run_hook", broken)
         scene.ask()
         await trio.sleep(0.1)
         assert scene.reasons()[0] == "internal error: ZeroDivisionError()"
@@ -121,7 +121,7 @@ async def test_a_failed_release_is_told_why(autojump: MockClock) -> None:
         await started(scene)
         scene.turn("bad")
         await trio.sleep(2)
-        call = scene.world.hooks[-1]
+        call = scene.host.hooks[-1]
         assert (call.hook, call.generation, call.release) == ("after_failure", 2, Path("/releases/bad"))
         assert call.plan.release == Path("/releases/bad")
         assert call.reason == "the app exited with status 3 before it was ready"
@@ -130,10 +130,10 @@ async def test_a_failed_release_is_told_why(autojump: MockClock) -> None:
 async def test_a_deploy_that_never_came_to_a_plan_is_told_of_where_the_live_release_is(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
-        scene.world.config_error = "rainbowd.json: broken"
+        scene.host.config_error = "rainbowd.json: broken"
         scene.turn("b")
         await trio.sleep(1)
-        call = scene.world.hooks[-1]
+        call = scene.host.hooks[-1]
         assert (call.hook, call.generation, call.reason) == ("after_failure", None, "rainbowd.json: broken")
         assert (call.plan.release, call.release) == (Path("/releases/a"), Path("/releases/b"))
 
@@ -142,7 +142,7 @@ async def test_without_any_release_there_is_nothing_to_run_a_hook_in(autojump: M
     async with playing(config=config(), link=None) as scene:
         scene.ask()
         await trio.sleep(5)
-        assert scene.world.hooks == []
+        assert scene.host.hooks == []
 
 
 async def test_a_relaunch_after_a_crash_runs_no_hook(autojump: MockClock) -> None:
@@ -170,7 +170,7 @@ async def test_a_deploy_that_is_tried_again_by_itself_runs_no_hook_twice(autojum
         assert len(retries) > 3
         assert first["retry_of"] is None
         assert {retry["retry_of"] for retry in retries} == {first["deploy"]}
-        scene.world.behaviours["a"] = Behaviour()
+        scene.host.behaviours["a"] = Behaviour()
         await trio.sleep(20)
         assert [hook for hook, _ in ran(scene)][2:] == ["after_live"]
 
@@ -178,8 +178,8 @@ async def test_a_deploy_that_is_tried_again_by_itself_runs_no_hook_twice(autojum
 async def test_a_hook_that_failed_is_what_is_tried_again(autojump: MockClock) -> None:
     async with playing(config=config(), hook_failure="no database") as scene:
         await trio.sleep(3)
-        scene.world.hook_failure = None
-        scene.world.behaviours["a"] = Behaviour(exits_after=0.1)
+        scene.host.hook_failure = None
+        scene.host.behaviours["a"] = Behaviour(exits_after=0.1)
         failed = len(scene.reasons())
         await trio.sleep(60)
         assert [hook for hook, _ in ran(scene)] == ["before_launch", "after_failure", *["before_launch"] * failed]
@@ -210,7 +210,7 @@ async def test_a_link_turned_elsewhere_ends_the_hook_before_the_next_one_begins(
         assert ran(scene) == [("before_launch", 1)]
         await trio.sleep(0.2)
         assert ran(scene) == [("before_launch", 1), ("before_launch", 2)]
-        assert scene.world.hooks_at_once == 1
+        assert scene.host.hooks_at_once == 1
         assert scene.reasons() == ["superseded by /releases/c"]
         assert scene.events.named("hook.ended")[0]["exit_status"] == -15
 
@@ -221,7 +221,7 @@ async def test_a_stop_ends_the_hook_and_the_deploy_is_interrupted(autojump: Mock
         await trio.sleep(10)
         scene.supervisor.stop()
         await trio.sleep(1)
-        assert scene.world.hooks_at_once == 0
+        assert scene.host.hooks_at_once == 0
         assert scene.reasons() == ["interrupted: the agent stops"]
         assert ran(scene) == [("before_launch", 1)]
 
@@ -245,7 +245,7 @@ async def test_a_stop_ends_what_runs_behind_a_switch_and_begins_nothing_more(aut
         await trio.sleep(2)
         scene.supervisor.stop()
         await trio.sleep(1)
-        assert scene.world.hooks_at_once == 0
+        assert scene.host.hooks_at_once == 0
         assert ran(scene) == [("after_live", 1)]
 
 
@@ -253,7 +253,7 @@ async def test_a_deploy_that_is_cancelled_with_all_else_is_told_as_interrupted(a
     async with playing(config=config(HookSettings(before_launch="x")), hook_seconds=math.inf) as scene:
         scene.ask()
         await trio.sleep(1)
-        scene.lives.cancel_scope.cancel()
-    assert scene.world.hooks_at_once == 0
+        scene.nursery.cancel_scope.cancel()
+    assert scene.host.hooks_at_once == 0
     assert scene.reasons() == ["interrupted: the agent stops"]
     assert scene.story()[-2:] == ["hook.ended 1", "deploy.failed 1"]

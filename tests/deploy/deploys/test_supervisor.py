@@ -59,7 +59,7 @@ async def test_a_turn_between_the_start_and_the_first_look_of_the_watching_is_no
         await scene.supervisor.started.wait()
         scene.turn("b")  # the start has read the files, and the watching has not looked
         assert scene.supervisor.seen is not None
-        assert scene.supervisor.seen != scene.world.look()
+        assert scene.supervisor.seen != scene.host.look()
         agents.cancel_scope.cancel()
 
 
@@ -163,7 +163,7 @@ async def test_a_failure_is_decided_before_the_candidate_has_ended(autojump: Moc
 async def test_a_broken_config_fails_the_deploy(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
-        scene.world.config_error = "rainbowd.json: broken"
+        scene.host.config_error = "rainbowd.json: broken"
         scene.ask()
         await trio.sleep(1)
         assert scene.reasons() == ["rainbowd.json: broken"]
@@ -203,7 +203,7 @@ async def test_a_link_turned_back_to_the_live_release_launches_nothing(autojump:
         scene.turn("a")
         await trio.sleep(5)
         assert scene.live == 1
-        assert [app.number for app in scene.world.apps] == [1, 2]
+        assert [app.number for app in scene.host.apps] == [1, 2]
         assert "deploy.rolled_back 1" in scene.story()
         assert scene.supervisor.last_decision is not None
         assert scene.supervisor.last_decision.result == "failed"
@@ -233,14 +233,14 @@ async def test_a_dead_live_one_is_launched_again_from_what_it_was_launched_from(
         await started(scene)
         await trio.sleep(100)
         scene.turn("never")
-        scene.world.behaviours["never"] = NEVER
+        scene.host.behaviours["never"] = NEVER
         before = scene.app(1).plan
         scene.app(1).die()
         await trio.sleep(0.5)
         assert scene.live is None
         assert scene.roster.is_launch_due
         await trio.sleep(5)
-        relaunched = next(app for app in scene.world.apps if app.plan is before and app.number != 1)
+        relaunched = next(app for app in scene.host.apps if app.plan is before and app.number != 1)
         assert scene.live == relaunched.number
         crashed = scene.events.named("generation.crashed")[0]
         assert (crashed["exit_status"], crashed["output"]) == (-9, ["last words of 1"])
@@ -249,17 +249,17 @@ async def test_a_dead_live_one_is_launched_again_from_what_it_was_launched_from(
 async def test_relaunches_that_fail_back_off_and_hold_no_requests_meanwhile(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
-        scene.world.behaviours["a"] = Behaviour(exits_after=0.0)
+        scene.host.behaviours["a"] = Behaviour(exits_after=0.0)
         scene.app(1).die()
         due = []
         for _ in range(200):
             await trio.sleep(0.1)
             due.append(scene.roster.is_launch_due)
-        times = [app.opened_at or 0.0 for app in scene.world.apps[1:]]
+        times = [app.opened_at or 0.0 for app in scene.host.apps[1:]]
         gaps = [round(later - sooner, 3) for sooner, later in pairwise(times)]
         assert gaps[:4] == [0.5, 1.0, 2.0, 4.0]
         assert not any(due)
-        scene.world.behaviours["a"] = Behaviour()
+        scene.host.behaviours["a"] = Behaviour()
         await trio.sleep(30)
         assert scene.live is not None
 
@@ -281,15 +281,15 @@ async def test_a_crash_behind_a_deploy_is_answered_at_once_however_often_others_
 async def test_a_deploy_that_succeeds_ends_the_relaunching(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
-        scene.world.behaviours["a"] = Behaviour(exits_after=0.0)
+        scene.host.behaviours["a"] = Behaviour(exits_after=0.0)
         scene.app(1).die()
         await trio.sleep(3)
         scene.turn("b")
         await trio.sleep(3)
-        live, launched = scene.live, len(scene.world.apps)
+        live, launched = scene.live, len(scene.host.apps)
         assert live is not None
         await trio.sleep(300)
-        assert (scene.live, len(scene.world.apps)) == (live, launched)
+        assert (scene.live, len(scene.host.apps)) == (live, launched)
 
 
 async def test_refusing_connections_for_a_second_counts_as_death(autojump: MockClock) -> None:
@@ -360,7 +360,7 @@ async def test_nothing_live_and_a_bad_release_is_tried_again_until_it_is_good(au
     async with playing(behaviours={"a": Behaviour(exits_after=0.0)}) as scene:
         await trio.sleep(20)
         assert len(scene.reasons()) == 7  # again at once, and after 0.5, 1, 2, 4 and 8 seconds more
-        scene.world.behaviours["a"] = Behaviour()
+        scene.host.behaviours["a"] = Behaviour()
         await trio.sleep(20)
         assert scene.live is not None
 
@@ -370,7 +370,7 @@ async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
         await trio.sleep(600)
         assert scene.story() == []
         assert scene.supervisor.is_waiting
-        scene.world.link = Path("/releases/a")
+        scene.host.link = Path("/releases/a")
         await trio.sleep(5)
         assert scene.live == 1
         assert not scene.supervisor.is_waiting
@@ -379,7 +379,7 @@ async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
 async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_once(autojump: MockClock) -> None:
     async with playing(link=None) as scene:
         await trio.sleep(600)
-        scene.world.link = Path("/releases/a")
+        scene.host.link = Path("/releases/a")
         await trio.sleep(1.5)
         scene.ask()
         await trio.sleep(10)
@@ -390,7 +390,7 @@ async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_
 async def test_the_proxy_is_told_the_config_of_what_goes_live(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
-        scene.world.config = config(max_generations=3)
+        scene.host.config = config(max_generations=3)
         scene.ask()
         await trio.sleep(0.5)
         assert len(scene.configs) == 1
@@ -401,7 +401,7 @@ async def test_the_proxy_is_told_the_config_of_what_goes_live(autojump: MockCloc
 async def test_hurry_ends_an_app_that_takes_its_time(autojump: MockClock) -> None:
     async with playing(behaviours={"a": Behaviour(stops_after=1000)}) as scene:
         await started(scene)
-        scene.supervisor.hurry()
+        scene.supervisor.stop_now()
         began = trio.current_time()
     assert trio.current_time() - began < 1
     assert scene.events.named("generation.retired")[0]["killed"]

@@ -49,7 +49,7 @@ async def test_what_is_live_takes_traffic_at_once_and_is_not_launched_again(auto
         assert scene.roster.live is not None
         assert scene.roster.live.live_at == live_at
         assert scene.story()[-1] == "generation.adopted 1"
-        assert len(scene.world.apps) == 1
+        assert len(scene.host.apps) == 1
 
 
 async def test_the_last_decision_is_still_known(autojump: MockClock) -> None:
@@ -60,12 +60,12 @@ async def test_the_last_decision_is_still_known(autojump: MockClock) -> None:
         await killed_and_started(scene, agents)
         await trio.sleep(50)
         assert scene.live == 1
-        assert len(scene.world.apps) == 2  # what failed is not tried again
+        assert len(scene.host.apps) == 2  # what failed is not tried again
         assert scene.supervisor.last_decision is not None
         assert scene.supervisor.last_decision.result == "failed"
         scene.ask()
         await trio.sleep(1)
-        assert len(scene.world.apps) == 3
+        assert len(scene.host.apps) == 3
 
 
 async def test_a_link_turned_back_while_no_agent_ran_launches_nothing(autojump: MockClock) -> None:
@@ -171,9 +171,9 @@ async def test_after_a_failed_deploy_and_a_reboot_the_release_that_was_live_come
         assert scene.roster.live.release.name == "a"
         assert scene.supervisor.last_decision is not None
         assert scene.supervisor.last_decision.result == "failed"
-        launched = len(scene.world.apps)
+        launched = len(scene.host.apps)
         await trio.sleep(300)
-        assert len(scene.world.apps) == launched
+        assert len(scene.host.apps) == launched
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
@@ -183,13 +183,13 @@ async def test_where_neither_comes_up_both_are_tried_again(autojump: MockClock, 
         scene.turn("bad")
         await trio.sleep(1)
         await scene.stop()
-        scene.world.behaviours["a"] = Behaviour(exits_after=0)
-        scene.world.gone = {"a"} if is_gone else set()
+        scene.host.behaviours["a"] = Behaviour(exits_after=0)
+        scene.host.gone = {"a"} if is_gone else set()
         await scene.start(agents)
         await trio.sleep(20)
         assert scene.live is None
-        scene.world.gone = set()
-        scene.world.behaviours["a"] = Behaviour()
+        scene.host.gone = set()
+        scene.host.behaviours["a"] = Behaviour()
         await trio.sleep(40)
         assert scene.roster.live is not None
         assert scene.roster.live.release.name == "a"
@@ -202,7 +202,7 @@ async def test_a_stop_right_at_the_start_ends_what_was_left(autojump: MockClock)
         await trio.sleep(2)
         await killed_and_started(scene, agents)
         await scene.stop()
-        assert [app.ended_times for app in scene.world.apps] == [1, 1]
+        assert [app.ended_times for app in scene.host.apps] == [1, 1]
         assert scene.reasons() == ["interrupted: the agent was killed"]
 
 

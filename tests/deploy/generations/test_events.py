@@ -33,18 +33,18 @@ def begun() -> tuple[Any, Events]:
 
 
 async def test_each_part_of_a_life_is_told_with_its_time() -> None:
-    chronicle, events = begun()
-    chronicle.launched(Launched(), "d")
+    generation_events, events = begun()
+    generation_events.launched(Launched(), "d")
     await trio.sleep(2)
-    chronicle.healthy()
+    generation_events.healthy()
     await trio.sleep(0.25)
-    chronicle.live()
+    generation_events.live()
     await trio.sleep(60)
-    chronicle.draining()
+    generation_events.draining()
     await trio.sleep(5)
-    chronicle.stopping()
+    generation_events.stopping()
     await trio.sleep(1)
-    chronicle.retired(ExitReport(-15, killed=False, left=[]), requests=7)
+    generation_events.retired(ExitReport(-15, killed=False, left=[]), requests=7)
     assert [event.pop("event") for event in events] == [
         "generation.launched",
         "generation.healthy",
@@ -63,15 +63,15 @@ async def test_each_part_of_a_life_is_told_with_its_time() -> None:
 
 
 async def test_one_that_is_live_again_has_no_switch_and_one_that_never_drained_no_time_of_it() -> None:
-    chronicle, events = begun()
-    chronicle.launched(Launched(), None)
-    chronicle.healthy()
-    chronicle.live()
+    generation_events, events = begun()
+    generation_events.launched(Launched(), None)
+    generation_events.healthy()
+    generation_events.live()
     await trio.sleep(1)
-    chronicle.standby(30)
-    chronicle.live()
-    chronicle.stopping()
-    chronicle.retired(ExitReport(None, killed=True, left=[8]), requests=0)
+    generation_events.standby(30)
+    generation_events.live()
+    generation_events.stopping()
+    generation_events.retired(ExitReport(None, killed=True, left=[8]), requests=0)
     assert events[0]["relaunch"]
     assert [event["switch_seconds"] for event in events.named("generation.live")] == [0.0, None]
     assert events[-1]["drain_seconds"] == 0.0
@@ -79,12 +79,12 @@ async def test_one_that_is_live_again_has_no_switch_and_one_that_never_drained_n
 
 async def test_the_time_before_an_adoption_counts_and_what_is_no_news_is_not_told() -> None:
     for state, name in ((State.LIVE, "live_since"), (State.DRAINING, "draining_since")):
-        chronicle, events = begun()
+        generation_events, events = begun()
         now = trio.current_time()
         generation = Generation(3, RELEASE, ADDRESS, pid=4711)
         for is_news in (True, False):
-            chronicle.adopted(generation, state, 40.0, is_news=is_news)
-        assert getattr(chronicle, name) == now - 40
+            generation_events.adopted(generation, state, 40.0, is_news=is_news)
+        assert getattr(generation_events, name) == now - 40
         assert [(event["event"], event["state"]) for event in events] == [("generation.adopted", state.value)]
 
 
@@ -101,18 +101,18 @@ class Log:
 async def test_what_needs_a_person_is_a_warning_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     monkeypatch.setattr("rainbowd.deploy.generations.events.log", log)
-    chronicle, events = begun()
-    chronicle.crashed("was ended by SIGKILL", ["last words"], exit_status=-9)
-    chronicle.retired(ExitReport(0, killed=False, left=[]), requests=0)
-    chronicle.retired(ExitReport(-9, killed=True, left=[]), requests=0)
-    chronicle.retired(ExitReport(None, killed=False, left=[8], why="pid 8 hangs"), requests=0)
+    generation_events, events = begun()
+    generation_events.crashed("was ended by SIGKILL", ["last words"], exit_status=-9)
+    generation_events.retired(ExitReport(0, killed=False, left=[]), requests=0)
+    generation_events.retired(ExitReport(-9, killed=True, left=[]), requests=0)
+    generation_events.retired(ExitReport(None, killed=False, left=[8], why="pid 8 hangs"), requests=0)
     assert [(level, event) for level, event, _ in log.lines] == [
         ("error", "generation.crashed"),
         ("info", "generation.retired"),
         ("warning", "generation.retired"),
-        ("error", "could not be ended"),
+        ("error", "processes could not be ended"),
         ("warning", "generation.retired"),
     ]
     assert log.lines[0][2]["output"] == ["last words"]
-    assert log.lines[3][2] == {"generation": 3, "pids": [8], "why": "pid 8 hangs"}
+    assert log.lines[3][2] == {"generation": 3, "pids": [8], "reason": "pid 8 hangs"}
     assert [event["event"] for event in events] == ["generation.crashed", *["generation.retired"] * 3]

@@ -46,7 +46,7 @@ async def test_a_link_turned_back_to_the_standby_is_live_at_once_and_launches_no
         scene.turn("a")
         await trio.sleep(0.001)
         assert scene.states() == {1: "live", 2: "standby"}
-        assert [app.number for app in scene.world.apps] == [1, 2]
+        assert [app.number for app in scene.host.apps] == [1, 2]
         assert scene.story()[-3:] == ["generation.live 1", "generation.standby 2", "deploy.rolled_back 1"]
         assert scene.supervisor.last_decision is not None
         assert scene.supervisor.last_decision.result == "rolled_back"
@@ -58,7 +58,7 @@ async def test_turning_back_and_forth_never_launches(autojump: MockClock) -> Non
         for turn in range(10):
             scene.turn("ab"[turn % 2])
             await trio.sleep(50)
-        assert len(scene.world.apps) == 2
+        assert len(scene.host.apps) == 2
         assert scene.states() == {1: "standby", 2: "live"}
 
 
@@ -109,11 +109,11 @@ async def test_the_standby_bridges_until_what_died_is_live_again(autojump: MockC
 async def test_the_standby_bridges_as_long_as_relaunches_fail(autojump: MockClock) -> None:
     async with playing(config=config(standby=60)) as scene:
         await switched(scene)
-        scene.world.behaviours["b"] = Behaviour(exits_after=0)
+        scene.host.behaviours["b"] = Behaviour(exits_after=0)
         scene.app(2).die()
         await trio.sleep(300)
         assert scene.live == 1
-        scene.world.behaviours["b"] = Behaviour()
+        scene.host.behaviours["b"] = Behaviour()
         await trio.sleep(40)
         live = scene.roster.live
         assert live is not None
@@ -137,7 +137,7 @@ async def test_where_what_bridges_dies_too_requests_are_held_for_the_relaunch(au
 async def test_the_link_turned_to_what_bridges_ends_the_relaunching(autojump: MockClock) -> None:
     async with playing(config=config(standby=60)) as scene:
         await switched(scene)
-        scene.world.behaviours["b"] = Behaviour(boots_after=math.inf)
+        scene.host.behaviours["b"] = Behaviour(boots_after=math.inf)
         scene.app(2).die()
         await trio.sleep(1)
         scene.turn("a")
@@ -194,8 +194,8 @@ async def test_one_that_is_silent_is_replaced_by_the_same_release(autojump: Mock
         assert scene.live == 1
         scene.app(1).behaviour.is_silent = True
         before = scene.app(1).plan
-        scene.world.config_error = "broken since"
-        scene.world.behaviours["a"] = Behaviour()
+        scene.host.config_error = "broken since"
+        scene.host.behaviours["a"] = Behaviour()
         await trio.sleep(18)
         assert scene.live == 1
         await trio.sleep(14)
@@ -215,7 +215,7 @@ async def test_a_failure_now_and_then_replaces_nothing(autojump: MockClock) -> N
             scene.app(1).behaviour.is_silent = False
             await trio.sleep(20)
         assert scene.live == 1
-        assert len(scene.world.apps) == 1
+        assert len(scene.host.apps) == 1
 
 
 async def test_what_is_silent_again_and_again_is_replaced_less_and_less_often(autojump: MockClock) -> None:
@@ -223,7 +223,7 @@ async def test_what_is_silent_again_and_again_is_replaced_less_and_less_often(au
     behaviours = {"a": Behaviour(boots_after=0.1, is_silent=True)}
     async with playing(config=Config(run="app", health=quick), behaviours=behaviours) as scene:
         await trio.sleep(300)
-        launched = len(scene.world.apps)
+        launched = len(scene.host.apps)
         assert 5 < launched < 20
 
 
@@ -231,7 +231,7 @@ async def test_a_release_that_is_silent_and_cannot_be_launched_again_stays_live(
     async with playing(config=Config(run="app", health=LIVELY)) as scene:
         await trio.sleep(1.5)
         scene.app(1).behaviour.is_silent = True
-        scene.world.behaviours["a"] = Behaviour(boots_after=99, unhealthy_after=5)
+        scene.host.behaviours["a"] = Behaviour(boots_after=99, unhealthy_after=5)
         await trio.sleep(200)
         assert scene.live == 1
         assert 2 < len(scene.reasons()) < 12

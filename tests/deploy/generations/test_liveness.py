@@ -54,13 +54,13 @@ async def test_what_is_not_live_or_not_to_be_asked_is_left_alone(autojump: MockC
 async def test_patience_grows_with_each_replacement_and_begins_anew_after_a_minute_of_life(
     autojump: MockClock,
 ) -> None:
-    patience = ReplacementBackoff()
-    assert patience.is_over(100)
-    assert patience.is_over(0)
-    assert not patience.is_over(0)
+    backoff = ReplacementBackoff()
+    assert backoff.allows_replacement(100)
+    assert backoff.allows_replacement(0)
+    assert not backoff.allows_replacement(0)
     await trio.sleep(0.5)
-    assert patience.is_over(0)
-    assert not patience.is_over(0)
+    assert backoff.allows_replacement(0)
+    assert not backoff.allows_replacement(0)
     await trio.sleep(60)
-    assert patience.is_over(60)
-    assert patience.is_over(0)
+    assert backoff.allows_replacement(60)
+    assert backoff.allows_replacement(0)

@@ -8,7 +8,7 @@ import trio
 
 from rainbowd.deploy.generations.readiness import until_ready
 from rainbowd.deploy.interfaces import PortTaken
-from tests.fakes import Behaviour, FakeApp, FakeWorld
+from tests.fakes import Behaviour, FakeApp, FakeHost
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.usefixtures("autojump")
 
 
 async def proved(
-    behaviour: Behaviour, *, is_left: bool = False, dropped_after: float = math.inf
+    behaviour: Behaviour, *, is_adopted: bool = False, dropped_after: float = math.inf
 ) -> DeployFailed | None:
     plan: Any = None
-    app = FakeApp(FakeWorld(), 7, plan, behaviour)
+    app = FakeApp(FakeHost(), 7, plan, behaviour)
     app.open_gate()
     candidacy = trio.CancelScope()
     async with trio.open_nursery() as nursery:
@@ -32,7 +32,7 @@ async def proved(
             candidacy.cancel()
 
         nursery.start_soon(drop)
-        failure = await until_ready(app, candidacy, is_left=is_left)
+        failure = await until_ready(app, candidacy, is_adopted=is_adopted)
         nursery.cancel_scope.cancel()
     return failure
 
@@ -66,6 +66,6 @@ async def test_a_stranger_on_its_port_is_told_apart(autojump: MockClock, monkeyp
 
 
 async def test_of_what_an_earlier_agent_launched_nobody_knows_how_it_ended(autojump: MockClock) -> None:
-    failure = await proved(Behaviour(exits_after=0.0, boots_after=9), is_left=True)
+    failure = await proved(Behaviour(exits_after=0.0, boots_after=9), is_adopted=True)
     assert failure is not None
-    assert failure.reason == "the app ended while no agent ran"
+    assert failure.reason == "the app exited while no agent was running"

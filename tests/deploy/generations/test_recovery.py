@@ -12,7 +12,7 @@ from rainbowd.deploy.generations.lifecycle import EndReason
 from rainbowd.deploy.generations.recovery import Recovery
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.errors import DeployFailed
-from tests.fakes import FakeWorld
+from tests.fakes import FakeHost
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -28,11 +28,11 @@ class Dead:
     plan = PLAN
 
     def __init__(self, lived_seconds: float = 0.0) -> None:
-        self.live_for_seconds = lived_seconds
-        self.ended: EndReason | None = None
+        self.live_seconds = lived_seconds
+        self.stopped: EndReason | None = None
 
-    def end(self, why: EndReason) -> None:
-        self.ended = why
+    def stop(self, reason: EndReason) -> None:
+        self.stopped = reason
 
 
 class Launches:
@@ -44,10 +44,14 @@ class Launches:
         self.switched: list[Any] = []
         self.due: list[bool] = []
         self.launched = Dead()
-        self.world = FakeWorld()
+        self.host = FakeHost()
         self.last_good: Path | None = None
         self.recovery = Recovery(
-            self.world, self.launch, self.switch, lambda: self.due.append(self.recovery.is_due), lambda: self.last_good
+            self.host,
+            self.launch,
+            self.switch,
+            lambda: self.due.append(self.recovery.is_launch_expected),
+            lambda: self.last_good,
         )
 
     async def launch(self, _plan: object, _lives: trio.Nursery) -> Any:
@@ -59,42 +63,42 @@ class Launches:
 
     def switch(self, life: Any) -> None:
         self.switched.append(life)
-        self.recovery.end()
+        self.recovery.stop()
 
-    async def recover(self, lives: trio.Nursery, lived_seconds: float = 0.0) -> None:
+    async def recover(self, nursery: trio.Nursery, lived_seconds: float = 0.0) -> None:
         dead: Any = Dead(lived_seconds)
-        self.recovery.begin(lambda: self.recovery.of_dead(dead, lives), lives)
+        self.recovery.start(lambda: self.recovery.relaunch_crashed(dead, nursery), nursery)
 
 
 async def test_it_launches_with_back_off_until_one_is_live_and_holds_requests_only_meanwhile(
     autojump: MockClock,
 ) -> None:
     launches, began = Launches(failures=3), trio.current_time()
-    async with trio.open_nursery() as lives:
-        await launches.recover(lives)
-        assert launches.recovery.is_under_way
+    async with trio.open_nursery() as nursery:
+        await launches.recover(nursery)
+        assert launches.recovery.is_running
     assert [at - began for at in launches.asked_at] == [0, 1.5, 3.5, 6.5]
     assert launches.switched == [launches.launched]
-    assert not launches.recovery.is_under_way
+    assert not launches.recovery.is_running
     assert [due for due, _ in groupby(launches.due)] == [True, False] * 4
 
 
 async def test_whatever_goes_live_meanwhile_ends_it(autojump: MockClock) -> None:
     launches = Launches(failures=99)
-    async with trio.open_nursery() as lives:
-        await launches.recover(lives)
+    async with trio.open_nursery() as nursery:
+        await launches.recover(nursery)
         await trio.sleep(10)
-        launches.recovery.end()
-    assert not launches.recovery.is_due
+        launches.recovery.stop()
+    assert not launches.recovery.is_launch_expected
     assert launches.switched == []
 
 
 async def test_one_that_is_healthy_in_the_instant_that_another_went_live_is_dropped(autojump: MockClock) -> None:
     launches = Launches()
-    async with trio.open_nursery() as lives:
-        launches.recovery.begin(trio.sleep_forever, lives)
-        lives.start_soon(launches.recovery.relaunch, PLAN, lives)
+    async with trio.open_nursery() as nursery:
+        launches.recovery.start(trio.sleep_forever, nursery)
+        nursery.start_soon(launches.recovery.relaunch, PLAN, nursery)
         await trio.sleep(0.5)
-        launches.recovery.end()
+        launches.recovery.stop()
     assert launches.switched == []
-    assert launches.launched.ended is EndReason.DROPPED
+    assert launches.launched.stopped is EndReason.DROPPED

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.verdicts import Deploy, DeployLog
+from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.deploy_log import DeployLog
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster
-from tests.fakes import Events, FakeWorld
+from tests.fakes import Events, FakeHost
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -25,36 +26,36 @@ class Told:
     """Verdicts, what they have told, and what the next agent will remember."""
 
     def __init__(self) -> None:
-        self.events, self.world = Events(), FakeWorld()
-        self.verdicts = DeployLog(Roster(), self.events, self.world)  # type: ignore[arg-type]
+        self.events, self.host = Events(), FakeHost()
+        self.deploy_log = DeployLog(Roster(), self.events, self.host)  # type: ignore[arg-type]
 
     @property
     def result(self) -> str | None:
-        decision = self.world.memory.decision
+        decision = self.host.memory.decision
         return None if decision is None else decision.result
 
 
 def life() -> Lifecycle:
     plan: Any = type("Plan", (), {"release": RELEASE})
-    found: Any = type("Life", (), {"number": 7, "plan": plan})
+    found: Any = type("Life", (), {"id": 7, "plan": plan})
     return found  # type: ignore[no-any-return]
 
 
 async def test_a_success_is_remembered_told_and_known_to_who_waits(autojump: MockClock) -> None:
     told, deploy = Told(), Deploy()
     await trio.sleep(1.5)
-    told.verdicts.succeed(deploy, "succeeded", life())
+    told.deploy_log.record_success(deploy, "succeeded", life())
     assert told.result == "succeeded"
     (event,) = told.events
     assert (event["event"], event["generation"], event["seconds"]) == ("deploy.succeeded", 7, 1.5)
-    assert deploy.decided.is_set()
+    assert deploy.finished.is_set()
     assert deploy.outcome is not None
     assert (deploy.outcome.result, deploy.outcome.release) == ("succeeded", RELEASE)
 
 
 async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
     told, deploy = Told(), Deploy(generation=8)
-    told.verdicts.fail(deploy, DeployFailed("no", ["last words"]))
+    told.deploy_log.record_failure(deploy, DeployFailed("no", ["last words"]))
     assert told.result == "failed"
     (event,) = told.events
     assert (event["generation"], event["reason"], event["output"]) == (8, "no", ["last words"])
@@ -62,8 +63,8 @@ async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
 
 async def test_what_was_live_already_changes_no_decision_but_what_the_files_looked_like(autojump: MockClock) -> None:
     told = Told()
-    told.verdicts.fail(Deploy(), DeployFailed("no"))
-    sight = told.world.look()
-    told.verdicts.succeed(Deploy(sight=sight), "rolled_back", life(), is_news=False)
+    told.deploy_log.record_failure(Deploy(), DeployFailed("no"))
+    file_state = told.host.look()
+    told.deploy_log.record_success(Deploy(file_state=file_state), "rolled_back", life(), is_news=False)
     assert told.result == "failed"
-    assert told.world.memory.sight == sight
+    assert told.host.memory.sight == file_state

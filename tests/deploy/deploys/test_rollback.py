@@ -39,7 +39,7 @@ def entries(scene: Scene) -> list[DeployEntry]:
 
 def built(scene: Scene) -> list[tuple[str, bool]]:
     """The releases for which the hook ran, and whether that was for a rollback."""
-    return [(call.plan.release.name, call.is_rollback) for call in scene.world.hooks]
+    return [(call.plan.release.name, call.is_rollback) for call in scene.host.hooks]
 
 
 async def live_of(scene: Scene, *releases: str) -> None:
@@ -82,7 +82,7 @@ async def test_the_config_may_ask_for_the_hook_at_a_rollback(autojump: MockClock
 async def test_the_hook_runs_at_a_rollback_if_the_directory_was_made_again(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await live_of(scene, "b")
-        scene.world.made["a"] = 1
+        scene.host.made["a"] = 1
         await live_of(scene, "a")
         assert built(scene) == [("a", False), ("b", False), ("a", True)]
 
@@ -90,7 +90,7 @@ async def test_the_hook_runs_at_a_rollback_if_the_directory_was_made_again(autoj
 async def test_the_hook_runs_at_a_rollback_if_the_config_has_another_one(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await live_of(scene, "b")
-        scene.world.config = config(HookSettings(before_launch=("build", "more")))
+        scene.host.config = config(HookSettings(before_launch=("build", "more")))
         await live_of(scene, "a")
         assert built(scene)[-1] == ("a", True)
 
@@ -116,7 +116,7 @@ async def test_a_link_that_a_command_restores_is_the_end_of_its_failed_deploy(au
         assert (failed["result"], failed["output"], start["result"]) == ("failed", ["last words of 2"], "succeeded")
         (restored,) = scene.events.named("link.restored")
         assert (restored["deploy"], restored["release"]) == (failed["deploy"], A)
-        assert scene.supervisor.named == A
+        assert scene.supervisor.named_release == A
         assert scene.supervisor.last_decision is not None
         assert scene.supervisor.last_decision.result == "failed"
         scene.turn("a")  # the same release again, and somebody means it
@@ -171,7 +171,7 @@ async def test_a_superseded_deploy_keeps_its_own_release(autojump: MockClock) ->
 
 
 @pytest.mark.parametrize(
-    ("trigger", "named", "is_turned", "expected"),
+    ("trigger", "named", "is_link_changed", "expected"),
     [
         (Trigger("symlink"), A, True, True),
         (Trigger("symlink"), A, False, False),
@@ -183,12 +183,12 @@ async def test_a_superseded_deploy_keeps_its_own_release(autojump: MockClock) ->
         (Trigger("signal"), A, False, False),
     ],
 )
-def test_what_is_a_rollback(trigger: Trigger, named: Path | None, is_turned: bool, expected: bool) -> None:
-    assert is_rollback(trigger, named, is_turned=is_turned, past=(A,)) is expected
+def test_what_is_a_rollback(trigger: Trigger, named: Path | None, is_link_changed: bool, expected: bool) -> None:
+    assert is_rollback(trigger, named, is_link_changed=is_link_changed, past=(A,)) is expected
 
 
 async def test_nothing_that_was_not_live_is_the_release_before(autojump: MockClock) -> None:
     async with playing(behaviours=BAD) as scene:
         await live_of(scene, "b", "c")
-        memory: DeployMemory = scene.world.memory
+        memory: DeployMemory = scene.host.memory
         assert (memory.live_release, memory.previous_release) == (Path("/releases/c"), A)

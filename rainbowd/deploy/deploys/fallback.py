@@ -1,0 +1,100 @@
+"""What is launched while nothing is live: at the start of an agent, and after a deploy has failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.first_launch import FirstLaunch, until_release_exists
+from rainbowd.deploy.generations.recovery import TRIGGER_SECONDS
+from rainbowd.deploy.watch.watcher import Trigger
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rainbowd.deploy.deploys.deploy_log import DeployLog
+    from rainbowd.deploy.generations.recovery import Recovery
+    from rainbowd.deploy.interfaces import Host
+
+log = get_logger()
+
+
+class Fallback:
+    """Launches and deploys that make a generation live again while none is.
+
+    Args:
+        host: reads the files.
+        recovery: launches the release that was live last.
+        deploy_log: knows the release that was live last.
+        retry: requests a deploy of what the files name, unless another deploy is requested already.
+        request: requests the first deploy.
+
+    Attributes:
+        is_waiting: there was never a release yet, and the agent waits for the first one.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        recovery: Recovery,
+        deploy_log: DeployLog,
+        *,
+        retry: Callable[[Deploy, Trigger], None],
+        request: Callable[[Trigger], object],
+    ) -> None:
+        self.is_waiting = False
+        self._host = host
+        self._recovery = recovery
+        self._deploy_log = deploy_log
+        self._retry = retry
+        self._request = request
+
+    def start(self, first_launch: FirstLaunch, link: Path, nursery: trio.Nursery) -> None:
+        """Launch what a starting agent launches first.
+
+        Args:
+            first_launch: what that is.
+            link: the path of the release link.
+            nursery: runs the launch.
+        """
+        if first_launch is FirstLaunch.WAIT:
+            self.is_waiting = True
+            log.info("waiting for the first release", release=link)
+            nursery.start_soon(self._deploy_first)
+        elif first_launch is FirstLaunch.LAST_GOOD:
+            release = self._deploy_log.last_good_release()
+            log.info("launching the release that was live before the last deploy failed", release=release)
+            self.recover(None, nursery)
+        else:
+            self._request(Trigger(kind="start"))
+
+    def recover(self, failed: Deploy | None, nursery: trio.Nursery) -> None:
+        """Launch the release that was live last; if that fails, deploy what the files name after a delay.
+
+        Args:
+            failed: the deploy that has failed; None if an earlier agent has recorded it.
+            nursery: runs the launch.
+        """
+        if not self._recovery.is_running:
+            self._recovery.start(lambda: self._recover(failed, nursery), nursery)
+
+    async def _recover(self, failed: Deploy | None, nursery: trio.Nursery) -> None:
+        last = self._deploy_log.last_good_release()
+        if await self._recovery.relaunch_last_good(last if last != self._host.named() else None, nursery):
+            return
+        self._recovery.stop()
+        retry, note = Deploy(is_link_change_only=False), None
+        if failed is not None:
+            retry.retry_of, retry.prepared, note = failed.retry_of or failed.id, failed.prepared, failed.note
+        self._retry(retry, Trigger(kind="start", note=note))
+
+    async def _deploy_first(self) -> None:
+        """Wait for the first release, and deploy it unless its trigger has requested that already."""
+        await until_release_exists(self._host)
+        await trio.sleep(TRIGGER_SECONDS)
+        if self.is_waiting:
+            self._request(Trigger(kind="start"))
