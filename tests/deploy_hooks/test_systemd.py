@@ -58,3 +58,10 @@ def test_the_units_of_one_app_and_of_many_say_the_same() -> None:
         return [line.replace("@%i", "").replace("%i", "app") for line in kept]
 
     assert settings("rainbowd.service") == settings("rainbowd@.service")
+
+
+@pytest.mark.parametrize("name", ["rainbowd.service", "rainbowd@.service"])
+def test_the_agent_may_create_control_groups(name: str) -> None:
+    lines = (UNITS / name).read_text().splitlines()
+    assert "Delegate=yes" in lines
+    assert not [line for line in lines if line.startswith("ProtectControlGroups=")]

@@ -17,6 +17,7 @@ import pytest
 
 from tests import accounts
 from tests.accounts import STRANGER, USER, becoming, needs_root
+from tests.cgroups import delegated_cgroup, groups_in, inside
 from tests.live.agent import LOOK_SECONDS, PATIENCE_SECONDS, Agent, needs, pids, running
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(directory: Path, **config: object) -> Iterator[Site]:
-    """A site whose app is ``app.py``, as the user."""
+def site(directory: Path, cgroup: Path | None = None, /, **config: object) -> Iterator[Site]:
+    """A site whose app is ``app.py``, as the user; its agent is started in ``cgroup``."""
     for name in ("app.py", "thief.py"):
         shutil.copy(HERE / name, directory)
     usual: dict[str, object] = {
@@ -104,7 +105,9 @@ def site(directory: Path, **config: object) -> Iterator[Site]:
         "drain": {"kill_after": 2, "timeout": 2},
         "health": {"path": "/up", "deadline": 20},
     }
-    with running(directory, **{**usual, **config}) as agent:
+    with contextlib.ExitStack() as stack:
+        with contextlib.nullcontext() if cgroup is None else inside(cgroup):
+            agent = stack.enter_context(running(directory, **{**usual, **config}))
         one = Site(agent, directory)
         try:
             yield one
@@ -265,6 +268,25 @@ def test_nothing_that_an_app_started_outlives_its_generation(open_path: Path, af
             assert one.deploy("a")["event"] == "deploy.succeeded"
             assert one.agent.wait_for("generation.retired", since, generation=2)["left"] == []
         assert escaped(open_path) == set()
+
+
+def test_an_escape_from_an_adopted_generation_ends_with_it_if_systemd_delegates_a_control_group(
+    open_path: Path,
+) -> None:
+    with delegated_cgroup(open_path) as cgroup, site(open_path, cgroup) as one:
+        (open_path / "releases" / "a" / "escapes.json").write_text(json.dumps([None]))
+        with inside(cgroup):
+            one.agent.restart()
+        one.agent.wait_for("generation.adopted")
+        one.get("/escape")
+        eventually(lambda: escaped(open_path), "the escape")
+        since = len(one.agent.events())
+        assert one.deploy("b")["event"] == "deploy.succeeded"
+        assert one.agent.wait_for("generation.retired", since, generation=1)["left"] == []
+        assert escaped(open_path) == set()
+        assert [name.rpartition("-")[0] for name in groups_in(cgroup)] == ["generation-2"]
+        assert one.agent.stop() == 0
+        assert groups_in(cgroup) == []
 
 
 # --- sudo -------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.host.boot import StartupOutput
     from rainbowd.deploy.host.health import Prober
     from rainbowd.deploy.host.output import Output
-    from rainbowd.deploy.process import ExitReport, ProcessTree
+    from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
 
 _FOLLOW_SECONDS = 1.0
 
@@ -84,10 +84,9 @@ class LaunchedApp:
         return self._checks.last
 
     @property
-    def mark(self) -> tuple[int, str]:
-        """The uid of the account that it was started as, and the secret mark of its processes."""
-        (uid,) = self._process.claim.uids
-        return uid, self._process.secret
+    def marks(self) -> LaunchMarks:
+        """What its processes are recognized by, also by a later agent."""
+        return self._process.marks
 
     @property
     def account(self) -> Account | None:

@@ -165,9 +165,8 @@ class LinuxHost(PreviousRun):
             parse_address(record.identity.address),
             ProcessTree.found(
                 record.identity,
+                self.marks_of(left.number),
                 record.known,
-                uid=self.account_of(left.number),
-                secret=self._launched[left.number].secret,
             ),
             _open_output(place),
             self._prober,
@@ -257,8 +256,7 @@ def _account(config: Config) -> Account | None:
 async def _put_on_record(app: LaunchedApp, place: GenerationFiles, plan: LaunchPlan) -> None:
     """Write down what waits in front of the gate; what cannot be written down is not let in."""
     try:
-        uid, secret = app.mark
-        launched = encode_plan(dict(plan.source), dict(plan.env_file), uid=uid, secret=secret)
+        launched = encode_plan(dict(plan.source), dict(plan.env_file), app.marks)
         place.put_on_record(app.record(State.STARTING).encode(), launched)
     except OSError as error:
         await app.end_if_due()

@@ -24,7 +24,7 @@ from rainbowd.deploy.host.state_files import (
     read_undecided,
 )
 from rainbowd.deploy.interfaces import LaunchPlan, LeftGeneration
-from rainbowd.deploy.process import Claim, end_strays, find_strays
+from rainbowd.deploy.process import Claim, LaunchMarks, end_strays, find_strays
 from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger
 
@@ -101,15 +101,15 @@ class PreviousRun:
         """What the journal of the agents before says was begun and not ended."""
         return await trio.to_thread.run_sync(read_undecided, self._state_dir, self._last_left)
 
-    def account_of(self, number: int) -> int:
-        """Return the uid of the account that a generation on record was launched as."""
+    def marks_of(self, number: int) -> LaunchMarks:
+        """Return what the processes of a generation on record are recognized by."""
         launched = self._launched[number]
-        return account_uid(launched.config) if launched.uid is None else launched.uid
+        return launched.marks or LaunchMarks(account_uid(launched.config))
 
     async def find_strays(self, spared: Collection[int]) -> Leftovers:
         """Find the processes that an earlier agent launched, and that are of none of the generations ``spared``."""
         claims = [
-            Claim.of(record.identity, self.account_of(number), self._launched[number].secret, record.known.items())
+            Claim.of(record.identity, self.marks_of(number), record.known.items())
             for number, record in self._records.items()
             if number in spared
         ]

@@ -11,6 +11,7 @@ from rainbowd.address import parse_address
 from rainbowd.config import validate
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.interfaces import UndecidedDeploys
+from rainbowd.deploy.process import LaunchMarks
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.records import DeployMemory, GenerationRecord, NewerFormat, need_format
 from rainbowd.errors import ConfigError, RainbowdError
@@ -73,21 +74,19 @@ class Launched:
         config: by which.
         source: the same, as JSON has it.
         env_file: its variables, as they were then.
-        uid: of the account; None if it is not known, and that of the config counts.
-        secret: the mark of its processes; empty if an earlier version launched it, which gave out none.
+        marks: by which its processes are recognized; None if an earlier version launched it, which recorded none.
     """
 
     config: Config
     source: Mapping[str, object]
     env_file: Mapping[str, str]
-    uid: int | None = None
-    secret: str = ""
+    marks: LaunchMarks | None = None
 
 
-def encode_plan(source: object, env_file: object, *, uid: int | None = None, secret: str = "") -> bytes:
+def encode_plan(source: object, env_file: object, marks: LaunchMarks | None = None) -> bytes:
     """Return what a generation is launched from and as, for a later agent: for a file that nobody else may read."""
-    mark = {} if uid is None else {"uid": uid, "mark": secret}
-    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file, **mark}).encode() + b"\n"
+    fields = {} if marks is None else marks.to_fields()
+    return json.dumps({"format": PLAN_FORMAT, "config": source, "env_file": env_file, **fields}).encode() + b"\n"
 
 
 def read_plan(path: Path, config_file: Path) -> Launched | None:
@@ -101,8 +100,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
                 validate(source, config_file).config,
                 source,
                 {str(name): str(env_file[name]) for name in env_file},
-                uid=None if fields.get("uid") is None else int(fields["uid"]),
-                secret=str(fields.get("mark", "")),
+                LaunchMarks.from_fields(fields),
             )
         except (ConfigError, TypeError, AttributeError) as error:  # the last two if a part has another type
             raise ValueError(str(error)) from None

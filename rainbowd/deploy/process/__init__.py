@@ -1,6 +1,6 @@
 """An app's processes, from the gate that they are launched behind to the last one reaped."""
 
-from rainbowd.deploy.process.claims import Claim
+from rainbowd.deploy.process.claims import Claim, LaunchMarks
 from rainbowd.deploy.process.identity import ProcessIdentity
 from rainbowd.deploy.process.leftovers import Leftovers, end_strays, find_strays
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
@@ -24,6 +24,7 @@ __all__ = [
     "OWN_DAEMON",
     "Claim",
     "ExitReport",
+    "LaunchMarks",
     "Leftovers",
     "ProcessIdentity",
     "ProcessTree",

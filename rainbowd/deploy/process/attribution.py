@@ -3,6 +3,7 @@
 The evidence, strongest first, is what no other account can make:
 
 - it is the child that was launched;
+- it is in the control group of a launch, or in a group below that, if systemd has delegated the agent's group to it;
 - its environment has the secret mark of a launch, and its account is that of the launch;
 - it belonged to the launch when its processes were last searched for;
 - it descends from a process of the launch, or lives in a session of one.  A process group never reaches beyond its
@@ -22,6 +23,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from rainbowd.deploy.process.cgroups import read_cgroup
 from rainbowd.deploy.process.procfs import read_pidfile
 from rainbowd.deploy.process.reaper import awaited, registering
 
@@ -71,6 +73,7 @@ def attribute(table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: E
     """
     found = Attribution(table, claims, eyes)
     found.take_children()
+    found.take_grouped()
     found.take_marked()
     found.take_known()
     found.take_kin()
@@ -101,6 +104,14 @@ class Attribution:
         for claim in self._claims:
             if claim.child is not None:
                 self._take_exact(claim, [claim.child])
+
+    def take_grouped(self) -> None:
+        """Attribute the processes in the control group of a launch; those of another account are foreign."""
+        for claim in self._claims:
+            for pid in () if claim.cgroup is None else read_cgroup(claim.cgroup):
+                entry = self._table.get(pid)
+                if entry is not None and pid not in self.owners:
+                    self._take(entry, claim, or_foreign=True)
 
     def take_marked(self) -> None:
         """Attribute by the mark; the environment of an account that launched nothing is never read."""

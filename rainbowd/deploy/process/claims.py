@@ -9,18 +9,50 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.procfs import HOOK, MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rainbowd.deploy.process.identity import ProcessIdentity
     from rainbowd.deploy.process.procfs import ProcessInfo, Variables
 
 _HOOK_VARIABLE = os.fsencode(f"{HOOK}=")
+
+
+@dataclass(frozen=True)
+class LaunchMarks:
+    """What the processes of one launch are recognized by, also by a later agent.
+
+    Attributes:
+        uid: of the account that it was started as.
+        secret: random, in the environment of its processes; empty if an earlier version of rainbowd launched it.
+        cgroup: the directory of its control group; None if it has none.
+    """
+
+    uid: int
+    secret: str = ""
+    cgroup: Path | None = None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> LaunchMarks | None:
+        """Return the marks in a JSON object; None if an earlier version wrote it, without any.
+
+        Raises:
+            ValueError, TypeError: a field has the wrong type.
+        """
+        if fields.get("uid") is None:
+            return None
+        cgroup = fields.get("cgroup")
+        return cls(int(fields["uid"]), str(fields.get("mark", "")), None if cgroup is None else Path(cgroup))
+
+    def to_fields(self) -> dict[str, object]:
+        """Return them as fields of a JSON object; the secret is for a file that nobody else may read."""
+        group = {} if self.cgroup is None else {"cgroup": str(self.cgroup)}
+        return {"uid": self.uid, "mark": self.secret, **group}
 
 
 @dataclass(eq=False)
@@ -34,6 +66,7 @@ class Claim:
         has_secret: the mark is random, so that no process has it by chance.
         generation: its number, for people; None for what is no generation.
         pidfile: where a daemon may say which process it is.
+        cgroup: the directory of its control group; None if it has none.
         known: its processes when they were last searched for, number to start time.
         child: number and start time of its first process; None if it has none.
     """
@@ -44,21 +77,21 @@ class Claim:
     has_secret: bool = True
     generation: int | None = None
     pidfile: Path = Path(os.devnull)
+    cgroup: Path | None = None
     known: dict[int, int] = field(default_factory=dict)
     child: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, identity: ProcessIdentity, uid: int, secret: str, known: Iterable[tuple[int, int]] = ()) -> Claim:
+    def of(cls, identity: ProcessIdentity, marks: LaunchMarks, known: Iterable[tuple[int, int]] = ()) -> Claim:
         """Return the claim of the launch that ``identity`` describes.
 
         Args:
             identity: of its first process.
-            uid: of the account that it was started as.
-            secret: its mark; empty if an earlier version of rainbowd launched it, which gave out none.
+            marks: by which its processes are recognized.
             known: processes that are known to be its own, as number and start time.
         """
-        if secret:
-            variables = [f"{MARK}={secret}"]
+        if marks.secret:
+            variables = [f"{MARK}={marks.secret}"]
         else:
             variables = [
                 f"RAINBOWD_STATE_DIR={identity.state_dir}",
@@ -66,12 +99,13 @@ class Claim:
             ]
         child = identity.pid, identity.start_time
         return cls(
-            frozenset({uid}),
+            frozenset({marks.uid}),
             identity.start_time,
             frozenset(map(os.fsencode, variables)),
-            has_secret=bool(secret),
+            has_secret=bool(marks.secret),
             generation=None if identity.pidfile == os.devnull else identity.generation,  # a hook has no pidfile
             pidfile=Path(identity.pidfile),
+            cgroup=marks.cgroup,
             known=dict([*known, child]),
             child=child,
         )

@@ -19,6 +19,7 @@ import trio
 
 from rainbowd.deploy.process import claims
 from rainbowd.deploy.process.attribution import attribute
+from rainbowd.deploy.process.cgroups import kill_cgroup, remove_cgroup
 from rainbowd.deploy.process.claims import Claim
 from rainbowd.deploy.process.daemon import Daemon
 from rainbowd.deploy.process.procfs import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rainbowd.deploy.process.attribution import Members
+    from rainbowd.deploy.process.claims import LaunchMarks
     from rainbowd.deploy.process.identity import ProcessIdentity
     from rainbowd.deploy.process.procfs import ProcessInfo
 
@@ -72,13 +74,12 @@ class ProcessTree:
         identity: of the child.
         pidfd: of the child, which was seen to have the start time of ``identity``; closed once that has
             ended; -1 where it had ended before anybody could look.
+        marks: by which its processes are recognized.
         gate: the end of a pipe that the child waits for a line on; -1 where it does not.
-        uid: of the account that it was started as; None for the agent's.
-        secret: the mark of its processes; empty if an earlier version launched it, which gave out none.
         known: those seen before, number to start time.
 
     Attributes:
-        secret: see above.
+        marks: see above.
         exit_status: the child's, once it was reaped; negative for a signal, None if unknown.
     """
 
@@ -86,39 +87,35 @@ class ProcessTree:
         self,
         identity: ProcessIdentity,
         pidfd: int,
+        marks: LaunchMarks,
         *,
         gate: int = -1,
-        uid: int | None = None,
-        secret: str = "",
         known: Mapping[int, int] | None = None,
     ) -> None:
         self.identity = identity
-        self.secret = secret
+        self.marks = marks
         self.exit_status: int | None = None
         self._pidfd = pidfd
         self._gate = gate
         self._reaped = self._may_have_forked = pidfd < 0
-        self.claim = Claim.of(identity, os.geteuid() if uid is None else uid, secret, (known or {}).items())
+        self.claim = Claim.of(identity, marks, (known or {}).items())
         self._daemon = Daemon()
         self._looking = trio.Lock()
         await_status(identity.pid, identity.start_time)
         claims.begin(self.claim)
 
     @classmethod
-    def found(
-        cls, identity: ProcessIdentity, known: Mapping[int, int], *, uid: int | None = None, secret: str = ""
-    ) -> ProcessTree:
+    def found(cls, identity: ProcessIdentity, marks: LaunchMarks, known: Mapping[int, int]) -> ProcessTree:
         """The processes of a generation that an earlier agent launched, as far as there still are any.
 
         Their parent is not us, so that nobody will tell how they end.
 
         Args:
             identity: by its record, which is of this boot.
+            marks: by which its processes are recognized.
             known: what else the record knows to be of it, number to start time.
-            uid: of the account that it was started as; None for the agent's.
-            secret: the mark of its processes; empty if there is none.
         """
-        return cls(identity, open_pidfd(identity.pid, identity.start_time), known=known, uid=uid, secret=secret)
+        return cls(identity, open_pidfd(identity.pid, identity.start_time), marks, known=known)
 
     @property
     def known(self) -> dict[int, int]:
@@ -241,6 +238,8 @@ class ProcessTree:
         self._daemon.follow(None)
         claims.end(self.claim)
         await trio.to_thread.run_sync(reap_orphans)
+        if self.marks.cgroup is not None:
+            await trio.to_thread.run_sync(remove_cgroup, self.marks.cgroup)
         why = await trio.to_thread.run_sync(keep_survivors, left, self.claim)
         return ExitReport(self._main_status(), killed, [entry.pid for entry in left], why)
 
@@ -273,6 +272,8 @@ class ProcessTree:
         with trio.move_on_after(_KILL_SECONDS):
             while found.live:
                 sent = [send_signal(entry, SIGKILL, self.claim.covers) for entry in found.live]
+                if self.marks.cgroup is not None and not found.foreign:
+                    kill_cgroup(self.marks.cgroup)
                 killed |= any(sent)
                 with trio.move_on_after(_LOOK_AGAIN_SECONDS):
                     await until_ended(found.live[0])

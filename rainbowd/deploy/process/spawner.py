@@ -15,6 +15,8 @@ import sys
 from typing import TYPE_CHECKING, TypedDict
 
 from rainbowd.config.account import ROOT
+from rainbowd.deploy.process.cgroups import enter_new_cgroup
+from rainbowd.deploy.process.claims import LaunchMarks
 from rainbowd.deploy.process.identity import ProcessIdentity, boot_id
 from rainbowd.deploy.process.oom import restore
 from rainbowd.deploy.process.process_tree import ProcessTree
@@ -104,9 +106,10 @@ def spawn(
             )
             child.returncode = 0  # Process reaps it, Popen must not
             restore(child.pid)
+            cgroup = enter_new_cgroup(_cgroup_name(env), child.pid)
             identity = _identity(child.pid, cwd, env, address)
-            uid = _becoming(account).get("user")
-            return ProcessTree(identity, os.pidfd_open(child.pid), gate=our_end, uid=uid, secret=secret)
+            marks = LaunchMarks(_becoming(account).get("user", os.geteuid()), secret, cgroup)
+            return ProcessTree(identity, os.pidfd_open(child.pid), marks, gate=our_end)
     except OSError as error:
         os.close(our_end)
         gone = f"release: directory gone: {cwd}"
@@ -142,6 +145,12 @@ def _gated(argv: Sequence[str], env: Mapping[str, str], nofile_limit: int) -> li
 def _whom(error: OSError) -> str:
     """A gate that the app's user may not run, such as a Python in root's home."""
     return f" {error.filename} as user" if isinstance(error, PermissionError) else ""
+
+
+def _cgroup_name(env: Mapping[str, str]) -> str:
+    """Return the name of a control group for the launch, as people read it in ``systemd-cgls``."""
+    generation = f"generation-{env['RAINBOWD_GENERATION'] or 0}"
+    return f"{generation}-{env[HOOK]}" if HOOK in env else generation
 
 
 def _key(env: Mapping[str, str]) -> str:

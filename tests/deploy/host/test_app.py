@@ -16,7 +16,7 @@ from rainbowd.config import Config
 from rainbowd.deploy.host.app import LaunchedApp
 from rainbowd.deploy.host.health import Seen
 from rainbowd.deploy.interfaces import PortTaken
-from rainbowd.deploy.process import Claim, ExitReport
+from rainbowd.deploy.process import Claim, ExitReport, LaunchMarks
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
@@ -35,7 +35,7 @@ class FakeProcess:
 
     def __init__(self, members: list[int]) -> None:
         self.pids = members
-        self.claim = Claim.of(IDENTITY, os.getuid(), "")
+        self.claim = Claim.of(IDENTITY, LaunchMarks(os.getuid()))
         self.foreign_pids: list[int] = []
         self.main_pid: int | None = self.pid
         self.known: dict[int, int] = {}

@@ -20,6 +20,7 @@ from rainbowd.deploy.host.hook_runner import run_hook
 from rainbowd.deploy.interfaces import HookCall, HookResult, LaunchPlan
 from rainbowd.deploy.process import reap_orphans, spawn
 from tests.accounts import USER, needs_root, uid
+from tests.cgroups import delegated_cgroup, groups_in, inside
 from tests.signal_sets import signal_set
 
 if TYPE_CHECKING:
@@ -104,6 +105,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield site
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert list(site.state_dir.iterdir()) == []
+
+
+async def test_a_hook_has_a_control_group_of_its_own_if_systemd_delegates_one(site: Site, tmp_path: Path) -> None:
+    with delegated_cgroup(tmp_path) as cgroup:
+        with inside(cgroup):
+            ending = await site("cat /proc/self/cgroup")
+        assert "/generation-3-before_launch-" in "".join(ending.output)
+        assert groups_in(cgroup) == []
 
 
 async def test_a_hook_runs_in_the_release_and_its_output_is_kept(site: Site) -> None:

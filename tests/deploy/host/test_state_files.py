@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,13 +16,11 @@ from rainbowd.deploy.host.state_files import (
     read_records,
     read_undecided,
 )
+from rainbowd.deploy.process import LaunchMarks
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.records import FORMAT, DeployMemory, GenerationRecord
 from rainbowd.roster import State
 from tests.deploy.test_records import RECORD
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def record(state_dir: Path, number: int = 3) -> GenerationRecord:
@@ -82,12 +80,13 @@ def test_what_has_no_record_is_cleared_away_and_all_else_stays(tmp_path: Path) -
 def test_a_plan_is_read_as_it_was_written_and_a_lost_one_is_none(tmp_path: Path) -> None:
     source = {"run": ["app", "{port}"], "warmup": 1, "env": {"A": "b"}, "standby": 7}
     path = tmp_path / "plan"
-    path.write_bytes(encode_plan(source, {"SECRET": "x"}, uid=33, secret="5ec7e7"))
+    marks = LaunchMarks(33, "5ec7e7", Path("/sys/fs/cgroup/app/generation-3-4711"))
+    path.write_bytes(encode_plan(source, {"SECRET": "x"}, marks))
     found = read_plan(path, tmp_path / "rainbowd.json")
     assert found is not None
     assert (found.config.standby, found.config.env) == (7, {"A": "b"})
     assert (found.source, found.env_file) == (source, {"SECRET": "x"})
-    assert (found.uid, found.secret) == (33, "5ec7e7")
+    assert found.marks == marks
     broken = [b"", b"{}", b"[1]", encode_plan({"run": 7}, {}), encode_plan(None, {}), encode_plan(source, 7)]
     for data in broken:
         path.write_bytes(data)

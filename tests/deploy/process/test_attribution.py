@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.deploy.process.attribution import attribute
-from rainbowd.deploy.process.claims import Claim
+from rainbowd.deploy.process.claims import Claim, LaunchMarks
 from rainbowd.deploy.process.procfs import ProcessInfo
 from rainbowd.deploy.process.reaper import await_status, let_go
 from tests.deploy.process.test_identity import IDENTITY
@@ -47,7 +47,7 @@ def claim(
     identity = replace(
         IDENTITY, pid=entry.pid, start_time=entry.start_time, generation=entry.pid // 100, pidfile=pidfile
     )
-    return Claim.of(identity, uid, secret, (known or {}).items())
+    return Claim.of(identity, LaunchMarks(uid, secret), (known or {}).items())
 
 
 class Case:

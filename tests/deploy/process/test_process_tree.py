@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.process import ExitReport, ProcessIdentity, ProcessTree, process_tree
+from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessIdentity, ProcessTree, process_tree
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry, read_table, send_signal
 from rainbowd.deploy.process.reaper import awaited
@@ -516,7 +516,7 @@ def adopt(entry: ProcessInfo, known: dict[int, int] | None = None, **changes: An
         pidfile="/state/generation-1/pid",
     )
     identity = replace(identity, **changes)
-    return ProcessTree.found(identity, known or {})
+    return ProcessTree.found(identity, LaunchMarks(os.geteuid()), known or {})
 
 
 async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() -> None:

@@ -79,7 +79,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch: Launch, env: dict[str, str]) -> None:
     first, second = (launch("printenv", "RAINBOWD_MARK", env={**env, "RAINBOWD_MARK": "mine"}) for _ in range(2))
     marks = {await launch.line() for _ in range(2)}
-    assert marks == {first.secret, second.secret}
+    assert marks == {first.marks.secret, second.marks.secret}
     assert len(marks) == 2
     assert all(len(mark) == 32 for mark in marks)
     assert [await first.wait(), await second.wait()] == [0, 0]
@@ -160,7 +160,7 @@ async def test_the_app_has_the_environment_that_it_is_given(
     variables = dict(pair.split("=", 1) for pair in launch.rest().split("\0") if pair)
     for added_by_a_shell in "PWD", "OLDPWD", "SHLVL", "_":
         variables.pop(added_by_a_shell, None)
-    assert variables.pop("RAINBOWD_MARK") == process.secret
+    assert variables.pop("RAINBOWD_MARK") == process.marks.secret
     assert variables == {
         "PATH": os.environ["PATH"],
         "PORT": "20000",
