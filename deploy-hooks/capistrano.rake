@@ -1,12 +1,12 @@
-# Capistrano 3: `rainbowd deploy` turns the link, in place of Capistrano's own step.
+# Capistrano 3: `rainbowd deploy` switches the link, instead of Capistrano's own step.
 #
-# Copy it to lib/capistrano/tasks/rainbowd.rake; a Capfile as `cap install` writes it imports what is there. Expected on
-# the server is deploy_to/rainbowd.json, with "release": "current", and an agent that runs by it.
+# Copy it to lib/capistrano/tasks/rainbowd.rake; the Capfile that `cap install` writes imports it. The server needs
+# deploy_to/rainbowd.json, with "release": "current", and a running agent.
 #
-#   set :rainbowd, "/opt/rainbowd/bin/rainbowd"     # where the server's PATH has it not
+#   set :rainbowd, "/opt/rainbowd/bin/rainbowd"     # if it is not on the server's PATH
 #
-# `cap deploy` then shows the deploy as it happens, and ends with it: where it fails, so does cap, the app's last lines are
-# told, and `current` names again what is live.
+# `cap deploy` then shows the deploy. If it fails, so does cap, with the app's last lines, and `current` names the live
+# release again.
 
 require "shellwords"
 
@@ -14,7 +14,7 @@ namespace :deploy do
   namespace :symlink do
     Rake::Task["deploy:symlink:release"].clear_actions
 
-    # One server after the other: where it fails on the first, the others stay as they are.
+    # One server after another: if the deploy fails on one, the remaining servers are unchanged.
     task :release do
       on release_roles(:all), in: :sequence do
         config = deploy_path.join("rainbowd.json")
@@ -24,7 +24,7 @@ namespace :deploy do
     end
   end
 
-  # After a rollback Capistrano packs the release away that was left, in which requests may still be finished. It goes with
-  # the others, as :keep_releases says.
+  # After a rollback, Capistrano archives and removes the release that was live, whose requests may not have ended yet.
+  # Remove it later instead, as :keep_releases says.
   Rake::Task["deploy:cleanup_rollback"].clear_actions
 end

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Copy a directory to a server as a new release, deploy it, and end as the deploy ended.
+# Copy a directory to a server as a new release, deploy it, and exit with the outcome.
 #
 #   deploy.sh HOST DIRECTORY [SOURCE]
 #
-#   HOST        what ssh and rsync call the server
-#   DIRECTORY   on the server, with rainbowd.json in it, whose "release" is "current"
-#   SOURCE      what to copy; the working directory if not given
+#   HOST        the server, as ssh and rsync call it
+#   DIRECTORY   on the server; it contains rainbowd.json, with "release": "current"
+#   SOURCE      the directory to copy, by default the working directory
 #
-# Wanted are ssh and rsync here, rsync and rainbowd there. RAINBOWD_NOTE goes to the journal; of old releases the newest
-# RAINBOWD_KEEP stay, 5 if not given, and whatever a generation still runs in. Exit status: 0 the release is live, else what
-# is live was live before: 1 it failed, 2 usage or config, 3 no agent runs there, 255 ssh did not get there.
+# It needs ssh and rsync here, and rsync and rainbowd on the server. RAINBOWD_NOTE is the note of the deploy. RAINBOWD_KEEP
+# is the number of old releases to keep, by default 5; those in use are always kept. Exit status: 0 the release is live.
+# Otherwise the previous release is live: 1 the deploy failed, 2 usage or config, 3 no agent runs, 255 ssh failed.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "${3:-.}" ]; then
@@ -21,12 +21,12 @@ directory=$2
 source=${3:-.}
 release=$(date -u +%Y%m%d%H%M%S)
 
-# For a shell on the server: in single quotes, where only a single quote has a meaning.
+# Quote for a shell on the server: between single quotes, only a single quote is special.
 quoted() {
     printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
 }
 
-# What has not changed since the present release is copied from there, not sent.
+# Files that have not changed since the live release are copied on the server, not sent.
 ssh "$host" "mkdir -p $(quoted "$directory/releases")"
 rsync --archive -s --exclude=.git --copy-dest=../../current/ "$source/" "$host:$directory/releases/$release/"
 ssh "$host" sh -s -- "$(quoted "$directory/releases")" "$release" "$(quoted "${RAINBOWD_NOTE:-}")" "${RAINBOWD_KEEP:-5}" <<'END'

@@ -1,15 +1,14 @@
 <?php
-// Deployer 7: `rainbowd deploy` turns the link, in place of Deployer's own step.
+// Deployer 7: `rainbowd deploy` switches the link, instead of Deployer's own step.
 //
-// In deploy.php, behind the recipe: require 'deployer.php'. Expected on the server is deploy_path/rainbowd.json, with
-// "release": "current", and an agent that runs by it. Where the deploy fails, so does `dep deploy`, and `current` names
-// again what is live.
+// In deploy.php, after the recipe: require 'deployer.php'. The server needs deploy_path/rainbowd.json, with "release":
+// "current", and a running agent. If the deploy fails, so does `dep deploy`, and `current` names the live release again.
 
 namespace Deployer;
 
 task('deploy:symlink', function () {
     run('rainbowd deploy --config {{deploy_path}}/rainbowd.json {{release_path}}');
-    run('rm {{deploy_path}}/release'); // what the release was called until here
+    run('rm {{deploy_path}}/release'); // the name of the release up to this step
 });
 
 task('rollback', function () {

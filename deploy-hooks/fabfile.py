@@ -1,7 +1,7 @@
 """Fabric: ``fab -H server.example.org deploy`` uploads what is committed and deploys it.
 
-Expected on the server: an agent that runs by ``DIRECTORY/rainbowd.json``, whose ``release`` is ``current``.  Where the
-deploy fails, so does fab, with its exit status, and what was live still is.
+The server needs ``DIRECTORY/rainbowd.json``, with the ``release`` ``current``, and a running agent.  If the deploy
+fails, so does fab, with the same exit status, and the previous release is still live.
 """
 
 import re
@@ -17,13 +17,13 @@ DIRECTORY = "/srv/hello"
 
 @task(
     help={
-        "revision": "what to deploy; default: HEAD",
+        "revision": "the commit to deploy; default: HEAD",
         "directory": f"on the server; default: {DIRECTORY}",
-        "keep": "how many old releases stay, beside those in use; default: 5",
+        "keep": "how many old releases to keep, in addition to those in use; default: 5",
     }
 )
 def deploy(c, revision="HEAD", directory=DIRECTORY, keep=5):
-    """Make a release of a revision, deploy it, and wait for how that ends."""
+    """Create a release of a revision, deploy it, and wait for the outcome."""
     release = f"{directory}/releases/{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
     there, config = quote(release), quote(f"{directory}/rainbowd.json")
     with tempfile.TemporaryDirectory() as here:
@@ -43,5 +43,5 @@ def deploy(c, revision="HEAD", directory=DIRECTORY, keep=5):
 
 @task(help={"directory": f"on the server; default: {DIRECTORY}"})
 def rollback(c, directory=DIRECTORY):
-    """Go back to the release that was live before."""
+    """Deploy the release that was live before."""
     c.run(f"rainbowd rollback --config {quote(f'{directory}/rainbowd.json')}")

@@ -1,8 +1,8 @@
-# Mina: for config/deploy.rb. Mina turns its own link `current` whatever comes; so rainbowd is given a link of its own,
-# "release": "live" in deploy_to/rainbowd.json, and `rainbowd deploy .`, run in the new release, turns that.
+# Mina: for config/deploy.rb. Mina always switches its own link, `current`. So rainbowd has another link: set
+# "release": "live" in deploy_to/rainbowd.json. `rainbowd deploy .`, run in the new release, switches that link.
 #
-# Where the deploy fails, so does `mina deploy`: `live` names again what is live, and Mina turns `current` back and removes
-# the new release.
+# If the deploy fails, so does `mina deploy`: rainbowd restores `live`, and Mina restores `current` and removes the new
+# release.
 
 task :deploy do
   deploy do

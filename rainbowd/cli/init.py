@@ -37,7 +37,7 @@ BLANK: Settings = {
         "release: the app's directory, or a symlink to it that each deploy points to a new release.",
         "listen: where clients, or the web server in front, connect.",
         "state_dir: where rainbowd keeps its status and its journal; outside of the release.",
-        "The README lists all keys. `rainbowd check` tells what is missing. Keys named // are comments.",
+        "docs/configuration.md lists all keys. `rainbowd check` prints what is missing. Keys named // are comments.",
     ],
     "run": ["./server", "--port", "{port}"],
     "health": "/up",
