@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 
 from rainbowd.errors import RainbowdError, UsageError
-from rainbowd.report.history import last_live_but
+from rainbowd.report.history import previous_release
 from rainbowd.report.journal import read_events
 
 SHOWN_MAX = 5
@@ -76,7 +76,7 @@ def rollback_target(live: Path | None, linked: Path | None, state_dir: Path) -> 
     if live is not None and live != linked:
         target = live
     else:
-        before = last_live_but(read_events(state_dir, "generation.live"), str(live or linked))
+        before = previous_release(read_events(state_dir, "generation.live"), str(live or linked))
         if before is None:
             raise RainbowdError("cannot roll back: no other release was live before")
         target = Path(before)

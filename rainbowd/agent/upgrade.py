@@ -135,7 +135,7 @@ class AgentUpgrade:
         for (_, listener), is_taken in zip(self._shared, ready["taken"], strict=True):
             listener.is_shared = is_taken
         self.is_over = True
-        self._lock.leave()
+        self._lock.hand_over()
         log.info("upgraded", pid=program.pid)
         return True
 

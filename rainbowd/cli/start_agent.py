@@ -80,7 +80,7 @@ def start_agent(
         machine = LinuxHost(
             file,
             loaded,
-            keep=recorder.keep,
+            keep=recorder.store,
             soft_limit=soft_limit,
             numbers=GenerationIds(config.state_dir),
             app_sink=log.open_app_sink(config.log.app),

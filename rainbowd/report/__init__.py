@@ -1,1 +1,1 @@
-"""What the agent tells the world through files: ``status.json``, the journal, the lock with its pid."""
+"""The files through which an agent reports: ``status.json``, the journal, the lock and the agent's identity."""

@@ -1,7 +1,7 @@
-"""``agent.json``: which process runs with a state directory, for those who may read it but not take its lock.
+"""``agent.json``: the identity of the agent that uses a state directory, for users who cannot open its lock.
 
-A pid alone is no evidence: its process may have ended, and the number may be another's by now.  The time at which the
-process started and the boot that this time belongs to make it one process for good: proc(5), starttime.
+A pid alone does not identify a process, because the kernel reuses pids.  The pid, the time at which the process started
+and the ID of the boot together do: proc(5), starttime.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 NAME = "agent.json"
 SIZE_BYTES = 4096
-"""What the file always takes, so that after a kill the next agent finds room there on a full disk."""
+"""The constant size of the file, so that the next agent can overwrite it even on a full disk."""
 
 _START_TIME = 19
-"""Its place after the name of the process: proc(5), stat."""
+"""The index of the field, counted after the name of the process: proc(5), stat."""
 _FIELDS = {"pid": int, "start_time": int, "boot_id": str, "executable": str, "config": str}
 _ENDED = {"Z", "X"}
 _DELETED = " (deleted)"
-"""What proc(5) adds to the name of a program that was replaced since."""
+"""The suffix of a program whose file was replaced: proc(5), exe."""
 
 
-class Running(NamedTuple):
-    """What a process is known by.
+class AgentIdentity(NamedTuple):
+    """The facts that identify an agent's process.
 
     Attributes:
-        pid: its number.
+        pid: the process ID.
         start_time: in clock ticks since boot.
-        boot_id: of the boot that number and time belong to; random(4).
+        boot_id: of the boot in which the process started: random(4).
         executable: the program's file.
-        config: the config file that the agent runs by.
+        config: the agent's config file; empty if it is not known.
     """
 
     pid: int
@@ -45,10 +45,10 @@ class Running(NamedTuple):
     config: str
 
     def is_alive(self, owner: int) -> bool:
-        """Return whether the process is there still, and belongs to the user who said that it is the agent.
+        """Return whether the process still runs, and belongs to the owner of the file that names it.
 
         Args:
-            owner: the user id of the file's owner.
+            owner: the user ID of the file's owner.
         """
         if self.boot_id != _boot_id():
             return False
@@ -60,14 +60,22 @@ class Running(NamedTuple):
         return (account, start_time) == (owner, self.start_time) and state not in _ENDED
 
 
-def this_process(config: Path | None) -> Running:
-    """Return what we are known by."""
+def current_identity(config: Path | None) -> AgentIdentity:
+    """Return the identity of this process.
+
+    Args:
+        config: the config file of the agent.
+    """
     pid = os.getpid()
-    return Running(pid, _stat(pid)[1], _boot_id(), executable(pid), str(config or ""))
+    return AgentIdentity(pid, _stat(pid)[1], _boot_id(), executable(pid), str(config or ""))
 
 
-def write(state_dir: Path, running: Running) -> None:
-    """Record who runs; in place, which takes no room on a full disk.
+def write(state_dir: Path, running: AgentIdentity) -> None:
+    """Write the identity in place, which needs no free space on a full disk.
+
+    Args:
+        state_dir: the directory of the file.
+        running: the identity.
 
     Raises:
         OSError: as open(2) and write(2).
@@ -82,11 +90,17 @@ def write(state_dir: Path, running: Running) -> None:
         os.close(fd)
 
 
-def read(state_dir: Path) -> tuple[Running, int] | None:
-    """Return who runs, and the user id of the file's owner; None if the file names nobody.
+def read(state_dir: Path) -> tuple[AgentIdentity, int] | None:
+    """Read the recorded identity, whether its process is alive or not.
+
+    Args:
+        state_dir: the directory of the file.
+
+    Returns:
+        The identity, and the user ID of the file's owner; None if the file is missing, empty or damaged.
 
     Raises:
-        OSError: it cannot be read, other than because it is not there.
+        OSError: the file exists, but cannot be read.
     """
     try:
         with open_to_read(state_dir / NAME) as file:
@@ -96,21 +110,24 @@ def read(state_dir: Path) -> tuple[Running, int] | None:
         return None
     if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != _FIELDS:
         return None
-    return Running(**fields), owner
+    return AgentIdentity(**fields), owner
 
 
-def running_agent(state_dir: Path) -> Running | None:
-    """Return the agent that the file names, if its process is alive.
+def running_agent(state_dir: Path) -> AgentIdentity | None:
+    """Return the recorded identity if its process is alive, otherwise None.
+
+    Args:
+        state_dir: the directory of the file.
 
     Raises:
-        OSError: the file cannot be read, other than because it is not there.
+        OSError: the file exists, but cannot be read.
     """
     found = read(state_dir)
     return found[0] if found is not None and found[0].is_alive(found[1]) else None
 
 
 def executable(pid: int) -> str:
-    """Return the program that a process runs, also if its file was replaced; empty if that may not be seen."""
+    """Return the path of the program that a process runs, even if the file was replaced; empty if that is hidden."""
     try:
         return os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)  # noqa: PTH115
     except OSError:
@@ -118,7 +135,7 @@ def executable(pid: int) -> str:
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """Return the state of a process and the time at which it started."""
+    """Return the state letter and the start time of a process."""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib is not needed for this
         fields = file.read().rpartition(b") ")[2].split()
     return fields[0].decode(), int(fields[_START_TIME])
@@ -130,7 +147,7 @@ def _boot_id() -> str:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Return whether there is such a process of another user, which /proc does not show: proc(5), hidepid."""
+    """Return whether the process belongs to another user and /proc hides it: proc(5), hidepid."""
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""The generations' numbers: from 1, none given twice in a state directory."""
+"""The IDs of generations: numbers from 1, each used only once in a state directory."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ log = get_logger()
 
 
 class GenerationIds:
-    """Gives out numbers, and keeps the last one in a file.
+    """The source of new IDs, with the last one in a file.
 
     Args:
-        state_dir: one that nobody else gives out numbers for.
+        state_dir: the directory of the file; no other agent may take IDs from it at the same time.
 
     Attributes:
-        last: the highest that was given out; 0 where none was.
+        last: the highest ID that was used; 0 if there was none.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / NAME
         self._state_dir = state_dir
         self.last = 0
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
-        """See what was given out by another agent meanwhile."""
-        self.last = max(_noted(self._state_dir), *_seen_in_names(self._state_dir), self.last)
+    def refresh(self) -> None:
+        """Read the last ID again, after another agent may have used more."""
+        self.last = max(_read_last(self._state_dir), *_ids_in_file_names(self._state_dir), self.last)
 
     def next(self) -> int:
-        """A number that was never given before."""
+        """Return an ID that was never used before."""
         self.last += 1
-        self.note()
+        self.save()
         return self.last
 
-    def note(self) -> None:
-        """Write down the last one."""
+    def save(self) -> None:
+        """Write the last ID to the file; log a warning if that fails."""
         try:
             replace_file(self._path, b"%d\n" % self.last)
         except OSError as error:
-            log.warning("a generation's number cannot be noted", file=self._path, why=error.strerror)
+            log.warning("cannot save the last generation ID", file=self._path, error=error.strerror)
 
 
-def _noted(state_dir: Path) -> int:
-    """The last number by its file, or where that is lost by the journal."""
+def _read_last(state_dir: Path) -> int:
+    """Return the last ID from its file, or from the journal if the file is missing or damaged."""
     try:
         with open_to_read(state_dir / NAME) as file:
             return int(file.read())
     except (OSError, ValueError):
-        return max(_seen_in_journal(state_dir), default=0)
+        return max(_ids_in_journal(state_dir), default=0)
 
 
-def _seen_in_journal(state_dir: Path) -> Iterator[int]:
+def _ids_in_journal(state_dir: Path) -> Iterator[int]:
     for event in read_events(state_dir):
-        number = event.get("generation")
-        if isinstance(number, int):
-            yield number
+        generation = event.get("generation")
+        if isinstance(generation, int):
+            yield generation
 
 
-def _seen_in_names(state_dir: Path) -> list[int]:
-    """Numbers of which there are files: one that could not be noted may be among them."""
+def _ids_in_file_names(state_dir: Path) -> list[int]:
+    """Return the IDs in the names of files, which may include one that could not be saved."""
     matches = (_FILE_OF_GENERATION.fullmatch(entry.name) for entry in state_dir.iterdir())
     return [int(match[1]) for match in matches if match]

@@ -1,4 +1,4 @@
-"""The deploys that a journal tells of, and what was live before what is."""
+"""The history of deploys, from the events of the journal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 DECISIONS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back", "deploy.failed": "failed"}
-"""The events that decide a deploy, and the results that they are."""
+"""The results of deploys, by the event that ends one."""
 
 
 class DeployEntry(TypedDict):
-    """One deploy; of several triggers that were merged into it the last one is told, and the last note.
+    """One deploy of the history; values that are not known (yet) are None.
 
-    ``rollback``: it was to go back.  ``superseded_by``: the release that took its place before it was decided.
-    ``at`` and ``seconds`` count from the first of them; what is not known (yet) is None.  ``seconds`` is by the agent's
-    own clock, unless it was killed before the end.
+    If several triggers were merged into one deploy, ``at`` and ``seconds`` count from the first, and ``trigger`` and
+    ``note`` are the last ones.  ``rollback``: whether a rollback was requested.  ``superseded_by``: the release that
+    replaced this one before the deploy ended.  ``seconds`` is by the agent's own clock, unless it was killed before.
     """
 
     deploy: str
@@ -38,10 +38,10 @@ class DeployEntry(TypedDict):
 
 
 def deploys(events: Iterable[Event]) -> list[DeployEntry]:
-    """The deploys, newest first.
+    """Return the deploys, newest first.
 
     Args:
-        events: of the journal, oldest first; those that a newer version wrote are passed over.
+        events: of the journal, oldest first; unknown ones, such as those of a newer version, are ignored.
     """
     found: dict[str, DeployEntry] = {}
     for event in events:
@@ -49,28 +49,28 @@ def deploys(events: Iterable[Event]) -> list[DeployEntry]:
         if not isinstance(deploy, str) or not isinstance(at, str):
             continue
         if name == "deploy.requested":
-            entry = found.setdefault(deploy, _begun(deploy, at))
+            entry = found.setdefault(deploy, _new_entry(deploy, at))
             entry["trigger"], entry["by"] = _text(event.get("trigger")), _text(event.get("by"))
-            _take(entry, event, "release")
+            _copy_fields(entry, event, "release")
             entry["note"] = _text(event.get("note")) or entry["note"]
             entry["rollback"] = event.get("rollback") is True
         elif name in DECISIONS:
-            entry = found.setdefault(deploy, _begun(deploy, at))  # its beginning may be rotated out
+            entry = found.setdefault(deploy, _new_entry(deploy, at))  # the file with its first event may be gone
             entry["result"] = DECISIONS[str(name)]
             entry["seconds"] = _number(event.get("seconds"))
             if entry["seconds"] is None:
-                entry["seconds"] = _seconds(entry["at"], at)
-            _take(entry, event, "generation", "release", "reason", "output", "superseded_by")
+                entry["seconds"] = _seconds_between(entry["at"], at)
+            _copy_fields(entry, event, "generation", "release", "reason", "output", "superseded_by")
             entry["rollback"] |= event.get("rollback") is True
     return list(reversed(found.values()))
 
 
-def last_live_but(events: Iterable[Event], live: str | None) -> str | None:
-    """The release that was live last and is not ``live``; None where there was none.
+def previous_release(events: Iterable[Event], live: str | None) -> str | None:
+    """Return the release that was live before ``live``; None if there was none.
 
     Args:
         events: of the journal, oldest first.
-        live: the release that is live.
+        live: the release that is live now.
     """
     found = None
     for event in events:
@@ -80,7 +80,7 @@ def last_live_but(events: Iterable[Event], live: str | None) -> str | None:
     return found
 
 
-def _begun(deploy: str, at: str) -> DeployEntry:
+def _new_entry(deploy: str, at: str) -> DeployEntry:
     return DeployEntry(
         deploy=deploy,
         at=at,
@@ -98,7 +98,7 @@ def _begun(deploy: str, at: str) -> DeployEntry:
     )
 
 
-def _take(entry: DeployEntry, event: Event, *keys: str) -> None:
+def _copy_fields(entry: DeployEntry, event: Event, *keys: str) -> None:
     for key in keys:
         if event.get(key) is not None:
             entry[key] = event[key]  # type: ignore[literal-required]
@@ -112,9 +112,9 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _seconds(begun_at: str, decided_at: str) -> float | None:
+def _seconds_between(begun_at: str, ended_at: str) -> float | None:
     try:
-        span = datetime.fromisoformat(decided_at) - datetime.fromisoformat(begun_at)
+        span = datetime.fromisoformat(ended_at) - datetime.fromisoformat(begun_at)
     except (TypeError, ValueError):
         return None
     return round(span.total_seconds(), 3) if span.total_seconds() >= 0 else None  # the clock was set back

@@ -1,4 +1,4 @@
-"""``journal.jsonl``: one event a line, appended and never rewritten but by rotation."""
+"""``journal.jsonl``: a file of one event a line, which is appended to and rotated, but never rewritten."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 NAME = "journal.jsonl"
 LIMIT_BYTES = 10 << 20
 KEPT = 3
-"""Rotated files: ``journal.jsonl.1`` is the youngest."""
+"""How many rotated files are kept; ``journal.jsonl.1`` is the newest."""
 
 Event = dict[str, object]
 
 
 class Journal:
-    """Appends to a journal; the file may be moved away or removed at any time.
+    """The writer of a journal; its file may be moved or removed at any time.
 
     Args:
         path: of the file.
-        limit_bytes: no file grows beyond, but for a single line that is longer.
+        limit_bytes: the size at which a file is rotated; only a single line can be longer.
     """
 
     def __init__(self, path: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -37,10 +37,13 @@ class Journal:
         self._limit_bytes = limit_bytes
 
     def append(self, line: bytes) -> None:
-        """Append one line, with its end.
+        """Append one line.
+
+        Args:
+            line: with its newline.
 
         Raises:
-            OSError: it is not there as a whole; it may be appended again.
+            OSError: the line could not be written as a whole; it can be appended again.
         """
         self._make_room(len(line))
         fd = open_file(self._path, os.O_RDWR | os.O_APPEND)
@@ -48,7 +51,7 @@ class Journal:
             size = os.fstat(fd).st_size
             try:
                 write_all(fd, b"\n" + line if _is_torn(fd, size) else line)
-            except OSError:  # a full disk has taken a part, which is of use to nobody
+            except OSError:  # a full disk has accepted a part of it, which nobody can read
                 os.ftruncate(fd, size)
                 raise
         finally:
@@ -66,12 +69,12 @@ class Journal:
 
 
 def encode(event: str, at: datetime, **fields: object) -> bytes:
-    """One line of the journal, with its end, in ASCII.
+    """Return one line of the journal, in ASCII and with its newline.
 
     Args:
-        event: its name.
-        at: with a time zone.
-        fields: what JSON has no form for, such as a path, becomes a string.
+        event: the event's name.
+        at: the time, with a time zone.
+        fields: of the event; values that JSON does not have, such as paths, become strings.
     """
     first = {key: fields.pop(key) for key in ("generation", "release") if key in fields}
     time = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -79,11 +82,11 @@ def encode(event: str, at: datetime, **fields: object) -> bytes:
 
 
 def read_events(state_dir: Path, begins: str = "") -> Iterator[Event]:
-    """The events, oldest first, over rotated files too; what is no event is skipped.
+    """Yield the events of the current and the rotated files, oldest first; lines that are not events are skipped.
 
     Args:
-        state_dir: with the journal.
-        begins: only those whose name begins so, which is several times as fast as to read all and choose.
+        state_dir: the directory of the journal.
+        begins: the beginning of the events' names; this is several times faster than to filter afterwards.
 
     Raises:
         RainbowdError: a file cannot be read.
@@ -92,15 +95,19 @@ def read_events(state_dir: Path, begins: str = "") -> Iterator[Event]:
     with contextlib.ExitStack() as stack:
         for file in reversed(open_all(state_dir / NAME, stack)):
             for line in file:
-                event = event_of(line) if mark in line else None
+                event = parse_event(line) if mark in line else None
                 if event is not None and str(event["event"]).startswith(begins):
                     yield event
 
 
 def open_all(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:
-    """Open a journal's files, youngest first.
+    """Open the current and the rotated files of a journal, newest first.
 
-    That is the way that files are moved: a rotation meanwhile shows one twice and hides none.
+    A rotation moves files in the same order, so one that happens meanwhile can show a file twice but hides none.
+
+    Args:
+        path: of the current file.
+        stack: closes the files.
 
     Raises:
         RainbowdError: one cannot be read.
@@ -123,12 +130,12 @@ def _rotated(path: Path, older: int) -> Path:
 
 
 def _is_torn(fd: int, size: int) -> bool:
-    """Whether the last line has no end: a power failure cut it off."""
+    """Return whether the last line has no newline, because a power failure cut it off."""
     return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
 
 
-def event_of(line: bytes) -> Event | None:
-    """The event that a line tells; None where it tells none."""
+def parse_event(line: bytes) -> Event | None:
+    """Return the event of a line; None if the line is not an event."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The lock of a state directory: one agent has it, and others find out which."""
+"""The lock of a state directory, which one agent holds, and the search for its holder."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 LOCK_NAME = "lock"
 
 PATIENCE_SECONDS = 0.5
-"""How long to try: a command that asks for the holder has the lock shared for an instant."""
+"""How long to retry: a command that searches for the holder has a shared lock for a moment."""
 TRY_SECONDS = 0.01
 
 _PID_BYTES = 32
 
 
 class Lock:
-    """The right to be the one agent of a state directory, held as long as the process lives; see flock(2).
+    """The lock that makes a process the only agent of a state directory, until the process ends: flock(2).
 
-    Its file is for the agent's user alone: anyone who may open a file may lock it, and a reader must not be able to
-    keep an agent from starting.  Readers find the agent by ``agent.json``.
+    Only the agent's user can open the file: anyone who can open a file can lock it, and a reader must not be able to
+    keep an agent from starting.  Readers find the agent in ``agent.json``.
 
     Args:
-        fd: of the file, locked.
-        state_dir: where the file is.
-        config: the config file that the agent runs by, for ``agent.json``.
+        fd: of the locked file.
+        state_dir: the directory of the file.
+        config: the agent's config file, for ``agent.json``.
     """
 
     def __init__(self, fd: int, state_dir: Path, config: Path | None = None) -> None:
@@ -46,26 +46,26 @@ class Lock:
 
     @classmethod
     def acquire(cls, state_dir: Path, config: Path | None = None) -> Lock:
-        """Take the lock and record who has it.
+        """Take the lock, and record this process as the agent.
 
         Args:
-            state_dir: where the lock is.
+            state_dir: the directory of the lock.
             config: see the class.
 
         Raises:
-            UsageError: another agent has it, or the file cannot be written.
+            UsageError: another agent holds the lock, or the file cannot be written.
         """
         path = state_dir / LOCK_NAME
-        with _naming(path):
+        with _errors_of(path):
             fd = open_file(path, os.O_RDWR, mode=SECRET_MODE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, fd)
-            with _naming(path):
+            with _errors_of(path):
                 _lock(fd, state_dir, config)
                 pid = find_agent_without_lock(path, config)
                 if pid is not None:
-                    raise _taken(state_dir, pid, config)
-                # That of an agent that was killed goes where it is: a full disk has no room for another.
+                    raise _taken_error(state_dir, pid, config)
+                # Overwrite the pid of a killed agent in place: a full disk has no room for another block.
                 os.pwrite(fd, b" " * min(os.fstat(fd).st_size, _PID_BYTES), 0)
                 lock = cls(fd, state_dir, config)
                 lock.claim()
@@ -73,11 +73,11 @@ class Lock:
         return lock
 
     def fileno(self) -> int:
-        """Return the descriptor that holds it; a process that has it from us shares the lock: flock(2)."""
+        """Return the descriptor that holds the lock; a process that inherits it shares the lock: flock(2)."""
         return self._fd
 
     def claim(self) -> None:
-        """Record that we are the agent; for an instant a reader may find none.
+        """Record this process as the agent; for a moment, a reader may find none.
 
         Raises:
             OSError: as pwrite(2).
@@ -86,25 +86,25 @@ class Lock:
         line = b"%d\n" % os.getpid()
         os.pwrite(self._fd, line, 0)
         os.ftruncate(self._fd, len(line))
-        with contextlib.suppress(OSError):  # for readers only, and written again as soon as that is possible
-            agent_identity.write(self._state_dir, agent_identity.this_process(self.config))
+        with contextlib.suppress(OSError):  # for readers only; the agent writes it again as soon as it can
+            agent_identity.write(self._state_dir, agent_identity.current_identity(self.config))
 
     def is_lost(self) -> bool:
-        """Return whether another file, or none, is in the place of the one that is held.
+        """Return whether the locked file was removed or replaced.
 
         Raises:
-            OSError: that cannot be seen now.
+            OSError: this cannot be checked now.
         """
         if self._fd < 0 or not self._is_ours:
             return False
         try:
-            there = (self._state_dir / LOCK_NAME).lstat()
+            current = (self._state_dir / LOCK_NAME).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return True
-        return not os.path.samestat(there, os.fstat(self._fd))
+        return not os.path.samestat(current, os.fstat(self._fd))
 
     def is_recorded(self) -> bool:
-        """Return whether readers can find us by ``agent.json``."""
+        """Return whether ``agent.json`` names this process."""
         if self._fd < 0 or not self._is_ours:
             return True
         with contextlib.suppress(OSError):
@@ -113,10 +113,10 @@ class Lock:
         return False
 
     def retake(self) -> None:
-        """Take the lock that is there by now, or make it; the descriptor keeps its number.
+        """Lock the file that is at the path now, or a new one; the descriptor keeps its number.
 
         Raises:
-            UsageError: another agent has it.
+            UsageError: another agent holds the lock.
             OSError: as open(2).
         """
         fd = open_file(self._state_dir / LOCK_NAME, os.O_RDWR, mode=SECRET_MODE)
@@ -127,13 +127,13 @@ class Lock:
             os.close(fd)
         self.claim()
 
-    def leave(self) -> None:
-        """Leave it to the agent that shares it."""
+    def hand_over(self) -> None:
+        """Close this process's descriptor; the agent that shares the lock keeps it."""
         os.close(self._fd)
         self._fd = -1
 
     def release(self) -> None:
-        """Give the lock back; the file stays, as another agent may have it open already."""
+        """Release the lock; the file stays, because another agent may have opened it already."""
         if self._fd < 0:
             return
         if self._is_ours:
@@ -146,12 +146,15 @@ class Lock:
 
 
 def holder(state_dir: Path) -> int | None:
-    """Return the pid of the running agent; None if none is running.
+    """Return the pid of the running agent; None if no agent is running.
 
-    Users who may not open the lock, such as members of the directory's group, are told by ``agent.json``.
+    For users who cannot open the lock, such as members of the directory's group, ``agent.json`` names the agent.
+
+    Args:
+        state_dir: the directory of the lock.
 
     Raises:
-        UsageError: it cannot be found out.
+        UsageError: this cannot be determined.
     """
     path = state_dir / LOCK_NAME
     try:
@@ -159,38 +162,38 @@ def holder(state_dir: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        return _recorded(state_dir)
+        return _read_identity(state_dir)
     except OSError as error:
         raise Unwritable(str(path), error) from None
     try:
-        with _naming(path):
+        with _errors_of(path):
             return _holder(fd, path)
     finally:
         os.close(fd)
 
 
-def _recorded(state_dir: Path) -> int | None:
-    """Return who ``agent.json`` says is running."""
+def _read_identity(state_dir: Path) -> int | None:
+    """Return the pid of the running agent that ``agent.json`` names."""
     path = state_dir / agent_identity.NAME
     try:
         found = agent_identity.running_agent(state_dir)
     except PermissionError:
-        raise UsageError(f"{path}: permission denied; expected you to be its owner, or in its group") from None
+        raise UsageError(f"{path}: permission denied: you must be its owner, or a member of its group") from None
     except OSError as error:
         raise Unwritable(str(path), error) from None
     return found.pid if found is not None else None
 
 
-def _taken(state_dir: Path, pid: int | str, config: Path | None) -> UsageError:
-    """Return the error for a state directory that another agent has, with what to do about it."""
+def _taken_error(state_dir: Path, pid: int | str, config: Path | None) -> UsageError:
+    """Return the error for a state directory that another agent uses, with advice."""
     found = None
     with contextlib.suppress(OSError):
         found = agent_identity.running_agent(state_dir)
     theirs = found.config if found is not None and found.pid == pid else ""
     if config is not None and theirs == str(config):
-        advice = "it runs by this config: to replace it, use `rainbowd upgrade`, or stop it first"
+        advice = "it runs with this config: to replace it, use `rainbowd upgrade`, or stop it first"
     elif theirs:
-        advice = f"it runs by {theirs}: give each config a state_dir of its own"
+        advice = f"it runs with {theirs}: give each config a state_dir of its own"
     else:
         advice = "stop that agent, or give this config a state_dir of its own"
     return UsageError(f"state_dir: {state_dir}: another agent (pid {pid}) is running with it; {advice}")
@@ -200,19 +203,19 @@ def _lock(fd: int, state_dir: Path, config: Path | None) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not _try(fd, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
-            raise _taken(state_dir, _pid(fd) or "unknown", config)
+            raise _taken_error(state_dir, _pid(fd) or "unknown", config)
         time.sleep(TRY_SECONDS)
 
 
 def _holder(fd: int, path: Path) -> int | None:
-    """Return who keeps us from sharing the lock; it may have it for an instant before its pid is there."""
+    """Return the pid of the process that holds the lock; it may write its pid only a moment after it has locked."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not _try(fd, fcntl.LOCK_SH):
         pid = _pid(fd)
         if pid is not None:
             return pid
         if time.monotonic() >= deadline:
-            raise UsageError(f"{path}: locked by a process that left no pid there; expected a rainbowd agent")
+            raise UsageError(f"{path}: locked by a process that wrote no pid into it; expected a rainbowd agent")
         time.sleep(TRY_SECONDS)
     return None
 
@@ -231,8 +234,8 @@ def _pid(fd: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """What the system refuses becomes an error that names the file."""
+def _errors_of(path: Path) -> Iterator[None]:
+    """Translate errors of the system into ones that name the file."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,8 @@
-"""An agent whose lock was removed, or moved away with the directory: it runs on, and a new lock would not stop another.
+"""The search for an agent whose lock file was removed, or moved together with the directory.
 
-It makes its lock again as soon as it notices.  Until then a second agent finds it by the lock that it still holds on a
-file without a name: proc(5), fd and fdinfo.
+Such an agent keeps running, and a new lock file would not keep a second agent from starting.  It creates its lock file
+again as soon as it notices.  Until then, a second agent finds it by the lock that it still holds on the deleted file:
+proc(5), fd and fdinfo.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ _DELETED = " (deleted)"
 
 
 def find_agent_without_lock(path: Path, config: Path | None) -> int | None:
-    """Return the pid of an agent that runs for ``path`` but holds another file than the one that is there now.
+    """Return the pid of an agent that locked ``path`` before the file was removed or moved; None if there is none.
 
     Args:
         path: of the lock.
-        config: the config file that we run by.
+        config: the config file of this process.
     """
     copied = None
     with contextlib.suppress(OSError):
-        copied = running_agent(path.parent)  # the directory may be a copy of the one that was moved away
+        copied = running_agent(path.parent)  # the directory may be a copy of the one that was moved
     if copied is not None and copied.pid != os.getpid() and config is not None and copied.config == str(config):
         return copied.pid
     deleted = os.path.realpath(path) + _DELETED
@@ -36,7 +37,7 @@ def find_agent_without_lock(path: Path, config: Path | None) -> int | None:
 
 
 def _candidates() -> list[int]:
-    """Return the processes of our user that may be agents."""
+    """Return the processes of this user that could be agents."""
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is not needed for this
         with contextlib.suppress(OSError):
@@ -47,7 +48,7 @@ def _candidates() -> list[int]:
 
 
 def _holds(pid: int, name: str) -> bool:
-    """Return whether a process has a lock on the file that proc(5) calls ``name``."""
+    """Return whether a process holds a lock on the file with this name in proc(5)."""
     with contextlib.suppress(OSError):
         for fd in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
             with contextlib.suppress(OSError):

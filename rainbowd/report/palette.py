@@ -1,4 +1,4 @@
-"""The colours of the rainbow: each generation has one, the same on a terminal and on the API's page."""
+"""The colours of the rainbow: one for each generation, the same on a terminal and on the dashboard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLOURS = (
     "#7aa116",  # lime
     "#6366d8",  # indigo
 )
-"""Distinct from their neighbours on black and on white.
+"""The colours in order, each distinct from its neighbours on black and on white.
 
 Red and grey are left out: red stands for trouble and grey for nothing, and a healthy generation is neither.
 """
@@ -22,12 +22,17 @@ _CUBE = (0, 95, 135, 175, 215, 255)
 
 
 def colour(generation: int) -> str:
-    """The colour of a generation as ``#rrggbb``."""
+    """Return the colour of a generation as ``#rrggbb``."""
     return COLOURS[(generation - 1) % len(COLOURS)]
 
 
 def foreground(generation: int, *, is_true_colour: bool) -> str:
-    """The same as parameters of SGR (ECMA-48): of 24 bits, or the nearest of a terminal's 256 colours."""
+    """Return the colour of a generation as parameters of SGR (ECMA-48).
+
+    Args:
+        generation: the ID.
+        is_true_colour: whether the terminal has 24-bit colours; otherwise it is the nearest of 256.
+    """
     code = colour(generation)
     levels = [int(code[at : at + 2], 16) for at in (1, 3, 5)]
     if is_true_colour:

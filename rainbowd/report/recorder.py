@@ -1,4 +1,4 @@
-"""Keeps the journal and ``status.json`` for a running agent, which never waits for a disk."""
+"""The writer of the journal and ``status.json`` of a running agent, which itself never waits for a disk."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 LINES_MAX = 10_000
 BYTES_MAX = 8 << 20
-"""What waits while the journal cannot be written; what comes behind that is lost."""
+"""The bounds of the queue while the journal cannot be written; further events are lost."""
 
 RETRY_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
-"""How long an answer waits for the disk."""
+"""How long an answer waits for the disk, in ``settle``."""
 LAST_SECONDS = 5.0
-"""For what is left to write when the recorder is told to end."""
+"""How long the last writes may take after ``run`` was cancelled."""
 
 log = get_logger()
 
 
 class Recorder:
-    """Takes what happens, at once and in order; ``run`` writes it.
+    """A queue of events, files and statuses, which accepts them at once; ``run`` writes them in order.
 
     Args:
-        state_dir: where; it may be full, read-only or gone for a time.
+        state_dir: the directory of the files; it may be full, read-only or missing for a time.
 
     Attributes:
-        written: set when there may be more in the files; by then another is in its place.
+        written: set after each write, and then replaced by a new event.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -50,9 +50,9 @@ class Recorder:
         self._lines_bytes = 0
         self._lost = 0
         self._status: Mapping[str, object] | None = None
-        self._kept: dict[str, bytes | None] = {}
+        self._files: dict[str, bytes | None] = {}
         self._failing: dict[str, str] = {}
-        self._told = 0
+        self._queued = 0
         self._written = 0
         self._last_status: Mapping[str, object] | None = None
         self.written = trio.Event()
@@ -62,14 +62,14 @@ class Recorder:
         self._one_thread = trio.CapacityLimiter(1)
 
     def observe(self, observer: Callable[[str, Mapping[str, object]], None]) -> None:
-        """Tell ``observer`` the name and the fields of each event, when it happens; it must neither wait nor raise."""
+        """Call ``observer`` with the name and the fields of each event, when it happens; it must not wait or raise."""
         self._observers.append(observer)
 
     def record(self, event: str, **fields: object) -> None:
-        """Put an event in the journal.
+        """Queue an event for the journal.
 
         Args:
-            event: its name.
+            event: the event's name.
             fields: ``generation`` and ``release`` come first; paths become strings.
         """
         for observer in self._observers:
@@ -80,47 +80,47 @@ class Recorder:
             return
         self._lines.append(line)
         self._lines_bytes += len(line)
-        self._call_on()
+        self._notify()
 
-    def keep(self, name: str, data: bytes | None) -> None:
-        """Make ``data`` the content of a file, for the next agent to read; of several before one is written, the last.
+    def store(self, name: str, data: bytes | None) -> None:
+        """Queue the content of a file, for the next agent to read; only the last content of a file is written.
 
         Args:
             name: of a file in the state directory.
-            data: None removes it.
+            data: the content; None removes the file.
         """
-        self._kept.pop(name, None)
-        self._kept[name] = data
-        self._call_on()
+        self._files.pop(name, None)
+        self._files[name] = data
+        self._notify()
 
     def publish(self, status: Mapping[str, object]) -> None:
-        """Make this the status; of several before one is written, the last.
+        """Queue the content of ``status.json``; only the last one is written.
 
         Args:
-            status: not to be changed any more.
+            status: must not change afterwards.
         """
         self._status = self._last_status = status
-        self._call_on()
+        self._notify()
 
     async def until_written(self) -> None:
-        """Wait until all is written that was told so far; forever, where it cannot be."""
-        told = self._told
-        while self._written < told:
+        """Wait until everything queued so far is written; forever, if the disk keeps failing."""
+        queued = self._queued
+        while self._written < queued:
             await self.written.wait()
 
     async def settle(self) -> None:
-        """Wait until all is written that was told so far, for two seconds at most, as the disk may fail."""
+        """Wait until everything queued so far is written, for at most two seconds, because the disk may fail."""
         with trio.move_on_after(SETTLE_SECONDS) as patience:
             await self.until_written()
         if patience.cancelled_caught:
-            log.warning("an answer is given before the files have what it is about", seconds=SETTLE_SECONDS)
+            log.warning("an answer was sent before the files are up to date", seconds=SETTLE_SECONDS)
 
-    def _call_on(self) -> None:
-        self._told += 1
+    def _notify(self) -> None:
+        self._queued += 1
         self._wake.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write until cancelled, then what is left, for five seconds at the most."""
+        """Write until cancelled, and then write the rest, for at most five seconds."""
         shield = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_writing, shield)
@@ -144,23 +144,23 @@ class Recorder:
                     await self._wake.wait()
 
     async def _write(self) -> None:
-        """One round: a reader who has seen an event finds what is kept and a status that are not older."""
+        """Write everything queued; a reader who has seen an event finds a status and files that are not older."""
         current, self._status = self._status, None
-        kept, lines, told = dict(self._kept), tuple(self._lines), self._told
+        files, lines, queued = dict(self._files), tuple(self._lines), self._queued
         failing = dict(self._failing)
-        kept_now, is_told, written = await trio.to_thread.run_sync(
-            self._write_files, kept, current, lines, abandon_on_cancel=True, limiter=self._one_thread
+        stored, has_status, written = await trio.to_thread.run_sync(
+            self._write_files, files, current, lines, abandon_on_cancel=True, limiter=self._one_thread
         )
-        for name in kept_now:
-            if self._kept[name] is kept[name]:
-                del self._kept[name]
-        if not is_told and self._status is None:
+        for name in stored:
+            if self._files[name] is files[name]:
+                del self._files[name]
+        if not has_status and self._status is None:
             self._status = current
         for _ in range(written):
             self._lines_bytes -= len(self._lines.popleft())
-        if len(kept_now) == len(kept) and is_told and written == len(lines):
-            self._written = told
-        if failing != self._failing and self._status is None:  # the status says so
+        if len(stored) == len(files) and has_status and written == len(lines):
+            self._written = queued
+        if failing != self._failing and self._status is None:  # the status has a warning about it
             self._status = self._last_status
             self._wake.set()
         now, self.written = self.written, trio.Event()
@@ -172,20 +172,24 @@ class Recorder:
     # --- in a worker thread ---------------------------------------------------------------------------------
 
     def _write_files(
-        self, kept: Mapping[str, bytes | None], current: Mapping[str, object] | None, lines: Sequence[bytes]
+        self, files: Mapping[str, bytes | None], current: Mapping[str, object] | None, lines: Sequence[bytes]
     ) -> tuple[list[str], bool, int]:
-        """What is kept now, whether the status is written, and how many lines are; the status comes first."""
-        is_told = current is None or self._attempt(status.NAME, partial(self._write_status, current))
-        kept_now = [name for name, data in kept.items() if self._attempt(name, partial(self._keep, name, data))]
+        """Write the status, the files and the lines, in this order.
+
+        Returns:
+            The names of the files, whether the status was written, and how many lines were.
+        """
+        has_status = current is None or self._attempt(status.NAME, partial(self._write_status, current))
+        stored = [name for name, data in files.items() if self._attempt(name, partial(self._store, name, data))]
         for written, line in enumerate(lines):
             if not self._attempt(journal.NAME, partial(self._journal.append, line)):
-                return kept_now, is_told, written
-        return kept_now, is_told, len(lines)
+                return stored, has_status, written
+        return stored, has_status, len(lines)
 
     def _write_status(self, current: Mapping[str, object]) -> None:
         status.write(self._state_dir, with_failures(current, self._failing))
 
-    def _keep(self, name: str, data: bytes | None) -> None:
+    def _store(self, name: str, data: bytes | None) -> None:
         path = self._state_dir / name
         if data is None:
             path.unlink(missing_ok=True)
@@ -193,17 +197,21 @@ class Recorder:
             replace_file(path, data)
 
     def _attempt(self, name: str, write: Callable[[], None]) -> bool:
-        """Whether it went well; what is wrong is said once until it is well again."""
+        """Return whether a write succeeded; log the first failure, and the first success after it."""
         try:
             write()
         except OSError as error:
             if name not in self._failing:
                 self._failing[name] = error.strerror or str(error)
-                log.warning("cannot be written, trying on", file=self._state_dir / name, why=error.strerror)
+                log.warning(
+                    "cannot write a file of the state directory; retrying",
+                    file=self._state_dir / name,
+                    error=error.strerror,
+                )
             return False
         if name in self._failing:
             del self._failing[name]
-            log.info("can be written again", file=self._state_dir / name)
+            log.info("a file of the state directory can be written again", file=self._state_dir / name)
         return True
 
 

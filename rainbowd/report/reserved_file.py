@@ -1,4 +1,4 @@
-"""Room for one file, taken in advance, so that the file can still be replaced when the disk is full."""
+"""A file with space reserved in advance, so that it can be replaced even when the disk is full."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ RESERVE_BYTES = 16 << 10
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-class Reserve:
-    """Two files beside the one that is replaced, with blocks of their own.
+class ReservedFile:
+    """A file with two spare files next to it, which have disk blocks of their own.
 
-    On a full disk the content goes into the blocks of one, which then takes the place of the file, so that a reader
-    sees one content or the other.  The second is for the next time; from then on two files change places.
+    On a full disk, new content is written into the blocks of a spare file, which then replaces the file, so that a
+    reader sees either the old or the new content.  The second spare file is for the next time; after that, the file and
+    a spare file change places.
 
     Args:
-        path: of the file that is replaced.
+        path: of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,23 +35,26 @@ class Reserve:
         self._aside = path.with_name(f"{path.name}.aside")
 
     def replace(self, data: bytes) -> None:
-        """Put ``data``, which is JSON, in the place of the file; on a full disk it is padded with spaces.
+        """Replace the content of the file atomically; on a full disk, the content is padded with spaces.
+
+        Args:
+            data: JSON.
 
         Raises:
-            OSError: it cannot be written; what was there is there still.
+            OSError: the file cannot be written; it keeps its old content.
         """
         try:
             replace_file(self._path, data)
         except OSError as error:
-            if error.errno not in _FULL or not self._replace_in_reserve(data):
+            if error.errno not in _FULL or not self._replace_with_spare(data):
                 raise
         else:
-            _take(self._spare)
-            _take(self._second)
+            _reserve(self._spare)
+            _reserve(self._second)
 
-    def _replace_in_reserve(self, data: bytes) -> bool:
+    def _replace_with_spare(self, data: bytes) -> bool:
         try:
-            if not _fill(self._spare, data):
+            if not _overwrite(self._spare, data):
                 return False
             if self._second.exists():
                 self._spare.replace(self._path)
@@ -65,8 +69,8 @@ class Reserve:
         return True
 
 
-def _take(spare: Path) -> None:
-    """Take the room of ``spare`` if it is not taken; where that fails there is just no reserve."""
+def _reserve(spare: Path) -> None:
+    """Create a spare file with its blocks, unless it exists; if this fails, there is no reserve."""
     try:
         if spare.exists():
             return
@@ -80,8 +84,8 @@ def _take(spare: Path) -> None:
             spare.unlink(missing_ok=True)
 
 
-def _fill(spare: Path, data: bytes) -> bool:
-    """Overwrite all of ``spare`` with ``data`` and spaces; whether it is long enough for that."""
+def _overwrite(spare: Path, data: bytes) -> bool:
+    """Overwrite all of ``spare`` with ``data`` and spaces; return whether it was long enough."""
     fd = open_file(spare, os.O_WRONLY)
     try:
         room_bytes = os.fstat(fd).st_size - len(data)

@@ -1,8 +1,8 @@
-"""What the journal's events and the status are called for people: the same on a terminal and on the API's page.
+"""The journal's events and the status's warnings as sentences, the same on a terminal and on the dashboard.
 
-The sentences are data, so that the page has them too, and fills them in by the same rules, in ``browser/story.js``:
-``{key}`` is a field of the event, ``{name}`` the release's short name; ``[...]`` is left out where a field in it says
-nothing; a flag that is true is its own name.
+The sentences are data, so that the dashboard can fill them in by the same rules, in ``browser/story.js``: ``{key}`` is
+a field of the event, ``{name}`` the release's short name; ``[...]`` is omitted if a field in it is empty; a flag that
+is true becomes its own name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SENTENCES = {
     "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
     "generation.retired": "generation {generation} retired after {requests} requests[, {killed}][, left over: {left}]",
 }
-"""By the name of the event; of others there is nothing to say."""
+"""The sentences by the name of the event; other events have none."""
 
 WARNINGS = {
     "dead": "nothing is live",
@@ -53,24 +53,24 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 
 def sentence(event: Mapping[str, object]) -> str:
-    """An event for people; empty where it has no words."""
+    """Return the sentence for an event; empty if it has none."""
     release = event.get("release")
     name = os.path.basename(str(release)) if release else ""  # noqa: PTH119 - pathlib is not needed for this
     return fill(SENTENCES.get(str(event.get("event")), ""), {**event, "name": name})
 
 
 def fill(template: str, fields: Mapping[str, object]) -> str:
-    """A template with its fields.
+    """Fill in a template.
 
     Args:
         template: of ``SENTENCES`` or ``WARNINGS``.
-        fields: what it is about; those that are not there say nothing.
+        fields: the values; missing ones are empty.
     """
 
-    def told(text: str) -> list[str]:
+    def values(text: str) -> list[str]:
         return [_text(key, fields.get(key)) for key in _FIELD.findall(text)]
 
-    kept = _OPTION.sub(lambda option: option[1] if all(told(option[1])) else "", template)
+    kept = _OPTION.sub(lambda option: option[1] if all(values(option[1])) else "", template)
     return _FIELD.sub(lambda field: _text(field[1], fields.get(field[1])), kept)
 
 

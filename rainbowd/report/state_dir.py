@@ -1,4 +1,4 @@
-"""The state directory: how it is made, and how files in it are opened and replaced."""
+"""The state directory: functions that create it, and that open and replace files in it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SECRET_MODE = 0o600
 
 
 def prepare(path: Path, *, is_searched: bool = False) -> None:
-    """Make the state directory unless it is there; one that is there keeps its mode.
+    """Create the state directory unless it exists; an existing one keeps its mode.
 
     Args:
-        path: of it; those above it are made too.
-        is_searched: the app is another user, who has to pass through it to what is its own.
+        path: of the directory; missing parents are created too.
+        is_searched: whether the app runs as another user, who must be able to reach its own files in the directory.
 
     Raises:
-        UsageError: it cannot be made, is something else, or may not be written.
+        UsageError: it cannot be created, is not a directory, or cannot be written.
     """
     try:
         if not path.is_dir():
@@ -35,15 +35,18 @@ def prepare(path: Path, *, is_searched: bool = False) -> None:
         if is_searched:
             admit(path)
     except FileExistsError:
-        raise UsageError(f"state_dir: {path}: found something else there; expected a directory") from None
+        raise UsageError(f"state_dir: {path}: found something else; expected a directory") from None
     except OSError as error:
-        raise UsageError(f"state_dir: {path}: cannot be made: {error.strerror}") from None
+        raise UsageError(f"state_dir: {path}: cannot be created: {error.strerror}") from None
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise UsageError(f"state_dir: {path}: not writable; expected a directory of the agent's own")
 
 
 def admit(path: Path) -> None:
-    """Let everybody search the directory ``path``, which shows nobody what is in it.
+    """Let every user search the directory, which does not let them list it.
+
+    Args:
+        path: of the directory.
 
     Raises:
         OSError: as chmod(2).
@@ -58,8 +61,8 @@ def admit(path: Path) -> None:
 
 
 def _make_directories(path: Path) -> None:
-    """Make ``path``, and what is missing above it, each with its mode whatever the umask is."""
-    missing = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    """Create ``path`` and its missing parents, each with its mode whatever the umask is."""
+    missing = [directory for directory in (path, *path.parents) if not os.path.lexists(directory)]
     if not missing:
         raise FileExistsError
     for directory in reversed(missing):
@@ -72,7 +75,12 @@ def _make_directories(path: Path) -> None:
 
 
 def open_file(path: Path, flags: int, *, mode: int = FILE_MODE) -> int:
-    """Open a file of the state directory, made where it is missing; never through a symlink.
+    """Open a file of the state directory, never through a symlink; create it if it is missing.
+
+    Args:
+        path: of the file.
+        flags: as of open(2).
+        mode: of the file.
 
     Returns:
         A descriptor that no child inherits.
@@ -91,7 +99,10 @@ def open_file(path: Path, flags: int, *, mode: int = FILE_MODE) -> int:
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """Open a file of the state directory to read it; never through a symlink, and a named pipe is empty.
+    """Open a file of the state directory to read it, never through a symlink; a named pipe reads as empty.
+
+    Args:
+        path: of the file.
 
     Raises:
         OSError: as open(2).
@@ -100,7 +111,7 @@ def open_to_read(path: Path) -> BinaryIO:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it.
+    """Write all bytes to a descriptor, in several calls if necessary.
 
     Raises:
         OSError: as write(2); a part may have been written.
@@ -111,21 +122,26 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
-    """Put ``data`` in the place of a file, so that a reader sees the old content or the new, never a part.
+    """Replace the content of a file atomically: a reader sees either the old or the new content.
+
+    Args:
+        path: of the file.
+        data: the new content.
+        mode: of the file.
 
     Raises:
-        OSError: it cannot be written; what was there is there still.
+        OSError: the file cannot be written; it keeps its old content.
     """
-    beside = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f"{path.name}.new")
     try:
-        beside.unlink(missing_ok=True)  # of a write that was cut off
-        fd = open_file(beside, os.O_WRONLY | os.O_EXCL, mode=mode)
+        temporary.unlink(missing_ok=True)  # of a write that was cut off
+        fd = open_file(temporary, os.O_WRONLY | os.O_EXCL, mode=mode)
         try:
             write_all(fd, data)
         finally:
             os.close(fd)
-        beside.replace(path)
+        temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise

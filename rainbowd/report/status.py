@@ -1,4 +1,4 @@
-"""``status.json``: what the agent is and which generations there are, at this moment."""
+"""``status.json``: the current state of the agent and its generations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import RainbowdError
-from rainbowd.report.reserved_file import Reserve
+from rainbowd.report.reserved_file import ReservedFile
 from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
@@ -15,26 +15,36 @@ if TYPE_CHECKING:
 
 NAME = "status.json"
 FORMAT = 1
-"""Raised when a reader of the one before could misread it."""
+"""The version of the format, which is increased when an older reader could misread the file."""
 
 Status = dict[str, object]
 
 
 def write(state_dir: Path, status: Mapping[str, object]) -> None:
-    """Replace the file, atomically, also on a full disk; it need not survive a power failure.
+    """Replace the file atomically, even on a full disk; it need not survive a power failure.
+
+    Args:
+        state_dir: the directory of the file.
+        status: the content.
 
     Raises:
-        OSError: it cannot be written; the one before is there still.
+        OSError: the file cannot be written; it keeps its old content.
     """
     text = json.dumps({"format": FORMAT, **status}, default=str)
-    Reserve(state_dir / NAME).replace(text.encode() + b"\n")
+    ReservedFile(state_dir / NAME).replace(text.encode() + b"\n")
 
 
 def read(state_dir: Path) -> Status | None:
-    """What the file says, whoever wrote it and whether that is alive; None where there is none.
+    """Read the file, whether the agent that wrote it is alive or not.
+
+    Args:
+        state_dir: the directory of the file.
+
+    Returns:
+        The status; None if the file does not exist.
 
     Raises:
-        RainbowdError: it cannot be read, is damaged, or is of a format that this version does not know.
+        RainbowdError: the file cannot be read, is damaged, or has a format that this version does not know.
     """
     path = state_dir / NAME
     try:
@@ -45,12 +55,12 @@ def read(state_dir: Path) -> Status | None:
     except OSError as error:
         raise RainbowdError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise RainbowdError(f"{path}: damaged; expected what an agent writes there") from None
+        raise RainbowdError(f"{path}: damaged; expected JSON that an agent has written") from None
     if not isinstance(status, dict):
         raise RainbowdError(f"{path}: damaged; expected an object")
     if status.get("format") != FORMAT:
         found = json.dumps(status.get("format"))
         raise RainbowdError(
-            f"{path}: found format {found}; this version of rainbowd reads {FORMAT}: use that of the agent's version"
+            f"{path}: found format {found}; this version of rainbowd reads {FORMAT}; use the version that the agent has"
         )
     return status

@@ -46,4 +46,4 @@ def test_a_number_that_cannot_be_noted_is_given_and_a_warning_is_said(
     numbers = GenerationIds(tmp_path)
     assert [numbers.next(), numbers.next()] == [1, 2]
     assert log.flush(30)
-    assert "a generation's number cannot be noted" in capfd.readouterr().out
+    assert "cannot save the last generation ID" in capfd.readouterr().out

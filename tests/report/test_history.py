@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.report.history import deploys, last_live_but
+from rainbowd.report.history import deploys, previous_release
 
 if TYPE_CHECKING:
     from rainbowd.report.journal import Event
@@ -83,7 +83,7 @@ def test_a_rollback_goes_to_what_was_live_last_and_is_another() -> None:
     def live(release: str) -> Event:
         return {"at": at(1), "event": "generation.live", "release": release}
 
-    assert last_live_but([], "/r/a") is None
-    assert last_live_but([live("/r/a"), live("/r/a")], "/r/a") is None
-    assert last_live_but([live("/r/a"), live("/r/b"), live("/r/c"), live("/r/b")], "/r/b") == "/r/c"
-    assert last_live_but([live("/r/a"), live("/r/b"), live("/r/a")], "/r/a") == "/r/b"
+    assert previous_release([], "/r/a") is None
+    assert previous_release([live("/r/a"), live("/r/a")], "/r/a") is None
+    assert previous_release([live("/r/a"), live("/r/b"), live("/r/c"), live("/r/b")], "/r/b") == "/r/c"
+    assert previous_release([live("/r/a"), live("/r/b"), live("/r/a")], "/r/a") == "/r/b"

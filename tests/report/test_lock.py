@@ -78,7 +78,7 @@ def test_a_lock_without_a_pid_is_waited_for_and_then_named(
     monkeypatch.setattr(lock_module, "PATIENCE_SECONDS", 0.0)
     lock = Lock.acquire(tmp_path)
     (tmp_path / "lock").write_bytes(content)
-    with pytest.raises(UsageError, match=f"{tmp_path}/lock: locked by a process that left no pid"):
+    with pytest.raises(UsageError, match=f"{tmp_path}/lock: locked by a process that wrote no pid"):
         holder(tmp_path)
     lock.release()
 
@@ -158,7 +158,7 @@ def test_a_lock_that_readers_could_open_is_closed_to_them(shared: Path) -> None:
 @pytest.mark.parametrize("change", [{"pid": 1}, {"start_time": 1}, {"boot_id": "another"}])
 def test_a_record_of_a_process_that_is_another_by_now_names_nobody(shared: Path, change: dict[str, object]) -> None:
     lock = Lock.acquire(shared)
-    agent_identity.write(shared, agent_identity.this_process(None)._replace(**change))  # type: ignore[arg-type]
+    agent_identity.write(shared, agent_identity.current_identity(None)._replace(**change))  # type: ignore[arg-type]
     assert as_reader(shared, "holder(path)") == "None"
     lock.release()
 
@@ -173,7 +173,7 @@ def test_a_record_that_another_user_wrote_of_a_process_of_root_names_nobody(shar
 
 def test_a_process_that_has_ended_and_waits_to_be_reaped_is_not_alive(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        there = agent_identity.this_process(None)._replace(
+        there = agent_identity.current_identity(None)._replace(
             pid=process.pid, start_time=agent_identity._stat(process.pid)[1]
         )
         assert there.is_alive(os.geteuid())
@@ -194,9 +194,9 @@ def test_a_damaged_record_names_nobody(tmp_path: Path, content: bytes) -> None:
 def test_a_second_agent_is_told_by_which_config_the_first_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE_SECONDS", 0.0)
     lock = Lock.acquire(tmp_path, tmp_path / "blue.json")
-    with pytest.raises(UsageError, match=r"it runs by .*/blue.json: give each config a state_dir of its own"):
+    with pytest.raises(UsageError, match=r"it runs with .*/blue.json: give each config a state_dir of its own"):
         Lock.acquire(tmp_path, tmp_path / "green.json")
-    with pytest.raises(UsageError, match="it runs by this config: to replace it, use `rainbowd upgrade`"):
+    with pytest.raises(UsageError, match="it runs with this config: to replace it, use `rainbowd upgrade`"):
         Lock.acquire(tmp_path, tmp_path / "blue.json")
     lock.release()
 

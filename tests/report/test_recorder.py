@@ -107,7 +107,7 @@ async def test_files_that_cannot_be_written_are_said_once_and_written_later_in_o
     assert status.read(tmp_path) == {"format": 1, "number": 2}
     assert log.flush(PATIENCE_SECONDS)
     said = capfd.readouterr().out
-    assert said.count("cannot be written") == 2
+    assert said.count("cannot write a file") == 2
     assert said.count("can be written again") == 2
 
 
@@ -176,7 +176,7 @@ async def test_the_status_comes_before_all_else_of_its_round(tmp_path: Path, mon
 
     monkeypatch.setattr(recorder, "replace_file", look_and_replace)
     keeping = Recorder(tmp_path)
-    keeping.keep("generation-1.json", b"live")
+    keeping.store("generation-1.json", b"live")
     keeping.publish({"live": 1})
     async with running(keeping):
         pass
@@ -205,7 +205,7 @@ async def test_an_answer_waits_no_longer_than_that_for_a_disk_that_fails(
         await keeping.settle()
         (tmp_path / "journal.jsonl").rmdir()
     assert log.flush(PATIENCE_SECONDS)
-    assert "before the files have" in capfd.readouterr().out
+    assert "before the files are up to date" in capfd.readouterr().out
 
 
 async def test_a_file_that_cannot_be_written_is_a_warning_of_the_status(tmp_path: Path, prompt_retries: None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.report import reserved_file
-from rainbowd.report.reserved_file import RESERVE_BYTES, Reserve
+from rainbowd.report.reserved_file import RESERVE_BYTES, ReservedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def filled(directory: Path) -> Path:
     file = directory / "status.json"
-    Reserve(file).replace(b'{"number": 0}\n')
+    ReservedFile(file).replace(b'{"number": 0}\n')
     return file
 
 
@@ -37,7 +37,7 @@ def test_a_file_is_replaced_in_its_reserve_when_the_disk_is_full(
     inode = file.stat().st_ino
     request.getfixturevalue("full")
     for number in range(1, 5):
-        Reserve(file).replace(b'{"number": %d}\n' % number)
+        ReservedFile(file).replace(b'{"number": %d}\n' % number)
         assert json.loads(file.read_bytes()) == {"number": number}
     assert file.stat().st_ino != inode, "a reader of the old one still reads that"
     assert file.read_bytes().endswith(b"}" + b" " * (RESERVE_BYTES - 14) + b"\n")
@@ -49,7 +49,7 @@ def test_what_is_longer_than_the_reserve_is_not_written(tmp_path: Path, request:
     file = filled(tmp_path)
     request.getfixturevalue("full")
     with pytest.raises(OSError, match="No space left"):
-        Reserve(file).replace(b"x" * (RESERVE_BYTES + 1))
+        ReservedFile(file).replace(b"x" * (RESERVE_BYTES + 1))
     assert json.loads(file.read_bytes()) == {"number": 0}
 
 
@@ -58,12 +58,12 @@ def test_without_a_reserve_the_file_stays_as_it_was(tmp_path: Path, request: pyt
     (tmp_path / "status.json.spare").unlink()
     request.getfixturevalue("full")
     with pytest.raises(OSError, match="No space left"):
-        Reserve(file).replace(b"{}")
+        ReservedFile(file).replace(b"{}")
     assert json.loads(file.read_bytes()) == {"number": 0}
 
 
 def test_the_reserve_is_taken_again_when_there_is_room(tmp_path: Path) -> None:
     file = filled(tmp_path)
     (tmp_path / "status.json.spare").unlink()
-    Reserve(file).replace(b"{}")
+    ReservedFile(file).replace(b"{}")
     assert (tmp_path / "status.json.spare").stat().st_size == RESERVE_BYTES

@@ -75,7 +75,7 @@ def test_one_that_may_not_be_written_is_named() -> None:
             os.seteuid(NOBODY)
         with pytest.raises(UsageError, match=f"state_dir: {path}: not writable"):
             prepare(path)
-        with pytest.raises(UsageError, match=f"state_dir: {path}/state: cannot be made: Permission denied"):
+        with pytest.raises(UsageError, match=f"state_dir: {path}/state: cannot be created: Permission denied"):
             prepare(path / "state")
     finally:
         os.seteuid(uid)

@@ -83,7 +83,7 @@ class LinuxHost(PreviousRun):
         Raises:
             OSError: it cannot be written.
         """
-        self._numbers.note()
+        self._numbers.save()
         if self._memory is not None:
             self.remember(self._memory)
         for number, (app, source) in list(self._alive.items()):

@@ -75,7 +75,7 @@ class PreviousRun:
 
     def left(self) -> list[LeftGeneration]:
         """The generations that an earlier agent left on record; their ports are taken from now on."""
-        self._numbers.look()
+        self._numbers.refresh()
         self._records, self._last_left = read_records(self._state_dir), self._numbers.last
         return [self._left(number, record) for number, record in self._records.items()]
 
