@@ -1,4 +1,4 @@
-"""Where something listens: a TCP host and port, or the path of a Unix socket."""
+"""Addresses of listening sockets: a TCP host and port, or the path of a Unix socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ SOCKET_PATH_BYTES = 107  # sun_path without its terminating NUL: unix(7)
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """``HOST:PORT`` or ``[V6]:PORT``; ``host`` is an IP address literal or a name, without brackets."""
+    """A TCP address, written ``HOST:PORT`` or ``[V6]:PORT``.
+
+    Attributes:
+        host: an IP address literal or a name, without brackets.
+        port: 0 lets the kernel choose one.
+    """
 
     host: str
     port: int
@@ -25,7 +30,7 @@ class TcpAddress:
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """``unix:PATH``."""
+    """The address of a Unix socket, written ``unix:PATH``."""
 
     path: Path
 
@@ -42,7 +47,7 @@ def parse_address(text: str) -> Address:
     """Read ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``.
 
     Raises:
-        ValueError: the text is none of these; the message says what was expected.
+        ValueError: ``text`` is not an address; the message states what was expected.
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
@@ -57,18 +62,18 @@ def parse_address(text: str) -> Address:
 
 
 def _problem(text: str, host: str, colon: str, port: str) -> str:
-    """Return what was expected of ``HOST:PORT`` or ``[V6]:PORT`` instead of ``text``; nothing if it is one of them."""
+    """Return what was expected instead of ``text``; empty if it is ``HOST:PORT`` or ``[V6]:PORT``."""
     is_bracketed = host.startswith("[") and host.endswith("]")
     is_number = port.isascii() and port.isdigit()
     if is_bracketed and not _is_ipv6(host[1:-1]):
         return f"an IPv6 address between the brackets, found {host[1:-1]!r}"
     if not colon or not host or not is_number or (":" in host and not is_bracketed):
-        return _meant(text, host, port)
+        return _suggestion(text, host, port)
     return "" if _is_port(port) else f"a port of at most {PORT_MAX}"
 
 
-def _meant(text: str, host: str, port: str) -> str:
-    """Return what was probably meant by ``text``, which is no address."""
+def _suggestion(text: str, host: str, port: str) -> str:
+    """Return the address that ``text``, which is not an address, was probably meant to be."""
     scheme, is_url, rest = text.partition("://")
     if is_url:
         return f'an address without {scheme}://, such as "{rest.rstrip("/") or "127.0.0.1:7000"}"'
@@ -95,27 +100,31 @@ def _is_port(digits: str) -> bool:
 
 
 def family(address: Address) -> socket.AddressFamily:
-    """The socket family to reach ``address`` with."""
+    """Return the socket family with which to connect to ``address``."""
     if isinstance(address, UnixAddress):
         return socket.AF_UNIX
     return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
 def sockaddr(address: Address) -> str | tuple[str, int]:
-    """What ``socket.bind`` and ``socket.connect`` take for ``address``."""
+    """Return ``address`` in the form that ``socket.bind`` and ``socket.connect`` accept."""
     return str(address.path) if isinstance(address, UnixAddress) else (address.host, address.port)
 
 
 def connect_to_socket_file(sock: socket.socket, path: Path) -> int:
-    """Begin to connect ``sock`` to the Unix socket ``path``, without following a link there.
+    """Start to connect ``sock`` to the Unix socket ``path``, without following a symlink.
 
-    The app may put a link in place of its socket, and rainbowd may be allowed to connect where the app is not.
+    The app can replace its socket by a symlink to a socket to which rainbowd may connect and the app may not.
+
+    Args:
+        sock: a non-blocking Unix socket.
+        path: of the socket file.
 
     Returns:
         The error number, as ``connect_ex`` does: ECONNREFUSED if ``path`` is a link (open(2), O_PATH and O_NOFOLLOW).
 
     Raises:
-        OSError: ``path`` cannot be opened; FileNotFoundError if there is nothing.
+        OSError: ``path`` cannot be opened; FileNotFoundError if it does not exist.
     """
     file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -1,44 +1,44 @@
-"""The errors that reach a user; each knows the exit status it ends a command with."""
+"""Errors that are shown to a user, each with the exit status of the command that it ends."""
 
 from __future__ import annotations
 
 import errno
 
-OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-"""What no user can be blamed for: a full disk, a broken or read-only one, no memory, no descriptors."""
+MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""Errors of the machine rather than of the user: a full, broken or read-only disk, no memory, no descriptors."""
 
 
 class RainbowdError(Exception):
-    """Something a user can read and act on: the message names the thing, what was expected and what to do."""
+    """An error that a user can act on: the message names the object, what was expected and what to do."""
 
     exit_status = 1
 
 
 class UsageError(RainbowdError):
-    """The command line or the machine does not allow what was asked for; nothing was started."""
+    """A request that the command line or the machine does not allow; nothing was started."""
 
     exit_status = 2
 
 
-class Unwritable(UsageError):  # noqa: N818 - reads as what is the matter
-    """A file cannot be written: a command exits with 2 if its user may not, with 1 if the machine cannot.
+class Unwritable(UsageError):
+    """A file that cannot be written: exit status 2 if the user lacks permission, 1 if the machine fails.
 
     Args:
-        what: names the file, and says what cannot be done.
-        error: what the system answered.
+        problem: names the file and what cannot be done.
+        error: the system's error.
     """
 
-    def __init__(self, what: str, error: OSError) -> None:
-        super().__init__(f"{what}: {error.strerror}")
-        if error.errno in OF_THE_MACHINE:
+    def __init__(self, problem: str, error: OSError) -> None:
+        super().__init__(f"{problem}: {error.strerror}")
+        if error.errno in MACHINE_ERRNOS:
             self.exit_status = RainbowdError.exit_status
 
 
 class ConfigError(UsageError):
-    """The configuration cannot be used.
+    """A config that cannot be used.
 
     Args:
-        problems: one line each, already naming the file and the path of the key.
+        problems: one line each, which names the file and the path of the key.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -46,24 +46,24 @@ class ConfigError(UsageError):
         self.problems = problems
 
 
-class NotRunning(RainbowdError):  # noqa: N818 - an exit status, not a fault
-    """No agent is running for this configuration."""
+class NotRunning(RainbowdError):
+    """A command for an agent, while no agent is running for this config."""
 
     exit_status = 3
 
 
-class TimedOut(RainbowdError):  # noqa: N818 - an exit status, not a fault
-    """What a command waits for did not come in time; it may come yet."""
+class TimedOut(RainbowdError):
+    """A command that stopped waiting at its time limit; the deploy continues."""
 
     exit_status = 4
 
 
-class Declined(RainbowdError):  # noqa: N818 - an answer
-    """What a running agent was asked for cannot be done, and nothing was.
+class Declined(RainbowdError):
+    """A request that the running agent refused, without changing anything.
 
     Args:
-        reason: why.
-        status: of HTTP: RFC 9110, section 15.
+        reason: the message.
+        status: the HTTP status of the response, RFC 9110 section 15.
     """
 
     def __init__(self, reason: str, status: int) -> None:
@@ -71,11 +71,11 @@ class Declined(RainbowdError):  # noqa: N818 - an answer
         self.status = status
 
 
-class DeployFailed(RainbowdError):  # noqa: N818 - reads as what happened
-    """A deploy was decided against the candidate.
+class DeployFailed(RainbowdError):
+    """A failed deploy or launch.
 
     Args:
-        reason: what was last seen, in one sentence.
+        reason: the last thing that was observed, in one sentence.
         output: the app's last lines, oldest first.
     """
 

@@ -1,6 +1,6 @@
-"""What HUP means to the agent: a deploy, unless the terminal was closed or HUP was ignored from the start.
+"""What SIGHUP means to the agent: a deploy, unless the terminal was closed or SIGHUP was ignored at the start.
 
-A shell sends HUP to its jobs when its terminal is closed, and nohup(1) has it ignored.  Neither asks for a deploy.
+A shell sends SIGHUP to its jobs when its terminal is closed, and nohup(1) ignores it.  Neither requests a deploy.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLOSING_SECONDS = 0.5
-"""How long a shell that ends may take from sending HUP to giving up its terminal."""
-_LOOK_SECONDS = 0.05
+"""How long an exiting shell may take from sending SIGHUP to releasing its terminal."""
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Hangup:
-    """What this process was started with.
+    """How this process was started with regard to SIGHUP.
 
     Attributes:
-        is_ignored: HUP was ignored.
-        had_terminal: there was a controlling terminal.
+        is_ignored: whether SIGHUP was ignored.
+        had_terminal: whether the process had a controlling terminal.
     """
 
     is_ignored: bool = False
@@ -35,21 +35,21 @@ class Hangup:
 
     @classmethod
     def now(cls) -> Hangup:
-        """Return how it is now; to be called before signals get handlers."""
+        """Return the present state; call this before any signal handler is installed."""
         return cls(is_ignored=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, had_terminal=has_terminal())
 
-    async def is_of_terminal(self) -> bool:
-        """Return whether a HUP that has just come is from a terminal that was closed."""
+    async def is_from_closed_terminal(self) -> bool:
+        """Return whether a SIGHUP that has just arrived means that the terminal was closed."""
         if not self.had_terminal:
             return False
         with trio.move_on_after(CLOSING_SECONDS):
             while has_terminal():  # noqa: ASYNC110 - a terminal has no event
-                await trio.sleep(_LOOK_SECONDS)
+                await trio.sleep(_POLL_SECONDS)
         return not has_terminal()
 
     @contextlib.contextmanager
-    def passed_on(self) -> Iterator[None]:
-        """Have a program that is started meanwhile ignore HUP from its start too, if this one did; see execve(2)."""
+    def inherited(self) -> Iterator[None]:
+        """Make programs that are started within the context ignore SIGHUP too, if this one did: execve(2)."""
         if not self.is_ignored:
             yield
             return

@@ -1,4 +1,4 @@
-"""Listening sockets: opened, or handed over by systemd."""
+"""Listening sockets: opened here, or inherited from systemd or from the agent that is being replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096
 PATIENCE_SECONDS = 5.0
-"""How long a start waits for a port that no program listens on, but a connection has."""
+"""How long a start waits for a port that no program listens on, but a connection uses."""
 SOCKET_MODE = 0o666
 
 _FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
@@ -32,18 +32,19 @@ class Listener:
     """A listening socket.
 
     Args:
-        asked: the address by which the config asks for it; None for one that systemd handed over.
-        path: of the Unix socket that goes with it at the end; None for any other.
+        sock: listening already.
+        configured: the address in the config that it was opened for; None if systemd passed it.
+        path: the file of a Unix socket, which is removed when the listener is closed; None for any other socket.
 
     Attributes:
-        address: where it listens, as the config would have it.
-        is_shared: another agent listens by it too, so that to close it is not its end.
+        address: the address that it listens on, written as in the config.
+        is_shared: whether another agent listens on the same socket, whose file is then kept when this one is closed.
     """
 
-    def __init__(self, sock: socket.socket, asked: str | None = None, path: Path | None = None) -> None:
+    def __init__(self, sock: socket.socket, configured: str | None = None, path: Path | None = None) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.asked = asked
+        self.configured = configured
         self.address = _address_of(sock)
         self.is_shared = False
         self._path = path
@@ -51,11 +52,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The TCP port that it has; 0 for a Unix socket."""
+        """The TCP port of the socket; 0 for a Unix socket."""
         return 0 if self.sock.family == socket.AF_UNIX else int(self.sock.getsockname()[1])
 
     def close(self) -> None:
-        """Close, and remove the Unix socket if it is still ours."""
+        """Close the socket, and remove the file of a Unix socket if it is still the one that was opened."""
         self.sock.close()
         if self._path is not None and not self.is_shared and _identity(self._path) == self._identity:
             with contextlib.suppress(FileNotFoundError):
@@ -63,26 +64,26 @@ class Listener:
 
 
 def open_listeners(address: Address, *, report: Report | None = None) -> list[Listener]:
-    """Listen on ``address``; if it has the name of a host, on every IP address of that.
+    """Listen on ``address``, and on every IP address of a host name.
 
     Args:
-        address: where; with port 0 all IP addresses get the same port.
+        address: to listen on; with port 0, all IP addresses get the same port.
         report: see ``open_listener``.
 
     Raises:
-        UsageError: as ``open_listener``; an IP address of a name that this machine does not have is left out.
+        UsageError: as ``open_listener``; IP addresses that this machine does not have are skipped.
     """
     if isinstance(address, UnixAddress):
         return [open_listener(address)]
-    places = _resolved(address, "listen")
+    resolved = _resolve(address, "listen")
     found: list[Listener] = []
-    for number, (family, place) in enumerate(places, start=1):
-        port = place.port or (found[0].port if found else 0)
+    for number, (family, ip_address) in enumerate(resolved, start=1):
+        port = ip_address.port or (found[0].port if found else 0)
         try:
-            sock = _open_tcp(family, TcpAddress(place.host, port), "listen", BACKLOG, report)
+            sock = _open_tcp(family, TcpAddress(ip_address.host, port), "listen", BACKLOG, report)
             found.append(Listener(sock, str(address)))
         except _Absent as absent:  # ::1 of localhost without IPv6
-            if number == len(places) and not found:
+            if number == len(resolved) and not found:
                 raise UsageError(str(absent)) from None
         except UsageError:
             close_all(found)
@@ -98,33 +99,33 @@ def open_listener(
     backlog: int = BACKLOG,
     report: Report | None = None,
 ) -> Listener:
-    """Listen on ``address``, of a host's name on one IP address, IPv4 first; a stale Unix socket is removed.
+    """Listen on ``address``: on one IP address of a host name, IPv4 first; a stale Unix socket is replaced.
 
     Args:
-        address: where.
-        key: of the config, for messages.
-        socket_mode: of a Unix socket, from before it can be connected to.
-        backlog: how many connections may wait to be accepted.
-        report: is told in words that the start waits for a port that only a connection has.
+        address: to listen on.
+        key: the config key of the address, for messages.
+        socket_mode: the permissions of a Unix socket, which apply before anyone can connect.
+        backlog: how many connections can wait to be accepted.
+        report: called with one sentence when the start has to wait for a port that a connection uses.
 
     Raises:
-        UsageError: it is in use, not ours to use, or does not exist.
+        UsageError: the address is in use, may not be used, or does not exist.
     """
     if isinstance(address, UnixAddress):
         return _open_unix(address, key, socket_mode, backlog)
-    places = sorted(_resolved(address, key), key=lambda place: place[0] != socket.AF_INET)
-    for family, place in places[:-1]:
+    resolved = sorted(_resolve(address, key), key=lambda pair: pair[0] != socket.AF_INET)
+    for family, ip_address in resolved[:-1]:
         with contextlib.suppress(_Absent):
-            return Listener(_open_tcp(family, place, key, backlog, report), str(address))
-    family, place = places[-1]
-    return Listener(_open_tcp(family, place, key, backlog, report), str(address))
+            return Listener(_open_tcp(family, ip_address, key, backlog, report), str(address))
+    family, ip_address = resolved[-1]
+    return Listener(_open_tcp(family, ip_address, key, backlog, report), str(address))
 
 
-class _Absent(UsageError):  # noqa: N818 - a fact, not a fault
-    """This machine does not have the IP address."""
+class _Absent(UsageError):
+    """An IP address that this machine does not have."""
 
 
-def _resolved(address: TcpAddress, key: str) -> list[tuple[socket.AddressFamily, TcpAddress]]:
+def _resolve(address: TcpAddress, key: str) -> list[tuple[socket.AddressFamily, TcpAddress]]:
     try:
         return tcp.resolve(address.host, address.port)
     except OSError as error:
@@ -132,16 +133,16 @@ def _resolved(address: TcpAddress, key: str) -> list[tuple[socket.AddressFamily,
 
 
 def _open_tcp(
-    family: socket.AddressFamily, place: TcpAddress, key: str, backlog: int, report: Report | None
+    family: socket.AddressFamily, address: TcpAddress, key: str, backlog: int, report: Report | None
 ) -> socket.socket:
-    """Listen on one IP address."""
+    """Listen on one IP address and port."""
     try:
-        sock = tcp.bind(family, place, patience_seconds=PATIENCE_SECONDS, report=report)
+        sock = tcp.bind(family, address, patience_seconds=PATIENCE_SECONDS, report=report)
         sock.listen(backlog)
     except OSError as error:
-        kind = _Absent if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} else UsageError
-        hint = "; --listen takes another address" if key == "listen" and error.errno == errno.EADDRINUSE else ""
-        raise kind(f"{key}: cannot listen on {place}: {tcp.explain(error, place)}{hint}") from None
+        error_class = _Absent if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} else UsageError
+        hint = "; use --listen for another address" if key == "listen" and error.errno == errno.EADDRINUSE else ""
+        raise error_class(f"{key}: cannot listen on {address}: {tcp.explain(error, address)}{hint}") from None
     return sock
 
 
@@ -158,15 +159,15 @@ def _open_unix(address: UnixAddress, key: str, socket_mode: int, backlog: int) -
 
 
 def bind(sock: socket.socket, name: str | tuple[str, int], *, mode: int) -> None:
-    """Bind a socket; the file of a Unix socket has its mode from its first instant.
+    """Bind a socket; the file of a Unix socket is created with its final permissions.
 
-    The kernel takes the mode of the file from the socket (bind(2), fchmod(2)), so no path is ever changed: somebody
-    may have put another file there by then.
+    The kernel takes the permissions of the file from the socket (bind(2), fchmod(2)).  A chmod of the path could change
+    another file that someone has put there meanwhile.
 
     Args:
         sock: not bound yet.
-        name: as bind(2) takes it.
-        mode: of a Unix socket's file, whatever the umask is.
+        name: the address in the form of bind(2).
+        mode: the permissions of a Unix socket's file, whatever the umask is.
 
     Raises:
         OSError: as bind(2).
@@ -182,41 +183,45 @@ def bind(sock: socket.socket, name: str | tuple[str, int], *, mode: int) -> None
         os.umask(umask)
 
 
-def doubts(addresses: Iterable[Address]) -> list[str]:
-    """Return a warning for each address whose port an outgoing connection may have when the agent starts."""
+def ephemeral_port_warnings(addresses: Iterable[Address]) -> list[str]:
+    """Return a warning for each of ``addresses`` whose port an outgoing connection may be using at a start."""
     return [
-        f"listen: {address}: {tcp.in_ephemeral_range()}"
+        f"listen: {address}: {tcp.explain_ephemeral()}"
         for address in addresses
         if isinstance(address, TcpAddress) and tcp.is_ephemeral(address.port)
     ]
 
 
 def from_systemd(environ: Mapping[str, str], pid: int) -> list[Listener]:
-    """The sockets that systemd handed over, none where it did not: sd_listen_fds(3).  Their names do not matter.
+    """Return the sockets that systemd passed to this process, if any: sd_listen_fds(3).
+
+    Args:
+        environ: the environment of this process; the names in LISTEN_FDNAMES are ignored.
+        pid: of this process.
 
     Raises:
-        UsageError: what was handed over is not a listening stream socket.
+        UsageError: one of them is not a listening stream socket.
     """
     if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdecimal():
         return []
-    return [_inherit(fd) for fd in range(_FIRST_FD, _FIRST_FD + int(environ["LISTEN_FDS"]))]
+    return [_from_descriptor(fd) for fd in range(_FIRST_FD, _FIRST_FD + int(environ["LISTEN_FDS"]))]
 
 
-def from_predecessor(sock: socket.socket, asked: str | None) -> Listener:
-    """The listener of an agent that hands over, shared until that is done.
+def from_predecessor(sock: socket.socket, configured: str | None) -> Listener:
+    """Return the listener for a socket of the old agent, which is shared until the upgrade is complete.
 
     Args:
-        sock: listening.
-        asked: see ``Listener``.
+        sock: the listening socket.
+        configured: see ``Listener``.
     """
-    address = None if asked is None else parse_address(asked)
-    listener = Listener(sock, asked, address.path if isinstance(address, UnixAddress) else None)
+    address = None if configured is None else parse_address(configured)
+    listener = Listener(sock, configured, address.path if isinstance(address, UnixAddress) else None)
     listener.is_shared = True
     return listener
 
 
 def close_all(listeners: Iterable[Listener]) -> None:
-    """Close each."""
+    """Close each of ``listeners``, as ``Listener.close`` does."""
     for listener in listeners:
         listener.close()
 
@@ -228,7 +233,7 @@ def _address_of(sock: socket.socket) -> str:
     return f"unix:@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else f"unix:{name}"
 
 
-def _inherit(fd: int) -> Listener:
+def _from_descriptor(fd: int) -> Listener:
     with contextlib.suppress(OSError):
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
@@ -242,7 +247,7 @@ def _inherit(fd: int) -> Listener:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on; any other file stays, and the bind says so."""
+    """Remove a socket that nobody listens on; any other file is kept, and the bind fails."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return

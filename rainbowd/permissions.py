@@ -1,9 +1,9 @@
-"""Which accounts may change what a path leads to.
+"""Which accounts can change the file that a path leads to.
 
-An owner always may, since an owner can change the mode.  A sticky directory (``/tmp``) lets everybody make
-new entries, but only an entry's owner and the directory's replace one (rename(2), unlink(2)).
+An owner always can, because an owner can change the mode.  In a sticky directory (``/tmp``) everybody can create
+entries, but only the owners of the entry and of the directory can replace one (rename(2), unlink(2)).
 
-The standard library alone: the commands that have to be fast, and the listeners, need it too.
+Only the standard library is used, because the commands that have to start fast use this module too.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 ROOT = 0
 _LINKS_MAX = 40
-"""As many symlinks as the kernel follows on one way: path_resolution(7)."""
+"""How many symlinks the kernel follows in one path: path_resolution(7)."""
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
 class Writers:
-    """Those who may write something.
+    """The accounts that can write a file or directory.
 
     Attributes:
-        owners: user names (numbers where there is no name).
-        group: the name of the group that may, if it may.
-        members: that group's users, whether it is their first group or one of their others.
-        everybody: whether all may.
-        has_acl: whether an access control list may let in others still.
+        owners: user names (numbers of users without a name).
+        group: the name of the group that can write; None if the group cannot.
+        members: the users of that group, whether it is their primary group or a supplementary one.
+        everybody: whether every account can write.
+        has_acl: whether an access control list may allow further accounts.
     """
 
     owners: tuple[str, ...]
@@ -46,29 +46,32 @@ class Writers:
     has_acl: bool = False
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return the accounts as one line for a message."""
         if self.everybody:
             return "everybody"
         group = f"group {self.group} ({', '.join(self.members) or 'no members'})"
-        acl = "whoever its access control list names (getfacl)"
+        acl = "the accounts in its access control list (getfacl)"
         return ", ".join([*self.owners, *[group] * (self.group is not None), *[acl] * self.has_acl])
 
 
 def writers(path: Path) -> Writers:
-    """Who may write the file ``path``, or make, replace and remove entries of the directory ``path``.
+    """Return the accounts that can write the file ``path``, or change the entries of the directory ``path``.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: its status cannot be read.
     """
     status = path.stat()
     return _writers_by_mode(str(path), status)
 
 
 def entry_writers(entry: Path) -> Writers:
-    """Who may make, replace or remove ``entry`` in its directory.
+    """Return the accounts that can create, replace or remove ``entry`` in its directory.
+
+    Args:
+        entry: a path, at which nothing needs to exist.
 
     Raises:
-        OSError: the directory cannot be looked at.
+        OSError: the status of the directory cannot be read.
     """
     status = None
     with suppress(FileNotFoundError):
@@ -83,26 +86,26 @@ def _entry_writers(directory: str, status: os.stat_result, entry: os.stat_result
 
 
 def _writers_by_mode(path: str, status: os.stat_result) -> Writers:
-    may = _write_bits(status)
-    group_may = bool(may & stat.S_IWGRP)
+    bits = _write_bits(status)
+    can_group_write = bool(bits & stat.S_IWGRP)
     return Writers(
         owners=(user_name(status.st_uid),),
-        group=_group_name(status.st_gid) if group_may else None,
-        members=_members(status.st_gid) if group_may else (),
-        everybody=bool(may & stat.S_IWOTH),
-        # The group's bits are then the most that the list may give: acl(5).
-        has_acl=group_may and has_acl(path),
+        group=_group_name(status.st_gid) if can_group_write else None,
+        members=_members(status.st_gid) if can_group_write else (),
+        everybody=bool(bits & stat.S_IWOTH),
+        # With a list, the group's bits are a mask, the most that any entry of the list can give: acl(5).
+        has_acl=can_group_write and has_acl(path),
     )
 
 
 def _write_bits(status: os.stat_result) -> int:
-    """The write bits that work: in a directory they do nothing without the right to search it."""
+    """Return the effective write bits: in a directory they have no effect without the search bit."""
     mode = status.st_mode
     return mode & (mode << 1) if stat.S_ISDIR(mode) else mode
 
 
 def user_name(uid: int) -> str:
-    """The name of a user; the number where there is none."""
+    """Return the name of the user ``uid``; the number if the user has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -126,100 +129,100 @@ def _members(gid: int) -> tuple[str, ...]:
 
 
 def has_acl(path: Path | str) -> bool:
-    """Whether more than the mode says who may do what with ``path``: acl(5)."""
+    """Return whether ``path`` has an access control list in addition to its mode: acl(5)."""
     try:
         return bool(os.getxattr(path, "system.posix_acl_access"))
     except OSError:  # none, or a file system without them
         return False
 
 
-class Foreign(NamedTuple):
-    """Something on the way of a path that accounts other than root may change.
+class WritableByOthers(NamedTuple):
+    """A file or directory, part of a path, that accounts other than root can change.
 
     Attributes:
-        what: the thing, for people: ``the directory /srv``.
-        path: of it.
-        who: may change it.
+        name: for messages, such as ``the directory /srv``.
+        path: of the file or directory.
+        writers: the accounts that can change it.
     """
 
-    what: str
+    name: str
     path: Path
-    who: Writers
+    writers: Writers
 
     def __str__(self) -> str:
-        """One line for people, with the command that mends it."""
-        acl = f"setfacl -b {self.path} && " if self.who.has_acl else ""
+        """Return one line for a message, with the command that removes the problem."""
+        acl = f"setfacl -b {self.path} && " if self.writers.has_acl else ""
         return (
-            f"found {self.what} that may be written by {self.who}; expected one that only root may write, because the "
-            f"agent runs as root (`{acl}chown root:root {self.path} && chmod go-w {self.path}` makes it so)"
+            f"found {self.name} that may be written by {self.writers}; expected one that only root may write, because "
+            f"the agent runs as root (`{acl}chown root:root {self.path} && chmod go-w {self.path}` makes it so)"
         )
 
 
-def foreign(path: Path, *, end: bool = True) -> list[Foreign]:
-    """Return everything by which others than root may change what ``path`` leads to.
+def find_writable_by_others(path: Path, *, end: bool = True) -> list[WritableByOthers]:
+    """Return every part of ``path`` through which accounts other than root can change the file it leads to.
 
-    Every directory on the way counts, and every symlink with the directories on its way.  Each step begins at the
-    directory that was judged before, held open: nobody but root can change a way on which nothing is found, so what is
-    opened by this path afterwards is what was judged.
+    Every directory in the path is checked, and every symlink together with the directories in its target.  Each step
+    starts from the directory that was checked before, which is held open.  If nothing is found, only root can change
+    the path, so a file that is opened by it afterwards is the file that was checked.
 
     Args:
-        path: absolute; what is missing at its end is judged by the directory that it would be made in.
-        end: False if only the way counts, and not who may write the thing at its end.
+        path: absolute; if its end is missing, the directory in which it would be created is checked.
+        end: False if only the directories and symlinks that lead to the end are checked.
 
     Raises:
-        OSError: a step is not possible: a loop of symlinks, something that is no directory.
+        OSError: a step is not possible: a loop of symlinks, or something that is not a directory.
     """
-    found: dict[str, Foreign] = {}
-    for what, place, who in _steps(path, end=end):
-        if is_foreign(who):
-            found.setdefault(what, Foreign(what, place, who))
+    found: dict[str, WritableByOthers] = {}
+    for name, part, who in _steps(path, end=end):
+        if includes_others(who):
+            found.setdefault(name, WritableByOthers(name, part, who))
     return list(found.values())
 
 
 def _steps(path: Path, *, end: bool) -> Iterator[tuple[str, Path, Writers]]:
-    """Walk along ``path``; yields each thing that decides where it leads, and who may change it."""
-    ahead, links = list(reversed(path.parts[1:])), 0
-    with _Held() as here:
-        while ahead:
-            name = ahead.pop()
+    """Yield each part that decides where ``path`` leads: its name, its path and the accounts that can change it."""
+    remaining, links = list(reversed(path.parts[1:])), 0
+    with _OpenDirectory() as current:
+        while remaining:
+            name = remaining.pop()
             if name == "..":
-                here.enter(name)
+                current.enter(name)
                 continue
-            directory, status = here.status(), here.look(name)
-            is_judged_later = status is None and directory.st_mode & stat.S_ISVTX  # once it is made, by its owner
-            if not is_judged_later:
-                yield f"the directory {here.path}", here.path, _entry_writers(here.name, directory, status)
+            directory, status = current.status(), current.entry_status(name)
+            is_checked_later = status is None and directory.st_mode & stat.S_ISVTX  # once it is made, by its owner
+            if not is_checked_later:
+                yield f"the directory {current.path}", current.path, _entry_writers(current.name, directory, status)
             if status is None:
                 return
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _LINKS_MAX:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-                target = Path(os.readlink(name, dir_fd=here.fd))
+                target = Path(os.readlink(name, dir_fd=current.fd))
                 if target.is_absolute():
-                    here.restart()
-                ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-            elif ahead:
-                here.enter(name)
+                    current.restart()
+                remaining += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            elif remaining:
+                current.enter(name)
             elif end:
-                yield from _end(here, name)
+                yield from _end(current, name)
 
 
-def _end(here: _Held, name: str) -> Iterator[tuple[str, Path, Writers]]:
-    """Yield the last thing of a way, where no link is left."""
-    path = here.path / name
-    with here.opened(name) as fd:
+def _end(current: _OpenDirectory, name: str) -> Iterator[tuple[str, Path, Writers]]:
+    """Yield the file or directory at the end of a path, after all links."""
+    path = current.path / name
+    with current.opened(name) as fd:
         status = os.fstat(fd)
-        what = f"the directory {path}" if stat.S_ISDIR(status.st_mode) else "a file"
-        yield what, path, _writers_by_mode(_by_descriptor(fd), status)
+        description = f"the directory {path}" if stat.S_ISDIR(status.st_mode) else "a file"
+        yield description, path, _writers_by_mode(_by_descriptor(fd), status)
 
 
-class _Held:
-    """The directory where a walk is, held open, so that it is the same one whatever its path leads to by now.
+class _OpenDirectory:
+    """The directory that a walk along a path has reached, held open, so that nobody can replace it meanwhile.
 
     Attributes:
-        fd: of it.
-        path: by which it was reached, free of symlinks.
+        fd: its descriptor.
+        path: the path by which it was reached, without symlinks.
     """
 
     def __init__(self) -> None:
@@ -240,7 +243,7 @@ class _Held:
     def status(self) -> os.stat_result:
         return os.fstat(self.fd)
 
-    def look(self, name: str) -> os.stat_result | None:
+    def entry_status(self, name: str) -> os.stat_result | None:
         """Return the status of an entry, without following it; None if it is missing."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
@@ -254,7 +257,7 @@ class _Held:
         self.path = self.path.parent if name == ".." else self.path / name
 
     def restart(self) -> None:
-        """Go to the root directory."""
+        """Go back to the root directory."""
         os.close(self.fd)
         self.fd, self.path = os.open("/", _HOLD | os.O_DIRECTORY), Path("/")
 
@@ -271,8 +274,8 @@ def _by_descriptor(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def is_foreign(who: Writers) -> bool:
-    """Return whether others than root are among these."""
+def includes_others(who: Writers) -> bool:
+    """Return whether ``who`` includes accounts other than root."""
     users = {*who.owners, *who.members}
     # A group other than root's may be a service's own, even if no user is known to be in it.
     groups = {who.group} - {None, _group_name(ROOT)}

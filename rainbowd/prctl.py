@@ -1,4 +1,4 @@
-"""What becomes of a process where its parent ends."""
+"""The calls of prctl(2) that decide what happens when a parent process ends."""
 
 from __future__ import annotations
 
@@ -10,15 +10,34 @@ if TYPE_CHECKING:
     from signal import Signals
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def set_pdeathsig(signum: Signals | None) -> None:
-    """Have the kernel signal us where our parent ends, which may have been before: see prctl(2).
+    """Set the signal that the kernel sends to this process when its parent ends.
+
+    If the parent has ended before, no signal is sent.
 
     Args:
-        signum: None for nothing, as it is at first.
+        signum: None for no signal, which is the default.
+
+    Raises:
+        OSError: the kernel refused.
     """
+    _prctl(_PR_SET_PDEATHSIG, signum or 0)
+
+
+def become_subreaper() -> None:
+    """Make this process, rather than init, the parent of every descendant whose own parent has ended.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signum or 0, 0, 0, 0) != 0:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -1,7 +1,7 @@
-"""What systemd is told of the agent: sd_notify(3), with nothing but a socket.
+"""Notifications to systemd about the agent's state: sd_notify(3), sent over a plain socket.
 
-systemd takes it from the service's main process alone (``NotifyAccess=main``).  So the agent that is upgraded names the
-next main process, and the next one speaks from then on.
+systemd accepts them only from the service's main process (``NotifyAccess=main``).  So during an upgrade, the old agent
+names the new main process, and only the new agent sends notifications from then on.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BEAT_SECONDS = 10.0
-"""Between two signs of life where systemd asks for none."""
+_HEARTBEAT_SECONDS = 10.0
+"""The time between two keep-alive messages if systemd has no watchdog for the service."""
 _RETRY_SECONDS = 0.5
 _LAST_SECONDS = 10.0
-"""To send what is left in the end."""
+"""How long to try to send the remaining messages at the end."""
 _PATIENCE_SECONDS = 30.0
-"""What a reload may take longer, counted from each sign of life."""
+"""How much longer a reload may take, counted from each keep-alive message."""
 _SLACK_SECONDS = 10.0
-"""For a stop to reap, and to write what it has to."""
+"""The time that a stop needs, besides draining, to reap processes and write files."""
 _TEXT_CHARS = 300
 
 _DECIDED = {"deploy.succeeded", "deploy.rolled_back", "deploy.failed"}
 
 
 def notify(**fields: object) -> bool:
-    """Tell systemd; never waits.
+    """Send one message to systemd, without ever waiting.
 
     Args:
-        fields: such as ``READY=1`` or ``MAINPID=4711``, in one message.
+        fields: the assignments of the message, such as ``READY=1`` or ``MAINPID=4711``.
 
     Returns:
-        Whether it was sent, or there is nobody to tell; False where systemd is behind with reading.
+        False if the message could not be sent, because systemd's queue is full; True also without systemd.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -54,19 +54,24 @@ def notify(**fields: object) -> bool:
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """After how long without a sign of life systemd ends process ``pid``, if it does: sd_watchdog_enabled(3)."""
+    """Return the watchdog timeout of the process ``pid``, or None if it has none: sd_watchdog_enabled(3).
+
+    Args:
+        environ: the environment that systemd started the service with.
+        pid: of the process.
+    """
     usec = environ.get("WATCHDOG_USEC", "")
     is_ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
     return int(usec) / 1e6 if is_ours and usec.isdecimal() and int(usec) > 0 else None
 
 
 def describe(status: Mapping[str, Any]) -> str:
-    """The line that ``systemctl status`` shows.
+    """Return the line that ``systemctl status`` shows.
 
     Args:
-        status: as ``status.json`` has it.
+        status: the content of ``status.json``.
     """
-    live = next((one for one in status["generations"] if one["id"] == status["live"]), None)
+    live = next((entry for entry in status["generations"] if entry["id"] == status["live"]), None)
     text = f"{Path(live['release']).name} is live (generation {live['id']})" if live else "nothing is live"
     last, deploying = status["last_deploy"], status.get("deploying")
     if any(warning["kind"] == "waiting" for warning in status.get("warnings", ())):
@@ -79,9 +84,9 @@ def describe(status: Mapping[str, Any]) -> str:
 
 
 class SystemdNotifier:
-    """Tells systemd what the agent does, from the time that it is the agent until another is.
+    """Sends the agent's state to systemd, from the agent's start until another agent takes over.
 
-    What cannot be sent, as systemd is behind with reading, is sent a little later.
+    Messages that do not fit into systemd's queue are sent a little later.
     """
 
     def __init__(self) -> None:
@@ -89,68 +94,73 @@ class SystemdNotifier:
         self._is_on = False
         self._status = ""
         self._unsent: dict[str, object] = {}
-        self._asked_by_signal: set[object] = set()
+        self._requested_by_signal: set[object] = set()
 
-    def ready(self) -> None:
-        """The agent accepts."""
+    def notify_ready(self) -> None:
+        """Report that the agent accepts connections."""
         self._is_on = True
-        self._tell(READY=1, STATUS=self._status)
+        self._queue(READY=1, STATUS=self._status)
 
-    def status(self, status: Mapping[str, Any]) -> None:
-        """Show what ``status.json`` says."""
+    def publish_status(self, status: Mapping[str, Any]) -> None:
+        """Show the content of ``status.json`` in one line of ``systemctl status``."""
         text = describe(status)
         if text != self._status:
             self._status = text
-            self._tell(STATUS=text)
+            self._queue(STATUS=text)
 
-    def event(self, name: str, fields: Mapping[str, object]) -> None:
-        """See an event of the journal: a deploy by signal is what systemd calls a reload."""
+    def on_event(self, name: str, fields: Mapping[str, object]) -> None:
+        """Report the beginning and the end of a deploy by signal as a reload; called at each event of the journal.
+
+        Args:
+            name: of the event, such as ``deploy.requested``.
+            fields: of the event.
+        """
         deploy = fields.get("deploy")
         if name == "deploy.requested" and fields.get("trigger") == "signal":
-            self._asked_by_signal.add(deploy)
-            self._tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-        elif name in _DECIDED and deploy in self._asked_by_signal:
-            self._asked_by_signal.discard(deploy)
-            if not self._asked_by_signal:
-                self._tell(READY=1)
+            self._requested_by_signal.add(deploy)
+            self._queue(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        elif name in _DECIDED and deploy in self._requested_by_signal:
+            self._requested_by_signal.discard(deploy)
+            if not self._requested_by_signal:
+                self._queue(READY=1)
 
-    def stopping(self, seconds: float) -> None:
-        """The agent stops, which may take so many seconds beside the reaping."""
-        self._asked_by_signal.clear()
-        self._tell(STOPPING=1, EXTEND_TIMEOUT_USEC=_usec(seconds + _SLACK_SECONDS))
+    def notify_stopping(self, seconds: float) -> None:
+        """Report that the agent stops, which may take ``seconds`` until the apps have ended."""
+        self._requested_by_signal.clear()
+        self._queue(STOPPING=1, EXTEND_TIMEOUT_USEC=_usec(seconds + _SLACK_SECONDS))
 
     def hand_over(self, pid: int) -> None:
-        """The main process is another, which speaks from now on."""
-        self._tell(MAINPID=pid, WATCHDOG=1)
+        """Name the process ``pid`` as the main process, and send nothing more."""
+        self._queue(MAINPID=pid, WATCHDOG=1)
         self._is_on = False
 
     async def run(self) -> None:
-        """Give a sign of life from the loop that serves, at least twice as often as systemd wants one."""
+        """Send keep-alive messages until cancelled, at least twice as often as systemd's watchdog requires."""
         try:
-            await self._keep_beating()
+            await self._send_heartbeats()
         finally:
             with trio.CancelScope(deadline=trio.current_time() + _LAST_SECONDS, shield=True):
-                while self._unsent:  # the name of the next main process above all
+                while self._unsent:  # above all MAINPID
                     await trio.sleep(_RETRY_SECONDS)
                     self._send()
 
-    async def _keep_beating(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while "NOTIFY_SOCKET" in os.environ:
-            beat_seconds = min(_BEAT_SECONDS, (self._watchdog_seconds or _BEAT_SECONDS * 2) / 2)
-            with trio.move_on_after(beat_seconds):
+            heartbeat_seconds = min(_HEARTBEAT_SECONDS, (self._watchdog_seconds or _HEARTBEAT_SECONDS * 2) / 2)
+            with trio.move_on_after(heartbeat_seconds):
                 while True:
-                    await trio.sleep(min(_RETRY_SECONDS, beat_seconds))
+                    await trio.sleep(min(_RETRY_SECONDS, heartbeat_seconds))
                     self._send()
-            self._beat()
+            self._send_heartbeat()
 
-    def _beat(self) -> None:
-        patience = {"EXTEND_TIMEOUT_USEC": _usec(_PATIENCE_SECONDS)} if self._asked_by_signal else {}
-        self._tell(WATCHDOG=1, STATUS=self._status, **patience)
+    def _send_heartbeat(self) -> None:
+        patience = {"EXTEND_TIMEOUT_USEC": _usec(_PATIENCE_SECONDS)} if self._requested_by_signal else {}
+        self._queue(WATCHDOG=1, STATUS=self._status, **patience)
 
-    def _tell(self, **fields: object) -> None:
+    def _queue(self, **fields: object) -> None:
         if self._is_on:
             for name in fields:
-                self._unsent.pop(name, None)  # so that what is told last comes last
+                self._unsent.pop(name, None)  # a later assignment of a field must come last in the message
             self._unsent |= fields
             self._send()
 

@@ -1,4 +1,4 @@
-"""TCP ports of this machine: how one is bound, who has it, and which ones outgoing connections get."""
+"""TCP ports of this machine: binding them, finding who uses them, and the ports of outgoing connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TABLES = Path("/proc/net/tcp"), Path("/proc/net/tcp6")
 _LISTEN = "0A"
 
 _RETRY_SECONDS = 0.1
-_CONNECTION_HAS_IT = "no program listens there, but a connection has this port as its own"
+_USED_BY_CONNECTION = "no program listens there, but a connection uses this port as its local port"
 
 
 def ephemeral_ports() -> range:
@@ -33,12 +33,12 @@ def ephemeral_ports() -> range:
 
 
 def is_ephemeral(port: int) -> bool:
-    """Whether an outgoing connection of any program may get ``port``: it is in the range, and not reserved."""
+    """Return whether the kernel may give ``port`` to an outgoing connection: in the range, and not reserved."""
     return port in ephemeral_ports() and not any(port in ports for ports in _reserved())
 
 
 def _reserved() -> Iterator[range]:
-    """Yield what ``net.ipv4.ip_local_reserved_ports`` has, such as ``8080,9100-9200``."""
+    """Yield the ranges of ``net.ipv4.ip_local_reserved_ports``, such as ``8080,9100-9200``."""
     try:
         text = (_SYSCTL / "ip_local_reserved_ports").read_text().strip()
     except OSError:
@@ -49,7 +49,11 @@ def _reserved() -> Iterator[range]:
 
 
 def is_listened_on(address: TcpAddress) -> bool | None:
-    """Whether a program listens where ``address`` would: on its port, at its IP address or at all; None if unknown."""
+    """Return whether a program listens on the port of ``address``, at the same IP address or at every one.
+
+    Returns:
+        None if /proc cannot be read.
+    """
     own = ipaddress.ip_address(address.host)
     try:
         hosts = [host for table in _TABLES for host in _listening_hosts(table, address.port)]
@@ -81,10 +85,14 @@ def _host(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, TcpAddress]]:
-    """Return the addresses of a host: an IP address is one, a name may have several.
+    """Return the addresses of a host, each with its socket family.
+
+    Args:
+        host: an IP address, or a name, which may have several addresses.
+        port: the port of each returned address.
 
     Raises:
-        OSError: the name is unknown.
+        OSError: the name cannot be resolved.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, TcpAddress(str(name[0]), port)) for family, _, _, _, name in found))
@@ -99,17 +107,16 @@ def bind(
 ) -> socket.socket:
     """Return a socket that is bound to ``address``.
 
-    A port that only a connection has is waited for: other programs' connections end, and a restart must not fail
-    because of one.
+    If only a connection uses the port, this waits until that connection ends, so that it cannot make a restart fail.
 
     Args:
         family: of the address.
         address: an IP address and a port.
         patience_seconds: how long to wait.
-        report: is told in words that the address is waited for.
+        report: called with one sentence when the waiting begins.
 
     Raises:
-        OSError: it cannot be bound; ``explain`` says why.
+        OSError: the address cannot be bound; ``explain`` describes the reason.
     """
     deadline = time.monotonic() + patience_seconds
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -119,7 +126,7 @@ def bind(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         while not _try_to_bind(sock, address, is_last=time.monotonic() >= deadline):
             if report is not None:
-                report(f"waiting for {address}: {_CONNECTION_HAS_IT}")
+                report(f"waiting for {address}: {_USED_BY_CONNECTION}")
                 report = None
             time.sleep(_RETRY_SECONDS)
     except BaseException:
@@ -129,7 +136,11 @@ def bind(
 
 
 def _try_to_bind(sock: socket.socket, address: TcpAddress, *, is_last: bool) -> bool:
-    """Bind once; whether it worked.  What waiting does not change is raised."""
+    """Try once to bind ``sock``; return False if it is worth waiting.
+
+    Raises:
+        OSError: waiting would not help, or this was the last attempt.
+    """
     try:
         sock.bind((address.host, address.port))
     except OSError as error:
@@ -140,10 +151,15 @@ def _try_to_bind(sock: socket.socket, address: TcpAddress, *, is_last: bool) -> 
 
 
 def explain(error: OSError, address: TcpAddress) -> str:
-    """Return in words why ``address`` cannot be bound, and what to do."""
+    """Return why ``address`` cannot be bound, and what to do.
+
+    Args:
+        error: as ``bind`` raised it.
+        address: that was to be bound.
+    """
     match error.errno:
         case errno.EADDRINUSE:
-            return _who_has(address)
+            return _describe_user(address)
         case errno.EACCES:
             return "permission denied (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
         case errno.EADDRNOTAVAIL:
@@ -152,19 +168,19 @@ def explain(error: OSError, address: TcpAddress) -> str:
             return error.strerror or str(error)
 
 
-def _who_has(address: TcpAddress) -> str:
-    is_held = is_listened_on(address)
-    if is_held is not False:
-        return "the port is in use" if is_held is None else "another program listens there already"
+def _describe_user(address: TcpAddress) -> str:
+    is_listened = is_listened_on(address)
+    if is_listened is not False:
+        return "the port is in use" if is_listened is None else "another program listens there already"
     if not is_ephemeral(address.port):
-        return f"{_CONNECTION_HAS_IT}; it ends within some minutes"
-    return f"{_CONNECTION_HAS_IT}: {in_ephemeral_range()}"
+        return f"{_USED_BY_CONNECTION}; it ends within a few minutes"
+    return f"{_USED_BY_CONNECTION}: {explain_ephemeral()}"
 
 
-def in_ephemeral_range() -> str:
-    """Return what is wrong with a port that ``is_ephemeral``, and what to do."""
+def explain_ephemeral() -> str:
+    """Return why a port that ``is_ephemeral`` should not be listened on, and what to do."""
     ports = ephemeral_ports()
     return (
         f"outgoing connections get the ports {ports[0]}-{ports[-1]} (net.ipv4.ip_local_port_range); "
-        "take another port, or reserve this one with net.ipv4.ip_local_reserved_ports"
+        "choose another port, or reserve this one with net.ipv4.ip_local_reserved_ports"
     )

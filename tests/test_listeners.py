@@ -16,7 +16,7 @@ import pytest
 import rainbowd
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.errors import UsageError
-from rainbowd.listeners import bind, close_all, doubts, from_systemd, open_listener, open_listeners
+from rainbowd.listeners import bind, close_all, ephemeral_port_warnings, from_systemd, open_listener, open_listeners
 from rainbowd.tcp import ephemeral_ports
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def outgoing() -> Iterator[socket.socket]:
 
 def test_a_port_that_only_a_connection_has_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.listeners.PATIENCE_SECONDS", 0.0)
-    has_it = "no program listens there, but a connection has this port as its own"
+    has_it = "no program listens there, but a connection uses this port as its local port"
     with outgoing() as client, pytest.raises(UsageError, match=has_it):
         open_listener(TcpAddress("127.0.0.1", client.getsockname()[1]))
 
@@ -86,14 +86,14 @@ def test_a_port_that_only_a_connection_has_is_waited_for(monkeypatch: pytest.Mon
         (listener,) = open_listeners(TcpAddress("127.0.0.1", port), report=end_it)
     assert listener.port == port
     assert said == [
-        f"waiting for 127.0.0.1:{port}: no program listens there, but a connection has this port as its own"
+        f"waiting for 127.0.0.1:{port}: no program listens there, but a connection uses this port as its local port"
     ]
     listener.close()
 
 
 def test_a_port_that_a_program_listens_on_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.tcp.time.sleep", lambda _seconds: pytest.fail("waits"))
-    found = r"another program listens there already; --listen takes another address$"
+    found = r"another program listens there already; use --listen for another address$"
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UsageError, match=found):
         open_listeners(TcpAddress("127.0.0.1", server.getsockname()[1]))
 
@@ -106,7 +106,7 @@ def test_every_address_of_a_name_is_listened_on_with_one_port(monkeypatch: pytes
         pytest.skip("this machine has no IPv6")
     port = listeners[0].port
     assert [one.address for one in listeners] == [f"[::1]:{port}", f"127.0.0.1:{port}"]
-    assert {one.asked for one in listeners} == {"localhost:0"}
+    assert {one.configured for one in listeners} == {"localhost:0"}
     close_all(listeners)
 
 
@@ -150,7 +150,7 @@ def test_a_name_that_nobody_knows_is_said_to_be_unknown() -> None:
 
 def test_a_port_that_outgoing_connections_get_is_warned_of() -> None:
     ephemeral, safe = TcpAddress("127.0.0.1", ephemeral_ports()[-1]), TcpAddress("127.0.0.1", ephemeral_ports()[0] - 1)
-    (warning,) = doubts([ephemeral, safe, UnixAddress(Path("/x")), ANY_PORT])
+    (warning,) = ephemeral_port_warnings([ephemeral, safe, UnixAddress(Path("/x")), ANY_PORT])
     assert warning.startswith(f"listen: {ephemeral}: outgoing connections get the ports ")
 
 

@@ -75,68 +75,68 @@ def test_the_status_names_what_is_live_and_what_failed() -> None:
 
 def test_nothing_is_told_before_the_agent_accepts(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.status(status(1))
-    notices.stopping(1)
+    notices.publish_status(status(1))
+    notices.notify_stopping(1)
     assert systemd.heard() == []
-    notices.ready()
+    notices.notify_ready()
     assert systemd.heard() == [{"READY": "1", "STATUS": "v1 is live (generation 1)"}]
 
 
 def test_a_status_is_told_when_it_changes(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.ready()
+    notices.notify_ready()
     systemd.heard()
     for live in (1, 1, 2):
-        notices.status(status(live))
+        notices.publish_status(status(live))
     assert [message["STATUS"][:2] for message in systemd.heard()] == ["v1", "v2"]
 
 
 def test_a_deploy_by_signal_is_a_reload_until_it_is_decided(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.ready()
-    notices.event("deploy.requested", {"deploy": "x", "trigger": "symlink"})
-    notices.event("deploy.failed", {"deploy": "x"})
+    notices.notify_ready()
+    notices.on_event("deploy.requested", {"deploy": "x", "trigger": "symlink"})
+    notices.on_event("deploy.failed", {"deploy": "x"})
     systemd.heard()
-    notices.event("deploy.requested", {"deploy": "y", "trigger": "signal"})
+    notices.on_event("deploy.requested", {"deploy": "y", "trigger": "signal"})
     (begin,) = systemd.heard()
     assert begin["RELOADING"] == "1"
     assert int(begin["MONOTONIC_USEC"]) > 0
-    notices.event("deploy.succeeded", {"deploy": "z"})
-    notices.event("generation.live", {"deploy": "y"})
+    notices.on_event("deploy.succeeded", {"deploy": "z"})
+    notices.on_event("generation.live", {"deploy": "y"})
     assert systemd.heard() == []
-    notices.event("deploy.failed", {"deploy": "y"})
+    notices.on_event("deploy.failed", {"deploy": "y"})
     assert systemd.heard() == [{"READY": "1"}]
 
 
 def test_two_reloads_end_with_the_second(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.ready()
+    notices.notify_ready()
     for deploy in "yz":
-        notices.event("deploy.requested", {"deploy": deploy, "trigger": "signal"})
+        notices.on_event("deploy.requested", {"deploy": deploy, "trigger": "signal"})
     systemd.heard()
-    notices.event("deploy.succeeded", {"deploy": "y"})
+    notices.on_event("deploy.succeeded", {"deploy": "y"})
     assert systemd.heard() == []
-    notices.event("deploy.succeeded", {"deploy": "z"})
+    notices.on_event("deploy.succeeded", {"deploy": "z"})
     assert systemd.heard() == [{"READY": "1"}]
 
 
 def test_a_stop_asks_for_the_time_that_it_may_take(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.ready()
-    notices.event("deploy.requested", {"deploy": "y", "trigger": "signal"})
+    notices.notify_ready()
+    notices.on_event("deploy.requested", {"deploy": "y", "trigger": "signal"})
     systemd.heard()
-    notices.stopping(25 + 10)
-    notices.event("deploy.failed", {"deploy": "y"})
+    notices.notify_stopping(25 + 10)
+    notices.on_event("deploy.failed", {"deploy": "y"})
     assert systemd.heard() == [{"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "45000000"}]
 
 
 def test_who_hands_over_names_the_next_and_is_silent(systemd: Systemd) -> None:
     notices = SystemdNotifier()
-    notices.ready()
+    notices.notify_ready()
     systemd.heard()
     notices.hand_over(4711)
-    notices.status(status(1))
-    notices.stopping(1)
+    notices.publish_status(status(1))
+    notices.notify_stopping(1)
     assert systemd.heard() == [{"MAINPID": "4711", "WATCHDOG": "1"}]
 
 
@@ -146,10 +146,10 @@ def test_what_could_not_be_sent_is_sent_with_what_comes_next(
     address = os.environ["NOTIFY_SOCKET"]
     notices = SystemdNotifier()
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    notices.ready()
-    notices.status(status(1))
+    notices.notify_ready()
+    notices.publish_status(status(1))
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    notices.status(status(2))
+    notices.publish_status(status(2))
     assert systemd.heard() == [{"READY": "1", "STATUS": "v2 is live (generation 2)"}]
     notices.hand_over(1)
     assert "READY" not in systemd.heard()[0]
@@ -161,15 +161,15 @@ async def test_a_sign_of_life_comes_twice_as_often_as_it_has_to(
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     notices = SystemdNotifier()
-    notices.status(status(1))
-    notices.ready()
-    notices.event("deploy.requested", {"deploy": "y", "trigger": "signal"})
+    notices.publish_status(status(1))
+    notices.notify_ready()
+    notices.on_event("deploy.requested", {"deploy": "y", "trigger": "signal"})
     systemd.heard()
     with trio.move_on_after(7):
         await notices.run()
     sign = {"WATCHDOG": "1", "STATUS": "v1 is live (generation 1)", "EXTEND_TIMEOUT_USEC": "30000000"}
     assert systemd.heard() == [sign] * 4
-    notices.event("deploy.succeeded", {"deploy": "y"})
+    notices.on_event("deploy.succeeded", {"deploy": "y"})
     systemd.heard()
     with trio.move_on_after(2):
         await notices.run()
@@ -178,7 +178,7 @@ async def test_a_sign_of_life_comes_twice_as_often_as_it_has_to(
 
 async def test_the_next_main_process_is_named_even_where_systemd_is_behind(systemd: Systemd, autojump: None) -> None:
     notices = SystemdNotifier()
-    notices.ready()
+    notices.notify_ready()
     while notify(STATUS="fills the queue"):
         pass
     notices.hand_over(4711)

@@ -321,7 +321,7 @@ class Agent:
 
     async def _hang_up(self) -> None:
         """Stop if the terminal was closed, else deploy."""
-        if await self._hangup.is_of_terminal():
+        if await self._hangup.is_from_closed_terminal():
             log.info("the terminal was closed")
             self._heed(signal.SIGTERM)
         else:

@@ -68,7 +68,7 @@ class StatusPublisher:
         self._name = name
         self._started_at = started_at
         self._told: object = None
-        recorder.observe(self.notices.event)
+        recorder.observe(self.notices.on_event)
 
     @property
     def addresses(self) -> list[str]:
@@ -82,12 +82,12 @@ class StatusPublisher:
         log.info("ready", version=__version__, pid=os.getpid(), listen=self.addresses)
         self.publish()
         if self.state == "ready":
-            self.notices.ready()
+            self.notices.notify_ready()
 
     def stopping(self, drain_seconds: float, kill_after_seconds: float) -> None:
         """We are told to stop, which takes both times at the most."""
         self.state = "stopping"
-        self.notices.stopping(drain_seconds + kill_after_seconds)
+        self.notices.notify_stopping(drain_seconds + kill_after_seconds)
         self.publish()
 
     def publish(self) -> None:
@@ -96,7 +96,7 @@ class StatusPublisher:
             self._told = self._moving()
             status = self.status()
             self._recorder.publish(status)
-            self.notices.status(status)
+            self.notices.publish_status(status)
 
     def status(self) -> dict[str, object]:
         """As ``status.json`` has it."""

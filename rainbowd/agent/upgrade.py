@@ -104,7 +104,7 @@ class AgentUpgrade:
                 program = await upgrade.enter_async_context(new_program(self._hangup, self._directory))
                 await program.prepare(
                     self._lock.fileno(),
-                    [OfferedSocket(listener.sock, listener.asked, part) for part, listener in self._shared],
+                    [OfferedSocket(listener.sock, listener.configured, part) for part, listener in self._shared],
                     state_dir=self._state_dir,
                     soft_limit=self._soft_limit,
                     config=self._lock.config,

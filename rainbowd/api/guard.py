@@ -134,7 +134,7 @@ class _Receiving:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-class _Gone(Exception):  # noqa: N818 - reads as what happened
+class _Gone(Exception):
     """The client left before his request was whole: nothing is done, and nobody is there to be answered."""
 
 

@@ -39,7 +39,7 @@ UNSEEN = (
 )
 
 
-class AgentGone(RainbowdError):  # noqa: N818 - reads as what happened
+class AgentGone(RainbowdError):
     """No agent runs any more, and nothing was decided."""
 
 

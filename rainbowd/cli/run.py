@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import print_error
 from rainbowd.config import cautions, check_api_exposure, check_placement, check_state_dir, load, with_overrides
-from rainbowd.listeners import doubts, from_predecessor, from_systemd, open_listeners
+from rainbowd.listeners import ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
 from rainbowd.locations import find_config, lasting_path
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
@@ -54,7 +54,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     ]
     os.chdir("/")  # or a release that we were started in could not be pruned without harm
     if not os.environ.get("LISTEN_FDS"):
-        warnings += [f"{file}: {doubt}" for doubt in doubts(config.listen)]
+        warnings += [f"{file}: {doubt}" for doubt in ephemeral_port_warnings(config.listen)]
     with contextlib.ExitStack() as stack:
         if offer is not None and config.state_dir != offer.state_dir:
             warnings.append(f"{file}: state_dir: stays {offer.state_dir} until a restart")

@@ -15,8 +15,9 @@ from rainbowd import log
 from rainbowd.agent import HEEDED, Agent, Keeping
 from rainbowd.deploy.host.hook_permissions import check_file_permissions
 from rainbowd.deploy.host.host import LinuxHost
-from rainbowd.deploy.process import become_subreaper, protect_agent, reset_signals, survivors
+from rainbowd.deploy.process import protect_agent, reset_signals, survivors
 from rainbowd.hangup import Hangup
+from rainbowd.prctl import become_subreaper
 from rainbowd.report.generation_ids import GenerationIds
 from rainbowd.report.recorder import Recorder
 from rainbowd.upgrade import ReplacedAgent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rainbowd.config.account import ROOT, find_account
 from rainbowd.config.exposure import is_published, token_directory
 from rainbowd.errors import ConfigError
-from rainbowd.permissions import Writers, entry_writers, foreign, writers
+from rainbowd.permissions import Writers, entry_writers, find_writable_by_others, writers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check_only_root_writes(path: Path, *, expected: str = "a file of root's") -> None:
     """Raise an error if accounts other than root can write or replace a file; for an agent that runs as root.
 
-    After this has returned, nobody else can change the content that is read at ``path``: see ``permissions.foreign``.
+    After this returned, nobody else can change the content that is read at ``path``: see ``find_writable_by_others``.
 
     Args:
         path: of the file.
@@ -30,7 +30,7 @@ def check_only_root_writes(path: Path, *, expected: str = "a file of root's") ->
         ConfigError: other accounts can change it, or it cannot be read.
     """
     try:
-        problems = foreign(path.absolute())
+        problems = find_writable_by_others(path.absolute())
         if not problems:
             path.stat()
     except OSError as error:

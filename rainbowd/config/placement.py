@@ -12,7 +12,7 @@ from rainbowd.address import UnixAddress
 from rainbowd.config.account import ROOT
 from rainbowd.config.exposure import is_published
 from rainbowd.errors import ConfigError
-from rainbowd.permissions import Foreign, foreign, is_foreign, writers
+from rainbowd.permissions import WritableByOthers, find_writable_by_others, includes_others, writers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def _open_state(file: Path, state_dir: Path) -> Iterator[str]:
 
 def _foreign(key: str, path: Path, *, end: bool = True) -> Iterator[str]:
     try:
-        for problem in foreign(path, end=end):
+        for problem in find_writable_by_others(path, end=end):
             yield f"{key}: {path}: {problem}"
     except OSError as error:
         yield f"{key}: {path}: cannot be checked ({error.strerror})"
@@ -148,5 +148,5 @@ def _foreign_entries(state_dir: Path) -> Iterator[str]:
             continue
         if stat.S_ISLNK(mode):
             yield f"state_dir: found the symlink {entry}; expected a file (`rm {entry}` removes it)"
-        elif is_foreign(who := writers(entry)):
-            yield f"state_dir: {Foreign(str(entry), entry, who)}"
+        elif includes_others(who := writers(entry)):
+            yield f"state_dir: {WritableByOthers(str(entry), entry, who)}"

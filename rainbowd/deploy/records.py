@@ -26,7 +26,7 @@ FORMAT = 1
 """Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
 
 
-class NewerFormat(ValueError):  # noqa: N818 - nothing is wrong with it
+class NewerFormat(ValueError):
     """Written by a later version of rainbowd."""
 
 

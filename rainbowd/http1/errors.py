@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
+class Refusal(Exception):
     """A request that is answered here and not by the app.
 
     Args:
@@ -27,7 +27,7 @@ class OtherProtocol(Refusal):
     """A client that speaks something other than HTTP/1, which is likely to be somebody's mistake."""
 
 
-class BadResponse(Exception):  # noqa: N818 - mirrors Refusal
+class BadResponse(Exception):
     """The app's answer cannot be read, or is not whole; its connection is of no further use.
 
     The message says why, with the answer as its subject: "it is not HTTP".

@@ -14,7 +14,7 @@ from rainbowd.log.format import DIM, RESET, encode, now
 from rainbowd.log.logger import get_logger
 from rainbowd.log.stdout import stdout
 from rainbowd.log.writer import Writer, write
-from rainbowd.permissions import ROOT, foreign
+from rainbowd.permissions import ROOT, find_writable_by_others
 from rainbowd.plain_text import plain
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def open_log(path: Path | str) -> int:
     """
     real = Path(os.path.realpath(path))
     if os.geteuid() == ROOT:
-        for problem in foreign(Path(path).absolute()):
+        for problem in find_writable_by_others(Path(path).absolute()):
             raise PermissionError(errno.EPERM, str(problem), str(path))
     elif os.path.islink(path) and os.lstat(path).st_uid not in {ROOT, os.geteuid()}:  # noqa: PTH114 - may be a str
         raise PermissionError(errno.EPERM, "a symlink of another user", str(path))

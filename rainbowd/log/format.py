@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from rainbowd.plain_text import inert
+from rainbowd.plain_text import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,10 +42,12 @@ def format_entry(form: Form, level: str, event: str, fields: Mapping[str, Any], 
     dim, colour, reset = "", "", ""
     if form == "colour":
         dim, colour, reset = DIM, _LEVEL_COLOURS.get(level, _ERROR_COLOUR), RESET
-    words = [f"{dim}{at}{reset}", f"{colour}{level:<5}{reset}", inert(event)]
-    words += [f"{dim}{inert(key)}={reset}{_value(value)}" for key, value in fields.items() if key not in _BELOW]
+    words = [f"{dim}{at}{reset}", f"{colour}{level:<5}{reset}", escape_control(event)]
+    words += [
+        f"{dim}{escape_control(key)}={reset}{_value(value)}" for key, value in fields.items() if key not in _BELOW
+    ]
     below = [line for key in _BELOW for line in _lines(fields.get(key))]
-    return encode("\n".join([" ".join(words), *(f"{_INDENT}{inert(line)}" for line in below)]))
+    return encode("\n".join([" ".join(words), *(f"{_INDENT}{escape_control(line)}" for line in below)]))
 
 
 def encode(line: str) -> bytes:
@@ -71,7 +73,7 @@ def _value(value: object) -> str:
     if isinstance(value, str) and value.isprintable() and _BARE.fullmatch(value):  # what was a path
         return value
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return inert(text)
+    return escape_control(text)
 
 
 def _lines(value: object) -> list[str]:

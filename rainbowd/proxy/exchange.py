@@ -34,15 +34,15 @@ _TURN_BYTES = 1 << 20
 """How much a body may move before others get a turn."""
 
 
-class ClientGone(Exception):  # noqa: N818 - not an error: nobody is left to answer
+class ClientGone(Exception):
     """The client went away."""
 
 
-class AppBroke(Exception):  # noqa: N818 - the app's error
+class AppBroke(Exception):
     """The app broke its answer off; the message says how."""
 
 
-class _AppStoppedReading(Exception):  # noqa: N818 - what the app may choose
+class _AppStoppedReading(Exception):
     """The app reads no more of the request."""
 
 

@@ -40,7 +40,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
-class IllegalTransition(Exception):  # noqa: N818 - a bug of ours, never a user's error
+class IllegalTransition(Exception):
     """A transition that the table does not hold."""
 
 

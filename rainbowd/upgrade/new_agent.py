@@ -49,7 +49,7 @@ _OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"
 log = get_logger()
 
 
-class UpgradeFailed(RainbowdError):  # noqa: N818 - reads as what happened
+class UpgradeFailed(RainbowdError):
     """The new program did not become the agent; nothing has changed.
 
     Args:
@@ -211,7 +211,7 @@ async def new_program(hangup: Hangup, directory: Path) -> AsyncIterator[NewAgent
     """
     if os.getpid() == _INIT:
         raise UpgradeFailed("rainbowd is process 1 here, and its end would be the container's; restart that instead")
-    with hangup.passed_on():
+    with hangup.inherited():
         program = _start(directory)
     try:
         yield program

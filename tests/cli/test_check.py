@@ -521,7 +521,7 @@ def test_a_port_that_a_connection_has_is_a_warning(checked: Checked) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         status, _, err = checked(listen=f"127.0.0.1:{client.getsockname()[1]}")
     assert status == 0
-    assert "no program listens there, but a connection has this port as its own" in err
+    assert "no program listens there, but a connection uses this port as its local port" in err
 
 
 def test_a_unix_socket_that_cannot_be_made_is_an_error(tmp_path: Path, checked: Checked) -> None:

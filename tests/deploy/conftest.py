@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.deploy.process import become_subreaper
 from rainbowd.deploy.process.procfs import read_table
+from rainbowd.prctl import become_subreaper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

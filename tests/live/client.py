@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class BadAnswer(Exception):  # noqa: N818 - reads as what happened
+class BadAnswer(Exception):
     """What came is no answer as it should be."""
 
 

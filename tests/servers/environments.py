@@ -19,7 +19,7 @@ APT_GET = "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-class Missing(Exception):  # noqa: N818 - reads as what happened
+class Missing(Exception):
     """What a row needs is not there, and cannot be had."""
 
 

@@ -28,11 +28,11 @@ _LOOSE_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-
 _CONTROLS = bytes([*range(1, 9), *range(10, 32), 127])
 
 
-class Ambiguous(Exception):  # noqa: N818
+class Ambiguous(Exception):
     """Two readers could differ."""
 
 
-class Unfinished(Exception):  # noqa: N818
+class Unfinished(Exception):
     """The bytes end before the message does."""
 
 

@@ -17,7 +17,7 @@ from rainbowd import tcp
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import user_name
 from rainbowd.errors import UsageError
-from rainbowd.listeners import doubts
+from rainbowd.listeners import ephemeral_port_warnings
 from rainbowd.report.lock import holder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CONNECT_SECONDS = 1.0
 def check_start(config: Config, found: Findings) -> None:
     """Judge what a start makes or opens."""
     found.problems += _not_a_directory(config.state_dir)
-    found.warnings += doubts(config.listen)
+    found.warnings += ephemeral_port_warnings(config.listen)
     try:
         agent = holder(config.state_dir)
     except UsageError as error:

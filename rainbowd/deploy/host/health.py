@@ -19,7 +19,7 @@ from rainbowd.address import UnixAddress
 from rainbowd.deploy.host.connect import connect
 from rainbowd.deploy.host.hint import config_hint, hint_at_protocol
 from rainbowd.errors import DeployFailed
-from rainbowd.plain_text import inert, plain, without_escapes
+from rainbowd.plain_text import escape_control, plain, without_escapes
 
 # httpx does without its command line where that cannot be imported, which None says to the import system: where click
 # is installed, it and rich behind it are a fifth of a start.
@@ -153,7 +153,7 @@ class _Probe:
 
 
 def _quoted(body: bytes) -> str:
-    return f"'{inert(without_escapes(body[:QUOTED_BYTES].decode(errors='replace')))}'"
+    return f"'{escape_control(without_escapes(body[:QUOTED_BYTES].decode(errors='replace')))}'"
 
 
 async def until_healthy(ask: Callable[[], Awaitable[str | None]], health: Health) -> None:

@@ -8,7 +8,6 @@ from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
 from rainbowd.deploy.process.reaper import (
     await_status,
-    become_subreaper,
     let_go,
     reap,
     reap_orphans,
@@ -30,7 +29,6 @@ __all__ = [
     "ProcessTree",
     "ResourceUsage",
     "await_status",
-    "become_subreaper",
     "end_strays",
     "find_origin",
     "find_shared",

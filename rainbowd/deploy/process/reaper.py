@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import threading
@@ -10,21 +9,11 @@ from pathlib import Path
 
 from rainbowd.deploy.process.procfs import read_entry, read_table
 
-_PR_SET_CHILD_SUBREAPER = 36
-
 _awaited: set[tuple[int, int]] = set()
 """Children, by number and start time, whose exit status somebody still wants to know."""
 
 registering = threading.Lock()
 """Held from the start of a child until ``await_status`` was told of it: ``reap_orphans`` runs in a thread."""
-
-
-def become_subreaper() -> None:
-    """Have every descendant whose parent ends come to us rather than to init (prctl(2))."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
 
 
 def reset_signals() -> None:
