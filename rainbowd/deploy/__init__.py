@@ -1,10 +1,10 @@
-"""Deploys: which release is to be live, and what is done about it.
+"""Deploys: which release should be live, and how it becomes live.
 
-Here it is decided: ``watch`` sees the files change (``sight``), the ``supervisor`` makes one ``attempt`` at a time of
-it, ``succession`` knows what is live, stands by, or is launched again, and ``verdicts`` are remembered, then told.
-
-- ``generation``: one launch's life, from its check to its last process.
-- ``seam``: all that the deciding and the lives do to the world.
-- ``machine``: the world, behind the seam; tests put another in its place.
-- ``process``: an app's processes, as the machine starts and ends them.
+- ``service``: all of it, as one object for the agent.
+- ``watch``: notices changes of the link and the trigger file.
+- ``deploys``: turns requests into one deploy at a time, carries it out and records its outcome.
+- ``generations``: the live generation, the standby, and the lifecycle of each.
+- ``interfaces``: all that deploys and lifecycles need from the host; tests put a fake in its place.
+- ``host``: the real host, which launches apps, checks them, and reads and writes files.
+- ``process``: the processes of an app, as the host starts and ends them.
 """

@@ -155,13 +155,13 @@ class DeployLog:
         previous = before if before != release else self.memory.previous_release
         self.remember(live_release=release, previous_release=previous)
 
-    def record_crash(self, lifecycle: Lifecycle, reason: str) -> None:
+    def record_crash(self, lifecycle: Lifecycle) -> None:
         """Count a crash of the live generation.
 
         Args:
             lifecycle: of the generation that crashed.
-            reason: why, in words.
         """
+        reason = lifecycle.crash or "died"
         crashes = count_crash(self.memory.crashes, lifecycle.plan.release, lifecycle.id, self._host.now(), reason)
         self.remember(crashes=crashes)
 

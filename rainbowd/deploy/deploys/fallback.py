@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.deploys.deploy import Deploy
-from rainbowd.deploy.deploys.first_launch import FirstLaunch, until_release_exists
+from rainbowd.deploy.deploys.first_launch import FirstLaunch, choose_first_launch, until_release_exists
 from rainbowd.deploy.generations.recovery import TRIGGER_SECONDS
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.log import get_logger
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.deploy_log import DeployLog
     from rainbowd.deploy.generations.recovery import Recovery
     from rainbowd.deploy.interfaces import Host
+    from rainbowd.deploy.watch.file_state import FileState
 
 log = get_logger()
 
@@ -53,21 +54,22 @@ class Fallback:
         self._retry = retry
         self._request = request
 
-    def start(self, first_launch: FirstLaunch, link: Path, nursery: trio.Nursery) -> None:
+    def start(self, now: FileState | None, link: Path, nursery: trio.Nursery) -> None:
         """Launch what a starting agent launches first.
 
         Args:
-            first_launch: what that is.
+            now: the state of the files; None if it is unknown.
             link: the path of the release link.
             nursery: runs the launch.
         """
+        last_good_release = self._deploy_log.last_good_release()
+        first_launch = choose_first_launch(self._deploy_log.memory, now, last_good_release)
         if first_launch is FirstLaunch.WAIT:
             self.is_waiting = True
             log.info("waiting for the first release", release=link)
             nursery.start_soon(self._deploy_first)
         elif first_launch is FirstLaunch.LAST_GOOD:
-            release = self._deploy_log.last_good_release()
-            log.info("launching the release that was live before the last deploy failed", release=release)
+            log.info("launching the release that was live before the last deploy failed", release=last_good_release)
             self.recover(None, nursery)
         else:
             self._request(Trigger(kind="start"))

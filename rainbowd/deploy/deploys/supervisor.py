@@ -13,10 +13,9 @@ import trio
 
 from rainbowd.deploy.deploys.deploy import Deploy
 from rainbowd.deploy.deploys.deploy_log import DeployLog
+from rainbowd.deploy.deploys.deploy_queue import DeployQueue
 from rainbowd.deploy.deploys.fallback import Fallback
-from rainbowd.deploy.deploys.first_launch import choose_first_launch
 from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
-from rainbowd.deploy.deploys.link_intent import is_restored, is_rollback
 from rainbowd.deploy.deploys.rollout import Rollout
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
 from rainbowd.deploy.generations.generations import Generations
@@ -27,7 +26,6 @@ from rainbowd.deploy.interfaces import INTERRUPTED
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
-from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,22 +47,18 @@ class Supervisor:
     """Turns triggers into deploys, and keeps one generation live.
 
     Args:
-        roster: gets the generations, and which of them is live.
-        recorder: writes the journal.
-        host: launches apps, and reads and stores files.
-        config: the config at the agent's start.
+        roster, recorder, host, config: see ``DeployService``.
         on_switch: called with the config of each generation that becomes live.
         ownership: whether this agent may stop the generations; by default it may.
-        is_handed_over: the old agent of an upgrade, or an earlier supervisor of this agent, watched the generations
-            until now.
+        is_handed_over: whether an earlier agent or supervisor has watched the generations until now.
 
     Attributes:
         ownership: see the argument.
-        named_release: the release that the files named when they were last read; None if they named none.
         started: set once the generations of an earlier agent are adopted.
         seen: the state of the files at the last outcome, if changes since then request a deploy; else None.
         link: the path of the release link, or of the plain directory.
         now: returns seconds since the epoch.
+        is_stopping: whether the supervisor takes no more requests.
     """
 
     def __init__(
@@ -80,7 +74,6 @@ class Supervisor:
     ) -> None:
         self.ownership = ownership or Ownership()
         self._is_handed_over = is_handed_over
-        self.named_release: Path | None = host.named()
         self.started = trio.Event()
         self.seen: FileState | None = None
         self.link = config.release
@@ -99,7 +92,7 @@ class Supervisor:
             on_switch=self._switched,
             on_change=self._update_launch_due,
             on_unresponsive=self._replace_unresponsive,
-            on_crash=lambda lifecycle: self._deploy_log.record_crash(lifecycle, lifecycle.crash or "died"),
+            on_crash=self._deploy_log.record_crash,
             last_good_release=self._deploy_log.last_good_release,
         )
         self._hooks = HookRunner(host, recorder, self._generations.stop_now)
@@ -108,12 +101,15 @@ class Supervisor:
         )
         self._slots = Slots(roster)
         self._replacement_backoff = ReplacementBackoff()
-        self._pending: Deploy | None = None
-        self._requested = trio.Event()
+        self._queue = DeployQueue(host, self._deploy_log, on_add=self._added, on_link_change=self._link_changed)
         self._current: Rollout | None = None
-        self._failed: Deploy | None = None
-        self._is_stopping = False
+        self.is_stopping = False
         self._update_launch_due()  # until it is known what there is to adopt
+
+    @property
+    def named_release(self) -> Path | None:
+        """The release that the files named when they were last read; None if they named none."""
+        return self._queue.named_release
 
     @property
     def last_decision(self) -> Decision | None:
@@ -146,22 +142,16 @@ class Supervisor:
         return self._generations.config.drain
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether the supervisor takes no more requests."""
-        return self._is_stopping
-
-    @property
     def is_idle(self) -> bool:
         """Whether no deploy, launch, hook or stop is under way, so that another agent could take all generations."""
         is_launching = self._has_deploy or self._generations.recovery.is_launch_expected
-        passing = {State.STARTING, State.STOPPING}
-        is_moving = any(generation.state in passing for generation in self._roster.generations.values())
-        return self.started.is_set() and not (is_launching or is_moving or self._hooks.has_pending)
+        is_busy = is_launching or self._generations.is_changing or self._hooks.has_pending
+        return self.started.is_set() and not is_busy
 
     @property
     def _has_deploy(self) -> bool:
         """Whether a deploy is under way, or is the next."""
-        return self._current is not None or self._pending is not None
+        return self._current is not None or self._queue.pending is not None
 
     # --- requests and stops ---------------------------------------------------------------------------------------
 
@@ -175,58 +165,26 @@ class Supervisor:
             The deploy that it becomes. None if the agent stops, or if the trigger is the restored link of a failed
             deploy: then there is none.
         """
-        if self._is_stopping:
+        if self.is_stopping:
             return None
-        named, before = self._host.named(), self.named_release
-        self.named_release = named
-        is_link_changed = named != before and (trigger.kind == "symlink" or trigger.request is not None)
-        if is_link_changed and trigger.request is None and self._record_restored_link():
-            return None
-        deploy = self._pending or Deploy()
-        deploy.is_link_change_only &= is_link_changed
-        deploy.relaunch_plan = deploy.retry_of = deploy.prepared = None
-        memory, live = self._deploy_log.memory, self._generations.live
-        past = None if live is None else live.plan.release, memory.previous_release
-        is_back = is_rollback(trigger, named, is_link_changed=is_link_changed, past=past)
-        self._enqueue(deploy, named, trigger, is_rollback=is_back)
-        if self._current is not None and is_link_changed:
-            self._current.link_changed(named)
-        return deploy
-
-    def _record_restored_link(self) -> bool:
-        """Return whether the link is as it was before the deploy that failed last; if so, record that."""
-        failed = self._failed
-        is_settled = self._generations.live is not None and not self._has_deploy
-        if failed is None or not is_settled or not is_restored(failed.file_state_before, self._host.look()):
-            return False
-        self._deploy_log.record_link_restored(failed, self.named_release)
-        self._failed = None
-        return True
-
-    def _enqueue(self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False) -> None:
-        """Record that ``trigger`` requests ``deploy``, and make it the next."""
-        self._deploy_log.record_request(deploy, release, trigger, is_rollback=is_rollback)
-        self._pending = deploy
-        self._failed = None
-        self._fallback.is_waiting = False
-        self._update_launch_due()
-        self._requested.set()
+        live = self._generations.live
+        release = None if live is None else live.plan.release
+        return self._queue.request(trigger, release, is_deploying=self._current is not None)
 
     def stop(self) -> None:
         """Interrupt the deploys that have no outcome; the live generation stays live until ``run`` is cancelled."""
-        self._is_stopping = True
+        self.is_stopping = True
         self._hooks.stop()
         if self._current is not None:
             self._current.interrupt()
         self._generations.stop()
         self._update_launch_due()
-        if self._pending is not None:
-            deploy, self._pending = self._pending, None
+        if (deploy := self._queue.take()) is not None:
             self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
 
     def hand_over(self) -> None:
         """Leave all generations as they are to another agent; the caller cancels ``run`` and its nursery next."""
-        self._is_stopping = True
+        self.is_stopping = True
         self.ownership.give_up()
         self._generations.stop()
         self._roster.is_launch_due = True  # requests are held for a launch by the other agent, too
@@ -237,12 +195,12 @@ class Supervisor:
 
     def _replace_unresponsive(self, lifecycle: Lifecycle) -> None:
         """Deploy the live generation's plan again as it fails its checks, unless busy or too soon after the last."""
-        is_busy = self._is_stopping or self._has_deploy
+        is_busy = self.is_stopping or self._has_deploy
         if is_busy or lifecycle is not self._generations.live:
             return
         if self._replacement_backoff.allows_replacement(lifecycle.live_seconds):
             deploy = Deploy(is_link_change_only=False, relaunch_plan=lifecycle.plan)
-            self._enqueue(deploy, lifecycle.plan.release, Trigger(kind="liveness"))
+            self._queue.add(deploy, lifecycle.plan.release, Trigger(kind="liveness"))
 
     # --- deploys --------------------------------------------------------------------------------------------------
 
@@ -255,11 +213,7 @@ class Supervisor:
         await self._start(nursery)
         await self.ownership.until_complete()
         while True:
-            await self._requested.wait()
-            self._requested = trio.Event()
-            deploy, self._pending = self._pending, None
-            if deploy is not None:
-                await self._deploy(deploy, nursery)
+            await self._deploy(await self._queue.next(), nursery)
 
     async def _start(self, nursery: trio.Nursery) -> None:
         """Adopt what runs, and deploy what the files name if it is not live, unless it has failed already."""
@@ -270,7 +224,7 @@ class Supervisor:
                 self._recorder,
                 self._deploy_log.recall(),
                 nursery,
-                own_deploys=lambda: [] if self._pending is None else [self._pending.id],
+                own_deploys=lambda: [] if self._queue.pending is None else [self._queue.pending.id],
                 is_handed_over=self._is_handed_over,
             )
         except Exception as bug:
@@ -279,17 +233,14 @@ class Supervisor:
         self.seen = now = self._host.look()  # before the files are read: later changes request a deploy
         if live is not None and memory.sight is not None:
             self.seen = memory.sight
-            self.named_release = memory.sight.release or self.named_release  # to notice a change since then
+            self._queue.named_release = memory.sight.release or self.named_release  # to notice a change since then
         self.started.set()
         self._update_launch_due()
         if live is None:
-            first_launch = choose_first_launch(memory, now, self._deploy_log.last_good_release())
-            self._fallback.start(first_launch, self.link, nursery)
-            self._roster.notify_observers()
+            self._fallback.start(now, self.link, nursery)
         elif should_deploy(memory, now, self.named_release, live.plan.release):
             self.request(Trigger(kind="start"))
-        else:
-            self._roster.notify_observers()
+        self._roster.notify_observers()
 
     async def _deploy(self, deploy: Deploy, nursery: trio.Nursery) -> None:
         """Carry out one deploy; if it fails while nothing is live, start the fallback."""
@@ -317,18 +268,17 @@ class Supervisor:
 
     def _fail(self, deploy: Deploy, failure: DeployFailed, nursery: trio.Nursery) -> None:
         self._deploy_log.record_failure(deploy, failure)
-        self._failed = deploy
+        self._queue.last_failed = deploy
         if deploy.relaunch_plan is None and deploy.retry_of is None:
             config = self._generations.config
             self._hooks.run_later(after_failure_call(deploy, failure.reason, self.named_release, config), nursery)
-        if self._generations.live is None and not self._is_stopping:
+        if self._generations.live is None and not self.is_stopping:
             self._fallback.recover(deploy, nursery)
 
     def _retry(self, deploy: Deploy, trigger: Trigger) -> None:
         """Request ``deploy`` of what the files name now, unless another deploy is requested."""
         if not self._has_deploy:
-            self.named_release = self._host.named()
-            self._enqueue(deploy, self.named_release, trigger)
+            self._queue.retry(deploy, trigger)
 
     # --- callbacks ------------------------------------------------------------------------------------------------
 
@@ -336,7 +286,15 @@ class Supervisor:
         self._deploy_log.record_switch(lifecycle.plan.release)
         self._on_switch(lifecycle.plan.config)
 
+    def _added(self) -> None:
+        self._fallback.is_waiting = False
+        self._update_launch_due()
+
+    def _link_changed(self, named: Path | None) -> None:
+        if self._current is not None:
+            self._current.link_changed(named)
+
     def _update_launch_due(self) -> None:
         """Let the proxy hold requests while a launch is under way or about to begin."""
         is_launching = self._has_deploy or self._generations.recovery.is_launch_expected or not self.started.is_set()
-        self._roster.is_launch_due = is_launching and not self._is_stopping
+        self._roster.is_launch_due = is_launching and not self.is_stopping

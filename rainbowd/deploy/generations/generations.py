@@ -94,6 +94,12 @@ class Generations:
         """The generation that is kept warm; None if there is none, or if it is being stopped."""
         return self._standby if self._standby is not None and self._standby.is_warm else None
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a generation is being launched or stopped."""
+        changing = {State.STARTING, State.STOPPING}
+        return any(generation.state in changing for generation in self._roster.generations.values())
+
     def standby_of(self, release: Path) -> Lifecycle | None:
         """Return the standby if it runs ``release``, else None."""
         standby = self.standby

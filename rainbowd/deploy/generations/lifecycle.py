@@ -43,7 +43,7 @@ class EndReason(enum.Enum):
 
 @dataclass(frozen=True)
 class LifecycleContext:
-    """The surroundings that all lifecycles of an agent share.
+    """The objects that all lifecycles of an agent share.
 
     Attributes:
         roster: gets the generations.
