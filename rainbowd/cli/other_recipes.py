@@ -23,7 +23,7 @@ OTHERS: dict[str, Recipe] = {
     ),
     "robyn": Recipe(
         ("python3", APP),
-        "Robyn takes its port from ROBYN_PORT alone.",
+        "Robyn reads its port from ROBYN_PORT only.",
         {"env": {"ROBYN_HOST": "127.0.0.1", "ROBYN_PORT": "{port}"}},
         serves="python",
     ),
@@ -40,12 +40,12 @@ OTHERS: dict[str, Recipe] = {
             "--server.headless",
             "true",
         ),
-        "Its sessions live in memory: a deploy ends them.",
+        "It keeps sessions in memory: a deploy ends them.",
         serves="python",
     ),
     "starman": Recipe(
         ("starman", "--listen", TCP, "--workers", "4", APP),
-        "Its TERM breaks off what it is answering, its QUIT does not.",
+        "At TERM it breaks off requests in flight, at QUIT it finishes them.",
         {"drain": {"signal": "QUIT"}, "env": {"PLACK_ENV": "production"}},
         serves="psgi",
     ),
@@ -56,7 +56,7 @@ OTHERS: dict[str, Recipe] = {
     ),
     "mojolicious": Recipe(
         ("perl", APP, "prefork", "--mode", "production", "--listen", f"http://{TCP}"),
-        "Its TERM breaks off what it is answering, its QUIT does not.",
+        "At TERM it breaks off requests in flight, at QUIT it finishes them.",
         {"drain": {"signal": "QUIT"}},
         serves="mojolicious",
     ),
@@ -92,7 +92,7 @@ OTHERS: dict[str, Recipe] = {
     "deno-start": Recipe(("deno", "task", "start"), "It has to listen on the PORT of its environment."),
     "php-root": Recipe(
         ("php", "-S", TCP, "-t", APP),
-        "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",
+        "For development. One request at a time for each of PHP_CLI_SERVER_WORKERS.",
         {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
         serves="php root",
     ),

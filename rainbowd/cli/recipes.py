@@ -11,105 +11,113 @@ _TWO = ("--workers", "2")
 RECIPES: dict[str, Recipe] = {
     "gunicorn": Recipe(
         (*_GUNICORN, "--workers", "4", APP),
-        "A sync worker answers one request at a time and keeps no connection.",
+        "A sync worker answers one request at a time, without keep-alive.",
         serves="wsgi",
     ),
     "gunicorn-gthread": Recipe(
         (*_GUNICORN, *_TWO, "--threads", "4", APP),
-        "At TERM it closes kept connections; rainbowd closes its own first.",
+        "At TERM it closes idle connections; rainbowd closes its own before that.",
         serves="wsgi",
     ),
     "gunicorn-gevent": Recipe(
-        (*_GUNICORN, *_TWO, "--worker-class", "gevent", APP), "Needs gevent and packaging beside it.", serves="wsgi"
+        (*_GUNICORN, *_TWO, "--worker-class", "gevent", APP),
+        "Needs the packages gevent and packaging as well.",
+        serves="wsgi",
     ),
     "gunicorn-daemon": Recipe(
         (*_GUNICORN, *_TWO, "--threads", "4", "--daemon", "--pid", "{pidfile}", APP),
-        "It leaves rainbowd's process tree, and is known by its pidfile. Its output goes nowhere: rather let it not.",
+        "It becomes a daemon, which rainbowd finds by its pidfile. Its output is lost: avoid --daemon if you can.",
         serves="wsgi",
     ),
     "gunicorn-socket": Recipe(
-        ("gunicorn", "--bind", "unix:{socket}", *_TWO, "--threads", "4", APP), "No port at all.", serves="wsgi"
+        ("gunicorn", "--bind", "unix:{socket}", *_TWO, "--threads", "4", APP),
+        "On a Unix socket instead of a port.",
+        serves="wsgi",
     ),
     "uvicorn": Recipe(
         ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", APP),
-        "WebSockets need uvicorn[standard], or websockets beside it.",
+        "WebSockets need uvicorn[standard], or the package websockets.",
         serves="asgi",
     ),
     "uvicorn-workers": Recipe(
         ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", *_TWO, APP),
-        "The parent listens, its workers answer.",
+        "A parent process that listens, and workers that answer.",
         serves="asgi",
     ),
-    "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "Its HTTP/2 is not asked for.", serves="asgi"),
+    "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "rainbowd uses HTTP/1.1, not its HTTP/2.", serves="asgi"),
     "uwsgi": Recipe(
         ("uwsgi", "--http-socket", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "Without --die-on-term TERM means reload. Bodies in chunks an app gets by uwsgi.chunked_read().",
+        "Without --die-on-term, TERM means reload. The app reads chunked bodies with uwsgi.chunked_read().",
         serves="wsgi",
     ),
     "uwsgi-http": Recipe(
         ("uwsgi", "--http", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "A router process before the workers.",
+        "A router process in front of the workers.",
         serves="wsgi",
     ),
     "runserver": Recipe(
         ("python3", "manage.py", "runserver", "--noreload", TCP),
-        "For development. Without --noreload it would restart itself when the release's files change.",
+        "For development. Without --noreload, it restarts itself when files of the release change.",
     ),
     "flask": Recipe(
         ("flask", "--app", APP, "run", "--host", "127.0.0.1", "--port", "{port}"),
-        "For development: no keep-alive.",
+        "For development. It has no keep-alive.",
         serves="wsgi",
     ),
-    "python": Recipe(("python3", APP, "{port}"), "A program of one's own, here on http.server.", serves="python"),
+    "python": Recipe(("python3", APP, "{port}"), "A program of your own, here with http.server.", serves="python"),
     "puma": Recipe(("puma", "--bind", f"tcp://{TCP}", APP), "Threads in one process.", serves="rack"),
     "puma-cluster": Recipe(
         ("puma", "--bind", f"tcp://{TCP}", *_TWO, APP), "Workers forked from one process.", serves="rack"
     ),
-    "puma-socket": Recipe(("puma", "--bind", "unix://{socket}", APP), "No port at all.", serves="rack"),
+    "puma-socket": Recipe(
+        ("puma", "--bind", "unix://{socket}", APP), "On a Unix socket instead of a port.", serves="rack"
+    ),
     "unicorn": Recipe(
         ("unicorn", "--listen", TCP, APP),
-        "Keeps no connection. Its TERM breaks off what it is answering, its QUIT does not. One worker, which answers "
-        "one request at a time, but for worker_processes in a file of its own (--config-file).",
+        "No keep-alive. At TERM it breaks off requests in flight, at QUIT it finishes them. One worker answers one "
+        "request at a time; worker_processes in a file of its own (--config-file) adds workers.",
         {"drain": {"signal": "QUIT"}},
         serves="rack",
     ),
     "thin": Recipe(
         ("thin", "start", "--address", "127.0.0.1", "--port", "{port}", "--rackup", APP),
-        "One request at a time. Its TERM breaks off what it is answering, its QUIT does not.",
+        "One request at a time. At TERM it breaks off requests in flight, at QUIT it finishes them.",
         {"drain": {"signal": "QUIT"}},
         serves="rack",
     ),
     "webrick": Recipe(
         ("rackup", "--server", "webrick", "--host", "127.0.0.1", "--port", "{port}", APP),
-        "rackup shuts down at INT; TERM just kills it.",
+        "rackup shuts down at INT; TERM kills it.",
         {"drain": {"signal": "INT"}},
         serves="rack",
     ),
     "ruby": Recipe(
-        ("ruby", APP, "{port}"), "A program of one's own, here on async-http, the engine of falcon.", serves="ruby"
+        ("ruby", APP, "{port}"), "A program of your own, here with async-http, the engine of falcon.", serves="ruby"
     ),
-    "node": Recipe(("node", APP), "Listens on the PORT of its environment.", serves="node"),
-    "npm": Recipe(("npm", "start"), "npm stays before the server, and passes signals on; node without npm is simpler."),
+    "node": Recipe(("node", APP), "It listens on the PORT of its environment.", serves="node"),
+    "npm": Recipe(
+        ("npm", "start"), "npm stays in front of the server and forwards signals; node without npm is simpler."
+    ),
     "pm2": Recipe(
         ("pm2-runtime", APP),
-        "pm2 has one daemon for each user. PM2_HOME gives each generation its own, which ends with it.",
+        "pm2 has one daemon for each user. PM2_HOME gives each generation its own, which exits with it.",
         {"env": {"PM2_HOME": "{pidfile}-pm2"}},
         serves="node",
     ),
     "php": Recipe(
         ("php", "-S", TCP, APP),
-        "For development. One request at a time, but for its PHP_CLI_SERVER_WORKERS.",
+        "For development. One request at a time for each of PHP_CLI_SERVER_WORKERS.",
         {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
         serves="php",
     ),
     "php-fpm": Recipe(
         ("sh", "serve", "{port}", "{pidfile}"),
-        "It speaks no HTTP: the script `serve` starts it and a small lighttpd before it, which hands it each request "
-        "whole, also one that came in chunks. rainbowd ends both. The files are in tests/servers/apps/fpm.",
+        "It does not speak HTTP. The script `serve` starts it with a small lighttpd in front, which passes each "
+        "request on whole, also a chunked one. rainbowd stops both. The files are in tests/servers/apps/fpm.",
     ),
     "busybox": Recipe(("busybox", "httpd", "-f", "-p", TCP, "-h", APP), "Static files.", serves="directory"),
     "java": Recipe(
-        ("java", APP), "Listens on the PORT of its environment. A JVM takes its time to boot.", serves="java"
+        ("java", APP), "It listens on the PORT of its environment. A JVM takes some seconds to start.", serves="java"
     ),
 }
 

@@ -77,11 +77,11 @@ UWSGI = {"debian": ("gcc", "libc6-dev", "python3-dev"), "program": "gcc"}
 NPM = ("nodejs", "npm")
 PHP_FPM = "ls /usr/sbin/php-fpm* >/dev/null && php --version"
 
-EMPTY = {"chunked": "to an app it is an empty body, as it has no length"}
-DJANGO_EMPTY = {"chunked": "Django on WSGI takes a body without a length for an empty one"}
-RAW = {"chunked": "it gives an app the chunks as they came, sizes and all"}
-BY_LENGTH = {"chunked": "http.server leaves bodies to the program, and this one reads by the length"}
-ONLY_FILES = dict.fromkeys(("post", "chunked", "slow", "stream"), "it has files, and nothing else")
+EMPTY = {"chunked": "the app gets an empty body, because it has no length"}
+DJANGO_EMPTY = {"chunked": "Django on WSGI reads a body without a length as empty"}
+RAW = {"chunked": "the app gets the raw chunks with their sizes"}
+BY_LENGTH = {"chunked": "this program reads bodies by their length"}
+ONLY_FILES = dict.fromkeys(("post", "chunked", "slow", "stream"), "it serves files only")
 
 ROWS = (
     _python("gunicorn", "wsgi", GUNICORN, "gunicorn"),
