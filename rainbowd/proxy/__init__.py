@@ -1,17 +1,17 @@
-"""Requests: accept, read, lease, pass on.  The sockets' side of ``http1`` and the readers' side of the roster.
+"""The proxy: accepts clients, reads requests, leases the live generation, and relays requests and responses.
 
-Sockets: ``hub`` has one shared epoll for all, and the moment in which they send; ``wire`` is one of them.
-Who waits for them: a ``fiber``, which the hub runs by itself, or a task of trio.
-Clients: ``connection`` is parked without either until a head is whole; then a fiber serves it.
-Requests: ``exchange`` is one request and its response, by a ``route`` to the app (a lease and a connection out of
-``upstream``'s pool), with its ``upload`` and its ``download``, large ones through ``pipes``; ``tunnel`` is what it
-becomes after ``101 Switching Protocols``; ``hold`` has those that wait while nothing is live; ``stamp`` tells one from
-another; ``reply`` answers in the app's place; ``traffic`` counts, where somebody wants to know.
-All together: ``deadlines`` keeps the time limits, ``server`` runs it and brings it to an end.
+- Sockets: ``hub`` has one epoll for all sockets, and sends in batches.  ``wire`` is one socket.
+- Waiting: a ``fiber``, which the hub runs by itself, or a trio task.
+- Clients: ``acceptor`` accepts connections.  ``connection`` is parked without a fiber until a head is complete.
+- Requests: ``exchange`` is one request and its response.  It has a ``claim`` (a lease, and a connection of the pool in
+  ``upstream``), an ``upload`` and a ``download``, which use ``pipes`` for large bodies.  ``request_id`` adds the id and
+  the dates.  ``hold`` holds requests while no generation is live.  ``tunnel`` follows ``101 Switching Protocols``.
+  ``error_response`` answers in place of the app, and ``traffic`` counts for the metrics.
+- The whole: ``server`` starts and stops the proxy, with its ``settings``.  ``deadlines`` keeps the time limits.
 
-Speed lives in few places, and each trick says why it is there: sends in batches (``hub``), no task for a usual request
-(``fiber``), not even a fiber's step for a frame (``tunnel``), a collector that looks seldom (``garbage``), deadlines
-without timers (``deadlines``), bodies through pipes (``pipes``), one pass over a head's fields (``http1``).
+Optimizations are kept in few places, with their reasons: sends in batches (``hub``), no task for a typical request
+(``fiber``), no fiber step for a tunnel's frame (``tunnel``), rare garbage collections (``gc_tuning``), deadlines
+without timers (``deadlines``), bodies through pipes (``pipes``), and one pass over a head's fields (``http1``).
 """
 
 from rainbowd.proxy.server import Server

@@ -1,4 +1,4 @@
-"""New clients: accepted, and let in or turned away."""
+"""Accepting clients, up to the limit on connections."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ if TYPE_CHECKING:
     from rainbowd.proxy.server import Server
 
 _ACCEPTS_PER_TURN = 64
-_REJECTED_MAX = 256  # at the limit on connections: more at a time are reset
+_REJECTED_MAX = 256  # beyond the limit on connections: the next ones are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
 _WARNING_SECONDS = 10.0
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _INT_MAX = 2**31 - 1
-"""Milliseconds that a socket option holds: some 25 days."""
+"""The most milliseconds that a socket option can hold: about 25 days."""
 
 log = get_logger()
 
 
 class Acceptor:
-    """Where the connections of ``server`` come from."""
+    """Accepts the connections of ``server``, and rejects those beyond its limit."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._warned_at = -math.inf
 
     async def accept(self, listener: Listener) -> None:
-        """Let in who comes to ``listener``, until cancelled; a client that fails, or too many, stop nobody else."""
+        """Accept connections on ``listener`` until cancelled.
+
+        Neither a connection that fails nor a lack of file descriptors ends the loop.
+        """
         while True:
             await trio.lowlevel.wait_readable(listener.sock)
             try:
@@ -52,10 +55,10 @@ class Acceptor:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._warn_out_of_resources(error)
                     await trio.sleep(_PAUSE_SECONDS)
-                # anything else is the end of the one connection that was to be accepted: accept(2)
+                # any other error concerns only the connection that was being accepted: accept(2)
 
     def accept_queued(self, listener: Listener) -> None:
-        """Let in all who wait in the queue of ``listener``, as to close it would reset them."""
+        """Accept all connections in the queue of ``listener``, because closing it would reset them."""
         while True:
             try:
                 self._open(*listener.sock.accept())
@@ -71,7 +74,7 @@ class Acceptor:
         try:
             _set_options(sock, server.settings.limits.idle_timeout)
             wire = Wire(server.hub, sock)
-        except OSError:  # reset already, or no memory to watch it
+        except OSError:  # already reset, or no memory to register it
             sock.close()
             return
         peer = _client_ip(address) if isinstance(address, tuple) else None
@@ -79,7 +82,7 @@ class Acceptor:
         self._admit(Connection(server, wire, str(peer).encode() if peer else None, trusted=trusted))
 
     def _admit(self, connection: Connection) -> None:
-        """Have it served, or turned away with an answer, or reset where even those would be too many."""
+        """Serve the connection, or reject it: with a response, or with a reset if too many are being rejected."""
         server, limit = self._server, self._server.settings.limits.connections
         if limit is None or len(server.connections) < limit:
             server.connections.add(connection)
@@ -91,19 +94,19 @@ class Acceptor:
             connection.wire.reset()
 
     def _warn_out_of_resources(self, error: OSError) -> None:
-        """Say it now and then, not at each try."""
+        """Log a warning, but not for each failed accept."""
         if time.monotonic() - self._warned_at > _WARNING_SECONDS:
             self._warned_at = time.monotonic()
             log.warning("cannot accept connections", error=error.strerror, hint="raise LimitNOFILE or ulimit -n")
 
 
 def _set_options(sock: socket.socket, stalled_seconds: float | None) -> None:
-    """Set what a client's socket needs: no delay for small writes, and to notice one that vanished or reads no more.
+    """Set the options of a client's socket: no delay for small writes, and detection of dead clients.
 
     Args:
-        sock: just accepted.
-        stalled_seconds: how long what is sent may go unread: TCP_USER_TIMEOUT in tcp(7), which since Linux 5.11 covers
-            a closed window too.
+        sock: a socket that was just accepted.
+        stalled_seconds: how long sent data may stay unacknowledged: TCP_USER_TIMEOUT in tcp(7), which also covers a
+            closed window since Linux 5.11. None for no limit.
     """
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,7 +117,7 @@ def _set_options(sock: socket.socket, stalled_seconds: float | None) -> None:
 
 
 def _client_ip(address: tuple[str, int]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Without a zone; an IPv4 address as such also where the socket is for IPv6."""
+    """Return the client's address without a zone, and an IPv4 address as such even on an IPv6 socket."""
     ip = ipaddress.ip_address(address[0].partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return mapped or ip

@@ -1,4 +1,4 @@
-"""A request's way to the app: a lease on the live generation, and a connection to it."""
+"""A request's claim on the app: a lease on the live generation, and a connection to it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _QUEUE_FULL_SECONDS = 0.01
 
 
 class AnswerClock(Protocol):
-    """Who is told before a wait."""
+    """The time limits of an exchange, as the claim needs them."""
 
     def start_response_timeout(self) -> None:
-        """It is the app's turn."""
+        """Start the time limit for the app's response."""
 
     def check_client_end(self) -> None:
-        """The client may have left while nobody looked."""
+        """Handle a client that has already closed its connection, before a wait."""
 
 
 class Claim:
-    """What one request holds of a generation.
+    """The lease and the app connection of one request.
 
     Args:
-        connection: the client's, which holds the lease.
-        settings: those of the request.
-        clock: the exchange, which knows how long to wait and for whom.
+        connection: the client's connection, which holds the lease.
+        settings: the settings that the request is served with.
+        clock: the exchange, which keeps the time limits.
 
     Attributes:
-        generation: whose lease is held, or was held last.
-        upstream: the connection, while it is the request's.
-        waits_on: where the exchange is to be interrupted.
+        generation: the generation that is leased, or was leased last.
+        upstream: the connection to the app, while the request uses it.
+        waits_on: the object at which the exchange can be interrupted.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Claim:
         self._leased = False
 
     def take_pooled(self) -> Upstream | None:
-        """An idle connection to the live generation, at once, or None where there is none."""
+        """Lease the live generation, and return an idle connection to it; None if either is missing."""
         generation = self._connection.server.roster.lease(self._connection)
         if generation is None:
             return None
@@ -81,13 +81,13 @@ class Claim:
         return self._take_from_pool(generation)
 
     async def connect(self, *, pooled: bool) -> Upstream:
-        """A connection to the live generation, waiting for one to be live where that may come.
+        """Return a connection to the live generation, waiting for one to become live if a launch is due.
 
         Args:
-            pooled: an idle connection will do.
+            pooled: whether an idle connection may be used.
 
         Raises:
-            Refusal: there is none to be had.
+            Refusal: no connection can be made.
         """
         waiting: HeldRequest | None = None
         while True:
@@ -107,32 +107,36 @@ class Claim:
                 waiting.was_refused = True
 
     def return_to_pool(self) -> None:
-        """The app's connection has done its part, and may serve another request."""
+        """Return the app's connection to the pool, for another request."""
         if self.upstream is not None:
             self._pool.give_back(self.upstream)
-            self.upstream = self.waits_on = None  # whoever is interrupted from here on, it is not its next user
+            self.upstream = self.waits_on = None  # a later interruption must not reach the next user
 
     def disconnect(self) -> None:
-        """Close the app's connection."""
+        """Close the app's connection, if there is one."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.wire.close()
 
     def release(self, *, aborted: bool) -> None:
-        """Give everything back; of a request that was not sent whole the app hears at once."""
+        """Close the connection and end the lease.
+
+        Args:
+            aborted: whether the request was not sent completely; then the app is notified at once.
+        """
         if self.upstream is not None:
             if aborted:
                 self.upstream.wire.abort()
             self.disconnect()
         if self._leased:
             self._end_lease()
-        # Together with what holds us they would be left to the garbage collector: with the exchange, and with an
-        # exception that nobody waited for, whose traceback has its frames.
+        # These references would form cycles, which only the garbage collector frees: with the exchange, and with an
+        # exception that was never raised, whose traceback refers to our frames.
         del self._clock
         self.waits_on = None
 
     async def _lease(self, waiting: HeldRequest | None) -> Generation:
-        """A lease on the live generation; kept if there is one already, as for a second try."""
+        """Lease the live generation, or keep the lease of an earlier attempt."""
         if self._leased and self.generation is not None:
             return self.generation
         server = self._connection.server
@@ -153,16 +157,17 @@ class Claim:
         return upstream
 
     async def _open(self, generation: Generation) -> Upstream:
-        """Connect afresh; every connect that fails before a byte was sent may be tried again.
+        """Open a new connection. A failed connect can be repeated, because nothing was sent.
 
         Raises:
-            ConnectionRefusedError, FileNotFoundError: nothing listens there.
+            ConnectionRefusedError, FileNotFoundError: nothing listens on the address.
+            Refusal: the connection failed for another reason.
         """
         self._clock.start_response_timeout()
         try:
             while (upstream := self._pool.open(generation)) is None:
                 await self._wait_for_room()
-            self.upstream = upstream  # from here on ``end`` closes it, whatever happens
+            self.upstream = upstream  # from here on ``release`` closes it in every case
             self.waits_on = upstream.wire
             await upstream.wire.wait_connected()
         except REFUSED:
@@ -175,7 +180,7 @@ class Claim:
         return upstream
 
     async def _wait_for_room(self) -> None:
-        """The app's queue is full: look again in a moment."""
+        """Wait a moment, because the app's queue of connections is full."""
         self.waits_on = waiting = HeldRequest()
         self._clock.check_client_end()
         await become_task(self._connection.server.hub)

@@ -1,4 +1,4 @@
-"""A client's connection: parked without a task until a request is whole, then served by a worker."""
+"""A client's connection: parked without a fiber until a request's head is complete, then served by a fiber."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from rainbowd.proxy.wire import Wire
 
 LINGER_SECONDS = 2.0
-"""How long a client that still sends is listened to, so that our last words are not lost to a reset."""
+"""How long to keep reading from a client that is still sending, so that a TCP reset does not destroy our response."""
 LINGER_BYTES = 64 << 20
+"""How much to read from it at most."""
 
 FRESH_GRACE_SECONDS = 1.0
-"""At a stop: how long a connection that was just accepted may take to send its request."""
+"""At a stop: how long a client that has just connected may take to send its request."""
 
 _RETRY_SECONDS = 0.1
 
@@ -34,18 +35,22 @@ log = get_logger()
 
 
 class Connection:
-    """One client.
+    """The connection of one client.
 
-    Between two requests it is parked: it owns a socket, what came of the next head, and a deadline.  As soon as a head
-    is whole, or there is a reason to refuse what came, a worker of the server runs ``serve``.
+    Between two requests it is parked: it has a socket, a buffer for the next head, and a deadline, but no fiber.  As
+    soon as a head is complete, or cannot become a request, a fiber runs ``serve``.
+
+    Args:
+        server: the proxy.
+        wire: the client's socket.
+        peer: the client's IP address; None on a Unix socket.
+        trusted: whether the client's forwarded fields are believed.
 
     Attributes:
-        peer: its IP address; None on a Unix socket.
-        trusted: its forwarded fields are believed.
-        buffer: received and not consumed.
-        deadline: on the monotonic clock; ``expire`` is called behind it.
-        watched_until: which deadline ``Deadlines`` looks at it for.
-        tunnel: what it has become, where it carries no HTTP any more.
+        buffer: bytes received and not consumed.
+        deadline: on the monotonic clock, in seconds; ``expire`` is called after it.
+        watched_until: when ``Deadlines`` checks the deadline next.
+        tunnel: relays the bytes of the connection after ``101 Switching Protocols``.
     """
 
     __slots__ = (
@@ -79,7 +84,7 @@ class Connection:
         self._has_served = False
 
     def close(self) -> None:
-        """Be gone."""
+        """Close the socket, and remove the connection from the server."""
         self.disarm()
         self.wire.close()
         self.server.remove(self)
@@ -87,7 +92,7 @@ class Connection:
     # --- parked ---------------------------------------------------------------------------------------------------
 
     def park(self) -> None:
-        """Wait for a request, without a task."""
+        """Wait for a request without a fiber."""
         limits, stopping = self.server.settings.limits, self.server.is_stopping
         self._has_begun = bool(self.buffer)
         if self._has_begun:
@@ -100,7 +105,7 @@ class Connection:
         self._on_readable()
 
     def _on_readable(self) -> None:
-        """Take what came; a head that is whole by now, or must be refused, ends the parking."""
+        """Read the bytes that have arrived; start a fiber once a head is complete or must be refused."""
         while self.is_parked:
             try:
                 data = self.wire.recv_nowait()
@@ -109,7 +114,7 @@ class Connection:
             if data is None:
                 return
             if not data:
-                self.close()  # the client left between two requests, or came for none
+                self.close()  # the client left between two requests, or never sent one
                 return
             self.buffer += data
             head = self._take_head()
@@ -120,14 +125,14 @@ class Connection:
                 self.arm(self.server.settings.limits.head_timeout, self._expire_head)
 
     def _take_head(self) -> bytes | Refusal | None:
-        """A whole head out of the buffer, or why what is there will not be one, or None."""
+        """Remove a head from the buffer and return it; a refusal if it cannot be read; None if it is incomplete."""
         buffer = self.buffer
         try:
             if buffer.startswith(b"\r"):
                 buffer = self.buffer = skip_empty_lines(buffer)
             end = find_request_head(buffer, self._searched_bytes, self.server.settings.limits.head_bytes)
         except Refusal as refusal:
-            return refusal.with_traceback(None)  # which holds the frame of whoever keeps it: a cycle
+            return refusal.with_traceback(None)  # whose frame would refer to the refusal: a cycle
         if end < 0:
             self._searched_bytes = len(buffer)
             return None
@@ -142,16 +147,16 @@ class Connection:
 
     @property
     def is_parked(self) -> bool:
-        """Whether no worker is at it."""
+        """Whether no fiber serves the connection."""
         return self.wire.on_readable is not None
 
     @property
     def _is_idle(self) -> bool:
-        """Between two requests, as far as can be told."""
+        """Whether the connection is between two requests, as far as can be seen."""
         return self._has_served and not self.wire.has_input
 
     def _close_idle(self) -> None:
-        """Close without an answer, as soon as the client has room for what was sent before."""
+        """Close without a response, as soon as the kernel has accepted the previous one."""
         self.wire.flush()
         if self.wire.is_flushed:
             self.close()
@@ -164,7 +169,12 @@ class Connection:
     # --- time limits, and the end ---------------------------------------------------------------------------------
 
     def arm(self, limit_seconds: float | None, on_deadline: Callable[[], None]) -> None:
-        """Have ``on_deadline`` called when the limit is over; this replaces the limit before."""
+        """Start a time limit, which replaces the current one.
+
+        Args:
+            limit_seconds: None for no limit.
+            on_deadline: called when the limit has passed.
+        """
         self._on_deadline = on_deadline
         if limit_seconds is None:
             self.deadline = math.inf
@@ -174,33 +184,36 @@ class Connection:
                 self.server.deadlines.watch(self)
 
     def arm_earlier(self, limit_seconds: float, on_deadline: Callable[[], None]) -> None:
-        """The same, unless what is armed comes sooner."""
+        """Start a time limit, unless the current one ends sooner. The arguments are those of ``arm``."""
         if time.monotonic() + limit_seconds < self.deadline:
             self.arm(limit_seconds, on_deadline)
 
     def disarm(self) -> None:
-        """No limit."""
+        """Clear the time limit, if there is one."""
         self.deadline = math.inf
         self._on_deadline = None
 
     def expire(self) -> None:
-        """The limit is over."""
+        """Call the function given to ``arm``, because the limit has passed."""
         on_deadline = self._on_deadline
         self.disarm()
         if on_deadline is not None:
             on_deadline()
 
     def cut(self) -> None:
-        """End what is under way, so that the client can tell it from a complete answer."""
+        """End the exchange or tunnel, so that the client can tell it from a complete response."""
         if self.tunnel is not None:
             self.tunnel.close()
         elif self._exchange is not None:
             begun = self._exchange.status != 0
             late = Refusal(504, "The app was stopped before it answered.")
-            self._exchange.interrupt(AppBroke("the time to drain was over") if begun else late)
+            self._exchange.interrupt(AppBroke("the drain timeout was reached") if begun else late)
 
     def close_if_idle(self) -> None:
-        """The agent stops: an idle connection is closed, any other after its request; tunnels are the server's."""
+        """Close the connection if it is between two requests, because the agent stops.
+
+        A new connection first gets ``FRESH_GRACE_SECONDS`` to send its request.
+        """
         if self.is_parked and not self.buffer:
             if self._is_idle:
                 self._close_idle()
@@ -210,12 +223,16 @@ class Connection:
     # --- served ---------------------------------------------------------------------------------------------------
 
     def take_buffer(self) -> bytes:
-        """What was received and not consumed; the caller consumes it."""
+        """Return the bytes received and not consumed, and clear the buffer."""
         buffer, self.buffer = self.buffer, b""
         return buffer
 
     async def serve(self, head: bytes | Refusal | None) -> None:
-        """Answer the request that ``head`` begins, and those that came behind it; then park, or close."""
+        """Answer a request and those that follow it in the buffer; then park, or close.
+
+        Args:
+            head: a request's head, or the reason to refuse it.
+        """
         keep_alive = False
         try:
             while head is not None:
@@ -231,7 +248,7 @@ class Connection:
         self.park()
 
     async def _serve_request(self, head: bytes | Refusal) -> bool:
-        """Answer one request; whether another may follow."""
+        """Answer one request, and return whether another may follow."""
         self._has_served = True
         if isinstance(head, Refusal):
             await self._refuse(head, None)
@@ -259,7 +276,7 @@ class Connection:
         return keep_alive
 
     async def _fail(self, exchange: Exchange, error: Exception) -> bool:
-        """The exchange came to no good end; whether another request may follow."""
+        """Answer a failed exchange if possible, and return whether another request may follow."""
         self._exchange = None
         keep_alive = False
         if isinstance(error, Refusal) and not exchange.status:
@@ -270,7 +287,7 @@ class Connection:
         return keep_alive
 
     async def _refuse(self, refusal: Refusal, exchange: Exchange | None) -> bool:
-        """Answer in the app's place; whether another request may follow."""
+        """Answer in place of the app, and return whether another request may follow."""
         self.wire.clear_interruption()
         request = exchange.request if exchange is not None else None
         keep_alive = (
@@ -288,11 +305,11 @@ class Connection:
             self.server.on_refusal(self, refusal)
             await self._linger(unread=True)
         elif keep_alive:
-            await trio.lowlevel.checkpoint()  # a client that asks on and on waits for nothing else here
+            await trio.lowlevel.checkpoint()  # otherwise a client that keeps sending could run on without a wait
         return keep_alive
 
     async def _linger(self, *, unread: bool) -> None:
-        """Close so that the client reads all we sent: half-close, read a little, close: RFC 9112 section 9.6."""
+        """Half-close and keep reading for a while, so that the client receives the response: RFC 9112 section 9.6."""
         if self.wire.is_closed:
             return
         self.wire.clear_interruption()

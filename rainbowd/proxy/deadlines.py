@@ -1,4 +1,4 @@
-"""Time limits of connections, kept by looking now and then instead of by a timer each."""
+"""Time limits of connections, checked once a tick instead of by a timer for each."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from rainbowd.proxy.connection import Connection
 
 _TICK_SECONDS = 0.1
-"""How late a limit may be noticed."""
+"""The interval of the checks, by which a limit can be late."""
 
 
 class Deadlines:
-    """Connections by the tick in which they are looked at next.
+    """The connections by the tick in which they are checked next.
 
-    A limit that is put off costs nothing: the connection stays where it is, and moves on when it is looked at.  Only
-    one that comes earlier has it moved at once.
+    Moving a deadline to a later time costs nothing: the connection keeps its place and is moved when it is checked.
+    Only an earlier deadline moves the connection at once.
     """
 
     def __init__(self) -> None:
         self._by_tick: dict[int, set[Connection]] = {}
 
     def watch(self, connection: Connection) -> None:
-        """Look at ``connection`` when its deadline, sooner than what it is watched until, is over."""
+        """Check ``connection`` at its deadline, which is earlier than its next check so far."""
         self.unwatch(connection)
         connection.watched_until = connection.deadline
         self._by_tick.setdefault(_tick(connection.deadline), set()).add(connection)
 
     def unwatch(self, connection: Connection) -> None:
-        """Look at it no more."""
+        """Stop checking ``connection``. Idempotent."""
         if connection.watched_until < math.inf:
             tick = _tick(connection.watched_until)
             connection.watched_until = math.inf
@@ -42,7 +42,7 @@ class Deadlines:
                 del self._by_tick[tick]
 
     async def run(self) -> None:
-        """Expire what is over, until cancelled."""
+        """Call ``expire`` of each connection whose deadline has passed, until cancelled."""
         tick = _tick(time.monotonic())
         while True:
             await trio.sleep(_TICK_SECONDS)

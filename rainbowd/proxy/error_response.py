@@ -1,4 +1,4 @@
-"""Our own answers: short text, and closed so that the client sees them."""
+"""The responses that rainbowd writes in place of the app: a short text."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from rainbowd.http1 import Refusal
 
 CLIENT_GONE = 499
-"""What is logged for a client that went away before its answer; never sent."""
+"""The status that is logged if the client closed its connection before the response; never sent."""
 
 
 def error_response(refusal: Refusal, *, keep_alive: bool, with_body: bool = True) -> bytes:
-    """One whole response.
+    """Return a complete response for ``refusal``.
 
     Args:
-        refusal: its status and text.
-        keep_alive: another request may follow on the connection.
-        with_body: False in answer to HEAD.
+        refusal: has the status, the text, and the seconds for ``Retry-After``.
+        keep_alive: whether another request may follow on the connection.
+        with_body: False for a response to HEAD.
     """
     body = f"{refusal.status} {HTTPStatus(refusal.status).phrase}: {refusal.text}\n".encode()
     lines = [

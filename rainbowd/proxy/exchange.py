@@ -1,4 +1,4 @@
-"""One request and its response: lease, connect, send, answer, give back."""
+"""One request and its response: take a lease and a connection, send the request, relay the response."""
 
 from __future__ import annotations
 
@@ -25,34 +25,39 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation
 
 CLIENT_LEFT_SECONDS = 1.0
-"""How long the app may be silent after the client's FIN, which a closed tab and a half-closed client both send."""
+"""How long the app may be silent after the client's FIN, which both a closed tab and a half-closed client send."""
 
 BAD_RESPONSE = "The app's answer was incomplete or not valid."
-"""What the client gets to read; the log has the reason."""
+"""The text that the client receives; the log has the reason."""
 
 _TURN_BYTES = 1 << 20
-"""How much a body may move before others get a turn."""
+"""How many bytes of a body move before other fibers run."""
 
 
 class ClientGone(Exception):
-    """The client went away."""
+    """The client closed its connection."""
 
 
 class AppBroke(Exception):
-    """The app broke its answer off; the message says how."""
+    """The app broke its response off; the message says how."""
 
 
 class _AppStoppedReading(Exception):
-    """The app reads no more of the request."""
+    """The app stopped reading the request."""
 
 
 class Exchange:
     """One request and its response.
 
+    Args:
+        connection: the client's connection.
+        request: the head that the client sent.
+
     Attributes:
         status: of the final response; 0 before.
-        is_complete: the response was passed on to its end.
-        is_delimited: the client can tell a response that was cut from a whole one.
+        is_complete: whether the complete response was relayed.
+        is_delimited: whether the client can tell a cut response from a complete one.
+        started_at: on the monotonic clock, in seconds.
     """
 
     __slots__ = (
@@ -88,14 +93,14 @@ class Exchange:
         self._download: Download | None = None
 
     async def run(self) -> bool:
-        """The whole life of the request.
+        """Relay the request and its response, from the lease to its end.
 
         Returns:
             Whether another request may follow on the client's connection.
 
         Raises:
-            Refusal: to be answered by us, if nothing of the response was sent.
-            ClientGone, AppBroke: there is nothing more to say to the client.
+            Refusal: must be sent to the client, if no part of a response was sent.
+            ClientGone, AppBroke: nothing more can be sent to the client.
         """
         self._client.on_ended = self._on_client_ended
         try:
@@ -112,23 +117,23 @@ class Exchange:
 
     @property
     def generation(self) -> Generation | None:
-        """Whose lease the request holds, or held last."""
+        """The generation that the request has leased, or had leased last."""
         return self._claim.generation
 
     @property
     def sent_bytes(self) -> int:
-        """Of the response's body, as the app framed it."""
+        """The bytes of the response's body sent so far, without the framing."""
         return self._download.sent_bytes if self._download is not None else 0
 
     @property
     def is_request_read(self) -> bool:
-        """Whether all of the request was taken from the client's connection."""
+        """Whether the complete request was read from the client's connection."""
         return self._upload.is_done
 
-    # --- the way to the app ---------------------------------------------------------------------------------------
+    # --- the request ----------------------------------------------------------------------------------------------
 
     async def _send_request(self, *, pooled: bool) -> None:
-        """Send the head, with what is there of the body."""
+        """Send the head, with the part of the body that has arrived."""
         upstream = self._claim.take_pooled() if pooled else None
         if upstream is None:
             upstream = await self._claim.connect(pooled=pooled)
@@ -138,17 +143,17 @@ class Exchange:
             data += self._take_body(self._connection.take_buffer())
         self.start_response_timeout()
         if not upstream.wire.send_soon(data):
-            with contextlib.suppress(OSError):  # it takes no more, but its answer may be there
+            with contextlib.suppress(OSError):  # the app reads no more, but may have answered
                 await upstream.wire.send(data)
         self._upload.mark_sent()
 
     def _take_body(self, data: bytes) -> bytes:
-        """What of ``data`` goes to the app; what follows the body goes back to the connection."""
+        """Return the bytes to send to the app, and put the rest of ``data`` back into the buffer."""
         out, self._connection.buffer = self._upload.feed(data)
         return out
 
     async def _send_body(self) -> None:
-        """Pass the rest of the body on as it comes, beside the answer."""
+        """Relay the rest of the body as it arrives, in parallel with the response."""
         try:
             with self._connection.server.pipes.borrow(self._upload.plain_bytes) as pipe:
                 moved_bytes = 0
@@ -157,7 +162,7 @@ class Exchange:
                     if moved_bytes >= _TURN_BYTES or self._connection.buffer:
                         moved_bytes = 0
                         await self._yield_turn()
-            if self.is_complete:  # the app answered early: nothing else waits until it has the rest
+            if self.is_complete:  # the app answered early: nothing else waits until the rest is sent
                 with _Raising(_AppStoppedReading):
                     await self._open_upstream.wire.drain()
             self.check_client_end()
@@ -167,10 +172,12 @@ class Exchange:
             self.interrupt(error)
 
     async def _send_more(self, pipe: Pipe | None) -> int:
-        """Pass on what comes next of the body; the number of bytes.
+        """Relay the next bytes of the body, and return their number.
 
         Raises:
-            _AppStoppedReading: the app does not want it.
+            _AppStoppedReading: the app reads no more.
+            ClientGone: the client closed its connection.
+            Refusal: the framing is broken, or the body is too large.
         """
         self._connection.arm(self._limits.body_timeout, self._on_body_timeout)
         if pipe is not None and (left := self._upload.plain_bytes):
@@ -198,15 +205,15 @@ class Exchange:
 
     @property
     def _open_upstream(self) -> Upstream:
-        """The app's connection; it may have answered, and have done with the request."""
+        """The app's connection. Raises ``_AppStoppedReading`` if the response has ended and released it."""
         if self._claim.upstream is None:
             raise _AppStoppedReading
         return self._claim.upstream
 
-    # --- the way back ---------------------------------------------------------------------------------------------
+    # --- the response ---------------------------------------------------------------------------------------------
 
     async def _respond_while_uploading(self) -> bool:
-        """The answer may begin, and end, before the request does."""
+        """Relay the body and the response in parallel, because the response may begin and end before the body does."""
         failure: Exception | None = None
         keep_alive = False
         await become_task(self._connection.server.hub)
@@ -217,15 +224,16 @@ class Exchange:
             except (Refusal, ClientGone, AppBroke) as error:
                 failure = error
             if failure is not None or self._claim.upstream is None:
-                nursery.cancel_scope.cancel()  # the app has done with the request, or it failed
+                nursery.cancel_scope.cancel()  # the app needs no more of the request, or the exchange failed
         if failure is None:
             return keep_alive and self._upload.is_done
         try:
             raise failure
         finally:
-            del failure  # which holds this frame by its traceback: a cycle
+            del failure  # its traceback refers to this frame: a cycle
 
     async def _respond(self) -> bool:
+        """Relay the response, and return whether another request may follow."""
         try:
             response = await self._receive_head()
             while response.is_interim:
@@ -242,7 +250,7 @@ class Exchange:
             raise Refusal(502, BAD_RESPONSE, cause=f"The app's answer cannot be used: {error}.") from None
 
     async def _receive_head(self) -> ResponseHead:
-        """The next head from the app; a pooled connection that was dead is replaced, once."""
+        """Return the next head from the app. Replace a pooled connection once if it turns out to be dead."""
         upstream = self._open_upstream
         buffer, searched = upstream.buffer, 0
         self.check_client_end()
@@ -266,13 +274,13 @@ class Exchange:
         return response
 
     async def _pass_interim(self, response: ResponseHead) -> None:
-        """Pass a 1xx on at once, to whom it can be sent: RFC 9110 section 15.2."""
-        self._open_upstream.reused = False  # it has shown that it is alive: what breaks now is no stale connection
+        """Relay a 1xx at once, unless the client uses HTTP/1.0: RFC 9110 section 15.2."""
+        self._open_upstream.reused = False  # the connection is alive; if it breaks now, it was not stale
         if self.request.minor:
             await self._send_to_client(response.serialise(chunked=False, connection=b""))
 
     async def _pass_on(self, response: ResponseHead) -> bool:
-        """Pass a final response on; whether another request may follow."""
+        """Relay a final response, and return whether another request may follow."""
         request, upstream = self.request, self._open_upstream
         download = self._download = Download(request, response)
         self.is_delimited = download.is_delimited
@@ -296,7 +304,7 @@ class Exchange:
         return keep_alive
 
     async def _pass_body(self, download: Download, upstream: Upstream) -> None:
-        """Pass the rest of a response's body on as it comes."""
+        """Relay the rest of the response's body as it arrives."""
         with self._connection.server.pipes.borrow(download.plain_bytes) as pipe:
             moved_bytes = 0
             while not download.body.is_done:
@@ -306,7 +314,7 @@ class Exchange:
                     await self._yield_turn()
 
     async def _pass_more(self, download: Download, upstream: Upstream, pipe: Pipe | None) -> int:
-        """Pass on what comes next of the body; the number of bytes."""
+        """Relay the next bytes of the body, and return their number."""
         if pipe is not None and (left := download.plain_bytes):
             with _Raising(AppBroke, "the connection was reset"):
                 moved = await upstream.wire.splice_to(pipe.write_end, left)
@@ -331,21 +339,22 @@ class Exchange:
         return len(data)
 
     def _release_upstream(self, response: ResponseHead, download: Download) -> None:
-        """Keep the app's connection for the next request, if nothing can be left on it.
+        """Return the app's connection to the pool if nothing can be left on it; otherwise close it.
 
-        Behind a request's body something can: an app that does not read it, or does not know chunks, takes it for the
-        next request, and the answer to that would be another client's.
+        After a request with a body something can be left: an app that does not read the body, or does not support
+        chunks, parses it as the next request, and another client would receive the response.
         """
-        never_comes = self.request.expects_continue and not self._upload.has_begun  # the body, behind a final answer
+        # After a final response, a client that expects 100 does not send the body.
+        never_comes = self.request.expects_continue and not self._upload.has_begun
         if not self._upload.is_done and response.keep_alive and not never_comes:
-            self.start_response_timeout()  # the app answered early and still reads: it gets the rest
+            self.start_response_timeout()  # the app answered early and still reads: send the rest
         elif self._upload.is_empty and download.leaves_upstream_clean:
             self._claim.return_to_pool()
         else:
             self._claim.disconnect()
 
     async def _switch_protocols(self, response: ResponseHead) -> bool:
-        """Switch protocols, and move bytes from then on."""
+        """Switch protocols, and relay bytes as a tunnel."""
         check_switch(self.request, response)
         assert self.generation is not None
         connection, upstream = self._connection, self._open_upstream
@@ -371,24 +380,24 @@ class Exchange:
             self._on_client_ended()
 
     async def _yield_turn(self) -> None:
-        """Let all others have their turn; whoever never waits could not be interrupted otherwise."""
+        """Let all other fibers run, and raise a pending interruption, which otherwise only a wait would raise."""
         await checkpoint(self._connection.server.hub)
         self._client.raise_interruption()
         if self._claim.upstream is not None:
             self._claim.upstream.wire.raise_interruption()
 
-    # --- what may end it ------------------------------------------------------------------------------------------
+    # --- interruptions --------------------------------------------------------------------------------------------
 
     def interrupt(self, exception: Exception) -> None:
-        """Raise ``exception`` where the exchange waits: for the app, for a generation, or for a slow client."""
+        """Raise ``exception`` at the current wait: for the app, for a generation, or for a slow client."""
         waits_on = self._client if self._client.is_sending else self._claim.waits_on
         if waits_on is None or not waits_on.interrupt(exception):
-            self._client.interrupt(exception)  # it was woken just now, and may wait for either next
+            self._client.interrupt(exception)  # it was just woken, and may wait for either next
 
     def start_response_timeout(self) -> None:
-        """The app's turn: it has to begin its answer in time, and may take any time from then on.
+        """Start the time limit for the app to begin its response; after that it may take any time.
 
-        Behind an answer that came early it has to go on reading the request.
+        After an early response, the limit is for reading the rest of the request.
         """
         if self.status and not self.is_complete:
             self._connection.disarm()
@@ -403,19 +412,19 @@ class Exchange:
             self._client.interrupt(Refusal(408, "The body did not arrive in time."))
 
     def _on_client_left(self) -> None:
-        """The app was silent for so long; a client that is slow to read what it said may still be there."""
+        """End the exchange after the client's FIN and the app's silence, unless the client is still reading."""
         if self._client.is_sending:
             self._connection.arm(CLIENT_LEFT_SECONDS, self._on_client_left)
         else:
             self.interrupt(ClientGone())
 
     def check_client_end(self) -> None:
-        """The client may have left while nobody looked."""
+        """Handle an end of the client's connection that came while no event handler was set."""
         if self._client.has_ended:
             self._on_client_ended()
 
     def _on_client_ended(self) -> None:
-        """A reset ends the exchange at once; behind a FIN an answer may still begin, and go on."""
+        """End the exchange at a reset. After a FIN, start a time limit, because the client may still read."""
         if self._client.is_gone:
             self.interrupt(ClientGone())
         elif self.status:
@@ -425,9 +434,9 @@ class Exchange:
 
 
 class _Raising:
-    """A ``with`` block that raises an exception of ``kind`` instead of an ``OSError``.
+    """A ``with`` block that replaces an ``OSError`` by an exception of ``kind``.
 
-    It is a class, because a generator's frame would keep the error, and the request, in a reference cycle.
+    It is a class, because a generator's frame would keep the error and the request in a reference cycle.
     """
 
     __slots__ = ("_args", "_kind")

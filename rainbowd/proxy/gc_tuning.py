@@ -1,4 +1,4 @@
-"""The garbage collector, told what a proxy's objects are like."""
+"""Settings of the garbage collector that suit a proxy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _YOUNG_MAX = 50_000
-"""So many more objects than were freed, and the collector looks at them."""
+"""The number of objects by which allocations must exceed deallocations before a collection."""
 
 
 @contextlib.contextmanager
 def rare_collections() -> Iterator[None]:
-    """Have the collector, which a start turns off, look seldom, and never at what is there already.
+    """Enable the garbage collector, with rare collections that skip all existing objects.
 
-    A request's objects are freed by their reference counts when it ends, while it looks, after each 700 by which they
-    grow, for cycles among them.  With hundreds of requests under way that is all the time, and in vain.
+    Reference counting frees a request's objects when the request ends. By default, the collector searches for cycles
+    whenever the number of objects has grown by 700. With hundreds of requests in flight it would run all the time and
+    find nothing.
     """
     thresholds = gc.get_threshold()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Requests that wait while nothing is live."""
+"""Requests that are held while no generation is live."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS = 5
 _RECONNECT_SECONDS = 0.05
-"""After a refused connect, how long until the next."""
+"""The delay between a refused connect and the next one."""
 
 
 class Interruptible(Protocol):
-    """What a task waits on, and can be interrupted at."""
+    """An object that an exchange waits on, and can be interrupted at."""
 
     def interrupt(self, exception: BaseException) -> bool:
-        """Raise ``exception`` in the task that waits, or in the next; whether one waited."""
+        """Raise ``exception`` in the current or next wait; return whether there is a current one."""
 
 
 class HeldRequest:
-    """One request's wait, in as many parts as it takes.
+    """The wait of one request, which can consist of several parts.
 
     Args:
-        timeout_seconds: how long it may take in all.
+        timeout_seconds: the limit for all parts together.
 
     Attributes:
-        was_refused: what is live refused the connection.
+        was_refused: whether the live generation refused the connection.
     """
 
     __slots__ = ("_exception", "_scope", "was_refused")
@@ -43,21 +43,21 @@ class HeldRequest:
         self._scope = trio.CancelScope(deadline=trio.current_time() + timeout_seconds)
 
     def interrupt(self, exception: BaseException) -> bool:
-        """Raise ``exception`` instead of waiting on."""
+        """End the wait, and raise ``exception`` in it."""
         self._exception = exception
         self._scope.cancel()
         return True
 
     async def wait(self, changed: trio.Event, seconds: float = math.inf) -> None:
-        """Wait for ``changed``, for ``seconds`` at the most.
+        """Wait until ``changed`` is set, for at most ``seconds``.
 
         Raises:
-            Refusal: the time is over in which all of the wait has to end.
+            Refusal: the time limit for all parts has passed.
         """
         scope = self._scope
         with scope, trio.move_on_after(seconds):
             await changed.wait()
-        if self._exception is not None:  # also where the change came in the same moment
+        if self._exception is not None:  # even if the change came at the same moment
             raise self._exception
         if scope.cancelled_caught:
             raise nothing_live("Nothing answered in time.")
@@ -65,10 +65,14 @@ class HeldRequest:
 
 
 class HeldRequests:
-    """All requests that wait.
+    """All requests that are held.
+
+    Args:
+        roster: leases are taken from its live generation.
 
     Attributes:
-        held: how many ever had to.
+        held: the number of requests that were held so far.
+        is_stopping: whether requests are refused instead of held.
     """
 
     def __init__(self, roster: Roster) -> None:
@@ -83,15 +87,20 @@ class HeldRequests:
         return len(self._waiting)
 
     def wake(self) -> None:
-        """Look again: something changed."""
+        """Make all held requests check again, after a change."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
     async def lease(self, holder: LeaseHolder, waiting: HeldRequest, limit: Hold) -> Generation:
-        """A lease for ``holder``, as soon as something is live.
+        """Wait until a generation is live, and return it with a lease for ``holder``.
+
+        Args:
+            holder: gets the lease.
+            waiting: the wait of this request.
+            limit: how many requests may be held.
 
         Raises:
-            Refusal: nothing will be live in time, or too many wait already.
+            Refusal: no generation is live in time, or too many requests are held already.
         """
         if len(self._waiting) >= limit.limit:
             raise nothing_live("Too many requests wait for the app already.")
@@ -115,5 +124,5 @@ class HeldRequests:
 
 
 def nothing_live(text: str) -> Refusal:
-    """The answer where there is no generation to ask."""
+    """Return the refusal for a request that no generation can serve."""
     return Refusal(503, text, retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,15 +1,15 @@
-"""Readiness: one shared epoll for all sockets of the proxy, and one moment in which they send.
+"""Readiness: one shared epoll for all sockets of the proxy, and sends in batches.
 
-trio's ``wait_readable`` costs an ``epoll_ctl`` or two and a cancel scope each wait.  Here a socket is registered once,
-edge-triggered for both directions (epoll(7)), in an epoll whose own descriptor ends trio's wait.  Whenever trio comes
-back from that, all sockets that are ready are told in one batch, and the fibers that wait for them run.
+trio's ``wait_readable`` costs one or two ``epoll_ctl`` and a cancel scope for each wait.  Here a socket is registered
+once, edge-triggered for both directions (epoll(7)), in an epoll whose own descriptor ends trio's wait.  After each wait
+of trio, the hub calls the handlers of all sockets that are ready in one batch, and runs the fibers that they wake.
 
-What is sent meanwhile is kept back until all that were ready had their turn, and goes out then, wire after wire.  A
-send that wakes a sleeping peer costs many times what one to a peer that runs already costs, and those that follow
-closely find it running.  Where only one was ready it sends at once, so that what else it has to do delays nobody.
+Data that is sent meanwhile is kept back until all fibers that were ready have run, and is then flushed, wire by wire.
+A send that wakes a sleeping peer costs many times more than a send to a running peer, and sends that follow closely
+find the peer running.  If only one socket was ready, it sends at once, so that its further work delays nobody.
 
-An edge says that something happened since the last look, so whoever reads takes all there is, or remembers that he did
-not; ``Wire`` keeps that promise and is the only user of this module.
+An edge reports that something happened since the last poll.  So a reader must read until nothing is left, or remember
+that it did not.  ``Wire`` does so, and is the only handler.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR  # the peer reset the connection
-GONE = select.EPOLLHUP | BROKEN  # the same, or both directions are shut
+GONE = select.EPOLLHUP | BROKEN  # the same, or both directions are shut down
 ENDED = select.EPOLLRDHUP | GONE  # the peer sends no more
 
 _EVERYTHING = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 _POLLS_MAX = 4
-"""How often a turn looks for what became ready meanwhile, before trio's own tasks have theirs."""
+"""How often one pass polls for further events before trio's own tasks run."""
 
 _KEPT_BACK_MAX = 32
-"""Wires that wait to send: the gain is had by then, and the first of them has waited long enough."""
+"""How many wires wait to send: more would gain nothing, and delay the first of them."""
 
 log = get_logger()
 
 
 @contextlib.contextmanager
 def _interrupting_trio(ours: select.epoll) -> Iterator[bool]:
-    """Have trio's own wait end wherever ``ours`` has something to tell; whether that could be arranged.
+    """Make events of ``ours`` end trio's wait, and yield whether that could be arranged.
 
-    Awaiting the descriptor does the same, for an ``epoll_ctl``, a cancel scope and a step of a task each time, which is
-    half of what a turn of trio's loop costs.  So it is put into trio's epoll once, level-triggered, where trio finds no
-    task that waits for it and goes on.  That epoll is no part of trio's public face: where it is not found, we await.
+    A task that awaits the descriptor would do the same, for an ``epoll_ctl``, a cancel scope and a step of the task
+    each time, which is half of the cost of a pass of trio's loop.  So the descriptor is registered once in trio's
+    epoll, level-triggered; trio finds no task that waits for it and continues.  That epoll is not part of trio's public
+    API: if it is not found, the caller must await the descriptor.
     """
     try:
         from trio._core._run import GLOBAL_RUN_CONTEXT  # noqa: PLC0415 - may not be there
@@ -66,16 +67,16 @@ def _interrupting_trio(ours: select.epoll) -> Iterator[bool]:
 
 
 class EventHandler(Protocol):
-    """What the hub drives."""
+    """The handler of one socket's events."""
 
     def on_events(self, events: int) -> None:
-        """Something happened: a mask of ``READABLE``, ``WRITABLE`` and ``ENDED``. Registers nothing, never blocks."""
+        """Handle a mask of ``READABLE``, ``WRITABLE`` and ``ENDED``, without blocking or registering a socket."""
 
     def flush(self) -> None:
-        """Send what was kept back. Wakes no task: trio may have decided how long to sleep when this is called."""
+        """Send the data that was kept back. Must not wake a task: trio may already have decided how long to sleep."""
 
     def close(self) -> None:
-        """Be gone, without a trace."""
+        """Close the socket and unregister it."""
 
 
 class Steppable(Protocol):
@@ -93,7 +94,7 @@ class Hub(trio.abc.Instrument):
     """One epoll for all sockets of the proxy; ``run`` is its one task.
 
     Attributes:
-        fiber: the one that runs; None while a task does.
+        fiber: the fiber that is running; None while a task is.
     """
 
     def __init__(self) -> None:
@@ -110,21 +111,21 @@ class Hub(trio.abc.Instrument):
         return len(self._handlers)
 
     def register(self, sock: socket.socket, handler: EventHandler) -> None:
-        """Tell ``handler`` of the socket's events from now on."""
+        """Call ``handler`` for the events of ``sock`` from now on."""
         fd = sock.fileno()
         self._epoll.register(fd, _EVERYTHING)
         self._handlers[fd] = handler
 
     def rearm(self, sock: socket.socket) -> None:
-        """Tell in the next turn what there is by then, as if it had just come: for whoever left something."""
+        """Report the readiness of ``sock`` again in the next pass, for a reader that left data unread."""
         self._epoll.modify(sock.fileno(), _EVERYTHING)
 
     def unregister(self, sock: socket.socket) -> None:
-        """No more events; the caller closes the socket now, which takes it out of the epoll."""
+        """Stop reporting events. The caller must close ``sock`` next, which removes it from the epoll."""
         self._handlers.pop(sock.fileno(), None)
 
     def flush_soon(self, handler: EventHandler) -> None:
-        """Have ``handler`` flushed once all that are ready had their turn."""
+        """Flush ``handler`` once all fibers that are ready have run."""
         if self._is_only_one:
             handler.flush()
             return
@@ -133,26 +134,31 @@ class Hub(trio.abc.Instrument):
             self._flush()
 
     def resume(self, fiber: Steppable, exception: BaseException | None = None) -> None:
-        """Have ``fiber`` go on, with ``exception`` raised where it waits, as soon as all who are ready were told so."""
+        """Step ``fiber`` as soon as the handlers of all ready sockets have been called.
+
+        Args:
+            fiber: a new one, or one that waits in ``pause``.
+            exception: raised at the wait; None to resume normally.
+        """
         self._resumed.append((fiber, exception))
         if not self._is_running:
             self._wake()
 
     def clear_resumed(self) -> None:
-        """Forget those who were to go on: they come to their end."""
+        """Drop all fibers that are due for a step, before they are closed."""
         self._resumed.clear()
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
-        """Every task that could run did; trio calls this before it looks for more."""
+        """Flush. trio calls this after it has run all tasks, before it waits for I/O."""
         if self._kept_back:
             self._flush()
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's signature
-        """See to what is ready; trio calls this behind its wait, before it runs the tasks that are ready."""
+        """Run one pass. trio calls this after it has waited for I/O, before it runs the tasks that are ready."""
         self._run_once()
 
     async def run(self) -> None:
-        """Have events passed on until cancelled."""
+        """Handle events until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
             with _interrupting_trio(self._epoll) as is_arranged:
@@ -176,7 +182,7 @@ class Hub(trio.abc.Instrument):
             await trio.lowlevel.wait_readable(self._epoll.fileno())
 
     def _wake(self) -> None:
-        """Have ``run`` take a turn, among trio's own tasks."""
+        """Make ``run`` do one pass, as one of trio's tasks."""
         sleeper, self._sleeper = self._sleeper, None
         if sleeper is not None:
             trio.lowlevel.reschedule(sleeper)
@@ -186,9 +192,9 @@ class Hub(trio.abc.Instrument):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _run_once(self) -> None:
-        """Tell whose sockets are ready, run the fibers that this wakes, send what they say, and look again.
+        """Poll, run the fibers that this resumes, flush what they sent, and poll again.
 
-        A turn of trio's loop for each look would cost as much as what is found.
+        A pass of trio's loop for each poll would cost as much as the work that it finds.
         """
         self._is_running = True
         for _ in range(_POLLS_MAX):
@@ -207,7 +213,7 @@ class Hub(trio.abc.Instrument):
             self._wake()
 
     def _poll(self) -> None:
-        """Tell whose sockets are ready; a bug in one connection ends that one."""
+        """Call the handlers of the sockets that are ready. A bug in one connection closes only that connection."""
         ready = self._epoll.poll(0)
         self._is_only_one = len(ready) == 1
         for fd, events in ready:

@@ -1,6 +1,6 @@
-"""Large bodies: from socket to socket through a pipe, without a visit here (splice(2)).
+"""Pipes that move large bodies from socket to socket within the kernel: splice(2).
 
-Moving a MiB this way costs a quarter of what 64 KiB buffers cost, half of what nginx's copying does.
+Moving a MiB this way costs a quarter of moving it by 64 KiB buffers, and half of what nginx's copying costs.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 LARGE_BYTES = 256 << 10
-"""What has to be left of a body for a pipe to pay."""
+"""The remaining size of a body from which a pipe is worth its cost."""
 
 _PIPE_BYTES = 1 << 20
 _PIPES_MAX = 16
-"""A user has 64 pipes of this size, behind which every new pipe of his, the apps' too, is a small one: pipe(7)."""
+"""A user can have 64 pipes of this size; further pipes of that user, including the app's, are small: pipe(7)."""
 
 
 class Pipe:
-    """A pipe that is empty whenever nobody moves anything."""
+    """A non-blocking pipe, which is empty between two moves."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # no more large ones for this user: it works as it is
+        with contextlib.suppress(OSError):  # the user has no large pipes left; a small one works too
             fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def close(self) -> None:
-        """Give both descriptors back."""
+        """Close both ends of the pipe."""
         os.close(self.read_end)
         os.close(self.write_end)
 
 
 class Pipes:
-    """The few pipes there are, made at need; who finds none left moves his body by buffers."""
+    """A small pool of pipes, created on demand; if none is left, a body moves through buffers."""
 
     def __init__(self) -> None:
         self._idle: list[Pipe] = []
@@ -43,9 +44,12 @@ class Pipes:
 
     @contextlib.contextmanager
     def borrow(self, plain_bytes: int) -> Iterator[Pipe | None]:
-        """A pipe for a body of which ``plain_bytes`` are left to be moved as they are; None where that is too little.
+        """Lend a pipe for a body; None if the body is too small or no pipe is left.
 
-        One that may have been left with something in it is not lent again.
+        A pipe is closed after an exception, because data may be left in it.
+
+        Args:
+            plain_bytes: the number of bytes that can be relayed without decoding.
         """
         pipe = self._take() if plain_bytes >= LARGE_BYTES else None
         try:
@@ -57,7 +61,7 @@ class Pipes:
             self._idle.append(pipe)
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close the pipes that are not in use."""
         while self._idle:
             self._drop(self._idle.pop())
 

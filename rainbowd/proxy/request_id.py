@@ -1,4 +1,4 @@
-"""What tells one message from all others: the id of a request, and when either came."""
+"""The id and start time of a request, and the date of a response."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rainbowd.http1 import RequestHead, ResponseHead
 
-_ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - they tell requests apart and guard nothing
+_ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - ids identify requests and protect nothing
 
 
 def add_request_id(request: RequestHead) -> None:
-    """Give ``request`` an id and its time, unless a trusted peer did."""
+    """Add an id and a start time to ``request``, unless a trusted peer sent them."""
     if not request.request_id:
         request.request_id = _uuid()
     if not request.request_start:
@@ -23,7 +23,7 @@ def add_request_id(request: RequestHead) -> None:
 
 
 def add_date(response: ResponseHead) -> None:
-    """Give ``response`` the present date, unless the app did: RFC 9110 section 6.6.1."""
+    """Add the current ``Date`` to ``response``, unless the app sent one: RFC 9110 section 6.6.1."""
     if not response.has_date:
         response.lines.append(b"Date: %b" % _date_at(int(time.time())))
 
@@ -34,6 +34,6 @@ def _date_at(seconds: int) -> bytes:
 
 
 def _uuid() -> bytes:
-    """A random UUID, version 4: RFC 9562 section 5.4."""
+    """Return a random UUID, version 4: RFC 9562 section 5.4."""
     digits = b"%032x" % _ids.getrandbits(128)
     return b"%b-%b-4%b-a%b-%b" % (digits[:8], digits[8:12], digits[13:16], digits[17:20], digits[20:])

@@ -1,4 +1,4 @@
-"""The proxy as a whole: acceptor, connections, sweeper; and its end, which loses nothing."""
+"""The proxy as a whole: accepting, serving, and stopping without dropping a request."""
 
 from __future__ import annotations
 
@@ -36,24 +36,29 @@ if TYPE_CHECKING:
 
 _TRIM_SECONDS = 0.1
 _CUT_SECONDS = 1.0
-"""At the end of the time to stop: how long what is cut then may take to be told so."""
+"""How long to wait for the requests that are cut at the end of the time to stop."""
 TUNNELS_CLOSE_SECONDS = 5.0
+"""Over how long the tunnels are closed after a handover."""
 _OTHER_PROTOCOL_SECONDS = 60.0
-"""How often a client that does not speak HTTP is reported: strangers send such bytes all day."""
+"""The shortest interval of warnings about clients that do not speak HTTP: scanners send such bytes all day."""
 _APP_FAILED = frozenset({502, 504})
 
 log = get_logger()
 
 
 class Server:
-    """The proxy.
+    """The proxy between the clients and the live generation.
+
+    Args:
+        roster: leases are taken from its live generation.
+        settings: the settings of new requests.
 
     Attributes:
-        settings: those of requests that begin from now on.
-        closes_after_response: every answer from now on is the last of its connection.
-        stopping: no more requests than those that are here.
-        traffic: told of every exchange, where that is wanted.
-        retries: pooled connections that turned out to be dead when they were used.
+        settings: the settings of new requests; can be replaced at any time.
+        closes_after_response: whether every connection is closed after its next response.
+        is_stopping: whether idle connections are closed and no tunnel is opened.
+        traffic: counts every exchange; None if nobody reads the counters.
+        retries: the number of pooled connections that turned out to be dead when used.
     """
 
     def __init__(self, roster: Roster, settings: ProxySettings) -> None:
@@ -85,15 +90,19 @@ class Server:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept and serve until ``stop`` is set; then finish what is here, for ``stop_seconds`` at the most.
+        """Accept and serve until ``stop`` is set; then finish the requests in flight.
 
-        Where ``hand_over`` was called before, the end comes as that says.
+        Args:
+            listeners: the listening sockets, which are closed after ``stop``.
+            stop: set to stop accepting.
+            stop_seconds: how long the requests in flight may take, unless ``hand_over`` was called before.
+            task_status: reports that clients can connect.
         """
         with rare_collections(), contextlib.closing(self.pool), contextlib.closing(self.pipes):
-            async with trio.open_nursery() as beneath:  # outlives those who wait by it
-                beneath.start_soon(self.hub.run)
-                beneath.start_soon(self.deadlines.run)
-                beneath.start_soon(self._trim_pool)
+            async with trio.open_nursery() as services:  # outlives the fibers and tasks that need it
+                services.start_soon(self.hub.run)
+                services.start_soon(self.deadlines.run)
+                services.start_soon(self._trim_pool)
                 async with trio.open_nursery() as tasks:
                     with contextlib.closing(Fibers(self.hub, tasks)) as self.fibers:
                         await self._accept_until(stop, listeners, task_status)
@@ -104,12 +113,12 @@ class Server:
                             await self._wait_until_served()
                 for connection in list(self.connections | self.rejected):
                     connection.close()
-                beneath.cancel_scope.cancel()
+                services.cancel_scope.cancel()
 
     async def _accept_until(
         self, stop: trio.Event, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
-        """Accept until ``stop`` is set, and then what waits in the queues."""
+        """Accept until ``stop`` is set, and then accept the connections in the queues."""
         acceptor = Acceptor(self)
         async with trio.open_nursery() as accepting:
             for listener in listeners:
@@ -123,37 +132,39 @@ class Server:
             listener.close()
 
     def hand_over(self, rules: Drain) -> None:
-        """Another agent accepts what comes from now on; the caller sets ``stop`` next.
+        """Finish as the old agent of an upgrade, once the caller has set ``stop``; the new agent accepts from now on.
 
-        What is here has its time: an idle connection gets one more answer, as its client may just be asking; requests
-        and idle connections end after ``rules.timeout``, tunnels after ``rules.tunnels``.
+        An idle connection gets one more response, because its client may be sending a request.
+
+        Args:
+            rules: requests and idle connections end after ``timeout`` seconds, tunnels after ``tunnels`` seconds.
         """
         self._drain = rules
 
     def stop(self, seconds: float) -> None:
-        """Finish what is here within ``seconds``; tunnels and idle connections are closed at once."""
+        """Finish the requests in flight within ``seconds``; close tunnels and idle connections at once."""
         self._begin_stop()
         self._stop_scope.deadline = min(self._stop_scope.deadline, trio.current_time() + seconds)
 
     def close_idle(self) -> None:
-        """No request may come any more on a connection that has none."""
+        """Close the connections that are between two requests."""
         for connection in list(self.connections):
             if not connection.tunnel:
                 connection.close_if_idle()
 
     async def _finish(self, stop_seconds: float) -> None:
-        """Wait for what is here."""
+        """Wait for the connections that are open, within their time limits."""
         rules, self.closes_after_response = self._drain, True
         if rules is None:
             self.stop(stop_seconds)
             await self._wait_until_served()
             return
-        async with trio.open_nursery() as beside:
-            beside.start_soon(self._cancel_when_served, beside.cancel_scope)
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(self._cancel_when_served, waiting.cancel_scope)
             async with trio.open_nursery() as ending:
                 ending.start_soon(self._end_requests, rules.timeout)
                 ending.start_soon(self._end_tunnels, rules.tunnels)
-            beside.cancel_scope.cancel()
+            waiting.cancel_scope.cancel()
 
     async def _cancel_when_served(self, scope: trio.CancelScope) -> None:
         await self._wait_until_served()
@@ -167,7 +178,7 @@ class Server:
                 connection.cut()
 
     async def _end_tunnels(self, seconds: float) -> None:
-        """Close them one by one, so that their clients do not come back all at once."""
+        """Close the tunnels one by one, so that their clients do not all reconnect at once."""
         await trio.sleep(seconds)
         tunnels = [connection.tunnel for connection in self.connections if connection.tunnel]
         for tunnel in tunnels:
@@ -175,12 +186,18 @@ class Server:
             await trio.sleep(TUNNELS_CLOSE_SECONDS / len(tunnels))
 
     def stop_now(self) -> None:
-        """End every exchange now."""
+        """End every exchange and tunnel now."""
         for connection in list(self.connections):
             connection.cut()
 
     def on_exchange(self, connection: Connection, exchange: Exchange, error: Exception | None) -> None:
-        """An exchange ended; say so where that is wanted, or where something is wrong with the app."""
+        """Count and log an exchange that has ended.
+
+        Args:
+            connection: the client's connection.
+            exchange: the exchange.
+            error: why it failed; None if the complete response was relayed.
+        """
         gone = isinstance(error, ClientGone)
         if self.traffic is not None:
             if error is None:
@@ -208,10 +225,10 @@ class Server:
             reason = error.cause if isinstance(error, Refusal) else str(error)
             log.warning("the app failed a request", reason=reason, **fields)
         elif gone:
-            log.debug("the client went away", **fields)
+            log.debug("the client closed the connection", **fields)
 
     def on_refusal(self, connection: Connection, refusal: Refusal) -> None:
-        """A request was refused before it was understood."""
+        """Count and log a request that was refused before it could be read."""
         if self.traffic is not None:
             self.traffic.count_refusal(refusal.status)
         client = connection.peer.decode() if connection.peer else "unix"
@@ -227,7 +244,7 @@ class Server:
             log.warning("a client does not speak HTTP", reason=refusal.text, client=client)
 
     def remove(self, connection: Connection) -> None:
-        """It is closed."""
+        """Remove a connection that is closed."""
         self.deadlines.unwatch(connection)
         self.connections.discard(connection)
         self.rejected.discard(connection)

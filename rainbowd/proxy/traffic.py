@@ -1,4 +1,4 @@
-"""What was served, as plain numbers: kept only where somebody reads them, and read without being asked."""
+"""Counters of the proxy for the metrics, kept only if the API is enabled."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from rainbowd.proxy.exchange import Exchange
 
 BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""The upper bounds of the buckets for durations; one more is for what took longer."""
+"""The upper bounds of the duration buckets; one more bucket has the longer durations."""
 
 GONE = 0
-"""In the place of a status class: the client went away before its answer was whole."""
+"""In place of a status class: the client closed its connection before the response was complete."""
 
-_SWITCHING = 1  # 101: how long a tunnel lasts says nothing about the app
+_SWITCHING = 1  # 101: the duration of a tunnel shows nothing about the app
 _CLASSES = 10  # an app may answer 999
 
 
 class Traffic:
-    """Counters since the agent began.
+    """Counters since the agent started.
 
     Attributes:
-        by_class: exchanges by the first digit of their status, or ``GONE``; those refused unread are among them.
-        by_duration: those that were answered by the app, by the bucket of their duration.
+        by_class: exchanges by the first digit of their status, or ``GONE``; includes requests that could not be read.
+        by_duration: exchanges that the app answered, by the bucket of their duration.
         seconds: the sum of these durations.
-        sent_bytes: of bodies, to clients.
-        broken: answers that the app broke off.
-        own: answers that were ours, by status.
+        sent_bytes: bytes of bodies that were sent to clients.
+        broken: responses that the app broke off.
+        own: responses that rainbowd wrote itself, by status.
     """
 
     __slots__ = ("broken", "by_class", "by_duration", "own", "seconds", "sent_bytes")
@@ -44,7 +44,7 @@ class Traffic:
         self.own: dict[int, int] = {}
 
     def count_response(self, exchange: Exchange) -> None:
-        """The app's answer to a request was passed on to its end."""
+        """Count an exchange whose response was relayed completely."""
         status_class = exchange.status // 100
         self.by_class[status_class] += 1
         self.sent_bytes += exchange.sent_bytes
@@ -54,12 +54,12 @@ class Traffic:
             self.seconds += seconds
 
     def count_refusal(self, status: int) -> None:
-        """A request was answered by us."""
+        """Count a request that rainbowd answered itself with ``status``."""
         self.by_class[status // 100] += 1
         self.own[status] = self.own.get(status, 0) + 1
 
     def count_cut(self, exchange: Exchange, *, by_client: bool) -> None:
-        """An answer came to no end."""
+        """Count an exchange whose response is incomplete, because the client or the app broke it off."""
         self.by_class[GONE if by_client else exchange.status // 100] += 1
         self.sent_bytes += exchange.sent_bytes
         self.broken += not by_client

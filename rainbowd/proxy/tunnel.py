@@ -1,7 +1,7 @@
-"""What a connection becomes after ``101 Switching Protocols``: bytes both ways, until both ends are done.
+"""Tunnels: connections after ``101 Switching Protocols``, which relay bytes in both directions.
 
-A frame is so short that a step of a coroutine costs as much as to pass it on.  So the events of the two sockets do that
-themselves, and whoever opened the tunnel waits for its end alone.
+A frame is so short that stepping a coroutine would cost as much as relaying the frame.  So the event handlers of the
+two sockets relay bytes themselves, and the fiber that opened the tunnel only waits for its end.
 """
 
 from __future__ import annotations
@@ -19,22 +19,27 @@ if TYPE_CHECKING:
     from rainbowd.proxy.wire import Wire
 
 HALF_CLOSED_SECONDS = 10.0
-"""Behind one side's end: how long the other may be silent. It was told, and may send the rest."""
+"""How long one side may be silent after the other side's end. It has received a FIN, and may send the rest."""
 
 BROKEN_SECONDS = 0.5
-"""Behind a reset of one side: how long what it sent before may take to be passed on."""
+"""After a reset of one side: how long the data that it sent before may take to be relayed."""
 
 _TURN_BYTES = 256 << 10
-"""How much one direction may move before others get a turn."""
+"""How many bytes one direction may move before other sockets are handled."""
 
 
 class Tunnel:
-    """Bytes both ways; one side's end is passed on, and the other side may go on until its own.
+    """A relay of bytes between a client and the app.
 
-    A side that breaks takes the other one along.  Both are closed in the end.
+    The end of one side is relayed, and the other side may continue until its own end.  If one side breaks, the other
+    is reset.  Both are closed at the end.
+
+    Args:
+        connection: the client's connection.
+        upstream: the connection to the app.
 
     Attributes:
-        half_closed: one side's end was passed on.
+        half_closed: whether the end of one side has been relayed.
     """
 
     __slots__ = ("_broken", "_closed", "_connection", "_upstream", "half_closed")
@@ -47,13 +52,18 @@ class Tunnel:
         self._closed = Latch(connection.server.hub)
 
     async def run(self, to_client: bytes, to_upstream: bytes) -> None:
-        """Move bytes until the end; these first."""
+        """Relay bytes until both sides have ended, or the tunnel is closed.
+
+        Args:
+            to_client: bytes to send to the client first.
+            to_upstream: bytes to send to the app first.
+        """
         client, upstream = self._connection.wire, self._upstream
         try:
             for source, sink, first in ((upstream, client, to_client), (client, upstream, to_upstream)):
                 source.on_ended = self._on_ended
                 _Direction(self, source, sink).start(first)
-            self._on_ended()  # one may have broken before anybody was to be told
+            self._on_ended()  # a side may have broken before its handler was set
             await self._closed.wait()
         finally:
             self._connection.disarm()
@@ -64,21 +74,21 @@ class Tunnel:
                 wire.close()
 
     def close(self) -> None:
-        """Be over: its time is, or its generation drains, or the agent stops."""
+        """End the tunnel: its time limit passed, its generation was drained, or the agent stops."""
         self._closed.set()
 
     def fail(self) -> None:
-        """Be over, as one side is broken."""
+        """End the tunnel and reset both sides, because one side is broken."""
         self._broken = True
         self._closed.set()
 
     def extend_deadline(self) -> None:
-        """One side's end was passed on, or bytes came behind it from the other."""
+        """Restart the time limit for the side that is still open."""
         if not self._broken:
             self._connection.arm(HALF_CLOSED_SECONDS, self.close)
 
     def end_direction(self) -> None:
-        """One side's end was passed on."""
+        """Note that the end of one side has been relayed, and close after the second."""
         if self.half_closed:
             self.close()
         else:
@@ -86,14 +96,14 @@ class Tunnel:
             self.extend_deadline()
 
     def _on_ended(self) -> None:
-        """A side that broke may be one that nobody reads just now: the tunnel ends soon in any case."""
+        """Start a time limit if a side broke, because that side may not be read at the moment."""
         if not self._broken and (self._connection.wire.is_broken or self._upstream.is_broken):
             self._broken = True
             self._connection.arm(BROKEN_SECONDS, self.close)
 
 
 class _Direction:
-    """One way through a tunnel; the wires hold it, whose events drive it, and nobody else."""
+    """One direction of a tunnel, driven by the events of the two wires."""
 
     __slots__ = ("_sink", "_source", "_tunnel")
 
@@ -103,12 +113,12 @@ class _Direction:
         self._sink = sink
 
     def start(self, first: bytes) -> None:
-        """Pass on ``first``, and from now on what comes."""
+        """Relay ``first``, and everything that arrives from now on."""
         self._source.on_readable = self._move
         self._move(first)
 
     def _move(self, first: bytes = b"") -> None:
-        """Pass on what there is, as far as there is room, and the end too."""
+        """Relay the bytes that have arrived, as long as there is room, and then the end."""
         source, sink = self._source, self._sink
         moved_bytes = 0
         try:
@@ -125,7 +135,7 @@ class _Direction:
         except OSError:
             self._tunnel.fail()
             return
-        except Exception:  # a bug, which the hub logs: nobody else would end the tunnel
+        except Exception:  # a bug, which the hub logs; nothing else would end the tunnel
             self._tunnel.fail()
             raise
         if data == b"":
@@ -134,12 +144,12 @@ class _Direction:
             self._tunnel.extend_deadline()
 
     def _wait_for_room(self, then: Callable[[], None]) -> None:
-        """Read no more until the other side takes what it was sent."""
+        """Stop reading, and call ``then`` when the other side has room."""
         self._source.on_readable = None
         self._sink.on_writable = then
 
     def _resume(self) -> None:
-        """The other side took something, or broke."""
+        """Continue after the other side has accepted data, or has broken."""
         try:
             if not self._sink.send_or_keep(b""):
                 return
@@ -153,12 +163,12 @@ class _Direction:
         self._move()
 
     def _pass_end(self) -> None:
-        """Pass the end on, behind all that came before it."""
+        """Relay the end, after all data that came before it."""
         self._sink.flush()
         if not self._sink.is_flushed:
             self._wait_for_room(self._pass_end)
             return
         self._source.on_readable = self._sink.on_writable = None
-        with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
+        with contextlib.suppress(OSError):  # the peer may have reset the connection
             self._sink.sock.shutdown(socket.SHUT_WR)
         self._tunnel.end_direction()

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """The body of one request, as much of it as was taken.
+    """The body of one request, and how much of it was relayed.
 
     Args:
-        body: as it comes from the client.
-        limit_bytes: the most it may have; None for no limit.
-        chunked: it goes to the app in chunks.
+        body: decodes the body that the client sends.
+        limit_bytes: the largest size allowed; None for no limit.
+        chunked: whether the app receives the body in chunks.
 
     Attributes:
-        is_done: all of it was taken, and went to the app.
+        is_done: whether the complete body was sent to the app.
     """
 
     __slots__ = ("_limit_bytes", "_taken_bytes", "body", "chunked", "is_done")
@@ -33,37 +33,37 @@ class Upload:
 
     @property
     def has_begun(self) -> bool:
-        """Some of it was taken."""
+        """Whether a part of the body has been received."""
         return self._taken_bytes > 0
 
     @property
     def is_empty(self) -> bool:
-        """Nothing but the head went to the app, and nothing else will."""
+        """Whether the app received only a head, and will receive nothing else."""
         return self.is_done and not self.chunked and not self._taken_bytes
 
     @property
     def plain_bytes(self) -> int:
-        """How many bytes from here on are passed on as they come; 0 where they have to be looked at."""
+        """The number of bytes that can be relayed without decoding; 0 if they must be decoded."""
         return self.body.remaining_bytes if isinstance(self.body, LengthBody) else 0
 
     def check_length(self, length_bytes: int) -> None:
-        """See that a body of ``length_bytes`` is not too long.
+        """Check that a body of ``length_bytes`` is within the limit.
 
         Raises:
-            Refusal: it is.
+            Refusal: the body is larger.
         """
         if self._limit_bytes is not None and length_bytes > self._limit_bytes:
             raise Refusal(413, "The body is larger than is allowed here.")
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take bytes of the client's connection.
+        """Decode bytes of the client's connection.
 
         Returns:
-            What is to be sent to the app, and the rest: what follows the body, or what is to be taken next, after
-            others had their turn.
+            The bytes to send to the app, and the rest: bytes that follow the body, or that must be fed next, after
+            other fibers have run.
 
         Raises:
-            Refusal: its framing is broken, or it is too long.
+            Refusal: the framing is broken, or the body is larger than the limit.
         """
         try:
             payload, rest = self.body.feed(data)
@@ -74,11 +74,11 @@ class Upload:
         return frame(payload, self.body, chunked=self.chunked), rest
 
     def mark_sent(self) -> None:
-        """What was taken went to the app, or the app wants no more."""
+        """Note that all decoded bytes were sent to the app, or that the app reads no more."""
         self.is_done = self.body.is_done
 
     def skip(self, count: int) -> None:
-        """So many bytes of a sized body went to the app without a visit here."""
+        """Count ``count`` bytes that were moved to the app by a pipe."""
         assert isinstance(self.body, LengthBody)
         self._taken_bytes += count
         self.body.skip(count)
@@ -86,4 +86,4 @@ class Upload:
 
 
 NO_UPLOAD = Upload(NO_BODY, None, chunked=False)
-"""That of every request without a body."""
+"""The upload of every request without a body."""

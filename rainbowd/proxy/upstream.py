@@ -1,4 +1,4 @@
-"""Connections to generations, and the idle ones kept for the next request."""
+"""Connections to the app, and the pool of idle ones for the next requests."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation
 
 IDLE_SECONDS = 1.0
-"""How long an idle connection is kept: below every app server's own limit."""
+"""How long an idle connection is kept: less than the keep-alive timeout of every app server."""
 
 REFUSED = (ConnectionRefusedError, FileNotFoundError, ConnectionResetError, BrokenPipeError)
-"""What a connect raises where nothing listens, on TCP and on a Unix socket; and where whoever did died that moment."""
+"""Errors of a connect if nothing listens on the TCP or Unix socket, or if the listening process exits meanwhile."""
 
 
 class Upstream:
     """A connection to a generation.
 
     Attributes:
-        reused: it has carried a request before.
-        buffer: received and not consumed.
+        generation: the generation that it is connected to.
+        wire: its socket.
+        reused: whether it has carried a request before.
+        buffer: bytes received and not consumed.
+        idle_since: on the monotonic clock, in seconds.
     """
 
     __slots__ = ("buffer", "generation", "idle_since", "reused", "wire")
@@ -41,21 +44,21 @@ class Upstream:
         self.idle_since = 0.0
 
     def take_buffer(self) -> bytes:
-        """What was received and not consumed; the caller consumes it."""
+        """Return the bytes received and not consumed, and clear the buffer."""
         buffer, self.buffer = self.buffer, b""
         return buffer
 
 
 class Pool:
-    """The idle connections of each generation, the last used first.
+    """The idle connections of each generation, the most recently used first.
 
     Args:
-        hub: for the sockets.
-        follow_links: whether a Unix socket's path may be a link. Not to a generation's: its app, which may be another
-            user's, could have us speak to any socket that we may open.
+        hub: registers the sockets.
+        follow_links: whether the path of a Unix socket may be a symlink. Must be False for generations: an app that
+            runs as another user could direct the agent to any socket that the agent can open.
 
     Attributes:
-        opened: connections begun.
+        opened: the number of connects so far.
     """
 
     def __init__(self, hub: Hub, *, follow_links: bool) -> None:
@@ -68,7 +71,7 @@ class Pool:
         return sum(map(len, self._idle.values()))
 
     def take(self, generation: Generation) -> Upstream | None:
-        """An idle connection that shows no sign of being dead: nothing to read, as nothing was asked."""
+        """Return an idle connection on which nothing has arrived, as far as can be seen; None if there is none."""
         idle = self._idle.get(generation)
         while idle:
             upstream = idle.pop()
@@ -79,13 +82,13 @@ class Pool:
         return None
 
     def open(self, generation: Generation) -> Upstream | None:
-        """Begin to connect; ``upstream.wire.wait_connected()`` waits for the end of it.
+        """Start to connect; ``upstream.wire.wait_connected()`` waits for the result.
 
         Returns:
-            None where the queue of a Unix socket is full: connect(2), EAGAIN.
+            The connection; None if the queue of a Unix socket is full: connect(2), EAGAIN.
 
         Raises:
-            OSError: it failed at once.
+            OSError: the connect failed at once.
         """
         self.opened += 1
         address = generation.address
@@ -109,7 +112,7 @@ class Pool:
         return None
 
     def give_back(self, upstream: Upstream) -> None:
-        """Keep a connection whose response ended; one to a generation that gets no new requests is closed."""
+        """Keep a connection whose response has ended, or close it if its generation is no longer live."""
         if upstream.generation.state is not State.LIVE:
             upstream.wire.close()
             return
@@ -118,19 +121,19 @@ class Pool:
         self._idle.setdefault(upstream.generation, []).append(upstream)
 
     def close_superseded(self) -> None:
-        """Close what is idle to generations that get no new requests: their app is told to stop soon."""
+        """Close the idle connections to generations that are no longer live, whose apps will be stopped soon."""
         for generation in [generation for generation in self._idle if generation.state is not State.LIVE]:
             for upstream in self._idle.pop(generation):
                 upstream.wire.close()
 
     def close(self) -> None:
-        """Close all that is idle: no more requests come."""
+        """Close all idle connections, when no more requests will follow."""
         for idle in self._idle.values():
             while idle:
                 idle.pop().wire.close()
 
     def close_expired(self, now_seconds: float) -> None:
-        """Close what has been idle for too long; the longest idle are at the front."""
+        """Close the connections that have been idle for too long; those idle the longest are first in each list."""
         for idle in self._idle.values():
             while idle and now_seconds - idle[0].idle_since > IDLE_SECONDS:
                 idle.pop(0).wire.close()

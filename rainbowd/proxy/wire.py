@@ -24,27 +24,46 @@ if TYPE_CHECKING:
 RECV_BYTES = 65536
 
 KEPT_BACK_BYTES = 16384
-"""The most that is kept back until the hub flushes; more is sent at once."""
+"""How much is kept back until the hub flushes; larger data is sent at once."""
 
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-_LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST: socket(7)
+_LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds, so that close sends RST: socket(7)
 
 
 class Wire:
     """One connected, non-blocking socket.
 
-    One task at a time receives and one at a time sends.  ``interrupt`` raises an exception in the task that waits
-    here, or in the next one that would wait: that is how time limits, a client that went away and the end of the
+    One fiber or task at a time receives, and one at a time sends.  ``interrupt`` raises an exception in the fiber or
+    task that waits here, or in the next one that would wait.  So time limits, a client that left and the end of the
     agent reach an exchange without a cancel scope for each wait.
 
+    There are three ways to send. They differ in what happens to data that cannot be sent at once:
+
+    =================  =============================================  ===================  ==========================
+    method             small data (up to KEPT_BACK_BYTES in all)      larger data          returns
+    =================  =============================================  ===================  ==========================
+    ``send_soon``      is kept back until the hub flushes             is refused           whether it was accepted
+    ``send_or_keep``   the same                                       is sent or kept      whether there is more room
+    ``send`` (async)   the same                                       waits for room       when all is accepted
+    =================  =============================================  ===================  ==========================
+
+    and three ways to move data that was kept back to the kernel:
+
+    =================  ==============================================================================================
+    ``flush_soon``     of the hub: calls ``flush`` once all ready fibers have run; ``send_soon`` calls it
+    ``flush``          sends now as much as the kernel accepts; a later writable event flushes the rest
+    ``drain`` (async)  waits until the kernel has accepted everything
+    =================  ==============================================================================================
+
     Attributes:
-        has_ended: the peer sends no more (there may be bytes left to read).
-        is_gone: the connection is broken, or shut in both directions.
-        is_broken: the connection is reset.
-        on_readable: called where something is to be received, or the end, and no task waits for it.
-        on_writable: called where there may be room to send, and no task waits for it.
-        on_ended: called at the moment of an end or a break, also while nobody waits.
-        received_bytes: of its life.
+        has_ended: whether the peer sends no more; there may be bytes left to read.
+        is_gone: whether the connection is reset, or shut down in both directions.
+        is_broken: whether the connection is reset.
+        is_closed: whether ``close`` was called.
+        on_readable: called when there may be something to receive, or the end, and no reader waits.
+        on_writable: called when there may be room to send, and no writer waits.
+        on_ended: called when the peer ends or resets the connection, whether or not anybody waits.
+        received_bytes: since the connection was opened.
     """
 
     __slots__ = (
@@ -86,7 +105,7 @@ class Wire:
         hub.register(sock, self)
 
     def on_events(self, events: int) -> None:
-        """Wake whoever waits for what happened; the hub calls this."""
+        """Wake the reader and the writer that wait for these events. The hub calls this."""
         if events & ENDED:
             self.has_ended = True
             self.is_gone |= bool(events & GONE)
@@ -110,7 +129,7 @@ class Wire:
             self.on_ended()
 
     def recv_nowait(self, max_bytes: int = RECV_BYTES) -> bytes | None:
-        """Receive what there is; None where there is nothing, empty at the end.
+        """Return the bytes that have arrived; None if there are none yet, empty at the end.
 
         Raises:
             OSError: the connection broke.
@@ -122,14 +141,14 @@ class Wire:
         except BlockingIOError:
             self._maybe_readable = False
             return None
-        # A short read took all there was, so that the next edge will tell of more: epoll(7), "Questions and answers".
-        # Not so behind a FIN, whose edge may be the one that brought us here.
+        # A short read has read everything, so the next edge will report more: epoll(7), "Questions and answers".
+        # After a FIN this does not hold, because its edge may be the current one.
         self._maybe_readable = len(data) == max_bytes or self.has_ended
         self.received_bytes += len(data)
         return data
 
     async def recv(self, max_bytes: int = RECV_BYTES) -> bytes:
-        """Receive what there is, waiting for the first byte; empty at the end.
+        """Wait for the first byte, and return the bytes that have arrived; empty at the end.
 
         Raises:
             OSError: the connection broke.
@@ -142,11 +161,11 @@ class Wire:
                 return data
 
     def rearm(self) -> None:
-        """Have ``on_readable`` called for what was left, once all others had their turn."""
+        """Call ``on_readable`` again for the bytes left unread, once all other sockets have been handled."""
         self._hub.rearm(self.sock)
 
     def send_soon(self, data: bytes) -> bool:
-        """Have ``data`` sent with the hub's next flush, where it is small; whether it is."""
+        """Accept small ``data`` for the hub's next flush; return whether it was accepted."""
         if self._failure is not None or len(self._kept_back) + len(data) > KEPT_BACK_BYTES:
             return False
         first, self._kept_back = not self._kept_back, self._kept_back + data
@@ -155,7 +174,7 @@ class Wire:
         return True
 
     def send_or_keep(self, data: bytes) -> bool:
-        """Send ``data``, soon where it is small, and keep what finds no room; whether there is room for more.
+        """Accept ``data``, keep what cannot be sent yet, and return whether there is room for more.
 
         Raises:
             OSError: the connection broke, perhaps at an earlier send.
@@ -169,7 +188,7 @@ class Wire:
         return not self._kept_back
 
     async def send(self, data: bytes) -> None:
-        """Send ``data``: what is small soon; else return when all is handed over.
+        """Accept small ``data`` for the next flush; hand larger data to the kernel, waiting for room.
 
         Raises:
             OSError: the connection broke, perhaps at an earlier send.
@@ -185,7 +204,7 @@ class Wire:
             rest = rest[sent:]
 
     async def drain(self) -> None:
-        """Wait until what was sent is handed to the kernel.
+        """Wait until the kernel has accepted all data that was kept back.
 
         Raises:
             OSError: the connection broke.
@@ -198,20 +217,20 @@ class Wire:
             raise self._failure
 
     def flush(self) -> None:
-        """Send what was kept back, as far as the kernel takes it; the rest goes when there is room."""
+        """Send the data that was kept back, as far as the kernel accepts it; the rest follows when there is room."""
         if self._kept_back:
             try:
                 self._kept_back = self._kept_back[self.sock.send(self._kept_back) :]
             except BlockingIOError:
                 pass
-            except OSError as error:  # the next send says so; the hub tells of the end as an event
+            except OSError as error:  # the next send raises it; the hub reports the end as an event
                 self._kept_back, self._failure = b"", error
 
     async def splice_to(self, pipe: int, max_bytes: int) -> int:
-        """Move what there is into an empty pipe, waiting for the first byte: splice(2).
+        """Wait for the first byte, and move the bytes that have arrived into an empty pipe: splice(2).
 
         Returns:
-            How many bytes; 0 at the end.
+            The number of bytes; 0 at the end.
 
         Raises:
             OSError: the connection broke.
@@ -228,7 +247,7 @@ class Wire:
                 return moved
 
     async def splice_from(self, pipe: int, count: int) -> None:
-        """Send ``count`` bytes out of a pipe that holds them, behind what was sent before.
+        """Send ``count`` bytes from a pipe that holds them, after everything that was sent before.
 
         Raises:
             OSError: the connection broke.
@@ -247,10 +266,10 @@ class Wire:
             return 0
 
     async def wait_connected(self) -> None:
-        """Wait for the end of a non-blocking connect.
+        """Wait until a non-blocking connect has succeeded: connect(2), EINPROGRESS.
 
         Raises:
-            OSError: it failed.
+            OSError: the connect failed.
         """
         while True:
             error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -265,7 +284,7 @@ class Wire:
 
     @property
     def has_input(self) -> bool:
-        """Whether bytes, the end or an error are there to be received."""
+        """Whether bytes, the end or an error can be received now."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -276,26 +295,26 @@ class Wire:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the peer has done nothing since all was received, as far as events told."""
+        """Whether the peer has sent nothing since the last read, and has not ended, as far as events show."""
         return not self.has_ended and not (self._maybe_readable and self.has_input)
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a task waits to receive."""
+        """Whether a fiber or task waits to receive."""
         return self._reader is not None
 
     @property
     def is_sending(self) -> bool:
-        """Whether a task waits to send."""
+        """Whether a fiber or task waits to send."""
         return self._writer is not None
 
     @property
     def is_flushed(self) -> bool:
-        """Whether all that was sent is handed to the kernel."""
+        """Whether no data is kept back, because the kernel has accepted everything."""
         return not self._kept_back
 
     def interrupt(self, exception: BaseException) -> bool:
-        """Raise ``exception`` in the tasks that wait here, else in the next that would; whether one waited."""
+        """Raise ``exception`` in those who wait here, or in the next to wait; return whether anybody waited."""
         waiting = [waiter for waiter in (self._reader, self._writer) if waiter is not None]
         self._reader = self._writer = None
         for waiter in waiting:
@@ -305,27 +324,27 @@ class Wire:
         return bool(waiting)
 
     def clear_interruption(self) -> None:
-        """Forget an interruption that nobody waited for."""
+        """Drop an interruption that has not been raised."""
         self._interruption = None
 
     def raise_interruption(self) -> None:
-        """Raise an interruption that nobody waited for, if there is one."""
+        """Raise the interruption that is pending, if there is one."""
         exception, self._interruption = self._interruption, None
         if exception is None:
             return
         try:
             raise exception
         finally:
-            del exception  # which holds this frame by its traceback: a cycle
+            del exception  # its traceback refers to this frame: a cycle
 
     async def shut_down_sending(self) -> None:
-        """Tell the peer that nothing more follows (FIN)."""
-        with contextlib.suppress(OSError):  # the peer may have reset the connection: nobody is left to tell
+        """Send everything that was kept back, and then a FIN."""
+        with contextlib.suppress(OSError):  # the peer may have reset the connection
             await self.drain()
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close; may be called again. What the kernel has no room for is lost, so ``drain`` where that matters."""
+        """Flush and close. Idempotent. Data that the kernel does not accept is lost; ``drain`` first to avoid that."""
         if not self.is_closed:
             self.flush()
             self.is_closed = True
@@ -335,28 +354,28 @@ class Wire:
             self.sock.close()
 
     def abort(self) -> None:
-        """Close so that the peer hears of it at once: a FIN would wait behind what it does not read."""
+        """Close so that the peer notices at once; a FIN would wait behind data that the peer does not read."""
         if not self.is_closed and self._unread_bytes():
             self.reset()
         self.close()
 
     def _unread_bytes(self) -> int:
-        """What the kernel holds that the peer has not taken: SIOCOUTQ in tcp(7) and unix(7)."""
+        """Return the number of bytes that the peer has not received yet: SIOCOUTQ in tcp(7) and unix(7)."""
         count = array.array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(self.sock, termios.TIOCOUTQ, count)
         return count[0]
 
     def reset(self) -> None:
-        """Close so that the peer sees the connection break (RST) rather than end."""
+        """Close with a reset (RST), so that the peer sees an error instead of an end."""
         if not self.is_closed:
             self._kept_back = b""
-            with contextlib.suppress(OSError):  # it is broken already
+            with contextlib.suppress(OSError):  # already reset
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             self.close()
 
     async def wait_readable(self) -> None:
-        """Wait for the next event that may bring something to receive."""
+        """Wait for the next event after which something may be received."""
         if self._interruption is not None:
             self.raise_interruption()
         self._reader = self._hub.fiber
@@ -367,7 +386,7 @@ class Wire:
             await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
 
     async def wait_writable(self) -> None:
-        """Wait for the next event that may bring room."""
+        """Wait for the next event after which there may be room to send."""
         if self._interruption is not None:
             self.raise_interruption()
         self._writer = self._hub.fiber

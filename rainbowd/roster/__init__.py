@@ -1,7 +1,8 @@
-"""Which generations there are and which one is live: plain objects and plain functions, no I/O, no clock, no await.
+"""The generations that exist, and which of them is live: plain objects and functions, without I/O, clock or await.
 
-The deploy side writes the roster (add, promote, withdraw, advance); the proxy reads it (lease, release).  Only two
-things come back from the proxy: a generation's last lease ended, and its address refused a connection.
+The deploy side writes the roster (``add``, ``promote``, ``advance``, ``is_launch_due``).  The proxy reads it: it takes
+leases by ``Roster.lease`` and ends them by ``Generation.release_lease``.  A generation reports only two things back to
+the deploy side: its last lease ended, and its address refuses connections.
 """
 
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State

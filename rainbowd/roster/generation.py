@@ -1,4 +1,4 @@
-"""A generation: one launch of the app out of one release, and the table of the states it may go through."""
+"""A generation: one launch of the app from one release, and the table of its states."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rainbowd.address import Address
 
 REFUSAL_GAP_SECONDS = 0.5
-"""Refusals further apart than this are separate incidents, not one second of refusing."""
+"""Refused connects that are further apart than this are separate incidents, not one second of refusing."""
 
 
 class State(enum.StrEnum):
-    """Where a generation is in its life; the values are those of ``status.json``."""
+    """The states of a generation, with the values of ``status.json``."""
 
     STARTING = "starting"
     LIVE = "live"
@@ -28,11 +28,11 @@ class State(enum.StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    # A candidate that passed its check, or one that failed, was superseded or was not needed any more.
+    # A candidate that passed its check; or one that failed, was superseded or is no longer needed.
     State.STARTING: frozenset({State.LIVE, State.STOPPING}),
-    # Superseded (kept warm or not), or died.
+    # Superseded, with or without a standby period, or crashed.
     State.LIVE: frozenset({State.STANDBY, State.DRAINING, State.STOPPING}),
-    # Switched back to, its time is over, or died.
+    # Rolled back to, at the end of its standby period, or crashed.
     State.STANDBY: frozenset({State.LIVE, State.DRAINING, State.STOPPING}),
     State.DRAINING: frozenset({State.STOPPING}),
     State.STOPPING: frozenset({State.RETIRED}),
@@ -41,31 +41,32 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class IllegalTransition(Exception):
-    """A transition that the table does not hold."""
+    """A transition that the table does not contain."""
 
 
 class LeaseHolder(Protocol):
-    """What holds a lease: one exchange at a time, or the tunnel that it became."""
+    """The client connection of an exchange, or of the tunnel that the exchange became."""
 
     def cut(self) -> None:
-        """End the exchange or tunnel now, in a way that the client can tell from a complete answer."""
+        """End the exchange or tunnel now, so that the client can tell it from a complete response."""
 
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """One launch of the app.
+    """One launch of the app from one release.
 
     Attributes:
-        id: its number, never reused for a state directory.
-        release: the resolved directory it runs in.
-        address: where it is reached.
-        pid: the main process: the child that was launched, until it is known to be another one.
-        started_at, live_at: seconds since the epoch; ``live_at`` is None until it was live.
-        requests: leases ever given.
-        holders: exchanges under way.
-        tunnels: connections after ``101 Switching Protocols``.
-        on_advance: called when its state has changed.
-        on_idle: called when the last of ``holders`` or the last of ``tunnels`` is gone.
+        id: a number that is never reused in a state directory.
+        release: the resolved directory that the app runs in.
+        address: the address that the app listens on.
+        pid: of the main process: the launched child, until another process is known to be the main one.
+        started_at, live_at: seconds since the epoch; ``live_at`` is None until the generation is live.
+        state: changed by ``advance`` only.
+        requests: the number of leases so far.
+        holders: the exchanges in flight.
+        tunnels: the connections after ``101 Switching Protocols``.
+        on_advance: called after each change of the state.
+        on_idle: called when the last of ``holders`` or the last of ``tunnels`` has ended.
         on_refusing: called when the address has refused connections for a whole second.
     """
 
@@ -86,7 +87,7 @@ class Generation:
     _refused_last: float = 0.0
 
     def advance(self, state: State) -> None:
-        """Move on to ``state``.
+        """Change the state to ``state``.
 
         Raises:
             IllegalTransition: the table has no such transition.
@@ -98,24 +99,29 @@ class Generation:
             self.on_advance()
 
     def lease(self, holder: LeaseHolder) -> None:
-        """Count ``holder`` as one exchange of this generation until it is released."""
+        """Count ``holder`` as an exchange of this generation until ``release_lease``."""
         self.holders.add(holder)
         self.requests += 1
 
     def release_lease(self, holder: LeaseHolder) -> None:
-        """End the lease of ``holder``, exchange or tunnel."""
+        """End the lease of ``holder``, which is an exchange or a tunnel."""
         holders = self.holders if holder in self.holders else self.tunnels
         holders.discard(holder)
         if not holders and self.on_idle is not None:
             self.on_idle()
 
     def become_tunnel(self, holder: LeaseHolder) -> None:
-        """From now on ``holder`` is a tunnel, which drains by its own rule."""
+        """Count ``holder`` as a tunnel from now on; tunnels have a drain timeout of their own."""
         self.tunnels.add(holder)
         self.release_lease(holder)
 
     def on_connect_refused(self, now_seconds: float, *, limit_seconds: float = 1.0) -> None:
-        """A connect was refused at ``now_seconds`` (monotonic); a second of that counts as death."""
+        """Record a refused connect, and call ``on_refusing`` once they have lasted for a while.
+
+        Args:
+            now_seconds: on the monotonic clock.
+            limit_seconds: how long connects must be refused before the generation counts as crashed.
+        """
         if self._refused_since is None or now_seconds - self._refused_last > REFUSAL_GAP_SECONDS:
             self._refused_since = now_seconds
         self._refused_last = now_seconds
@@ -123,5 +129,5 @@ class Generation:
             self.on_refusing()
 
     def on_connect_accepted(self) -> None:
-        """A connect succeeded: whatever was refused before is over."""
+        """Record a successful connect, which ends a series of refused ones."""
         self._refused_since = None

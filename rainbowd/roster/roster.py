@@ -1,4 +1,4 @@
-"""The one place where the deploy side and the proxy meet."""
+"""The roster of generations, which the deploy side writes and the proxy reads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """The generations alive, which of them is live, and whether one is about to be.
+    """All generations that are not retired, and which of them is live.
 
     Attributes:
-        live: the one generation that new requests go to.
-        generations: all that are not retired, by number.
-        is_launch_due: nothing is live, but a launch is under way or due: requests may be held for it.
+        live: the generation that new requests go to; None if no generation is live.
+        generations: the generations that are not retired, by id.
+        is_launch_due: whether requests are held while no generation is live, because a launch is in progress or due.
     """
 
     __slots__ = ("_launch_due", "_observers", "generations", "live")
@@ -30,22 +30,25 @@ class Roster:
         self._observers: list[Callable[[], None]] = []
 
     def observe(self, observer: Callable[[], None]) -> None:
-        """Call ``observer`` after every change of which generations there are and of their states."""
+        """Call ``observer`` after every change of the set of generations or of their states."""
         self._observers.append(observer)
 
     def add(self, generation: Generation) -> None:
-        """Take in a candidate, or what an earlier agent left."""
+        """Add a candidate, or a generation that an earlier agent left running."""
         self.generations[generation.id] = generation
         self.notify_observers()
 
     def promote(self, generation: Generation, *, live_at: float, previous: State = State.DRAINING) -> None:
-        """The switch: new requests go to ``generation`` from here on.
+        """Switch new requests to ``generation``.
 
         Args:
             generation: a candidate that passed its check, or a standby.
             live_at: seconds since the epoch.
-            previous: what becomes of the generation that was live: ``STANDBY``, ``DRAINING``, or ``STOPPING`` where
-                it has died.
+            previous: the next state of the generation that was live: ``STANDBY``, ``DRAINING``, or ``STOPPING`` if it
+                has crashed.
+
+        Raises:
+            IllegalTransition: ``generation`` is in another state.
         """
         superseded, before = self.live, generation.live_at
         generation.live_at = live_at
@@ -60,7 +63,13 @@ class Roster:
         self.notify_observers()
 
     def advance(self, generation: Generation, state: State) -> None:
-        """Move ``generation`` on to a state other than live; one that was live leaves nothing live behind."""
+        """Change the state of ``generation`` to a state other than live.
+
+        If it was live, no generation is live afterwards. A retired generation is removed.
+
+        Raises:
+            IllegalTransition: the generation is in another state.
+        """
         generation.advance(state)
         if generation is self.live:
             self.live = None
@@ -70,7 +79,7 @@ class Roster:
 
     @property
     def is_launch_due(self) -> bool:
-        """Whether requests may be held because a launch is under way or due."""
+        """Whether requests are held because a launch is in progress or due."""
         return self._launch_due
 
     @is_launch_due.setter
@@ -80,13 +89,13 @@ class Roster:
             self.notify_observers()
 
     def lease(self, holder: LeaseHolder) -> Generation | None:
-        """Give ``holder`` a lease on the live generation, or None where nothing is live."""
+        """Give ``holder`` a lease on the live generation and return it, or None if no generation is live."""
         generation = self.live
         if generation is not None:
             generation.lease(holder)
         return generation
 
     def notify_observers(self) -> None:
-        """Tell the observers."""
+        """Call every observer, after a change."""
         for observer in self._observers:
             observer()
