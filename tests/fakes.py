@@ -1,4 +1,4 @@
-"""A world without processes, for tests on virtual time: what the supervisor does is done here in its place."""
+"""A host without processes, for tests of the supervisor on virtual time."""
 
 from __future__ import annotations
 
@@ -38,34 +38,35 @@ EPOCH = 1_000_000_000.0
 
 
 class Events(list[dict[str, Any]]):
-    """In the place of the recorder: what was told, in order."""
+    """The events that were recorded, in order; takes the place of the recorder."""
 
     is_killed = False
 
     def record(self, event: str, **fields: object) -> None:
-        """Keep it."""
+        """Append an event, unless the agent was killed."""
         if not self.is_killed:
             self.append({"event": event, **fields})
 
     def named(self, *names: str) -> list[dict[str, Any]]:
-        """Those of these names."""
+        """Return the events of these names."""
         return [event for event in self if event["event"] in names]
 
 
 @dataclass
 class Behaviour:
-    """How the apps of one release behave; times in seconds from their launch.
+    """The behaviour of the apps of one release; times are seconds from their launch.
 
     Attributes:
-        boots_after: until healthy; infinite for never.
-        unhealthy_after: until the check gives up.
-        first_check_after: until its first check has come back, with 503.
+        boots_after: until the app is healthy; infinite for never.
+        unhealthy_after: until its check gives up.
+        first_check_after: until its first check has returned, with 503.
         exits_after: until it exits by itself, with ``status``.
-        stops_after: from being told to end to its end.
+        stops_after: from the request to stop to its exit.
         port_taken: how many of its launches find their port taken.
-        stranger: whom they find there; empty if that is not known.
-        launch_error: why it cannot be launched at all.
-        is_silent: does not answer any more, once it has.
+        stranger: the program that holds the port; empty if it is not known.
+        launch_error: why it cannot be launched at all; None if it can.
+        check_error: what its check raises; None for nothing.
+        is_silent: whether it no longer answers, after it was healthy.
     """
 
     boots_after: float = 1.0
@@ -82,7 +83,7 @@ class Behaviour:
 
 
 class FakeApp:
-    """One generation's processes, which outlive an agent that is killed."""
+    """The processes of one generation, which outlive an agent that is killed."""
 
     def __init__(self, host: FakeHost, number: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
         self.host = host
@@ -112,7 +113,7 @@ class FakeApp:
         self.opened_at = trio.current_time()
 
     def die(self, status: int = -9) -> None:
-        """As if killed by somebody else."""
+        """Die, as if somebody else had killed it."""
         self._status = status
         self._died.set()
 
@@ -178,7 +179,7 @@ class FakeApp:
             self.host.before_end(self)
         with trio.move_on_after(self.behaviour.stops_after):
             await stop_now.wait()
-        if self.host.is_killed:  # the next agent has to do it
+        if self.host.is_killed:  # the next agent must stop it
             return ExitReport(None, killed=False, left=[])
         self.ended_times += 1
         status = -9 if stop_now.is_set() else 0
@@ -187,7 +188,7 @@ class FakeApp:
 
 @dataclass(frozen=True)
 class FakeRecord:
-    """What is on record of one generation; times are virtual."""
+    """The record of one generation; times are virtual."""
 
     state: State
     since: float
@@ -197,13 +198,13 @@ class FakeRecord:
 
 @dataclass
 class FakeHost:
-    """What the files name, how what they name behaves, and what outlives an agent.
+    """The files, the behaviour of the releases, and what outlives an agent.
 
     Attributes:
-        link: the release that is named; None for none.
-        behaviours: by release; a good one where it has none.
-        before_end: called when an app is told to end.
-        is_killed: the agent is gone: nothing that it still does here has any effect.
+        link: the release that the files name; None for none.
+        behaviours: by the release's name; any other release is healthy after a second.
+        before_end: called when an app is asked to stop; None for nothing.
+        is_killed: whether the agent was killed: nothing that it still does has any effect.
     """
 
     link: Path | None = Path("/releases/a")
@@ -268,7 +269,7 @@ class FakeHost:
         self.hooks_at_once += 1
         with trio.move_on_after(self.hook_seconds):
             await drop.wait()
-            await trio.sleep(0.5)  # it takes its time to end
+            await trio.sleep(0.5)  # until it has stopped
             self.hooks_at_once -= 1
             return HookResult(-15, ["dropped"], "was dropped")
         self.hooks_at_once -= 1
@@ -336,7 +337,7 @@ class FakeHost:
 
 
 class Holding:
-    """Somebody with a lease."""
+    """A request in flight, which holds a lease."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -353,7 +354,7 @@ class Holding:
         self.generation.release_lease(self)
 
     def follow(self, roster: Roster) -> None:
-        """Be a holder of the same generation in another agent's roster."""
+        """Hold the same generation in the roster of another agent."""
         there = roster.generations.get(self.generation.id)
         if there is not None and there is not self.generation:
             for theirs, ours in ((there.holders, self.generation.holders), (there.tunnels, self.generation.tunnels)):
@@ -363,10 +364,10 @@ class Holding:
 
 
 class Scene:
-    """A supervisor at work in a fake world, and the next one when that was killed.
+    """A supervisor on a fake host, and the next one after it was killed.
 
     Attributes:
-        lives: the nursery of the generations' lives.
+        nursery: runs the lifecycle of each generation.
     """
 
     def __init__(self, **host: Any) -> None:
@@ -382,7 +383,7 @@ class Scene:
     # --- agents -----------------------------------------------------------------------------------------------
 
     async def start(self, agents: trio.Nursery) -> None:
-        """An agent begins."""
+        """Start an agent."""
         assert self._over is None
         self.events.record("agent.started")
         self.roster = Roster()
@@ -400,13 +401,13 @@ class Scene:
         self.roster.observe(self._look)
         await agents.start(self._run)
 
-    async def leave(self, patience_seconds: float) -> bool:
-        """The agent leaves all to another, as soon as it can; whether it could in time."""
+    async def hand_over(self, timeout_seconds: float) -> bool:
+        """Hand over once the agent is idle, and return whether it was in time."""
         assert self._over is not None
-        with trio.move_on_after(patience_seconds) as backoff:
+        with trio.move_on_after(timeout_seconds) as scope:
             while not self.supervisor.is_idle:  # noqa: ASYNC110 - as the agent does
                 await trio.sleep(0.02)
-        if backoff.cancelled_caught:
+        if scope.cancelled_caught:
             return False
         self.supervisor.hand_over()
         self.nursery.cancel_scope.cancel()
@@ -415,7 +416,7 @@ class Scene:
         return True
 
     async def take_over(self, agents: trio.Nursery, holdings: Sequence[Holding] = ()) -> None:
-        """Another agent goes on where one has left, and knows of those who have leases there."""
+        """Start another agent in place of one that has handed over, with the leases that it left."""
         self.roster = Roster()
 
         def follow() -> None:
@@ -426,7 +427,7 @@ class Scene:
         await self._supervise(agents, is_handed_over=True)
 
     async def take_back(self, agents: trio.Nursery) -> None:
-        """The agent that has left goes on itself."""
+        """Continue in the agent that has handed over."""
         await self._supervise(agents, is_handed_over=True)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
@@ -438,7 +439,7 @@ class Scene:
         self._over.set()
 
     async def _watch(self, supervisor: Supervisor) -> None:
-        """What changed since the last decided deploy counts, as with the real watching."""
+        """Request a deploy if the files have changed since the last outcome, as the watcher does."""
         await supervisor.started.wait()
         seen, now = supervisor.seen, self.host.look()
         if seen is not None and now is not None:
@@ -448,7 +449,7 @@ class Scene:
                 supervisor.request(Trigger(kind="file"))
 
     async def stop(self) -> None:
-        """The agent is told to stop, and does."""
+        """Stop the agent, and wait for its end."""
         assert self._over is not None
         self.supervisor.stop()
         self.nursery.cancel_scope.cancel()
@@ -457,7 +458,7 @@ class Scene:
         self.events.record("agent.stopped")
 
     async def kill(self) -> None:
-        """The agent is gone between two instants; what it launched lives on."""
+        """Kill the agent; the processes that it launched go on."""
         assert self._over is not None
         self.host.is_killed = self.events.is_killed = True
         self.supervisor.stop_now()
@@ -484,11 +485,11 @@ class Scene:
         return self.roster.live.id if self.roster.live is not None else None
 
     def states(self) -> dict[int, str]:
-        """Of every generation that is not retired."""
+        """Return the state of every generation that is not retired."""
         return {number: generation.state.value for number, generation in self.roster.generations.items()}
 
     def ask(self, kind: str = "file", **fields: Any) -> None:
-        """A trigger; without an agent, it is one once there is."""
+        """Request a deploy; without an agent, the next one finds the trigger file touched."""
         if kind == "file":
             self.host.touches += 1
         if self._over is not None:
@@ -501,7 +502,7 @@ class Scene:
         self.ask("symlink", **fields)
 
     def restore(self, release: str, turns: int) -> None:
-        """As ``link.turn_back`` does: the link has its old mtime again."""
+        """Restore the link with its old mtime, as ``release_link.restore`` does."""
         self.host.link, self.host.look_again = Path("/releases") / release, Stamp(3, turns, 0)
         self.ask("symlink")
 
@@ -509,7 +510,7 @@ class Scene:
         return next(app for app in self.host.apps if app.number == number)
 
     def story(self) -> list[str]:
-        """The names of the events, with the generation where there is one."""
+        """Return the names of the events, each with its generation if it has one."""
         named = [event for event in self.events if not event["event"].startswith("agent.")]
         return [f"{event['event']} {event.get('generation') or ''}".strip() for event in named]
 
@@ -519,7 +520,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def playing(**host: Any) -> AsyncIterator[Scene]:
-    """A scene with an agent; at the end everything that was launched has ended, once, and the journal makes sense."""
+    """Yield a scene with an agent; at the end every app has ended once, and the journal is consistent."""
     async with acting(**host) as (scene, agents):
         await scene.start(agents)
         yield scene
@@ -527,7 +528,7 @@ async def playing(**host: Any) -> AsyncIterator[Scene]:
 
 @contextlib.asynccontextmanager
 async def acting(**host: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
-    """A scene without an agent yet, and the nursery for them."""
+    """Yield a scene without an agent yet, and the nursery for its agents."""
     scene = Scene(**host)
     async with trio.open_nursery() as agents:
         yield scene, agents

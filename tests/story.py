@@ -1,4 +1,4 @@
-"""Whether a journal tells a story that can have happened: whatever begins has one end, and one is live at a time."""
+"""A check of whether a journal is consistent: all that begins ends once, and one generation is live at a time."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ BEFORE = {
     "generation.adopted": {"left"},
     "generation.retired": {"launched", "healthy", "live", "standby", "draining", "crashed", "left"},
 }
-"""What a generation must have been told to be before the event."""
+"""The last events that a generation may have had before an event."""
 
 
 @dataclass
 class Story:
-    """What was told so far.
+    """The state that the events of a journal add up to.
 
     Attributes:
         problems: what cannot have happened, in words.
-        generations: what each was last told to be.
-        live: the generation that new requests go to.
-        deploys: by id, whether it was decided.
-        runs: an agent does.
-        has_gaps: one was killed, and with it what it had not written yet.
+        generations: the last event of each, by id.
+        live: the id of the generation that new requests go to; None if nothing is live.
+        deploys: whether it has an outcome, by id.
+        is_running: whether an agent runs.
+        has_gaps: whether an agent was killed, and with it events that it had not written yet.
     """
 
     problems: list[str] = field(default_factory=list)
     generations: dict[int, str] = field(default_factory=dict)
     live: int | None = None
     deploys: dict[str, bool] = field(default_factory=dict)
-    runs: bool = False
+    is_running: bool = False
     has_gaps: bool = False
 
-    def tell(self, event: Event) -> None:
-        """Take in the next event."""
+    def add(self, event: Event) -> None:
+        """Add the next event."""
         name = event["event"]
         if name == "agent.started":
             self._start()
         elif name == "agent.stopped":
             self._stop()
-        elif not self.runs:
+        elif not self.is_running:
             self._object(event, "while no agent runs")
         elif name.startswith("deploy."):
             self._deploy(event)
@@ -59,31 +59,31 @@ class Story:
             self._generation(event)
 
     def _start(self) -> None:
-        """If one ran before, it was killed: what it launched may run on, and belongs to nobody until it is adopted."""
-        self.has_gaps |= self.runs
-        self.runs, self.live = True, None
+        """Start an agent; if one runs, it was killed, and its generations belong to nobody until they are adopted."""
+        self.has_gaps |= self.is_running
+        self.is_running, self.live = True, None
         for number, state in self.generations.items():
             if state != "retired":
                 self.generations[number] = "left"
 
     def _stop(self) -> None:
-        self.runs, self.live = False, None
+        self.is_running, self.live = False, None
         left = [number for number, state in self.generations.items() if state != "retired"]
         self.problems += [f"generation {number} is not retired when the agent stops" for number in left]
-        self.problems += [f"deploy {deploy} was never decided" for deploy, done in self.deploys.items() if not done]
+        self.problems += [f"deploy {deploy} has no outcome" for deploy, done in self.deploys.items() if not done]
 
     def _deploy(self, event: Event) -> None:
         name, deploy = event["event"], event["deploy"]
         if name == "deploy.requested":
             if self.deploys.setdefault(deploy, False):
-                self._object(event, "is decided already")
+                self._object(event, "has an outcome already")
         elif self.deploys.get(deploy) is not False:
             self._object(event, "is not under way")
         elif name in ENDS:
             self.deploys[deploy] = True
         if (
             name in {"deploy.succeeded", "deploy.rolled_back"}
-            and self.runs
+            and self.is_running
             and event["generation"]
             not in {
                 self.live,
@@ -112,7 +112,7 @@ class Story:
         self.generations[number] = state
 
     def _adopted(self, event: Event, now: str | None) -> None:
-        """An upgrade leaves a generation as it is; a kill leaves it as it was recorded."""
+        """Adopt a generation: after an upgrade it is as it was, after a kill as it was recorded."""
         number, state = event["generation"], event["state"]
         if now not in BEFORE["generation.adopted"] | {state}:
             self._object(event, f"is {now}")
@@ -128,8 +128,8 @@ class Story:
 
 
 def problems(events: Iterable[Event]) -> list[str]:
-    """What in a journal, told from its beginning, cannot have happened."""
+    """Return what cannot have happened in a journal, which must be whole."""
     story = Story()
     for event in events:
-        story.tell(event)
+        story.add(event)
     return story.problems

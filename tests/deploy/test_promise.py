@@ -120,7 +120,7 @@ class Play:
 
     async def upgrade(self, *, fails: bool) -> None:
         """Another agent takes over where nothing is under way for once, or fails to."""
-        if not self.scene.has_agent or not await self.scene.leave(patience_seconds=100):
+        if not self.scene.has_agent or not await self.scene.hand_over(timeout_seconds=100):
             return
         if fails:
             await self.scene.take_back(self.agents)

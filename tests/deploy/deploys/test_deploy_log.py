@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("autojump")
 RELEASE = Path("/releases/b")
 
 
-class Told:
-    """Verdicts, what they have told, and what the next agent will remember."""
+class Recorded:
+    """A deploy log with its journal, and the memory that the next agent will read."""
 
     def __init__(self) -> None:
         self.events, self.host = Events(), FakeHost()
@@ -35,36 +35,38 @@ class Told:
         return None if decision is None else decision.result
 
 
-def life() -> Lifecycle:
+def lifecycle() -> Lifecycle:
     plan: Any = type("Plan", (), {"release": RELEASE})
-    found: Any = type("Life", (), {"id": 7, "plan": plan})
+    found: Any = type("Lifecycle", (), {"id": 7, "plan": plan})
     return found  # type: ignore[no-any-return]
 
 
-async def test_a_success_is_remembered_told_and_known_to_who_waits(autojump: MockClock) -> None:
-    told, deploy = Told(), Deploy()
+async def test_a_success_is_remembered_recorded_and_known_to_those_who_wait(autojump: MockClock) -> None:
+    recorded, deploy = Recorded(), Deploy()
     await trio.sleep(1.5)
-    told.deploy_log.record_success(deploy, "succeeded", life())
-    assert told.result == "succeeded"
-    (event,) = told.events
+    recorded.deploy_log.record_success(deploy, "succeeded", lifecycle())
+    assert recorded.result == "succeeded"
+    (event,) = recorded.events
     assert (event["event"], event["generation"], event["seconds"]) == ("deploy.succeeded", 7, 1.5)
     assert deploy.finished.is_set()
     assert deploy.outcome is not None
     assert (deploy.outcome.result, deploy.outcome.release) == ("succeeded", RELEASE)
 
 
-async def test_a_failure_is_told_with_its_output(autojump: MockClock) -> None:
-    told, deploy = Told(), Deploy(generation=8)
-    told.deploy_log.record_failure(deploy, DeployFailed("no", ["last words"]))
-    assert told.result == "failed"
-    (event,) = told.events
+async def test_a_failure_is_recorded_with_its_output(autojump: MockClock) -> None:
+    recorded, deploy = Recorded(), Deploy(generation=8)
+    recorded.deploy_log.record_failure(deploy, DeployFailed("no", ["last words"]))
+    assert recorded.result == "failed"
+    (event,) = recorded.events
     assert (event["generation"], event["reason"], event["output"]) == (8, "no", ["last words"])
 
 
-async def test_what_was_live_already_changes_no_decision_but_what_the_files_looked_like(autojump: MockClock) -> None:
-    told = Told()
-    told.deploy_log.record_failure(Deploy(), DeployFailed("no"))
-    file_state = told.host.look()
-    told.deploy_log.record_success(Deploy(file_state=file_state), "rolled_back", life(), is_news=False)
-    assert told.result == "failed"
-    assert told.host.memory.sight == file_state
+async def test_a_release_that_is_live_already_changes_the_state_of_the_files_and_not_the_last_deploy(
+    autojump: MockClock,
+) -> None:
+    recorded = Recorded()
+    recorded.deploy_log.record_failure(Deploy(), DeployFailed("no"))
+    file_state = recorded.host.look()
+    recorded.deploy_log.record_success(Deploy(file_state=file_state), "rolled_back", lifecycle(), is_news=False)
+    assert recorded.result == "failed"
+    assert recorded.host.memory.sight == file_state
