@@ -1,6 +1,7 @@
-"""One run of the agent: both flows wired together, what it tells of itself, and its upgrade."""
+"""One run of the agent: both flows wired together, its status, its signals, and its upgrade."""
 
-from rainbowd.agent.agent import HEEDED, Agent
-from rainbowd.agent.state_dir_guard import Keeping
+from rainbowd.agent.agent import Agent
+from rainbowd.agent.signals import HANDLED_SIGNALS
+from rainbowd.agent.state_dir_guard import StateDirGuard
 
-__all__ = ["HEEDED", "Agent", "Keeping"]
+__all__ = ["HANDLED_SIGNALS", "Agent", "StateDirGuard"]

@@ -1,4 +1,4 @@
-"""What the agent hands to its API: made where that is enabled, and nowhere else."""
+"""The agent's objects behind its API; imported only if the API is enabled."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def make_api_backend(
     server: Server,
     status: Callable[[], Mapping[str, object]],
 ) -> ApiBackend:
-    """Let the API ask and see; from now on the proxy counts what it serves.
+    """Return what the API needs of the agent; from now on the proxy counts its traffic.
 
     Args:
-        state_dir: with the journal.
-        deploys: what deploys now: after an upgrade that failed, that is another.
-        recorder: of the journal.
-        roster: with the generations.
+        state_dir: contains the journal.
+        deploys: returns the present service, which is another one after a failed upgrade.
+        recorder: writes the journal.
+        roster: the generations.
         server: the proxy.
-        status: as ``status.json`` has it, at this moment.
+        status: returns the present status, as in ``status.json``.
     """
     server.traffic = Traffic()
 
@@ -57,8 +57,8 @@ def make_api_backend(
     return ApiBackend(
         state_dir=state_dir,
         status=status,
-        redeploy=lambda release, note: deploys().api_deploys.redeploy(release, note),  # noqa: PLW0108 - of then
-        rollback=lambda note: deploys().api_deploys.rollback(note),  # noqa: PLW0108 - of then
+        redeploy=lambda release, note: deploys().api_deploys.redeploy(release, note),  # noqa: PLW0108 - the present one
+        rollback=lambda note: deploys().api_deploys.rollback(note),  # noqa: PLW0108 - the present one
         sources=MetricSources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,

@@ -1,7 +1,7 @@
-"""Keeps the state directory if something removes it under the agent: ``git clean``, ``rsync --delete``, a restore.
+"""A guard that restores the state directory if something removes it: ``git clean``, ``rsync --delete``, a restore.
 
-The agent serves on without it, but no command would find the agent, no deploy could write, and a second agent could
-start.  So the agent compares the lock on disk with the one that it holds, as often as it compares the files.
+Without the directory the agent still serves requests, but no command finds the agent, no deploy can write its records,
+and a second agent could start.  So the agent regularly compares the lock file on disk with the one that it holds.
 """
 
 from __future__ import annotations
@@ -20,61 +20,68 @@ if TYPE_CHECKING:
 
     from rainbowd.report.lock import Lock
 
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 
 log = get_logger()
 
 
-class Keeping:
-    """Makes the state directory and the lock again when they are gone.
+class StateDirGuard:
+    """Restores the state directory and the lock when they were removed.
 
     Args:
-        lock: held.
-        state_dir: where it is.
+        lock: the lock that this agent holds.
+        state_dir: the directory.
         is_searched: see ``prepare``.
-        write_again: writes what a later agent has to find.
+        rewrite: writes the records that a later agent must find.
     """
 
-    def __init__(self, lock: Lock, state_dir: Path, *, is_searched: bool, write_again: Callable[[], None]) -> None:
+    def __init__(self, lock: Lock, state_dir: Path, *, is_searched: bool, rewrite: Callable[[], None]) -> None:
         self._lock = lock
         self._state_dir = state_dir
         self._is_searched = is_searched
-        self._write_again = write_again
-        self._refusal: str | None = None
+        self._rewrite = rewrite
+        self._logged_reason: str | None = None
 
     async def run(self, publish: Callable[[], None]) -> None:
-        """Compare until cancelled.
+        """Check the directory until cancelled.
 
         Args:
             publish: writes ``status.json``.
         """
         while True:
-            await trio.sleep(LOOK_SECONDS)
-            if await self.is_kept_again():
+            await trio.sleep(CHECK_SECONDS)
+            if await self.restore_if_lost():
                 publish()
 
-    async def is_kept_again(self) -> bool:
-        """Return whether the lock was lost, and is there again with all that goes with it; report it once."""
+    async def restore_if_lost(self) -> bool:
+        """Restore the directory if it was removed, and log that once.
+
+        Returns:
+            Whether it was lost and is restored.
+        """
         try:
-            if not await trio.to_thread.run_sync(self._retake, abandon_on_cancel=True):
+            if not await trio.to_thread.run_sync(self._retake_lock, abandon_on_cancel=True):
                 return False
-            self._write_again()
+            self._rewrite()
         except (OSError, UsageError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            if reason != self._refusal:
-                self._refusal = reason
-                log.error("the state directory was removed and cannot be made again", file=self._state_dir, why=reason)
+            if reason != self._logged_reason:
+                self._logged_reason = reason
+                log.error("cannot restore the state directory, which was removed", path=self._state_dir, error=reason)
             return False
-        self._refusal = None
-        log.warning("the state directory was removed, and made again without its history", file=self._state_dir)
+        self._logged_reason = None
+        log.warning("the state directory was removed; restored it without its history", path=self._state_dir)
         return True
 
-    def _retake(self) -> bool:
-        """Return whether the lock was lost and is taken again.
+    def _retake_lock(self) -> bool:
+        """Take the lock again if it was lost.
+
+        Returns:
+            Whether it was lost and is held again.
 
         Raises:
-            UsageError: another agent has it by now.
-            OSError: the directory or the lock cannot be made.
+            UsageError: another agent holds it.
+            OSError: the directory or the lock file cannot be made.
         """
         if self._lock.is_lost():
             prepare(self._state_dir, is_searched=self._is_searched)

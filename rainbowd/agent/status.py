@@ -1,50 +1,55 @@
-"""What the agent tells of itself: to its log, to ``status.json`` and to systemd."""
+"""The agent's status: built when something changes, and published in ``status.json`` and to systemd."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd import __version__
-from rainbowd.agent.snapshot import snapshot, timestamp
+from rainbowd.deploy.warnings import warnings
 from rainbowd.log import get_logger
 from rainbowd.sd_notify import SystemdNotifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.supervisor import Supervisor
+    from rainbowd.deploy.generations.crash_count import CrashCount
+    from rainbowd.deploy.records import Decision
     from rainbowd.listeners import Listener
     from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
+    from rainbowd.roster import Generation, Roster
 
 _COUNTERS_SECONDS = 1.0
-"""How often ``status.json`` is written while only counters move."""
+"""How often ``status.json`` is written while only counters change."""
 
 _DEPLOYING_SECONDS = 0.25
-"""How often it is written while a hook writes lines or health checks come back."""
+"""How often it is written during a deploy, for the output of hooks and the results of health checks."""
 
 log = get_logger()
 
 
 class StatusPublisher:
-    """Tells what there is, each time that it changes.
+    """Publishes the agent's status each time that it changes.
 
     Args:
-        roster: with the generations.
+        roster: the generations.
         recorder: writes ``status.json``.
         listeners: of the proxy.
-        supervisor: of now: after an upgrade that failed, that is another.
-        name: of the app, for people.
-        started_at: seconds since the epoch.
+        supervisor: returns the present supervisor, which is another one after a failed upgrade.
+        name: the app's name for people.
+        started_at: when the agent started, in seconds since the epoch.
+        is_silent: see the attribute.
 
     Attributes:
-        notices: for systemd.
+        systemd: sends the status to systemd.
         state: of the agent: ``starting``, ``ready`` or ``stopping``.
-        is_silent: another agent tells.
+        is_silent: whether nothing is published, because another agent publishes its own status.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class StatusPublisher:
         started_at: float,
         is_silent: bool,
     ) -> None:
-        self.notices = SystemdNotifier()
+        self.systemd = SystemdNotifier()
         self.state = "starting"
         self.is_silent = is_silent
         self._roster = roster
@@ -67,39 +72,44 @@ class StatusPublisher:
         self._supervisor = supervisor
         self._name = name
         self._started_at = started_at
-        self._told: object = None
-        recorder.observe(self.notices.on_event)
+        self._published_counters: object = None
+        recorder.observe(self.systemd.on_event)
 
     @property
     def addresses(self) -> list[str]:
-        """Where the proxy listens."""
+        """The addresses on which the proxy listens."""
         return [listener.address for listener in self._listeners]
 
     def ready(self) -> None:
-        """We accept."""
+        """Publish that the agent accepts connections."""
         if self.state == "starting":
             self.state = "ready"
         log.info("ready", version=__version__, pid=os.getpid(), listen=self.addresses)
         self.publish()
         if self.state == "ready":
-            self.notices.notify_ready()
+            self.systemd.notify_ready()
 
     def stopping(self, drain_seconds: float, kill_after_seconds: float) -> None:
-        """We are told to stop, which takes both times at the most."""
+        """Publish that the agent stops.
+
+        Args:
+            drain_seconds: how long requests in flight can take.
+            kill_after_seconds: how long the app can take after that.
+        """
         self.state = "stopping"
-        self.notices.notify_stopping(drain_seconds + kill_after_seconds)
+        self.systemd.notify_stopping(drain_seconds + kill_after_seconds)
         self.publish()
 
     def publish(self) -> None:
-        """Tell what there is now."""
+        """Publish the present status, unless another agent does."""
         if not self.is_silent:
-            self._told = self._moving()
+            self._published_counters = self._counters()
             status = self.status()
             self._recorder.publish(status)
-            self.notices.publish_status(status)
+            self.systemd.publish_status(status)
 
     def status(self) -> dict[str, object]:
-        """As ``status.json`` has it."""
+        """Return the present status, as in ``status.json``."""
         agent = {
             "name": self._name,
             "pid": os.getpid(),
@@ -108,17 +118,17 @@ class StatusPublisher:
             "listen": self.addresses,
             "state": self.state,
         }
-        return snapshot(agent, self._roster, self._supervisor())
+        return build_status(agent, self._roster, self._supervisor())
 
     async def publish_counters(self) -> None:
-        """Publish once a second if a counter moved; during a deploy more often, if its output or last check did."""
+        """Publish once a second if a counter changed; during a deploy more often, also for its output and checks."""
         while True:
             await trio.sleep(_DEPLOYING_SECONDS if self._supervisor().deploying is not None else _COUNTERS_SECONDS)
-            if self._moving() != self._told:
+            if self._counters() != self._published_counters:
                 self.publish()
 
-    def _moving(self) -> object:
-        """Return what changes between two changes of a generation's state."""
+    def _counters(self) -> object:
+        """Return what can change while no generation changes its state."""
         generations = self._roster.generations.values()
         counters = [(one.pid, one.requests, len(one.holders), len(one.tunnels)) for one in generations]
         deploy = self._supervisor().deploying
@@ -134,3 +144,82 @@ def app_name(configured: str | None, base: Path) -> str:
         base: the config file's directory, which gives its own name otherwise.
     """
     return configured or Path(os.path.realpath(base)).name or "rainbowd"
+
+
+def build_status(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor) -> dict[str, object]:
+    """Return the present status, ready for ``report.status.write``.
+
+    Args:
+        agent: the entry of that name.
+        roster: the generations.
+        supervisor: the deploys, and warnings.
+    """
+    return {
+        "agent": dict(agent),
+        "live": roster.live.id if roster.live is not None else None,
+        "wanted": str(supervisor.named_release) if supervisor.named_release is not None else None,
+        "deploying": _deploying(supervisor.deploying),
+        "last_deploy": _decision(supervisor.last_decision),
+        "crashes": _crashes(supervisor.crashes),
+        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, supervisor)],
+        "generations": [_generation(generation) for generation in roster.generations.values()],
+    }
+
+
+def timestamp(at_seconds: float) -> str:
+    """Format a time in UTC with milliseconds, as RFC 3339.
+
+    Args:
+        at_seconds: seconds since the epoch.
+    """
+    return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
+    if deploy is None or deploy.progress is None:
+        return None
+    progress = deploy.progress
+    return {
+        "deploy": deploy.id,
+        "release": str(deploy.release) if deploy.release is not None else None,
+        "generation": deploy.generation,
+        "trigger": deploy.trigger,
+        "rollback": deploy.is_rollback,
+        "by": deploy.by,
+        "note": deploy.note,
+        "at": timestamp(deploy.requested_at_seconds or progress.since),
+        "step": progress.step.value,
+        "step_at": timestamp(progress.since),
+        "output": list(progress.output),
+        "output_lines": progress.output_lines,
+        "last_check": progress.last_check,
+    }
+
+
+def _decision(decision: Decision | None) -> dict[str, object] | None:
+    if decision is None:
+        return None
+    at = timestamp(decision.at_seconds)
+    return {"deploy": decision.deploy, "result": decision.result, "reason": decision.reason, "at": at}
+
+
+def _crashes(crashes: CrashCount | None) -> dict[str, object] | None:
+    if crashes is None:
+        return None
+    first_at, at = timestamp(crashes.first_at), timestamp(crashes.at)
+    return {**vars(crashes), "release": str(crashes.release), "first_at": first_at, "at": at}
+
+
+def _generation(generation: Generation) -> dict[str, object]:
+    return {
+        "id": generation.id,
+        "state": generation.state.value,
+        "release": str(generation.release),
+        "address": str(generation.address),
+        "pid": generation.pid,
+        "started_at": timestamp(generation.started_at),
+        "live_at": timestamp(generation.live_at) if generation.live_at is not None else None,
+        "in_flight": len(generation.holders),
+        "tunnels": len(generation.tunnels),
+        "requests": generation.requests,
+    }

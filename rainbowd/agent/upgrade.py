@@ -1,4 +1,4 @@
-"""The agent's side of its own upgrade: from the wish for one to a new agent, or back."""
+"""The agent's part in its own upgrade: from the request for one to a new agent, or back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.log import get_logger
-from rainbowd.upgrade import OfferedSocket, Rendezvous, UpgradeFailed, new_program
+from rainbowd.upgrade import DrainingAgent, OfferedSocket, Rendezvous, UpgradeFailed, start_new_agent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,33 +19,42 @@ if TYPE_CHECKING:
     from rainbowd.deploy.service import DeployService
     from rainbowd.hangup import Hangup
     from rainbowd.listeners import Listener
+    from rainbowd.proxy import Server
     from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
-    from rainbowd.upgrade import NewAgent
+    from rainbowd.upgrade import NewAgent, Predecessors
+
+TRIAL_SECONDS = 1.1
+"""How long a new agent serves next to the old one before it reports that it is ready: each of its tasks ran by then."""
 
 _WRITE_SECONDS = 5.0
-"""For the state directory to take what a new agent has to find there."""
+"""How long the state directory can take to accept the records that a new agent needs."""
 
 log = get_logger()
 
 
+async def serve_on_trial() -> None:
+    """Let a new agent serve next to the old one for ``TRIAL_SECONDS``, before it reports that it is ready."""
+    await trio.sleep(TRIAL_SECONDS)
+
+
 class AgentUpgrade:
-    """Has a new program become the agent, when it is asked for.
+    """Replaces this agent with a new one when that is requested.
 
     Args:
-        roster: of what is leased here.
-        recorder: has written all that the new one has to find.
+        roster: the generations, with the leases of this agent.
+        recorder: writes the records that the new agent needs.
         lock: of the state directory.
-        shared: every listener, with the part that accepts by it, in one order.
-        state_dir: which stays what it is.
-        soft_limit: of open files, as the first agent was started with.
-        hangup: what HUP means to us, and so to the new one.
-        directory: where the agent was started.
+        shared: every listener, with the part of the agent that accepts on it, always in the same order.
+        state_dir: the state directory, which an upgrade cannot change.
+        soft_limit: of open files, as it was when the first agent was started.
+        hangup: what SIGHUP means to this agent, and so to the new one.
+        directory: in which the agent was started.
 
     Attributes:
-        is_over: there is a new agent.
-        meeting: where the next one finds us, once there is a new agent.
+        is_done: whether there is a new agent.
+        rendezvous: at which later agents find this one while it drains.
     """
 
     def __init__(
@@ -61,9 +70,9 @@ class AgentUpgrade:
         directory: Path,
     ) -> None:
         self._hangup = hangup
-        self.is_over = False
-        self.meeting: Rendezvous | None = None
-        self._successor_pidfd = -1
+        self.is_done = False
+        self.rendezvous: Rendezvous | None = None
+        self._new_agent_pidfd = -1
         self._roster = roster
         self._recorder = recorder
         self._lock = lock
@@ -71,38 +80,38 @@ class AgentUpgrade:
         self._state_dir = state_dir
         self._soft_limit = soft_limit
         self._directory = directory
-        self._asked = trio.Event()
+        self._requested = trio.Event()
 
-    def ask(self) -> None:
-        """Ask for a new agent; while one is on its way, for one more behind it."""
-        self._asked.set()
+    def request(self) -> None:
+        """Request an upgrade; while one is in progress, another one after it."""
+        self._requested.set()
 
-    def pass_on(self, signum: int) -> None:
-        """Signal the new agent: whoever sent it to us meant the agent."""
-        if self.is_over:
+    def forward_signal(self, signum: int) -> None:
+        """Send a signal on to the new agent, because its sender meant the agent."""
+        if self.is_done:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._successor_pidfd, signum)
+                signal.pidfd_send_signal(self._new_agent_pidfd, signum)
 
-    def pass_on_ask(self) -> None:
-        """Ask the new agent for what was asked for when its own program had been started already."""
-        if self._asked.is_set():
-            self.pass_on(signal.SIGUSR2)
+    def forward_request(self) -> None:
+        """Send on a request for an upgrade that arrived after the new agent's process was started."""
+        if self._requested.is_set():
+            self.forward_signal(signal.SIGUSR2)
 
     async def prepare(self, deploys: DeployService, upgrade: contextlib.AsyncExitStack) -> NewAgent:
-        """Wait until asked, and for a program that is ready for it, at a moment that is good for it.
+        """Wait for a request, and return a new agent that is prepared, while no deploy is in progress.
 
         Args:
-            deploys: whose end is waited for.
-            upgrade: has the program; what is not the agent when it is closed is ended.
+            deploys: the deploys that are waited for.
+            upgrade: kills the new process when it is closed, unless that is the agent by then.
         """
         while True:
-            await self._asked.wait()
+            await self._requested.wait()
             try:
                 await deploys.until_idle()
-                self._asked = trio.Event()  # what is asked for from now on is one more: what is installed may change
+                self._requested = trio.Event()  # a request from now on is another one: the installation may change
                 log.info("upgrade begins")
-                program = await upgrade.enter_async_context(new_program(self._hangup, self._directory))
-                await program.prepare(
+                new_agent = await upgrade.enter_async_context(start_new_agent(self._hangup, self._directory))
+                await new_agent.prepare(
                     self._lock.fileno(),
                     [OfferedSocket(listener.sock, listener.configured, part) for part, listener in self._shared],
                     state_dir=self._state_dir,
@@ -112,52 +121,71 @@ class AgentUpgrade:
                 )
             except UpgradeFailed as failure:
                 await upgrade.aclose()
-                self._tell(failure)
+                self._record_failure(failure)
             else:
                 await deploys.until_idle()
-                return program
+                return new_agent
 
-    async def hand_over(self, program: NewAgent) -> bool:
-        """Leave everything to ``program``; whether it is the agent now. Where it is not, all is ours again."""
+    async def hand_over(self, new_agent: NewAgent) -> bool:
+        """Hand everything over to the new agent; if it fails, this one owns everything again.
+
+        Returns:
+            Whether the new one is the agent now.
+        """
         try:
-            await self._write_all()
-            self.meeting = self._open_meeting()
-            ready = await program.hand_over(self._roster)
+            await self._until_written()
+            self.rendezvous = self._open_rendezvous()
+            ready = await new_agent.hand_over(self._roster)
         except UpgradeFailed as failure:
             self.close()
-            await program.end()
-            with contextlib.suppress(OSError):  # it says what it said before, as a rule
+            await new_agent.kill()
+            with contextlib.suppress(OSError):  # the file usually has this agent's pid already
                 self._lock.claim()
-            self._tell(failure)
+            self._record_failure(failure)
             return False
-        self._successor_pidfd = os.pidfd_open(program.pid)
-        program.release()
+        self._new_agent_pidfd = os.pidfd_open(new_agent.pid)
+        new_agent.release()
         for (_, listener), is_taken in zip(self._shared, ready["taken"], strict=True):
             listener.is_shared = is_taken
-        self.is_over = True
+        self.is_done = True
         self._lock.hand_over()
-        log.info("upgraded", pid=program.pid)
+        log.info("upgraded", pid=new_agent.pid)
         return True
 
-    def close(self) -> None:
-        """Nothing is left that another agent has to know."""
-        if self.meeting is not None:
-            self.meeting.close()
-            self.meeting = None
+    async def drain(self, new_agent: NewAgent, server: Server, predecessors: Predecessors) -> None:
+        """Report leases to the new agent, and follow what it has live, until cancelled.
 
-    def _open_meeting(self) -> Rendezvous:
+        Args:
+            new_agent: the agent now.
+            server: has the requests in flight.
+            predecessors: agents that still finish requests; from now on only those before this one.
+        """
+        assert self.rendezvous is not None
+        predecessors.below = self.rendezvous.number
+        draining = DrainingAgent(
+            new_agent.channel, self.rendezvous, self._roster, on_stop=server.stop, on_alone=server.close_idle
+        )
+        await draining.run()
+
+    def close(self) -> None:
+        """Remove the rendezvous: no later agent needs to know about this one."""
+        if self.rendezvous is not None:
+            self.rendezvous.close()
+            self.rendezvous = None
+
+    def _open_rendezvous(self) -> Rendezvous:
         try:
             return Rendezvous(self._state_dir)
         except OSError as error:
-            raise UpgradeFailed(f"the state directory cannot be written: {error.strerror}") from None
+            raise UpgradeFailed(f"cannot write the state directory: {error.strerror}") from None
 
-    async def _write_all(self) -> None:
-        """Have on disk what the new agent has to find there."""
+    async def _until_written(self) -> None:
+        """Wait until the records that the new agent needs are on disk."""
         with trio.move_on_after(_WRITE_SECONDS):
             await self._recorder.until_written()
             return
-        raise UpgradeFailed("the state directory cannot be written")
+        raise UpgradeFailed("cannot write the state directory")
 
-    def _tell(self, failure: UpgradeFailed) -> None:
-        log.error("an upgrade failed; nothing has changed", reason=failure.reason, output=failure.output)
+    def _record_failure(self, failure: UpgradeFailed) -> None:
+        log.error("the upgrade failed; the old agent continues", reason=failure.reason, output=failure.output)
         self._recorder.record("agent.upgrade_failed", reason=failure.reason, output=failure.output)

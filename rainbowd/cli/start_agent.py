@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import log
-from rainbowd.agent import HEEDED, Agent, Keeping
+from rainbowd.agent import HANDLED_SIGNALS, Agent, StateDirGuard
 from rainbowd.deploy.host.hook_permissions import check_file_permissions
 from rainbowd.deploy.host.host import LinuxHost
 from rainbowd.deploy.process import protect_agent, reset_signals, survivors
@@ -74,7 +74,7 @@ def start_agent(
         for warning in warnings:
             log.get_logger().warning(warning)
         soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
-        incoming = None if offer is None else partial(ReplacedAgent, offer, _accept(offer))
+        old_agent = None if offer is None else partial(ReplacedAgent, offer, _accept(offer))
         hangup = Hangup.now()
         early = _prepare_process()
         recorder = Recorder(config.state_dir)
@@ -93,17 +93,17 @@ def start_agent(
             listeners,
             lock,
             base=file.parent,
-            early=early,
+            early_signals=early,
             api=api,
-            incoming=incoming,
+            old_agent=old_agent,
             soft_limit=soft_limit,
             hangup=hangup,
             directory=directory,
-            keeping=Keeping(
+            guard=StateDirGuard(
                 lock,
                 config.state_dir,
                 is_searched=config.user is not None,
-                write_again=machine.write_again,
+                rewrite=machine.write_again,
             ),
         )
         return _run(agent)
@@ -124,7 +124,7 @@ def _prepare_process() -> list[int]:
     protect_agent()
     _share_one_heap()
     early: list[int] = []
-    for signum in HEEDED:
+    for signum in HANDLED_SIGNALS:
         signal.signal(signum, lambda signum, _frame: early.append(signum))
     return early
 
@@ -136,7 +136,7 @@ def _run(agent: Agent) -> int:
         log.get_logger().error("bug: the agent ended", exc_info=bug)
         return 1
     finally:
-        for signum in HEEDED:  # Python gives them their default back while it ends: a second TERM is no other end
+        for signum in HANDLED_SIGNALS:  # else Python restores their defaults, and a second TERM changes the exit status
             signal.signal(signum, signal.SIG_IGN)
     return 1 if survivors() else 0
 

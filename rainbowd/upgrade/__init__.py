@@ -1,21 +1,24 @@
-"""Upgrade: a new agent takes the place of the running one, and nobody notices.
+"""Upgrade: a new agent takes the place of the running one, without losing a request.
 
-The *outgoing* agent starts its program anew and sees it prepared: imported, configured, with the listening sockets and
-the lock in its hands.  Only then it leaves the generations, as they are, and the *incoming* agent adopts them and
-accepts.  Until the incoming one says that it is ready, whatever goes wrong with it leaves the outgoing one the agent
-that it was: it adopts the generations back.
+The *old agent* starts the installed program as the *new agent*, and waits until that is prepared: it has imported
+everything, read its config, and received the listening sockets and the lock.  Only then does the old agent let go of
+the generations, without changing them, and the new agent adopts them and accepts connections.  Until the new agent
+reports that it is ready, any failure of it leaves the old one the agent: it adopts the generations again.
 
-From there on the outgoing agent finishes the requests that it has.  What they lease is told to the incoming one, which
-stops no generation under them; and what is live is told back, as an idle connection may still bring a request.  Should
-the incoming one be killed, the next start finds the outgoing one by its ``Rendezvous``, and both go on as before.
+After that the old agent finishes its requests in flight.  It reports its leases to the new agent, which stops no
+generation that has any, and the new agent reports which generation is live, because an idle connection can still send a
+request to the old one.  If the new agent is killed, the next start finds the old one by its ``Rendezvous``, and both
+continue in the same way.
 
-Where the outgoing one is killed before it has said goodbye, so is the incoming one: that is a crash like any other, and
-the next start finds all that there is to find.
+If the old agent is killed before the new one is ready, the kernel kills the new one too.  That is a crash like any
+other, and the next start recovers.
+
+HTTP also has an ``Upgrade`` field, which opens tunnels: see ``proxy.tunnel``.  This package is about the agent.
 """
 
-from rainbowd.upgrade.new_agent import NewAgent, UpgradeFailed, new_program
+from rainbowd.upgrade.draining_agent import DrainingAgent
+from rainbowd.upgrade.new_agent import NewAgent, UpgradeFailed, start_new_agent
 from rainbowd.upgrade.offer import Offer, OfferedSocket, ReplacedAgent, receive_offer
-from rainbowd.upgrade.outgoing import DrainingAgent
 from rainbowd.upgrade.predecessor import Predecessors
 from rainbowd.upgrade.rendezvous import Rendezvous
 
@@ -28,6 +31,6 @@ __all__ = [
     "Rendezvous",
     "ReplacedAgent",
     "UpgradeFailed",
-    "new_program",
     "receive_offer",
+    "start_new_agent",
 ]

@@ -1,4 +1,4 @@
-"""The line between two agents: messages of JSON on a socket that keeps them apart, with descriptors beside."""
+"""The channel between two agents: JSON messages, with descriptors, on a Unix socket that preserves their boundaries."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ Message = dict[str, Any]
 
 
 class Channel:
-    """One end of it.
+    """One end of the channel.
 
     Args:
-        sock: of type SOCK_SEQPACKET, connected; the link's from now on.
+        sock: connected, of type SOCK_SEQPACKET; owned by the channel from now on.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = trio.socket.from_stdlib_socket(sock)
-        self._turn = trio.Lock()
+        self._sending = trio.Lock()
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """A new line: our end, and the other's."""
+        """Return the two ends of a new channel: ours, and the socket for the other process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), theirs
 
     async def send(self, kind: str, descriptors: Sequence[int] = (), /, **fields: object) -> None:
-        """Send a message; where nobody is there to read it, it is lost.
+        """Send a message; it is lost if the other agent has closed its end.
 
         Args:
-            kind: what it is.
-            descriptors: which the other is to have too.
-            fields: what it says.
+            kind: of message.
+            descriptors: duplicated into the other process, see unix(7).
+            fields: the content of the message.
         """
         data = json.dumps({"kind": kind, **fields}, default=str).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        async with self._turn:
+        async with self._sending:
             try:
                 await self._sock.sendmsg([data], rights)
             except OSError:
                 await trio.lowlevel.checkpoint()
 
     async def receive(self) -> tuple[Message, list[int]]:
-        """The next message, with its descriptors.
+        """Return the next message, and its descriptors.
 
         Raises:
-            EOFError: the other has gone.
+            EOFError: the other agent has closed its end.
         """
         room = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
         try:
@@ -74,10 +74,10 @@ class Channel:
         return json.loads(data), list(descriptors)
 
     async def expect(self, kind: str) -> tuple[Message, list[int]]:
-        """The next message of this kind; others before it are not for us any more.
+        """Return the next message of a kind, and its descriptors; drop other messages before it.
 
         Raises:
-            EOFError: the other has gone.
+            EOFError: the other agent has closed its end.
         """
         while True:
             message, descriptors = await self.receive()
@@ -85,5 +85,5 @@ class Channel:
                 return message, descriptors
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end of the channel."""
         self._sock.close()

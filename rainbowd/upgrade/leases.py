@@ -1,4 +1,4 @@
-"""What one agent tells the other of its roster."""
+"""What two agents report to each other of their rosters, as JSON."""
 
 from __future__ import annotations
 
@@ -17,36 +17,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeaseCounts:
-    """Those on one generation, in numbers; ``requests`` are all that ever were."""
+    """The leases on one generation.
+
+    Attributes:
+        in_flight: leases of requests.
+        tunnels: leases of tunnels.
+        requests: all leases that there ever were.
+    """
 
     in_flight: int = 0
     tunnels: int = 0
     requests: int = 0
 
 
-def tell_leases(roster: Roster) -> dict[str, Any]:
-    """The leases of every generation, as JSON has them."""
+def encode_leases(roster: Roster) -> dict[str, Any]:
+    """Return the leases of every generation, for a message."""
     return {
         str(number): asdict(LeaseCounts(len(one.holders), len(one.tunnels), one.requests))
         for number, one in roster.generations.items()
     }
 
 
-def read_leases(told: Mapping[str, Mapping[str, int]]) -> dict[int, LeaseCounts]:
-    """The same, read again."""
-    return {int(number): LeaseCounts(**counts) for number, counts in told.items()}
+def decode_leases(leases: Mapping[str, Mapping[str, int]]) -> dict[int, LeaseCounts]:
+    """Return the leases that ``encode_leases`` encoded, by the generation's id."""
+    return {int(number): LeaseCounts(**counts) for number, counts in leases.items()}
 
 
-def tell_live(roster: Roster) -> dict[str, Any]:
-    """What is live, and whether something will be, as JSON has it."""
+def encode_live(roster: Roster) -> dict[str, Any]:
+    """Return the live generation, and whether a launch is due, for a message."""
     live = roster.live
     known = None if live is None else {"id": live.id, "release": str(live.release), "address": str(live.address)}
     return {"live": known, "launch_due": roster.is_launch_due}
 
 
-def follow_live(roster: Roster, told: Mapping[str, Any]) -> None:
-    """Have the same live here as there: the state of a generation is the other's business, its leases are ours."""
-    live = told["live"]
+def follow_live(roster: Roster, message: Mapping[str, Any]) -> None:
+    """Make the generation live that is live in the other agent, which owns the generations' states.
+
+    Args:
+        roster: of this agent, which owns its leases only.
+        message: what ``encode_live`` encoded.
+    """
+    live = message["live"]
     if live is None and roster.live is not None:
         roster.advance(roster.live, State.STOPPING)
     elif live is not None and (roster.live is None or roster.live.id != live["id"]):
@@ -55,4 +66,4 @@ def follow_live(roster: Roster, told: Mapping[str, Any]) -> None:
             generation = Generation(live["id"], Path(live["release"]), parse_address(live["address"]))
             roster.add(generation)
         roster.promote(generation, live_at=generation.live_at or 0.0, previous=State.STANDBY)
-    roster.is_launch_due = told["launch_due"]
+    roster.is_launch_due = message["launch_due"]

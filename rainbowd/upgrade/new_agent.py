@@ -1,4 +1,4 @@
-"""The new program that an upgrade starts, until it is the agent or has failed to be."""
+"""The new agent, from the start of its process until it is the agent or has failed, as the old agent sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rainbowd.deploy.process import await_status, let_go, read_entry, reap, regi
 from rainbowd.errors import RainbowdError
 from rainbowd.log import get_logger
 from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.leases import tell_leases
+from rainbowd.upgrade.leases import encode_leases
 from rainbowd.upgrade.offer import FORMAT, VARIABLE
 
 if TYPE_CHECKING:
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     from rainbowd.upgrade.offer import OfferedSocket
 
 PREPARE_SECONDS = 60.0
-"""For the new program to import all it needs and to read its config."""
+"""How long a new agent can take to import everything and to read its config."""
 FIRST_SECONDS = 1.0
-"""How long it has to have run before anything is left to it: a program that crashes does so at its start."""
+"""How long it must have run before anything is handed over: a program that crashes usually does so at its start."""
 ADOPT_SECONDS = 15.0
-"""For it to adopt what is live, and to see whether that goes well, while nobody else looks after that."""
+"""How long it can take to adopt the generations and to serve on trial, while no agent supervises them."""
 
-_END_SECONDS = 5.0
-"""For a program that has hung up to end, so that it can be said how."""
+_EXIT_SECONDS = 5.0
+"""How long a program that closed its channel can take to exit, so that its exit status is known."""
 _INIT = 1
 _FRAME = " |+-"
 """What Python draws around the traceback of an exception group."""
 _OUTPUT_LINES = 50
 _OUTPUT_BYTES = 65536
 _OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
-"""What systemd told this process alone."""
+"""Variables in which systemd addresses this process alone."""
 
 log = get_logger()
 
 
 class UpgradeFailed(RainbowdError):
-    """The new program did not become the agent; nothing has changed.
+    """The new process did not become the agent, and the old one continues.
 
     Args:
-        reason: what it came to, in one sentence.
+        reason: one sentence.
         output: its last lines on stderr, oldest first.
     """
 
@@ -64,21 +64,28 @@ class UpgradeFailed(RainbowdError):
 
 
 class NewAgent:
-    """The new program, while it is not the agent yet.
+    """The new agent's process, while it is not the agent yet.
+
+    Args:
+        pid: of the process.
+        start_time: of the process, as in /proc/PID/stat.
+        stderr_fd: the end of a pipe from which its stderr is read.
+        channel: to the process.
 
     Attributes:
-        pid: its process.
+        pid: of the process.
+        channel: to the process.
     """
 
-    def __init__(self, pid: int, start_time: int, stderr_fd: int, link: Channel) -> None:
+    def __init__(self, pid: int, start_time: int, stderr_fd: int, channel: Channel) -> None:
         self.pid = pid
-        self.link = link
+        self.channel = channel
         self._start_time = start_time
         self._started_at = trio.current_time()
         self._pidfd = os.pidfd_open(pid)
         self._stderr_fd = stderr_fd
         self._output = b""
-        self._is_over = False
+        self._is_released = False
 
     async def prepare(
         self,
@@ -90,20 +97,20 @@ class NewAgent:
         config: Path | None,
         directory: Path,
     ) -> None:
-        """Offer it what it is to take over; returns when it could.
+        """Offer it what it will take over, and wait until it is prepared for that.
 
         Args:
             lock_fd: of the state directory's lock.
-            sockets: those that listen.
+            sockets: the listening sockets.
             state_dir: see ``Offer``.
             soft_limit: see ``Offer``.
             config: see ``Offer``.
             directory: see ``Offer``.
 
         Raises:
-            UpgradeFailed: it ended, or takes too long.
+            UpgradeFailed: it exited, or took too long.
         """
-        await self.link.send(
+        await self.channel.send(
             "offer",
             [lock_fd, sys.stderr.fileno(), *(one.sock.fileno() for one in sockets)],
             format=FORMAT,
@@ -121,53 +128,59 @@ class NewAgent:
             raise await self._failure()
 
     async def hand_over(self, roster: Roster) -> Message:
-        """Tell it that all is its own now; returns what it says when it is the agent.
+        """Hand everything over to it.
+
+        Args:
+            roster: has the leases of the old agent, and the live generation.
+
+        Returns:
+            Its report that it is the agent.
 
         Raises:
-            UpgradeFailed: it ended, or takes too long.
+            UpgradeFailed: it exited, or took too long.
         """
         live = None if roster.live is None else roster.live.id
-        await self.link.send("yours", leases=tell_leases(roster), live=live)
+        await self.channel.send("yours", leases=encode_leases(roster), live=live)
         ready = await self._expect("ready", ADOPT_SECONDS)
-        if select.select([self._pidfd], [], [], 0)[0]:  # those were its last words
+        if select.select([self._pidfd], [], [], 0)[0]:  # it has exited after its report
             raise await self._failure()
         return ready
 
     def release(self) -> None:
-        """It is the agent: who it is, and what it says, is its own business from now on."""
-        if not self._is_over:
-            self._is_over = True
+        """Let the process live on by itself, because it is the agent; nothing reads its stderr from now on."""
+        if not self._is_released:
+            self._is_released = True
             let_go(self.pid, self._start_time)
             os.close(self._pidfd)
             os.close(self._stderr_fd)
 
-    async def end(self) -> None:
-        """End it and reap it, unless it is released."""
-        if not self._is_over:
-            with trio.CancelScope(shield=True):  # bounded, as it is killed
+    async def kill(self) -> None:
+        """Kill the process and reap it, unless it was released."""
+        if not self._is_released:
+            with trio.CancelScope(shield=True):  # short, because SIGKILL ends it
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
                 await trio.lowlevel.wait_readable(self._pidfd)
             reap(self.pid, self._start_time)
             self.release()
-            self.link.close()
+            self.channel.close()
 
     async def _expect(self, kind: str, seconds: float) -> Message:
         message: Message | None = None
-        with trio.move_on_after(seconds) as patience:
-            async with trio.open_nursery() as beside:
-                beside.start_soon(self._listen)
+        with trio.move_on_after(seconds) as deadline:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_output)
                 with contextlib.suppress(EOFError):
-                    message, _ = await self.link.expect(kind)
-                beside.cancel_scope.cancel()
+                    message, _ = await self.channel.expect(kind)
+                nursery.cancel_scope.cancel()
         if message is not None:
             return message
-        if patience.cancelled_caught:
-            raise UpgradeFailed(f"the new program is not {kind} after {seconds:g} s", self._last_lines())
+        if deadline.cancelled_caught:
+            raise UpgradeFailed(f"the new agent was not {kind} within {seconds:g} s", self._last_lines())
         raise await self._failure()
 
-    async def _listen(self) -> None:
-        """Read what it writes to stderr, as it may not go on before that is read."""
+    async def _read_output(self) -> None:
+        """Read what it writes to stderr, because it blocks when the pipe is full."""
         while True:
             await trio.lowlevel.wait_readable(self._stderr_fd)
             with contextlib.suppress(BlockingIOError):
@@ -175,56 +188,61 @@ class NewAgent:
                     return
 
     async def _failure(self) -> UpgradeFailed:
-        """Why it hung up: as a rule because it ended."""
-        with trio.move_on_after(_END_SECONDS):
+        """Return why it closed the channel: usually because it exited."""
+        with trio.move_on_after(_EXIT_SECONDS):
             await trio.lowlevel.wait_readable(self._pidfd)
         status = reap(self.pid, self._start_time)
         lines = self._last_lines()
-        how = "hung up" if status is None else f"ended with {_describe(status)}"
-        said = [line.strip(_FRAME) for line in lines if line.strip(_FRAME)]
-        return UpgradeFailed(f"the new program {how}{': ' + said[-1] if said else ''}", lines)
+        what = "closed its channel" if status is None else _describe(status)
+        text = [line.strip(_FRAME) for line in lines if line.strip(_FRAME)]
+        return UpgradeFailed(f"the new agent {what}{': ' + text[-1] if text else ''}", lines)
 
     def _last_lines(self) -> list[str]:
-        """What it wrote to stderr, as far as it is there by now."""
+        """Return the last lines that it has written to stderr."""
         with contextlib.suppress(BlockingIOError):
             while self._read_once():
                 pass
         return self._output.decode(errors="backslashreplace").splitlines()[-_OUTPUT_LINES:]
 
     def _read_once(self) -> bool:
-        """Whether there was something, or may be later."""
+        """Read once from stderr; return False at its end."""
         chunk = os.read(self._stderr_fd, _OUTPUT_BYTES)
         self._output = (self._output + chunk)[-_OUTPUT_BYTES:]
         return bool(chunk)
 
 
 @contextlib.asynccontextmanager
-async def new_program(hangup: Hangup, directory: Path) -> AsyncIterator[NewAgent]:
-    """Start our own program, as it is installed by now, with our arguments; what is not released in the end is ended.
+async def start_new_agent(hangup: Hangup, directory: Path) -> AsyncIterator[NewAgent]:
+    """Start the program of this agent as it is installed now, with the same arguments.
+
+    The process is killed at the end of the context, unless it was released.
 
     Args:
-        hangup: what HUP means to us, and so to it.
-        directory: where the agent was started, and the program is again if it is there still.
+        hangup: what SIGHUP means to this agent, and so to the new one.
+        directory: in which the agent was started; the process starts there too, if it still exists.
 
     Raises:
         UpgradeFailed: it cannot be started.
     """
     if os.getpid() == _INIT:
-        raise UpgradeFailed("rainbowd is process 1 here, and its end would be the container's; restart that instead")
+        raise UpgradeFailed(
+            "cannot upgrade in place: rainbowd is PID 1 of this container, and the container would stop with it; "
+            "restart the container instead"
+        )
     with hangup.inherited():
-        program = _start(directory)
+        new_agent = _start(directory)
     try:
-        yield program
+        yield new_agent
     finally:
-        await program.end()
+        await new_agent.kill()
 
 
 def _start(directory: Path) -> NewAgent:
-    link, theirs = Channel.pair()
-    stderr_fd, its_stderr = os.pipe()
+    channel, theirs = Channel.pair()
+    stderr_fd, their_stderr = os.pipe()
     os.set_blocking(stderr_fd, False)
     env = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
-    command = _command(directory)
+    command = installed_command(directory)
     try:
         with registering:
             child = subprocess.Popen(
@@ -232,7 +250,7 @@ def _start(directory: Path) -> NewAgent:
                 env={**env, VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 cwd=directory if directory.is_dir() else "/",
-                stderr=its_stderr,
+                stderr=their_stderr,
             )
             child.returncode = 0  # it is reaped here, Popen must not
             restore_agent(child.pid)  # it lowers its own when it is the agent
@@ -240,31 +258,34 @@ def _start(directory: Path) -> NewAgent:
             assert entry is not None, "a child has its entry until it is reaped"
             await_status(child.pid, entry.start_time)
     except OSError as error:
-        link.close()
+        channel.close()
         os.close(stderr_fd)
-        raise UpgradeFailed(f"cannot start {command[0]}: {_why_not_started(command[0], error)}") from None
+        raise UpgradeFailed(f"cannot start {command[0]}: {_reason(command[0], error)}") from None
     finally:
         theirs.close()
-        os.close(its_stderr)
-    return NewAgent(child.pid, entry.start_time, stderr_fd, link)
+        os.close(their_stderr)
+    return NewAgent(child.pid, entry.start_time, stderr_fd, channel)
 
 
-def _command(directory: Path) -> list[str]:
-    """Our own, as it would be run now.
+def installed_command(directory: Path) -> list[str]:
+    """Return the command of this agent, as it must be run to start the installed version.
 
-    A script is run as itself, by the interpreter that it names: where it is reached over a link to an environment,
-    that may be another by now.
+    A script is run as itself, by the interpreter that it names: if it is reached through a link to an environment, that
+    can be another one now.
+
+    Args:
+        directory: in which the agent was started.
     """
-    words = sys.orig_argv[1:]
-    if words[:1] == sys.argv[:1]:
-        script = directory / words[0]
+    argv = sys.orig_argv[1:]
+    if argv[:1] == sys.argv[:1]:
+        script = directory / argv[0]
         if os.access(script, os.X_OK) and script.read_bytes()[:2] == b"#!":
-            return [str(script), *words[1:]]
-    return [sys.executable, *words]
+            return [str(script), *argv[1:]]
+    return [sys.executable, *argv]
 
 
-def _why_not_started(program: str, error: OSError) -> str:
-    """Return why a program could not be started; of a script that is there it is the interpreter that is missing."""
+def _reason(program: str, error: OSError) -> str:
+    """Return why a program could not be started; if a script exists, its interpreter is what is missing."""
     with contextlib.suppress(OSError):
         first = Path(program).read_bytes().partition(b"\n")[0]
         if isinstance(error, FileNotFoundError) and first.startswith(b"#!"):
@@ -273,4 +294,4 @@ def _why_not_started(program: str, error: OSError) -> str:
 
 
 def _describe(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"status {status}"
+    return f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"

@@ -1,4 +1,4 @@
-"""The agent that comes: it takes what it is offered."""
+"""The new agent's side of an upgrade: it receives what the old agent offers, and reports when it is ready."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FORMAT = 1
-"""Of what the two tell each other; raised when a reader of the one before could misread it."""
+"""Of the messages; raised when a reader of the format before could misread them."""
 
 VARIABLE = "RAINBOWD_UPGRADE"
-"""In the environment of the new program: the descriptor of its end of the link."""
+"""In the new agent's environment: the descriptor of its end of the channel."""
 
 _STDERR = 2
-_GONE = "upgrade: the agent to be upgraded has gone"
+_GONE = "upgrade: the old agent exited, or gave up the upgrade"
 
 
 @dataclass(frozen=True)
 class OfferedSocket:
-    """A listening socket that is handed over.
+    """A listening socket that the old agent hands over.
 
     Attributes:
-        asked: the address by which the config asks for it; None for one that systemd handed over.
-        part: ``proxy`` or ``api``.
+        sock: the socket.
+        asked: the address in the config for which it was opened; None for a socket of systemd.
+        part: of the agent that accepts on it: ``proxy`` or ``api``.
     """
 
     sock: socket.socket
@@ -51,19 +52,22 @@ class OfferedSocket:
 
 @dataclass(frozen=True)
 class Offer:
-    """What an agent offers to its successor.
+    """What the old agent offers to the new one.
 
     Attributes:
-        pid, version: of the agent that offers.
-        state_dir: which stays what it is.
-        soft_limit: of open files, as the first agent was started with.
-        config: the file that it runs by; None from a version that does not say so.
-        directory: where it was started, which relative paths of the command line begin at.
-        lock_fd: of the state directory.
-        sockets: that listen.
+        channel: to the old agent.
+        pid: of the old agent.
+        version: of the old agent.
+        state_dir: its state directory, which an upgrade cannot change.
+        soft_limit: of open files, as it was when the first agent was started.
+        config: its config file; None from a version that does not send it.
+        directory: in which it was started, the base of relative paths on the command line.
+        lock_fd: of the state directory's lock.
+        sockets: the listening sockets.
+        stderr_fd: its stderr.
     """
 
-    link: Channel
+    channel: Channel
     pid: int
     version: str
     state_dir: Path
@@ -74,65 +78,71 @@ class Offer:
     sockets: list[OfferedSocket]
     stderr_fd: int
 
-    def end_alone(self) -> None:
-        """The end of the other is not ours any more; until now it was, so that the next start would not find us."""
+    def detach(self) -> None:
+        """Outlive the old agent from now on; until now its end was ours, so that the next start would not find us."""
         set_pdeathsig(None)
         if os.getppid() != self.pid:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def accept(self) -> Message:
-        """Say that we are prepared; returns when all is ours, with what ``ReplacedAgent`` wants to know.
+        """Report that this process is prepared, and wait for the handover.
+
+        Returns:
+            The first report for ``ReplacedAgent``.
 
         Raises:
-            UsageError: the other has gone, or has changed its mind.
+            UsageError: the old agent exited, or gave up the upgrade.
         """
 
         async def accept() -> Message:
-            await self.link.send("prepared")
-            message, _ = await self.link.expect("yours")
+            await self.channel.send("prepared")
+            message, _ = await self.channel.expect("yours")
             return message
 
         return _run(accept)
 
 
 def receive_offer(environ: MutableMapping[str, str]) -> Offer | None:
-    """What an agent that started us offers; None where none did.
+    """Receive the offer of the old agent that started this process.
 
     Args:
-        environ: ours; what tells of it is removed.
+        environ: of this process; the variable of the upgrade is removed.
+
+    Returns:
+        The offer; None if no agent started this process.
 
     Raises:
-        UsageError: it is of another format.
+        UsageError: the offer has another format, or the old agent exited.
     """
     fd = environ.pop(VARIABLE, "")
     if not fd.isdigit():
         return None
     os.set_inheritable(int(fd), False)
-    link = Channel(socket.socket(fileno=int(fd)))
+    channel = Channel(socket.socket(fileno=int(fd)))
 
     async def receive() -> Offer:
         try:
-            return await _read_offer(link)
+            return await _read_offer(channel)
         except BaseException:
-            link.close()
+            channel.close()
             raise
 
     return _run(receive)
 
 
-async def _read_offer(link: Channel) -> Offer:
-    message, (lock_fd, stderr_fd, *listening) = await link.expect("offer")
+async def _read_offer(channel: Channel) -> Offer:
+    message, (lock_fd, stderr_fd, *listening) = await channel.expect("offer")
     if message["format"] != FORMAT:
         raise UsageError(
-            f"upgrade: rainbowd {message['version']} hands over in format {message['format']}, this version takes "
+            f"upgrade: rainbowd {message['version']} hands over in format {message['format']}, this version accepts "
             f"{FORMAT}; restart the agent instead"
         )
     sockets = [
-        OfferedSocket(socket.socket(fileno=fd), told["asked"], told["part"])
-        for fd, told in zip(listening, message["sockets"], strict=True)
+        OfferedSocket(socket.socket(fileno=fd), fields["asked"], fields["part"])
+        for fd, fields in zip(listening, message["sockets"], strict=True)
     ]
     return Offer(
-        link=link,
+        channel=channel,
         pid=message["pid"],
         version=message["version"],
         state_dir=Path(message["state_dir"]),
@@ -145,36 +155,37 @@ async def _read_offer(link: Channel) -> Offer:
     )
 
 
-def _run(talk: Callable[[], Awaitable[T]]) -> T:
+def _run(converse: Callable[[], Awaitable[T]]) -> T:
     try:
-        return trio.run(talk)
+        return trio.run(converse)
     except EOFError:
         raise UsageError(_GONE) from None
 
 
 class ReplacedAgent(Predecessor):
-    """The agent whose place we take, from the moment that it has left all to us.
+    """The old agent of this upgrade, after it has handed everything over.
 
     Args:
-        offer: of it.
-        yours: what it said then.
+        offer: its offer.
+        first_report: what ``Offer.accept`` returned.
+        roster: of this agent.
     """
 
-    def __init__(self, offer: Offer, yours: Message, roster: Roster) -> None:
-        super().__init__(offer.link, roster, yours)
+    def __init__(self, offer: Offer, first_report: Message, roster: Roster) -> None:
+        super().__init__(offer.channel, roster, first_report)
         self.offer = offer
 
     async def ready(self, listening: set[int]) -> None:
-        """Say that we are the agent now.
+        """Report to the old agent that this process is the agent now.
 
         Args:
-            listening: the descriptors that we listen by; what was offered and is not among them is closed.
+            listening: descriptors on which this agent listens; offered sockets that are not among them are closed.
         """
-        self.offer.end_alone()
+        self.offer.detach()
         taken = [one.sock.fileno() in listening for one in self.offer.sockets]
         os.dup2(self.offer.stderr_fd, _STDERR)
         os.close(self.offer.stderr_fd)
         for one, is_taken in zip(self.offer.sockets, taken, strict=True):
             if not is_taken:
                 one.sock.close()
-        await self.offer.link.send("ready", taken=taken)
+        await self.offer.channel.send("ready", taken=taken)

@@ -1,4 +1,4 @@
-"""An agent before us that still finishes what it has: its leases are in our roster, and it knows what is live."""
+"""Old agents that still finish requests, as the agent sees them: their leases are in its roster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.upgrade.leases import LeaseCounts, read_leases, tell_live
+from rainbowd.upgrade.leases import LeaseCounts, decode_leases, encode_live
 from rainbowd.upgrade.rendezvous import find_upgraded
 
 if TYPE_CHECKING:
@@ -24,129 +24,139 @@ if TYPE_CHECKING:
 
 
 class RemoteLease:
-    """One lease of another agent ``of``: in our roster a holder like any other."""
+    """A lease of an old agent, which holds a generation in our roster like any other lease.
 
-    def __init__(self, of: Predecessor, on_cut: Callable[[], None]) -> None:
-        self.of = of
+    Attributes:
+        owner: the old agent.
+        cut: tells the old agent to cut one request or tunnel of that generation.
+    """
+
+    def __init__(self, owner: Predecessor, on_cut: Callable[[], None]) -> None:
+        self.owner = owner
         self.cut = on_cut
 
 
 class Predecessor:
-    """Keeps in our roster what the other leases, and tells that what is live.
+    """One old agent: keeps its leases in our roster, and reports to it which generation is live.
 
-    A generation may be leased there as long as it was live by what the other had heard: so one that is superseded here
-    has one holder more until the other has said that it knows.  Before the other has said anything, it may have a lease
-    on each.
+    The old agent keeps leasing a generation for as long as it believes that generation is live.  So when a generation
+    is superseded here, it has one extra holder until the old agent acknowledges the switch.  Before the old agent's
+    first report it may have a lease on any generation.
 
     Args:
-        link: to it.
-        said: what it has said by now; None where that is nothing.
+        channel: to the old agent.
+        roster: our roster.
+        first_report: its leases and what it has live, if that is known already.
     """
 
-    def __init__(self, link: Channel, roster: Roster, said: Message | None = None) -> None:
-        self._link = link
+    def __init__(self, channel: Channel, roster: Roster, first_report: Message | None = None) -> None:
+        self._channel = channel
         self._roster = roster
-        self._is_handed_over = said is not None
-        self._is_heard = said is not None
-        self._leases = read_leases(said["leases"]) if said is not None else {}
-        live = said["live"] if said is not None else None
-        self._told_live: deque[tuple[int, int | None]] = deque([(0, live)])  # what may be believed there
-        self._said: Mapping[str, object] = {}
-        self._number = 0
+        self._is_handed_over = first_report is not None
+        self._has_reported = first_report is not None
+        self._leases = decode_leases(first_report["leases"]) if first_report is not None else {}
+        live = first_report["live"] if first_report is not None else None
+        self._maybe_live: deque[tuple[int, int | None]] = deque([(0, live)])  # acknowledged last, and later
+        self._sent_live: Mapping[str, object] = {}
+        self._sent_number = 0
         self._to_cut: Counter[tuple[int, bool]] = Counter()
         self._changed = trio.Event()
-        self._is_gone = False
+        self._has_ended = False
         self._stop_seconds: float | None = None
         self._counted: dict[int, int] = {}
-        roster.observe(self._keep)
+        roster.observe(self._update_roster)
 
-    async def hear(self) -> None:
-        """Until it has gone: hear what it leases, and tell it what is live."""
-        with contextlib.closing(self._link):
+    async def converse(self) -> None:
+        """Receive its leases, and send what is live, until it has ended."""
+        with contextlib.closing(self._channel):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell)
+                nursery.start_soon(self._send_loop)
                 with contextlib.suppress(EOFError):
-                    while True:
-                        message, _ = await self._link.receive()
-                        if message["kind"] == "leases":
-                            self._heed(message)
+                    await self._receive_loop()
                 nursery.cancel_scope.cancel()
 
     def forget(self) -> None:
-        """It has gone, and all its leases with it."""
-        self._is_gone = self._is_heard = True
-        self._leases = {number: replace(there, in_flight=0, tunnels=0) for number, there in self._leases.items()}
-        self._told_live.clear()
-        self._keep()
+        """Release all its leases, because it has ended."""
+        self._has_ended = self._has_reported = True
+        self._leases = {number: replace(counts, in_flight=0, tunnels=0) for number, counts in self._leases.items()}
+        self._maybe_live.clear()
+        self._update_roster()
 
     def stop(self, seconds: float) -> None:
-        """Have it finish within so many seconds."""
+        """Tell it to finish within a number of seconds."""
         self._stop_seconds = seconds
         self._changed.set()
 
-    def _heed(self, message: Message) -> None:
-        self._leases = read_leases(message["leases"])
-        if not self._is_heard:
-            self._is_heard = True
-            self._told_live[0] = (0, message["live"])
-        while self._told_live[0][0] < message["heard"]:
-            self._told_live.popleft()
-        self._keep()
+    async def _receive_loop(self) -> None:
+        while True:
+            message, _ = await self._channel.receive()
+            if message["kind"] == "leases":
+                self._handle_leases(message)
+
+    async def _send_loop(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            if self._stop_seconds is not None:
+                await self._channel.send("stop", seconds=self._stop_seconds)
+                self._stop_seconds = None
+            if self._sent_number > 0:
+                await self._channel.send("live", number=self._sent_number, **self._sent_live)
+            to_cut, self._to_cut = self._to_cut, Counter()
+            for (generation, tunnels), count in to_cut.items():
+                await self._channel.send("cut", generation=generation, count=count, tunnels=tunnels)
+
+    def _handle_leases(self, message: Message) -> None:
+        self._leases = decode_leases(message["leases"])
+        if not self._has_reported:
+            self._has_reported = True
+            self._maybe_live[0] = (0, message["live"])
+        while self._maybe_live[0][0] < message["heard"]:
+            self._maybe_live.popleft()
+        self._update_roster()
 
     # --- our roster -----------------------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Give every generation as many holders as it has there."""
-        said = tell_live(self._roster)
-        is_known = self._is_handed_over or self._number > 0 or said["live"] is not None  # else nothing is adopted yet
-        if is_known and said != self._said and not self._is_gone:
-            self._said = said
-            self._number += 1
-            live = said["live"]
-            self._told_live.append((self._number, live["id"] if live is not None else None))
+    def _update_roster(self) -> None:
+        """Give every generation as many holders as the old agent has, or may have, on it."""
+        live = encode_live(self._roster)
+        is_known = self._is_handed_over or self._sent_number > 0 or live["live"] is not None  # else nothing is adopted
+        if is_known and live != self._sent_live and not self._has_ended:
+            self._sent_live = live
+            self._sent_number += 1
+            self._maybe_live.append((self._sent_number, live["live"]["id"] if live["live"] is not None else None))
             self._changed.set()
-        believed = {live for _, live in self._told_live}
+        believed = {generation for _, generation in self._maybe_live}
         for number, generation in list(self._roster.generations.items()):
-            there = self._leases.get(number, LeaseCounts())
-            is_over, is_unknown = generation is not self._roster.live, not self._is_heard
-            may_come = is_over and (is_unknown or number in believed)
-            self._match(generation, there.in_flight + may_come, tunnels=False)
-            self._match(generation, there.tunnels + (is_over and is_unknown), tunnels=True)
-            if self._is_handed_over:  # else one that was killed counted them
-                generation.requests += there.requests - self._counted.get(number, 0)
-                self._counted[number] = there.requests
+            counts = self._leases.get(number, LeaseCounts())
+            is_superseded, is_unknown = generation is not self._roster.live, not self._has_reported
+            may_lease = is_superseded and (is_unknown or number in believed)
+            self._match(generation, counts.in_flight + may_lease, tunnels=False)
+            self._match(generation, counts.tunnels + (is_superseded and is_unknown), tunnels=True)
+            if self._is_handed_over:  # else an agent that was killed has counted them
+                generation.requests += counts.requests - self._counted.get(number, 0)
+                self._counted[number] = counts.requests
 
     def _match(self, generation: Generation, count: int, *, tunnels: bool) -> None:
+        """Add or release holders of a generation until ``count`` of them are the old agent's."""
         holders = generation.tunnels if tunnels else generation.holders
-        theirs = [one for one in holders if isinstance(one, RemoteLease) and one.of is self]
-        for holder in theirs[count:]:
-            generation.release_lease(holder)
-        for _ in range(count - len(theirs)):
+        leases = [one for one in holders if isinstance(one, RemoteLease) and one.owner is self]
+        for lease in leases[count:]:
+            generation.release_lease(lease)
+        for _ in range(count - len(leases)):
             holders.add(RemoteLease(self, partial(self._cut, generation.id, tunnels)))
 
     def _cut(self, generation: int, tunnels: bool) -> None:
         self._to_cut[generation, tunnels] += 1
         self._changed.set()
 
-    async def _tell(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed = trio.Event()
-            if self._stop_seconds is not None:
-                await self._link.send("stop", seconds=self._stop_seconds)
-                self._stop_seconds = None
-            if self._number > 0:
-                await self._link.send("live", number=self._number, **self._said)
-            to_cut, self._to_cut = self._to_cut, Counter()
-            for (generation, tunnels), count in to_cut.items():
-                await self._link.send("cut", generation=generation, count=count, tunnels=tunnels)
-
 
 class Predecessors:
-    """All of them: the one that we take the place of, and those that are found behind one that was killed.
+    """All old agents: the one that was replaced, and others that are found if an agent between was killed.
 
     Args:
-        state_dir: where they are found.
+        state_dir: in which their sockets are.
+        roster: our roster.
 
     Attributes:
         below: see ``find_upgraded``.
@@ -157,36 +167,43 @@ class Predecessors:
         self._state_dir = state_dir
         self._roster = roster
         self._known: dict[int, Predecessor] = {}
-        self._gone = trio.Event()
+        self._one_ended = trio.Event()
         self._stop_at: float | None = None
 
-    def look(self, nursery: trio.Nursery) -> None:
-        """Find those that are there; from now on nothing is stopped that one of them may have a request on."""
-        for pid, link in find_upgraded(self._state_dir, {os.getpid(), *self._known}, below=self.below).items():
-            self.add(pid, Predecessor(link, self._roster), nursery)
+    def find(self, nursery: trio.Nursery) -> None:
+        """Connect to the old agents that exist; after this no generation is stopped that has a request of one."""
+        found = find_upgraded(self._state_dir, {os.getpid(), *self._known}, below=self.below)
+        for pid, channel in found.items():
+            self.add(pid, Predecessor(channel, self._roster), nursery)
 
     def add(self, pid: int, predecessor: Predecessor, nursery: trio.Nursery) -> None:
-        """One more, which a task of ``nursery`` listens to."""
+        """Add an old agent, and follow it in a task.
+
+        Args:
+            pid: of the old agent.
+            predecessor: the old agent.
+            nursery: for the task.
+        """
         self._known[pid] = predecessor
         if self._stop_at is not None:
             predecessor.stop(max(0.0, self._stop_at - trio.current_time()))
         nursery.start_soon(self._follow, pid, predecessor, nursery)
 
     def stop(self, seconds: float) -> None:
-        """Have all finish within so many seconds."""
+        """Tell all old agents, also those found later, to finish within a number of seconds from now."""
         self._stop_at = trio.current_time() + seconds
         for predecessor in self._known.values():
             predecessor.stop(seconds)
 
     async def until_gone(self) -> None:
-        """Wait until there is none any more."""
+        """Wait until all old agents have ended."""
         while self._known:
-            await self._gone.wait()
+            await self._one_ended.wait()
 
     async def _follow(self, pid: int, predecessor: Predecessor, nursery: trio.Nursery) -> None:
-        await predecessor.hear()
+        await predecessor.converse()
         del self._known[pid]
-        self.look(nursery)  # before it is forgotten: it may have stood for others behind it, and was killed
+        self.find(nursery)  # before it is forgotten: if it was killed, it may have stood for agents before it
         predecessor.forget()
-        gone, self._gone = self._gone, trio.Event()
-        gone.set()
+        ended, self._one_ended = self._one_ended, trio.Event()
+        ended.set()

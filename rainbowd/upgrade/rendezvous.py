@@ -1,6 +1,6 @@
-"""Where a later agent finds one that was upgraded, should the agent between them be killed: a socket on disk.
+"""The socket by which later agents find one that was upgraded, if the agent between them is killed.
 
-It is in the state directory before there is a new agent, and until the old one has nothing more to finish.
+It is in the state directory before there is a new agent, and until the old one has finished its requests.
 """
 
 from __future__ import annotations
@@ -34,71 +34,74 @@ class Rendezvous:
     """The socket of this agent.
 
     Args:
-        state_dir: where it is to be.
+        state_dir: in which it is created.
 
     Attributes:
-        number: above that of every agent that was upgraded before.
+        number: higher than that of every agent that was upgraded before.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self.number = 1 + max((number for _, number, _ in _there(state_dir)), default=0)
+        self.number = 1 + max((number for _, number, _ in _sockets(state_dir)), default=0)
         self._path = state_dir / f"upgraded-{self.number}-{os.getpid()}"
         self._sock = _new_socket()
         try:
-            with _within(state_dir, self._path.name) as name:
+            with _short_path(state_dir, self._path.name) as name:
                 bind(self._sock, name, mode=_MODE)
             self._sock.listen()
         except OSError:
             self.close()
             raise
 
-    async def next(self) -> Channel:
-        """The line to the next agent that comes."""
+    async def accept(self) -> Channel:
+        """Return a channel to the next agent that connects."""
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            with contextlib.suppress(OSError):  # it has gone again
+            with contextlib.suppress(OSError):  # that agent has ended already
                 return Channel(self._sock.accept()[0])
 
     def close(self) -> None:
-        """Nobody can come any more."""
+        """Remove the socket; no further agent can connect."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         self._sock.close()
 
 
 def find_upgraded(state_dir: Path, known: Container[int], *, below: float = math.inf) -> dict[int, Channel]:
-    """A line to each agent that is there and not known, by its pid; what one left that was killed is removed.
+    """Connect to each agent that was upgraded, and remove the sockets of those that were killed.
 
     Args:
-        state_dir: where they are.
-        known: pids of those that are not meant.
-        below: which number those have that are meant. Of an agent that was upgraded its own: behind it come those that
-            have taken its place, and wait for its end.
+        state_dir: in which their sockets are.
+        known: pids of agents to leave out.
+        below: the number that agents must be below. An agent that was upgraded itself uses its own, because the agents
+            with higher ones have taken its place, and wait for it to end.
+
+    Returns:
+        A channel to each agent, by its pid.
     """
     found = {}
-    for path, number, pid in _there(state_dir):
+    for path, number, pid in _sockets(state_dir):
         if pid in known or number >= below:
             continue
         sock = _new_socket()
         try:
-            with _within(state_dir, path.name) as name:
+            with _short_path(state_dir, path.name) as name:
                 sock.connect(name)
             found[pid] = Channel(sock)
         except OSError as error:
             sock.close()
             if not isinstance(error, ConnectionRefusedError | FileNotFoundError):
-                log.warning("cannot be asked for the requests that it has", pid=pid, why=error.strerror)
+                log.warning("cannot connect to an old agent that finishes requests", pid=pid, error=error.strerror)
                 continue
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return found
 
 
-def _there(state_dir: Path) -> list[tuple[Path, int, int]]:
-    """The path, the number and the pid of each."""
+def _sockets(state_dir: Path) -> list[tuple[Path, int, int]]:
+    """Return the path, the number and the pid of each socket."""
     matches = [(path, _NAME.fullmatch(path.name)) for path in state_dir.iterdir()]
     return [(path, int(match[1]), int(match[2])) for path, match in matches if match]
 
@@ -108,8 +111,8 @@ def _new_socket() -> socket.socket:
 
 
 @contextlib.contextmanager
-def _within(directory: Path, name: str) -> Iterator[str]:
-    """A path to ``name`` that is short enough for unix(7), however long that of ``directory`` is."""
+def _short_path(directory: Path, name: str) -> Iterator[str]:
+    """Return a path to ``name`` that is short enough for unix(7), however long that of ``directory`` is."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{name}"

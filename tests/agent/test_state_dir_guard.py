@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.agent import Keeping
+from rainbowd.agent import StateDirGuard
 from rainbowd.report import agent_identity
 from rainbowd.report.lock import Lock, holder
 from rainbowd.report.state_dir import prepare
@@ -28,20 +28,20 @@ def written() -> list[str]:
 
 
 @pytest.fixture
-def keeping(state_dir: Path, written: list[str]) -> Iterator[Keeping]:
+def guard(state_dir: Path, written: list[str]) -> Iterator[StateDirGuard]:
     lock = Lock.acquire(state_dir)
-    yield Keeping(lock, state_dir, is_searched=False, write_again=lambda: written.append("again"))
+    yield StateDirGuard(lock, state_dir, is_searched=False, rewrite=lambda: written.append("again"))
     lock.release()
 
 
-async def test_a_state_directory_that_is_there_is_left_alone(keeping: Keeping, written: list[str]) -> None:
-    assert not await keeping.is_kept_again()
+async def test_a_state_directory_that_is_there_is_left_alone(guard: StateDirGuard, written: list[str]) -> None:
+    assert not await guard.restore_if_lost()
     assert written == []
 
 
 @pytest.mark.parametrize("lost", ["the directory", "the lock", "a copy in its place"])
 async def test_one_that_was_removed_is_made_again_once(
-    keeping: Keeping, state_dir: Path, written: list[str], lost: str
+    guard: StateDirGuard, state_dir: Path, written: list[str], lost: str
 ) -> None:
     if lost == "the lock":
         (state_dir / "lock").unlink()
@@ -49,27 +49,27 @@ async def test_one_that_was_removed_is_made_again_once(
         shutil.move(state_dir, state_dir.with_name("old"))
     if lost == "a copy in its place":
         shutil.copytree(state_dir.with_name("old"), state_dir)
-    assert await keeping.is_kept_again()
+    assert await guard.restore_if_lost()
     assert holder(state_dir) == os.getpid()
-    assert not await keeping.is_kept_again()
+    assert not await guard.restore_if_lost()
     assert written == ["again"]
 
 
 async def test_the_lock_of_another_agent_is_not_taken(
-    keeping: Keeping, state_dir: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
+    guard: StateDirGuard, state_dir: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rainbowd.report.lock.PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("rainbowd.report.lock.find_agent_without_lock", lambda _path, _config: None)
     shutil.rmtree(state_dir)
     prepare(state_dir)
     other = Lock.acquire(state_dir)
-    assert not await keeping.is_kept_again()
+    assert not await guard.restore_if_lost()
     assert written == []
     other.release()
-    assert await keeping.is_kept_again()
+    assert await guard.restore_if_lost()
 
 
-async def test_a_record_for_readers_that_is_gone_is_written_again(keeping: Keeping, state_dir: Path) -> None:
+async def test_a_record_for_readers_that_is_gone_is_written_again(guard: StateDirGuard, state_dir: Path) -> None:
     (state_dir / agent_identity.NAME).unlink()
-    assert not await keeping.is_kept_again()
+    assert not await guard.restore_if_lost()
     assert (state_dir / agent_identity.NAME).exists()

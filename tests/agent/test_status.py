@@ -1,16 +1,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.agent.status import StatusPublisher, app_name
+from rainbowd.agent.status import StatusPublisher, app_name, build_status, timestamp
+from rainbowd.deploy.records import Decision
 from rainbowd.roster import Generation, Roster
-from tests.agent.test_snapshot import supervisor as unoccupied
-from tests.deploy.generations.test_adoption import A
+from tests.deploy.generations.test_adoption import A, B
+
+
+def supervisor(**changes: Any) -> Any:
+    return SimpleNamespace(
+        **(
+            {
+                "named_release": None,
+                "link": Path("/current"),
+                "deploying": None,
+                "last_decision": None,
+                "crashes": None,
+                "previous_release": None,
+                "is_waiting": False,
+                "now": lambda: 2e9,
+            }
+            | changes
+        )
+    )
 
 
 class FakeRecorder:
@@ -36,15 +55,15 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
-    supervisor = unoccupied()
+    unoccupied = supervisor()
     lasting: Any = recorder
-    telling = StatusPublisher(roster, lasting, [], lambda: supervisor, name="shop", started_at=0.0, is_silent=False)
+    publisher = StatusPublisher(roster, lasting, [], lambda: unoccupied, name="shop", started_at=0.0, is_silent=False)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(telling.publish_counters)
+        nursery.start_soon(publisher.publish_counters)
         await trio.sleep(1.5)
         holder = Holder()
         generation.holders.add(holder)
-        telling.publish()  # something else changed
+        publisher.publish()  # something else changed
         generation.holders.discard(holder)
         await trio.sleep(1)
         assert recorder.told[-1]["generations"][0]["in_flight"] == 0
@@ -62,3 +81,47 @@ def test_an_app_is_named_by_its_config_or_by_the_directory_of_that(tmp_path: Pat
     assert app_name(None, base) == "shop"
     assert app_name(None, tmp_path / "link") == "shop"
     assert app_name(None, Path("/")) == "rainbowd"
+
+
+def test_a_time_is_in_utc_with_milliseconds() -> None:
+    assert timestamp(1e9 + 0.5) == "2001-09-09T01:46:40.500Z"
+
+
+def test_nothing_is_told_as_nothing() -> None:
+    told = build_status({"pid": 7}, Roster(), supervisor())
+    nothing = dict.fromkeys(("live", "wanted", "deploying", "last_deploy", "crashes"))
+    warnings = [{"kind": "dead", "text": "nothing is live"}]
+    assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
+
+
+def test_processes_that_could_not_be_ended_are_a_warning_until_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
+    told: Any = build_status({}, Roster(), supervisor())
+    text = "could not be ended: pid 8, `sleep 9`, of user b, pid 9; end them by hand"
+    assert {"kind": "left", "text": text} in told["warnings"]
+
+
+def test_every_generation_is_told_and_which_is_live() -> None:
+    roster = Roster()
+    for number, release in ((1, A), (2, B)):
+        roster.add(Generation(number, release, TcpAddress("127.0.0.1", 20000 + number), started_at=1e9, pid=number))
+    roster.promote(roster.generations[1], live_at=1e9 + 1)
+    told: Any = build_status({}, roster, supervisor(named_release=B, last_decision=Decision("d", "failed", "why", 1e9)))
+    assert (told["live"], told["wanted"]) == (1, "/b")
+    assert told["last_deploy"] == {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
+    assert [(one["id"], one["state"], one["live_at"]) for one in told["generations"]] == [
+        (1, "live", "2001-09-09T01:46:41.000Z"),
+        (2, "starting", None),
+    ]
+    assert told["generations"][0] == {
+        "id": 1,
+        "state": "live",
+        "release": "/a",
+        "address": "127.0.0.1:20001",
+        "pid": 1,
+        "started_at": "2001-09-09T01:46:40.000Z",
+        "live_at": "2001-09-09T01:46:41.000Z",
+        "in_flight": 0,
+        "tunnels": 0,
+        "requests": 0,
+    }

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from rainbowd import errors
-from rainbowd.agent.snapshot import snapshot
+from rainbowd.agent.status import build_status
 from rainbowd.cli.parser import EXIT_STATUS
 from rainbowd.report import status
 from rainbowd.report.history import DECISIONS, DeployEntry
@@ -104,14 +104,14 @@ async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) ->
         while scene.live is None or scene.supervisor.last_decision is None:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
         agent = dict.fromkeys(_agent_keys(), "")
-        found = snapshot(agent, scene.roster, scene.supervisor)
+        found = build_status(agent, scene.roster, scene.supervisor)
     assert keys({"format": status.FORMAT, **found}) == keys(example("status.json"))
 
 
 async def test_a_deploy_that_is_under_way_has_the_keys_that_are_documented(autojump: MockClock) -> None:
     async with playing() as scene:
         await trio.sleep(0.5)
-        found: Any = snapshot({}, scene.roster, scene.supervisor)["deploying"]
+        found: Any = build_status({}, scene.roster, scene.supervisor)["deploying"]
     assert found.keys() == example("status.json", 1).keys()
 
 

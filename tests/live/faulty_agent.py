@@ -30,7 +30,7 @@ CONSTANTS = {
     "PREPARE_SECONDS": "rainbowd.upgrade.new_agent",
     "FIRST_SECONDS": "rainbowd.upgrade.new_agent",
     "ADOPT_SECONDS": "rainbowd.upgrade.new_agent",
-    "TRIAL_SECONDS": "rainbowd.agent.agent",
+    "TRIAL_SECONDS": "rainbowd.agent.upgrade",
 }
 """The module of each constant that a test can change."""
 DIRECTORY = Path(sys.argv[-1]).parent

@@ -95,7 +95,7 @@ def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, t
     since = len(agent.events())
     outcome = agent.upgrade()
     assert outcome["event"] == "agent.upgrade_failed"
-    assert outcome["reason"] == "the new program ended with status 3"
+    assert outcome["reason"] == "the new agent exited with status 3"
     assert agent.find("generation.adopted", since) is None
     assert get(agent) == (200, "1")
 
@@ -103,7 +103,7 @@ def test_a_program_that_ends_in_its_first_second_is_left_nothing(agent: Agent, t
 def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, tmp_path: Path) -> None:
     install(tmp_path, "has_a_bug_on_trial", TRIAL_SECONDS=5.0)
     outcome = agent.upgrade()
-    assert outcome["reason"] == "the new program ended with status 1"
+    assert outcome["reason"] == "the new agent exited with status 1"
     since = len(agent.events())
     agent.flip("b")
     assert agent.decision(since)["event"] == "deploy.succeeded"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rainbowd.hangup import Hangup
-from rainbowd.upgrade.new_agent import UpgradeFailed, _command, new_program
+from rainbowd.upgrade.new_agent import UpgradeFailed, installed_command, start_new_agent
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,19 @@ def test_a_script_is_run_as_itself_where_that_can_be(
     words = [str(script), "--config", "rainbowd.json"]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, *words])
-    assert _command(Path.cwd()) == (words if is_itself else [sys.executable, *words])
+    assert installed_command(Path.cwd()) == (words if is_itself else [sys.executable, *words])
 
 
 def test_a_module_is_run_by_the_same_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/x/rainbowd/__main__.py", "--config", "c"])
     monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "rainbowd", "--config", "c"])
-    assert _command(Path.cwd()) == [sys.executable, "-m", "rainbowd", "--config", "c"]
+    assert installed_command(Path.cwd()) == [sys.executable, "-m", "rainbowd", "--config", "c"]
 
 
 async def test_the_first_process_of_a_container_is_not_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    with pytest.raises(UpgradeFailed, match="restart that instead"):
-        async with new_program(Hangup(), Path.cwd()):
+    with pytest.raises(UpgradeFailed, match="restart the container instead"):
+        async with start_new_agent(Hangup(), Path.cwd()):
             pass
 
 
@@ -48,7 +48,7 @@ async def test_a_script_whose_interpreter_is_gone_is_not_said_to_be_missing(
     monkeypatch.setattr(sys, "argv", [str(script)])
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, str(script)])
     with pytest.raises(UpgradeFailed, match=r"No such file or directory: its interpreter /venv/that/is/gone/python"):
-        async with new_program(Hangup(), Path.cwd()):
+        async with start_new_agent(Hangup(), Path.cwd()):
             pass
 
 
@@ -59,4 +59,4 @@ def test_a_script_is_found_where_the_agent_was_started(tmp_path: Path, monkeypat
     monkeypatch.setattr(sys, "argv", ["bin/rainbowd"])
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, "bin/rainbowd", "--enable-api"])
     monkeypatch.chdir("/")
-    assert _command(tmp_path) == [str(tmp_path / "bin" / "rainbowd"), "--enable-api"]
+    assert installed_command(tmp_path) == [str(tmp_path / "bin" / "rainbowd"), "--enable-api"]

@@ -14,7 +14,7 @@ import trio
 
 from rainbowd.cli.run import UPGRADE
 from rainbowd.errors import UsageError
-from rainbowd.upgrade.leases import LeaseCounts, read_leases
+from rainbowd.upgrade.leases import LeaseCounts, decode_leases
 from rainbowd.upgrade.offer import FORMAT, VARIABLE, receive_offer
 from tests.formats import FORMATS, written
 
@@ -48,8 +48,8 @@ def say(end: socket.socket, message: dict[str, Any], *, sockets: int) -> None:
         os.close(file)
 
 
-async def close(link: Channel) -> None:
-    link.close()
+async def close(channel: Channel) -> None:
+    channel.close()
 
 
 @pytest.mark.parametrize("version", FORMATS)
@@ -64,9 +64,9 @@ def test_what_an_agent_of_any_version_offers_is_taken(line: tuple[socket.socket,
     assert [(one.asked, one.part) for one in offer.sockets] == [("127.0.0.1:7000", "proxy")]
     line[0].send(json.dumps(yours).encode())
     said = offer.accept()
-    assert (said["live"], read_leases(said["leases"])) == (3, {3: LeaseCounts(2, 1, 1871)})
-    assert read_leases(leases["leases"]) == {3: LeaseCounts(0, 1, 1873)}
-    trio.run(close, offer.link)
+    assert (said["live"], decode_leases(said["leases"])) == (3, {3: LeaseCounts(2, 1, 1871)})
+    assert decode_leases(leases["leases"]) == {3: LeaseCounts(0, 1, 1873)}
+    trio.run(close, offer.channel)
     for fd in (offer.lock_fd, offer.stderr_fd):
         os.close(fd)
     for one in offer.sockets:
@@ -81,7 +81,7 @@ def test_an_offer_of_another_format_is_refused_with_what_to_do(line: tuple[socke
 
 def test_an_agent_that_has_gone_is_said_to(line: tuple[socket.socket, socket.socket]) -> None:
     line[0].close()
-    with pytest.raises(UsageError, match="has gone"):
+    with pytest.raises(UsageError, match="the old agent exited"):
         receive_offer({VARIABLE: str(line[1].detach())})
 
 

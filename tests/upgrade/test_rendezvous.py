@@ -11,7 +11,7 @@ import trio
 from rainbowd.address import TcpAddress
 from rainbowd.roster import Generation, Roster
 from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.outgoing import DrainingAgent
+from rainbowd.upgrade.draining_agent import DrainingAgent
 from rainbowd.upgrade.predecessor import Predecessors, RemoteLease
 from rainbowd.upgrade.rendezvous import Rendezvous, find_upgraded
 
@@ -48,11 +48,11 @@ def another(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(os, "getpid", lambda: 1)
 
 
-async def outgoing(of: Roster, met: Rendezvous, nursery: trio.Nursery) -> Channel:
-    """An agent that was upgraded; the other end of its line to the one that took its place."""
+async def draining(of: Roster, met: Rendezvous, nursery: trio.Nursery) -> Channel:
+    """Run an agent that was upgraded; return the other end of its channel to the new agent."""
     ours, theirs = Channel.pair()
-    going = DrainingAgent(ours, met, of, on_stop=lambda _: None, on_alone=lambda: None)
-    nursery.start_soon(going.run)
+    agent = DrainingAgent(ours, met, of, on_stop=lambda _: None, on_alone=lambda: None)
+    nursery.start_soon(agent.run)
     return Channel(theirs)
 
 
@@ -71,9 +71,9 @@ async def test_what_a_upgraded_agent_leases_is_known_to_one_that_finds_it(
     met = Rendezvous(tmp_path)
     another()
     async with trio.open_nursery() as nursery:
-        (await outgoing(old, met, nursery)).close()  # killed
+        (await draining(old, met, nursery)).close()  # killed
         found = Predecessors(tmp_path, new)
-        found.look(nursery)
+        found.find(nursery)
         new.notify_observers()
         assert (leases(new, 1), leases(new, 2), leases(new, 3)) == (2, 0, 2)  # whatever it has: but live is live
         await until(lambda: (leases(new, 1), leases(new, 3)) == (1, 0))
@@ -103,8 +103,8 @@ async def test_one_that_has_ended_is_forgotten_with_all_that_it_had(
     async with trio.open_nursery() as nursery:
         found = Predecessors(tmp_path, new)
         async with trio.open_nursery() as of_old:
-            (await outgoing(old, met, of_old)).close()
-            found.look(nursery)
+            (await draining(old, met, of_old)).close()
+            found.find(nursery)
             await until(lambda: leases(new, 1) == 1)
             met.close()
             of_old.cancel_scope.cancel()
@@ -151,8 +151,8 @@ async def test_a_upgraded_agent_does_not_wait_for_those_that_took_its_place(
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
         meetings.append(Rendezvous(tmp_path))
     monkeypatch.setattr(os, "getpid", lambda: 12)
-    links = find_upgraded(tmp_path, {12}, below=meetings[1].number)
-    assert list(links) == [11]
-    links[11].close()
+    channels = find_upgraded(tmp_path, {12}, below=meetings[1].number)
+    assert list(channels) == [11]
+    channels[11].close()
     for meeting in meetings:
         meeting.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.agent.snapshot import snapshot
+from rainbowd.agent.status import build_status
 from tests.fakes import Behaviour, Scene, acting, playing
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("autojump")
 
 
 def status(scene: Scene) -> Any:
-    return snapshot({}, scene.roster, scene.supervisor)
+    return build_status({}, scene.roster, scene.supervisor)
 
 
 def kinds(scene: Scene) -> list[str]:
