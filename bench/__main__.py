@@ -95,7 +95,9 @@ def _facts(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="rainbowd beside its peers, in one run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="rainbowd compared with its peers, in one run."
+    )
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "rainbowd-bench"
     parser.add_argument("--peers", type=_Names(NAMES), default=NAMES, help=f"of {','.join(NAMES)}")
     parser.add_argument("--only", type=_Names(tuple(PARTS)), default=tuple(PARTS), help=f"of {','.join(PARTS)}")

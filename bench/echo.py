@@ -46,10 +46,10 @@ class Connection:
         return False
 
     def _accept(self) -> bytes:
-        head, blank, behind = self._received.partition(b"\r\n\r\n")
+        head, blank, rest = self._received.partition(b"\r\n\r\n")
         if not blank:
             return b""
-        self._received, self._open = behind, True
+        self._received, self._open = rest, True
         return acceptance(head + b"\r\n") + self._answers()
 
     def _answers(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Memory, and what connections that do nothing cost: in memory, and to a request beside them."""
+"""Memory, and what connections that do nothing cost: in memory, and for a request at the same time."""
 
 from __future__ import annotations
 

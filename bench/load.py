@@ -122,7 +122,7 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 
 
 def _answered(app: Server) -> int:
-    """The requests the upstream has had, once no more come: what wrk left behind may still be under way."""
+    """Return how many requests reached the upstream, once that no longer grows: wrk may leave some in flight."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     count, quiet = _asked(app), 0
     while quiet < QUIET_TIMES and time.monotonic() < deadline:

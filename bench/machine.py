@@ -82,7 +82,7 @@ def free_port() -> int:
 def running(
     command: Sequence[str], port: int, *, core: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """A server from when it listens; told to end behind, and killed if it does not.
+    """Run a server, from when it listens until it is asked to exit, and killed if it does not.
 
     Args:
         core: what all its threads and processes are pinned to.

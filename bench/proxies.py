@@ -25,7 +25,7 @@ PEERS = Path(__file__).parent / "peers"
 NAMES = ("rainbowd", "nginx", "haproxy", "http-proxy", "fast-proxy", "undici", "aiohttp")
 FROM_NPM = ("http-proxy", "fast-proxy", "undici")
 TUNNELS = ("rainbowd", "nginx", "haproxy", "http-proxy", "aiohttp")
-"""Those that forward an upgrade; fast-proxy and undici leave that to whoever uses them."""
+"""The proxies that forward an upgrade; fast-proxy and undici leave that to their users."""
 
 
 @dataclass(frozen=True)

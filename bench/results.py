@@ -1,4 +1,4 @@
-"""What was measured: rows of numbers, one for each peer and round, and what they say beside each other."""
+"""What was measured: rows of numbers, one for each peer and round, and how they compare."""
 
 from __future__ import annotations
 

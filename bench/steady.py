@@ -19,7 +19,7 @@ MINUTE_SECONDS = 60.0
 
 
 def run(plan: Plan, minutes: int) -> None:
-    """Print each minute, in which all peers share, and then the last minute beside the first."""
+    """Print each minute, in which all peers take turns, and then the last minute compared with the first."""
     seconds = MINUTE_SECONDS / len(plan.peers)
     costs: dict[str, list[float]] = {name: [] for name in plan.peers}
     print(f"CPU us a request and memory in MiB, {HEAD} heads, {CONNECTIONS} connections, {seconds:.0f} s a minute each")

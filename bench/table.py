@@ -36,7 +36,7 @@ def cell(results: Results, row: Row, peer: str) -> str:
 
 
 def compared(results: Results, peer: str) -> bool:
-    """Whether a peer is shown beside nginx rather than in units."""
+    """Return whether a peer is shown relative to nginx instead of in units."""
     return BASE in results.peers and peer != BASE
 
 

@@ -55,7 +55,7 @@ def upload(sock: socket.socket, path: str, file: Path) -> str:
 
 
 def receive_head(sock: socket.socket) -> tuple[bytes, bytes] | None:
-    """A head with its blank line, and what came behind it; None at the end of the connection."""
+    """Return a head with its blank line, and the bytes after it; None at the end of the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         piece = sock.recv(65536)

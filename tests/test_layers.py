@@ -63,7 +63,7 @@ ARROWS = {
     "__main__": {"cli"},
     "__init__": set(),
 }
-"""Which parts a part may import beside itself."""
+"""The parts that a part may import in addition to itself."""
 
 LIGHT = {
     "__init__.py",
@@ -221,7 +221,7 @@ def _imports(node: ast.AST, file: Path, *, deferred: bool, for_types: bool) -> I
 
 
 def _source(node: ast.ImportFrom, file: Path) -> str:
-    """The dotted name behind ``from``, also of a relative import."""
+    """Return the dotted name after ``from``, also of a relative import."""
     if not node.level:
         return node.module or ""
     package = (PACKAGE, *file.parts[:-1])
@@ -293,7 +293,7 @@ def enabled_by_import(package: Path) -> list[str]:
 def past_the_seam(package: Path) -> list[str]:
     """Return imports of ``deploy/host`` by the code that decides, which knows only ``deploy.interfaces.Host``."""
     return [
-        f"{package.name}/{one.file}:{one.line}: {one.name} is behind the seam"
+        f"{package.name}/{one.file}:{one.line}: {one.name} is outside deploy.host"
         for one in imports(package)
         if one.part == "deploy" and one.name.startswith(HOST) and not one.within({"deploy/host"})
     ]

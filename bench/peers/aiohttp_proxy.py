@@ -1,6 +1,6 @@
 """A small proxy on aiohttp's server and client, streaming both ways: ``python aiohttp_proxy.py PORT UPSTREAM_PORT``.
 
-It runs in an environment of its own, so aiohttp is not there for whoever checks types here.
+It runs in an environment of its own, so aiohttp is not installed where types are checked.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ DEFAULTS: dict[str, object] = {"listen": "0.0.0.0:7000"}
 
 
 def schema() -> Schema:
-    """Return the whole schema."""
+    """Return the JSON schema of the whole config."""
     whole = _object(Config, "")
     whole["properties"] = {"$schema": {"type": "string", "description": "This schema."}, **whole["properties"]}
     return {

@@ -1,4 +1,4 @@
-"""The table says what was measured, beside nginx where there is one."""
+"""The table shows the results, relative to nginx if nginx was measured."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Agent:
 
     Args:
         directory: an empty one, for all of it.
-        config: keys of ``rainbowd.json`` beside, or in place of, those that every test needs.
+        config: keys of ``rainbowd.json`` in addition to, or instead of, those that every test needs.
 
     Attributes:
         host, port: where the agent listens.
@@ -121,9 +121,9 @@ class Agent:
 
     def flip(self, name: str) -> None:
         """Turn the link to the release ``name``, as ``ln -sfT`` does."""
-        beside = self.directory / "current.new"
-        beside.symlink_to(Path("releases") / name)
-        beside.rename(self.link)
+        temporary = self.directory / "current.new"
+        temporary.symlink_to(Path("releases") / name)
+        temporary.rename(self.link)
 
     def touch(self) -> None:
         """Ask for the same release again."""
@@ -213,7 +213,7 @@ class Agent:
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def find(self, name: str, since: int = 0, **fields: object) -> Event | None:
-        """The first event of this name and with these fields behind ``since`` others."""
+        """Return the first event with this name and these fields after the first ``since`` events."""
         found = (event for event in self.events()[since:] if event["event"] == name)
         return next((event for event in found if fields.items() <= event.items()), None)
 
@@ -222,7 +222,7 @@ class Agent:
         return self.wait_until(lambda: self.find(name, since, **fields), f"{name} {fields or ''}")
 
     def decision(self, since: int, **fields: object) -> Event:
-        """How the first deploy was decided that was requested, with these fields, behind ``since`` events."""
+        """Return the outcome of the first deploy that was requested, with these fields, after ``since`` events."""
         deploy = self.wait_for("deploy.requested", since, **fields)["deploy"]
         names = "deploy.succeeded", "deploy.failed", "deploy.rolled_back"
 

@@ -102,7 +102,7 @@ class Events:
         names: list[str] = []
         while not names or names[-1] != name:
             event = self.read()
-            assert event is not None, f"the stream ended behind {names}"
+            assert event is not None, f"the stream ended after {names}"
             names.append(event["event"])
         return names
 

@@ -93,7 +93,7 @@ class Exchange:
 
     @property
     def last(self) -> bool:
-        """Whether the connection ends behind it."""
+        """Whether the connection ends after it."""
         return self.app.stopping.is_set() or self.fields.get("connection", "").lower() == "close"
 
     def asked(self, name: str, usual: float) -> float:
@@ -176,7 +176,7 @@ async def slow(exchange: Exchange) -> None:
 
 
 async def stream(exchange: Exchange) -> None:
-    """``/stream?seconds=1``: numbered lines, each a chunk, behind them one that says ``end``."""
+    """``/stream?seconds=1``: numbered lines, each a chunk, followed by the line ``end``."""
     exchange.writer.write(exchange.head(200, {"Transfer-Encoding": "chunked"}))
     count = max(1, round(exchange.asked("seconds", 1) / STREAM_LINE_SECONDS))
     for line in (*(f"{number}\n" for number in range(count)), "end\n"):
@@ -194,7 +194,7 @@ async def echo(exchange: Exchange) -> None:
 
 
 async def big(exchange: Exchange) -> None:
-    """``/big?bytes=1000000``: so many bytes of ``PATTERN``."""
+    """``/big?bytes=1000000``: this number of bytes of ``PATTERN``."""
     left = int(exchange.asked("bytes", 1_000_000))
     exchange.writer.write(exchange.head(200, {"Content-Length": str(left)}))
     while left:

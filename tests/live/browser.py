@@ -53,7 +53,7 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
 
 
 class Page:
-    """The page of an agent, opened anew; the tab keeps a token that it was given before."""
+    """Open the page of an agent again; the tab keeps a token that it was given before."""
 
     def __init__(self, driver: webdriver.Chrome, api: Caller) -> None:
         self.driver = driver

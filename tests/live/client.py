@@ -19,7 +19,7 @@ class BadAnswer(Exception):
 
 
 class CutOff(BadAnswer):
-    """It ended behind its head, before its end."""
+    """The response ended after its head and before its end."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def last(self) -> bool:
-        """Whether the connection ends behind it."""
+        """Whether the connection ends after it."""
         return self.fields.get("connection", "").lower() == "close"
 
 

@@ -19,9 +19,9 @@ def tell(file: Path) -> None:
     """Write the number of tasks that have not ended."""
     gc.collect()
     tasks = [each for each in gc.get_objects() if isinstance(each, trio.lowlevel.Task) and each.coro.cr_frame]
-    beside = file.with_suffix(".new")
-    beside.write_text(str(len(tasks)))
-    beside.rename(file)
+    temporary = file.with_suffix(".new")
+    temporary.write_text(str(len(tasks)))
+    temporary.rename(file)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def deploy(agent: Agent, why: str | None = None) -> None:
 
 
 def run(directory: Path) -> None:
-    """Everything, one behind the other; what should not be raises."""
+    """Run every step, one after another; a failed expectation raises."""
     state, logs = directory / "state", directory / "logs"
     for place in (state, logs):
         place.mkdir()

@@ -1,4 +1,4 @@
-"""What an agent holds behind many deploys: ``python -m tests.live.holding --deploys 100``."""
+"""Memory, descriptors and threads of an agent after many deploys: ``python -m tests.live.holding --deploys 100``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.live.agent import ROOT, Agent
 
 WARM_DEPLOYS = 40
-"""Until then memory grows, as each worker thread gets a heap of its own; no more behind that."""
+"""Until then memory grows, because each worker thread gets a heap of its own; after that it must not."""
 GROWTH_BYTES = 3 << 20
 SETTLE_SECONDS = 15.0
 """Worker threads that are idle end after ten."""
@@ -99,11 +99,11 @@ def main() -> int:
         agent = counted_agent(Path(directory))
         try:
             few = deploy(agent, 5)
-            print(f"behind 5: {few}", flush=True)
+            print(f"after 5: {few}", flush=True)
             warm = deploy(agent, WARM_DEPLOYS - 5, like=few)
-            print(f"behind {WARM_DEPLOYS}: {warm}", flush=True)
+            print(f"after {WARM_DEPLOYS}: {warm}", flush=True)
             many = deploy(agent, max(0, options.deploys - WARM_DEPLOYS), like=few)
-            print(f"behind {options.deploys}: {many}, zombies {agent.zombies()}")
+            print(f"after {options.deploys}: {many}, zombies {agent.zombies()}")
             agent.stop()
         finally:
             agent.destroy()

@@ -28,7 +28,7 @@ FAIL_SECONDS = 3.0
 SEEN_SECONDS = 0.5
 """How late on such a machine the journal may tell that what was live is dead."""
 REAPED_SECONDS = 2.0
-"""How late it may tell so of what was not live any more, and is told of when it is reaped."""
+"""How late it may report this for a generation that is no longer live, which is reported when it is reaped."""
 TUNNELS_SECONDS = 2.0
 EARLY_SECONDS = 1.0
 """How much later than it happens a switch, or an upgrade, may be told of."""
@@ -129,7 +129,7 @@ def deploys(events: list[Event]) -> tuple[set[str], set[str]]:
 
 
 def has_died(event: Event) -> bool:
-    """An app that was live killed itself, or one that was not any more and does such things."""
+    """Return whether an app killed itself that was live, or that does so after it was live."""
     if event["event"] == "generation.retired":
         return kind(event) == "mortal" and event["exit_status"] in {-signal.SIGKILL, None}
     return bool(event["event"] == "generation.crashed")

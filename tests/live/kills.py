@@ -1,6 +1,6 @@
-"""Kill the agent again and again under traffic, behind a listener that stays open: ``python -m tests.live.kills``.
+"""Kill the agent again and again under traffic, with a listener that stays open: ``python -m tests.live.kills``.
 
-With ``--restart`` it is stopped and started, as ``systemctl restart`` of the service does behind its socket unit: then
+With ``--restart`` it is stopped and started, as ``systemctl restart`` of the service does with its socket unit: then
 nothing may fail but what meets the closing of an idle connection.
 """
 

@@ -1,7 +1,7 @@
-"""Everything at once for a long time, and what it left behind: ``python -m tests.live.soak --minutes 20``.
+"""Everything at once for a long time, and what remains after it: ``python -m tests.live.soak --minutes 20``.
 
 A real ``rainbowd proxy`` stands before a real app.  The load runs twice, first to warm up and then for most of the
-time; behind each, with all clients gone, the proxy is looked at: what it holds more the second time has leaked.
+time.  After each, without clients, the proxy is inspected: what it holds more the second time has leaked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WARM_UP_SHARE = 0.25
 PATIENCE_SECONDS = 30.0
 GROWTH_BYTES = 6 << 20
-"""How much larger the proxy may be behind the long load than behind the short one, however long it was."""
+"""How much larger the proxy may be after the long load than after the short one, however long it was."""
 KEPT_DESCRIPTORS = 32
 """Two for each pipe that the proxy keeps for large bodies."""
 SETTLE_SECONDS = 2.5
@@ -51,7 +51,7 @@ class Held:
     memory_bytes: int
 
     def is_settled(self, before: Held) -> bool:
-        """Whether it is no more than before but for what is kept on purpose."""
+        """Return whether it is no more than before, except for what is kept on purpose."""
         return self.descriptors <= before.descriptors + KEPT_DESCRIPTORS and self.tasks <= before.tasks
 
 
@@ -159,7 +159,7 @@ def running(directory: Path, command: list[str], port: int, output: str) -> Iter
 
 @contextlib.contextmanager
 def proxied(directory: Path, *limits: str) -> Iterator[Proxy]:
-    """The proxy with the app behind it."""
+    """Run the proxy with the app behind it."""
     app_port, port = free_port(), free_port()
     probe_file = directory / "tasks"
     command = ["-m", "tests.live.counted", str(probe_file), "proxy", "--upstream", f"127.0.0.1:{app_port}"]
@@ -188,14 +188,14 @@ async def load(port: int, seconds: float) -> Load:
 
 
 async def ask_once(port: int) -> None:
-    """One request, behind which all that a proxy needs is there."""
+    """Send one request, after which the proxy has loaded everything it needs."""
     client = await Client.connect("127.0.0.1", port)
     good(await client.ask("/", last=True))
     await client.close()
 
 
 def run(directory: Path, seconds: float) -> Soak:
-    """Load the proxy twice and judge what it holds behind each time."""
+    """Load the proxy twice, and compare what it holds after each time."""
     with proxied(directory) as proxy:
         asyncio.run(ask_once(proxy.port))
         time.sleep(SETTLE_SECONDS)
@@ -218,7 +218,7 @@ def leaks(before: Held, warm: Held, after: Held) -> list[str]:
     found = []
     for held, when in ((warm, "the warm-up"), (after, "the load")):
         if not held.is_settled(before):
-            found.append(f"behind {when} {held}, before {before}")
+            found.append(f"after {when} {held}, before {before}")
     if after.memory_bytes > warm.memory_bytes + GROWTH_BYTES:
         found.append(f"memory grew from {warm.memory_bytes} to {after.memory_bytes}")
     return found

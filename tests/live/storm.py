@@ -192,7 +192,7 @@ def misjudged_tunnels(traffic: Traffic, lives: Lives) -> list[str]:
 
 
 def leftovers(agent: Agent, events: list[Event]) -> list[str]:
-    """What a stopped agent left behind, or ended otherwise than by asking."""
+    """Return the processes that a stopped agent left, and those that it had to kill."""
     found = [f"process {pid} is left" for pid in agent.processes()]
     found += [f"crashed: {event}" for event in events if event["event"] == "generation.crashed"]
     launched = {event["generation"] for event in events if event["event"] == "generation.launched"}

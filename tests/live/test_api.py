@@ -76,7 +76,7 @@ TRAVERSALS = (
     ),
     *("%2e%2e/elsewhere", "..\\elsewhere", "\udc2e\udc2e", "a\0", "a\nb", "~", "$HOME", "releases/link"),
 )
-"""What names no release beside the present one."""
+"""Texts that do not name a release next to the present one."""
 
 
 def test_a_release_is_deployed_by_its_name_with_one_launch_and_the_link_stays_relative(api: Caller) -> None:
@@ -338,6 +338,6 @@ def test_a_upgrade_hands_the_api_over_and_no_event_is_missed(api: Caller) -> Non
     told += again.until("deploy.succeeded")
     again.close()
     written = [event["event"] for event in agent.events()]
-    first = written.index("deploy.succeeded") + 1  # behind the deploy at the start
+    first = written.index("deploy.succeeded") + 1  # after the deploy at the start
     assert told == written[first : first + len(told)]
     assert "agent.upgraded" in told

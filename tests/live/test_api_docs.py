@@ -56,7 +56,7 @@ def test_the_lines_of_the_page_can_be_typed_as_they_are(tmp_path: Path) -> None:
     assert [entry["note"] for entry in history] == [None, "the new page", None, None]
     assert "rainbowd_live_generation " in typed.stdout
     assert "event: deploy.succeeded" in told
-    assert typed.stderr.startswith("curl: (28) ")  # -m 2, behind which nobody reads the events any more
+    assert typed.stderr.startswith("curl: (28) ")  # -m 2, after which nobody reads the events
 
 
 def test_the_config_of_the_page_is_one(tmp_path: Path) -> None:

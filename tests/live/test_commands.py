@@ -221,7 +221,7 @@ def test_a_terminal_shows_the_same_in_colours_and_is_left_as_it_was(agent: Agent
     with start(agent, "deploy", "b", stdout=theirs) as command:
         os.close(theirs)
         text = ""
-        with contextlib.suppress(OSError):  # EIO: nobody writes any more
+        with contextlib.suppress(OSError):  # EIO: nobody writes now
             while True:
                 text += os.read(ours, 65536).decode()
         os.close(ours)

@@ -247,7 +247,7 @@ def test_what_left_its_session_and_cleared_its_environment_ends_with_its_generat
 
 
 def is_there(pid: int) -> bool:
-    """Whether that is a process that has not ended, be it that it waits to be reaped by somebody."""
+    """Return whether a process runs; one that waits to be reaped does not."""
     try:
         return b"sleep" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
     except OSError:

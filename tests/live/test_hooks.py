@@ -28,7 +28,7 @@ HANG = "echo $$ > ../../hook.pid; trap '' TERM; while :; do sleep 0.05; done"
 
 
 def hooks_ended(agent: Agent, since: int, count: int) -> list[Event]:
-    """The hooks that ended behind ``since`` events, once there are so many."""
+    """Return the hooks that ended after ``since`` events, once there are as many as expected."""
 
     def found() -> list[Event]:
         return [event for event in agent.events()[since:] if event["event"] == "hook.ended"]

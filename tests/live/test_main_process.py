@@ -26,7 +26,7 @@ trap 'kill $(cat "$PIDFILE"); exit 0' TERM
 start "$1"
 while :; do wait; sleep 0.05; done
 """
-"""Starts the app anew at USR2, and says in the pidfile which process it is."""
+"""Starts the app again at USR2, and writes the process ID to the pidfile."""
 
 
 def shown(agent: Agent) -> int:

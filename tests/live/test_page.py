@@ -119,7 +119,7 @@ def redeploy(page: Page, release: str, note: str = "") -> None:
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e<script>alert(1)</script>"
-"""Markup, and a character that reorders what stands behind it."""
+"""Markup, and a character that reorders the text after it."""
 INERT = HOSTILE.replace("\u202e", "\\u202e")
 
 
@@ -303,7 +303,7 @@ def test_a_failed_deploy_is_shown_with_what_the_app_said(board: Page) -> None:
     board.until("#deploys details[open]", "no such table: basket")
     board.api.agent.wait_for("link.restored")
     board.wait(lambda: board.lines("#journal span") == told(board), "the journal")
-    assert "no such table" in board.text("#progress-end")  # the link's way back is no news beside it
+    assert "no such table" in board.text("#progress-end")  # that the link was restored is not shown as well
     board.until("#last-deploy", "last deploy failed ")
     assert board.text("#live") == f"{before} is live"
 

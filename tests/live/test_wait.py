@@ -32,7 +32,7 @@ def test_a_turn_of_the_link_or_a_touch_is_waited_for_even_before_the_agent_has_s
     agent.touch()
     status, out, err = run(agent, "wait")
     assert (status, "b is live: generation 3" in out) == (0, True), out + err
-    assert run(agent, "wait")[0] == 0, "nothing is under way any more"
+    assert run(agent, "wait")[0] == 0, "nothing is in progress"
 
 
 def test_a_deploy_that_fails_is_a_failure_for_who_waits(agent: Agent) -> None:

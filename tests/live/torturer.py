@@ -263,7 +263,7 @@ class Torturer:
             self._outcome.wrong.append(f"does not settle: {left}, {self._agent.status()['generations']}")
 
     def tidy(self) -> None:
-        """Remove releases that nothing needs any more, as deploy tools do."""
+        """Remove releases that nothing needs, as deploy tools do."""
         used = {one["release"] for one in self._agent.status()["generations"]} | {str(self._agent.link.resolve())}
         releases = sorted((self._agent.directory / "releases").iterdir(), key=lambda one: one.stat().st_mtime)
         for release in releases[:-KEPT_RELEASES]:

@@ -48,7 +48,7 @@ class Traffic:
     Attributes:
         message_gap_seconds: between two messages of a WebSocket.
         gap_seconds: between two requests of any other client.
-        over: set to end the clients, each behind its present answer.
+        over: set to end the clients, each after its present answer.
         answers: kind, begin and generation of every good answer.
         boot_seconds: by generation, from the start of its process until it listened, as it says itself.
     """
@@ -151,7 +151,7 @@ def good(answer: Answer) -> Answer:
 
 
 async def talk_again_and_again(traffic: Traffic) -> None:
-    """One WebSocket behind the other, each for as long as it is left open."""
+    """Open one WebSocket after another, each for as long as it stays open."""
     while not traffic.over.is_set():
         opened_at = time.time()
         client: Client | None = None

@@ -22,7 +22,7 @@ UNDER_WAY_SECONDS = 0.05
 """Until a deploy is under way that was asked for, or a new program is being started."""
 AGAIN_SECONDS = 0.2
 QUIET_SECONDS = 2.0
-"""For one more upgrade to begin that was asked for behind another."""
+"""How long the start of an upgrade may take that was requested during another."""
 COMMAND_SECONDS = 60.0
 
 _OUTCOMES = "agent.upgraded", "agent.upgrade_failed"
@@ -56,7 +56,7 @@ class Site:
         self.wrong += [f"{way.__name__}: generation {number} is another process" for number in moved]
 
     def settle(self) -> None:
-        """Wait until nothing is under way any more, and the agents that were upgraded have ended."""
+        """Wait until nothing is in progress, and the agents that were upgraded have exited."""
         agent = self.agent
         while True:
             before = len(agent.events())
@@ -71,7 +71,7 @@ class Site:
     # --- what is asked --------------------------------------------------------------------------------------------
 
     def signal(self, signum: signal.Signals = signal.SIGUSR2) -> None:
-        """To whoever is the agent."""
+        """Send a signal to the process that is the agent."""
         pid = holder(self.agent.state_dir)
         assert pid is not None, "there is no agent"
         os.kill(pid, signum)
@@ -111,7 +111,7 @@ class Site:
         self.agent.flip(self._release)
 
     def on_trial(self) -> None:
-        """Wait until the new agent serves beside the old one."""
+        """Wait until the new agent serves in addition to the old one."""
         self.agent.wait_for("generation.adopted", self._since)
 
     def decided(self, **fields: object) -> None:

@@ -86,7 +86,7 @@ def zombies() -> None:
 
 
 def rude() -> None:
-    """Ends connections that it kept without a word: behind an answer, or as the next request comes in."""
+    """Ends kept connections without notice: after an answer, or as the next request comes in."""
     read_head, seen = usual.read_head, weakref.WeakSet[Any]()
 
     async def read(reader: Any) -> Any:

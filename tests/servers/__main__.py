@@ -28,7 +28,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Every server, deployed under load.")
     parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(row.name for row in ROWS)}")
-    parser.add_argument("--others", action="store_true", help="the usual other ways to deploy, beside rainbowd")
+    parser.add_argument("--others", action="store_true", help="compare with the usual other ways to deploy")
     parser.add_argument("--deploys", type=int, default=10, metavar="N", help="for each; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     parser.add_argument(
@@ -84,7 +84,7 @@ def keep(file: Path | None, results: Sequence[Result | Seen]) -> None:
 
 
 def line(result: Result) -> str:
-    """A row for the terminal, with its failures behind it."""
+    """Return a row for the terminal, followed by its failures."""
     told = (
         f"{result.name:18} {result.version:8} {result.requests:5} requests {len(result.failures):3} failures "
         f"{result.deploys:3} deploys  boot {result.boot_seconds:.2f}  switch {result.switch_seconds * 1000:.0f} ms  "

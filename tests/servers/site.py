@@ -38,7 +38,7 @@ KEPT_SECONDS = 20.0
 
 @dataclass
 class Result:
-    """What was seen of a row; times are medians, but for ``drain_seconds``, the longest.
+    """The measurements of a row; times are medians, except ``drain_seconds``, the longest.
 
     Attributes:
         kept: what became of an idle connection of ours to the app itself when the app was told to end.
@@ -231,7 +231,7 @@ def _connect(address: str) -> socket.socket:
 
 
 def _read_until_quiet(connection: socket.socket) -> bool:
-    """Whether the other side closed behind its answer."""
+    """Return whether the other side closed after its answer."""
     try:
         while connection.recv(65536):
             pass

@@ -34,7 +34,7 @@ class Framework:
     Attributes:
         row: whose app and server it is.
         env: what makes it so strict.
-        right: the keys of ``health`` that it wants, beside the path.
+        right: the keys of ``health`` that it needs, in addition to the path.
         wrong: other keys, and the line that the failure has to name.
     """
 

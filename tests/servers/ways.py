@@ -109,9 +109,9 @@ class Site:
 
     def turn(self, release: str) -> None:
         """Turn the link."""
-        beside = self.directory / "current.new"
-        beside.symlink_to(Path("releases") / release)
-        beside.rename(self.directory / "current")
+        temporary = self.directory / "current.new"
+        temporary.symlink_to(Path("releases") / release)
+        temporary.rename(self.directory / "current")
 
 
 class StopAndStart:
@@ -122,7 +122,7 @@ class StopAndStart:
         self.server = Server(site, site.port, *self.options())
 
     def options(self) -> tuple[str, ...]:
-        """Of the server's command line, beside the row's."""
+        """The parts of the server's command line in addition to the row's."""
         return ()
 
     def deploy(self) -> None:
@@ -225,7 +225,7 @@ class Nginx(StopAndStart):
 
 
 class Switch(Nginx):
-    """A second app beside the first, nginx reloaded with its port, the first stopped."""
+    """Start a second app, reload nginx with its port, and stop the first app."""
 
     def deploy(self) -> None:
         before = self.server
