@@ -120,7 +120,7 @@ class DeployLog:
         deploy.finish(Outcome(result, lifecycle.id, lifecycle.plan.release))
 
     def record_failure(self, deploy: Deploy, failure: DeployFailed) -> None:
-        """Record that ``deploy`` has failed, which finishes it."""
+        """Record that ``deploy`` has failed because of ``failure``, which finishes it."""
         deploy.file_state_before = self.memory.sight
         self._remember_outcome(deploy, Decision(deploy.id, "failed", failure.reason, self._host.now()))
         superseded_by = failure.release if isinstance(failure, Superseded) else None

@@ -94,7 +94,12 @@ class DeployQueue:
         self._added.set()
 
     def retry(self, deploy: Deploy, trigger: Trigger) -> None:
-        """Make ``deploy`` the next, of the release that the files name now."""
+        """Make ``deploy`` the next, of the release that the files name now.
+
+        Args:
+            deploy: a new deploy.
+            trigger: what requests the deploy.
+        """
         self.named_release = self._host.named()
         self.add(deploy, self.named_release, trigger)
 
