@@ -27,18 +27,15 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
-_STATE, _PARENT, _SESSION, _THREADS, _START_TIME = (
-    0,
-    1,
-    3,
-    17,
-    19,
-)  # of what follows the name in /proc/PID/stat
+_STATE, _PARENT, _SESSION, _THREADS, _START_TIME, _ENVIRONMENT_START, _ENVIRONMENT_END = 0, 1, 3, 17, 19, 47, 48
+"""Indices of the fields that follow the name in /proc/PID/stat."""
+_ENDED = {b"Z", b"X"}
 _PIDFILE_BYTES = 32
 _ENVIRONMENT_BYTES = 1 << 18
 """How much of an environment is read: many times what an app is started with, and no work for an agent."""
 _COMMAND_BYTES = 4096
-_EXEC_TRIES, _EXEC_SECONDS = 5, 0.001
+_EXEC_TRIES, _EXEC_SECONDS = 500, 0.001
+"""How often, and after how many seconds, to read a process again that is in the middle of execve(2)."""
 HOOK = "RAINBOWD_HOOK"
 """The variable that the processes of a hook have and those of a generation have not."""
 MARK = "RAINBOWD_MARK"
@@ -80,17 +77,25 @@ class Sight:
         return self._uids[pid]
 
     def environments(self, pids: Iterable[int]) -> dict[int, Variables]:
-        """Return what the processes were started with, or have written over that.
+        """Return the environments that the processes were started with, or have written over that.
 
-        A process in the middle of execve(2) shows nothing for an instant, so those that show nothing are read again.
+        A process in the middle of execve(2) has no environment yet.  On a busy machine that can last long, so it is
+        read again until execve has returned, for half a second at most.
+
+        Args:
+            pids: numbers of the processes.
+
+        Returns:
+            The variables by number; nothing for a process that has none or whose environment cannot be read.
         """
         waiting, found = list(pids), dict[int, Variables]()
-        for attempt in range(_EXEC_TRIES):
-            if waiting and attempt:
-                time.sleep(_EXEC_SECONDS)
-            read = {pid: environment(pid) for pid in waiting}
+        for _ in range(_EXEC_TRIES):
+            read = {pid: read_environment(pid) for pid in waiting}
             found |= {pid: frozenset(variables.split(b"\0")) for pid, variables in read.items() if variables}
-            waiting = [pid for pid, variables in read.items() if not variables]
+            waiting = [pid for pid, variables in read.items() if variables == b"" and _will_have_environment(pid)]
+            if not waiting:
+                break
+            time.sleep(_EXEC_SECONDS)
         return found
 
 
@@ -103,11 +108,10 @@ def read_table() -> dict[int, ProcessInfo]:
 def read_entry(pid: int) -> ProcessInfo | None:
     """The process ``pid``, or None where there is none, or none that we may see."""
     try:
-        line = (_PROC / str(pid) / "stat").read_bytes()
+        fields = _read_stat(pid)
     except _GONE:
         return None
-    fields = line[line.rindex(b")") + 1 :].split()  # a name may have blanks and brackets
-    ended = fields[_STATE] in {b"Z", b"X"} and int(fields[_THREADS]) <= 1
+    ended = fields[_STATE] in _ENDED and int(fields[_THREADS]) <= 1
     return ProcessInfo(pid, int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_START_TIME]), ended)
 
 
@@ -142,13 +146,34 @@ def read_pidfile(path: Path) -> int | None:
     return int(text) if re.fullmatch(rb"\s*[1-9][0-9]{0,9}\s*", text) else None
 
 
-def environment(pid: int) -> bytes:
-    """Return the start of what ``pid`` was started with, or has written over that; empty if it cannot be read."""
+def read_environment(pid: int) -> bytes | None:
+    """Return the start of a process's environment as it was given to execve(2), or has been written over since.
+
+    Returns:
+        Variables with a null byte after each; empty if it has none or is in the middle of execve; None if it cannot
+        be read.
+    """
     try:
         with as_owner(pid), (_PROC / str(pid) / "environ").open("rb") as file:
             return file.read(_ENVIRONMENT_BYTES)
-    except OSError:  # gone, or not for us to read
-        return b""
+    except OSError:  # the process is gone, or not ours to read
+        return None
+
+
+def _will_have_environment(pid: int) -> bool:
+    """Return whether a process without an environment was in the middle of execve(2), and has one now or soon."""
+    try:
+        with as_owner(pid):
+            fields = _read_stat(pid)
+    except OSError:
+        return False
+    start, end = int(fields[_ENVIRONMENT_START]), int(fields[_ENVIRONMENT_END])
+    return fields[_STATE] not in _ENDED and (end == 0 or end > start)  # execve sets both last
+
+
+def _read_stat(pid: int) -> list[bytes]:
+    line = (_PROC / str(pid) / "stat").read_bytes()
+    return line[line.rindex(b")") + 1 :].split()  # a name may have blanks and brackets
 
 
 def read_uid(pid: int) -> int | None:

@@ -14,12 +14,12 @@ from tests.live.agent import ROOT, needs
 LOOK = """
 import subprocess, sys
 from pathlib import Path
-from rainbowd.deploy.process.procfs import environment
+from rainbowd.deploy.process.procfs import read_environment
 from rainbowd.deploy.process.as_user import as_owner
 
 env = {"RAINBOWD_MARK": "1"}
 with subprocess.Popen(["/bin/sleep", "60"], user=int(sys.argv[1]), group=int(sys.argv[2]), env=env) as process:
-    print(environment(process.pid) == b"RAINBOWD_MARK=1\\0")
+    print(read_environment(process.pid) == b"RAINBOWD_MARK=1\\0")
     with as_owner(process.pid):
         print(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
     try:

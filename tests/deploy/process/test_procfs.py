@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -96,16 +97,38 @@ def _status(pid: int) -> bytes:
         return file.read()
 
 
-def test_a_process_in_the_middle_of_execve_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = [b"", b"", b"A=1\0B=2\0"]
-    monkeypatch.setattr(procfs, "environment", lambda pid: shown.pop(0))
-    assert Sight().environments([4711]) == {4711: {b"A=1", b"B=2", b""}}
+def test_a_process_in_the_middle_of_execve_is_read_again_for_as_long_as_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = [*[b""] * 100, b"A=1\0B=2\0"]
+    monkeypatch.setattr(procfs, "read_environment", lambda pid: shown.pop(0))
+    monkeypatch.setattr(procfs, "_read_stat", lambda pid: [b"R", *[b"0"] * 50])
+    assert Sight().environments([os.getpid()]) == {os.getpid(): {b"A=1", b"B=2", b""}}
+
+
+def test_a_process_without_an_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import os, sys; os.execve('/bin/sleep', ['sleep', '60'], {})"
+    with running(sys.executable, "-S", "-c", script) as entry:
+        while procfs.read_command(entry.pid) != "sleep 60":
+            pass
+        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was read again"))
+        assert Sight().environments([entry.pid]) == {}
+
+
+def test_the_environment_of_a_zombie_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running("true") as entry:
+        os.waitid(os.P_PID, entry.pid, os.WEXITED | os.WNOWAIT)
+        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was read again"))
+        assert Sight().environments([entry.pid, 1 << 22]) == {}
 
 
 def test_only_the_start_of_an_environment_is_read() -> None:
     many = {f"N{number}": "x" * 100_000 for number in range(8)}
     with running("sleep", "60", **many) as entry:
-        assert 0 < len(procfs.environment(entry.pid)) <= 1 << 18
+        Sight().environments([entry.pid])  # waits for the end of execve
+        environment = procfs.read_environment(entry.pid)
+    assert environment is not None
+    assert 0 < len(environment) <= 1 << 18
 
 
 def test_a_process_belongs_to_the_account_that_started_it() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.deploy.process.claims import Claim
-from rainbowd.deploy.process.procfs import read_entry
+from rainbowd.deploy.process.procfs import read_command, read_entry
 from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, user_name, why_foreign
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def test_of_nothing_there_is_nothing_to_say() -> None:
 
 def test_a_long_command_is_cut_and_a_process_that_is_gone_is_its_number() -> None:
     with subprocess.Popen(["sleep", "1000", *["1" * 20] * 9]) as one:
+        while not read_command(one.pid).startswith("sleep 1000"):  # execve may not have returned
+            pass
         name = name_process(one.pid)
         one.kill()
     assert "…`" in name
