@@ -183,7 +183,7 @@ class LaunchedApp:
     def leave(self) -> None:
         """Leave it as it is to another agent."""
         self.is_handed_over = True
-        self._process.leave()
+        self._process.hand_over()
 
     async def end_if_due(self) -> None:
         """Whatever went wrong above, no process of ours stays behind; bounded by ``drain.kill_after``."""

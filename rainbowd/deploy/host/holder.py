@@ -58,7 +58,7 @@ async def find_holder(process: ProcessTree, address: Address) -> Holder:
     is_own = await trio.to_thread.run_sync(owns, pids, address)
     if is_own:
         held = await trio.to_thread.run_sync(holders, pids, address)
-        shared = await trio.to_thread.run_sync(find_shared, process.claim, held.pids)
+        shared = await trio.to_thread.run_sync(find_shared, process.launch, held.pids)
         return Holder(Kind.OWN) if shared is None else Holder(Kind.SHARED, f"{address} is answered by {shared}")
     others = await trio.to_thread.run_sync(lambda: holders([*read_table()], address))
     if others.pids:

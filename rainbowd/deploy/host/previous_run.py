@@ -24,7 +24,7 @@ from rainbowd.deploy.host.state_files import (
     read_undecided,
 )
 from rainbowd.deploy.interfaces import LaunchPlan, LeftGeneration
-from rainbowd.deploy.process import Claim, LaunchMarks, end_strays, find_strays
+from rainbowd.deploy.process import Launch, LaunchMarks, end_leftovers, find_leftovers
 from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger
 
@@ -108,20 +108,20 @@ class PreviousRun:
 
     async def find_strays(self, spared: Collection[int]) -> Leftovers:
         """Find the processes that an earlier agent launched, and that are of none of the generations ``spared``."""
-        claims = [
-            Claim.of(record.identity, self.marks_of(number), record.known.items())
+        launches = [
+            Launch.of(record.identity, self.marks_of(number), record.known.items())
             for number, record in self._records.items()
             if number in spared
         ]
         uids = {account_uid(self._loaded.config)}
-        return await trio.to_thread.run_sync(find_strays, self._state_dir, claims, uids)
+        return await trio.to_thread.run_sync(find_leftovers, self._state_dir, launches, uids)
 
     async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
         """End them, then remove the files of generations without a record."""
         if strays.known:
             log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
             patience_seconds = self._loaded.config.drain.kill_after
-            left, why = await end_strays(strays, patience_seconds=patience_seconds, hurry=hurry)
+            left, why = await end_leftovers(strays, patience_seconds=patience_seconds, hurry=hurry)
             if left:
                 log.error("processes could not be ended", pids=left, why=why)
         clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)

@@ -1,8 +1,8 @@
-"""An app's processes, from the gate that they are launched behind to the last one reaped."""
+"""The processes of apps and hooks: launched, found in /proc, ended and reaped."""
 
-from rainbowd.deploy.process.claims import Claim, LaunchMarks
 from rainbowd.deploy.process.identity import ProcessIdentity
-from rainbowd.deploy.process.leftovers import Leftovers, end_strays, find_strays
+from rainbowd.deploy.process.launches import Launch, LaunchMarks
+from rainbowd.deploy.process.leftovers import Leftovers, end_leftovers, find_leftovers
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
 from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
@@ -21,18 +21,18 @@ from rainbowd.deploy.process.usage import ResourceUsage, read_usage
 
 __all__ = [
     "OWN_DAEMON",
-    "Claim",
     "ExitReport",
+    "Launch",
     "LaunchMarks",
     "Leftovers",
     "ProcessIdentity",
     "ProcessTree",
     "ResourceUsage",
     "await_status",
-    "end_strays",
+    "end_leftovers",
+    "find_leftovers",
     "find_origin",
     "find_shared",
-    "find_strays",
     "let_go",
     "name_process",
     "protect_agent",

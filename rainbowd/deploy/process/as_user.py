@@ -1,7 +1,8 @@
-"""Seeing of another user's process what that user may see: its environment and its descriptors.
+"""Access to the files and processes of another account with the rights of that account.
 
-Root needs CAP_SYS_PTRACE for it, which root in a container has not; but /proc judges by the user and group that a
-thread has for files, and these root may set for one thread alone (setfsuid(2), and ptrace(2) on access modes).
+To read the environment and the descriptors of another account's process, root needs CAP_SYS_PTRACE, which root in a
+container does not have.  But /proc checks the file system user and group of the thread, which root can set for one
+thread (setfsuid(2), and ptrace(2) on access modes).
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ _libc = ctypes.CDLL(None)
 
 @contextmanager
 def as_owner(pid: int) -> Iterator[None]:
-    """In this thread, until the end of the context: open files as the user of process ``pid``; no await in it.
+    """Access files with the rights of a process's account, in this thread; do not await in the context.
+
+    Args:
+        pid: number of the process.
 
     Raises:
-        OSError: the process is gone.
+        OSError: the process no longer exists.
     """
     with as_owner_of(f"/proc/{pid}"):
         yield
@@ -33,12 +37,15 @@ def as_owner(pid: int) -> Iterator[None]:
 
 @contextmanager
 def as_owner_of(path: str | Path) -> Iterator[None]:
-    """In this thread, until the end of the context: use files as the owner of ``path`` may; no await in it.
+    """Access files with the rights of the owner of ``path``, in this thread; do not await in the context.
 
-    Nothing changes if this process is not root, or if the owner is.
+    If this process is not root, or the owner is, nothing changes.
+
+    Args:
+        path: of a file or a directory.
 
     Raises:
-        OSError: there is nothing at ``path``.
+        OSError: ``path`` does not exist.
     """
     status = os.stat(path)  # noqa: PTH116 - may be a str
     if os.geteuid() != ROOT or status.st_uid == ROOT:

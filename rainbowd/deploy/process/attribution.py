@@ -1,20 +1,20 @@
-"""Which launch each process belongs to; every process belongs to one at most.
+"""The launch that each process belongs to; a process belongs to at most one.
 
-The evidence, strongest first, is what no other account can make:
+These are the kinds of evidence, the strongest first.  No other account can make any of them:
 
-- it is the child that was launched;
+- the process is the child that was launched;
 - it is in the control group of a launch, or in a group below that, if systemd has delegated the agent's group to it;
-- its environment has the secret mark of a launch, and its account is that of the launch;
+- the secret mark of a launch is in its environment, and it has the account of the launch;
 - it belonged to the launch when its processes were last searched for;
-- it descends from a process of the launch, or lives in a session of one.  A process group never reaches beyond its
-  session (setpgid(2)), so the session stands for the group;
-- it came to us when its parent ended.  Only what we started has descendants that come to us, so it belongs to the
-  launch whose pidfile names it, or that began before it did.  If several did, nobody can tell, and it is left to the
-  last of them to end.
+- it descends from a process of the launch, or is in the session of one.  A process group is always within one session
+  (setpgid(2)), so groups need no rule of their own;
+- it became our child when its parent ended.  Only processes that we started have descendants that become our children,
+  so it belongs to the launch whose pidfile names it, or to the only launch that began before it.  If several launches
+  did, its launch is unknown, and the last of them to end takes it along.
 
-A mark that no launch has, or none at all, counts for nothing: such a process is judged by where it came from.  A
-process of another account is never a launch's own.  If it descends from one, it is *foreign*: it is never signalled,
-but an app that leaves it behind is reported.
+A mark of no launch counts as no mark: such a process is judged by its origin.  A process of another account never
+belongs to a launch.  If it descends from one, it is *foreign*: it is never signalled, but reported if it outlives the
+launch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rainbowd.deploy.process.reaper import awaited, registering
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rainbowd.deploy.process.claims import Claim
+    from rainbowd.deploy.process.launches import Launch
     from rainbowd.deploy.process.procfs import ProcessInfo, Variables
 
 _INIT = 1
@@ -38,13 +38,13 @@ _INIT = 1
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """A launch's processes at one moment.
+    """The processes of a launch at one moment.
 
     Attributes:
-        live: oldest first.
-        ended: zombies.
-        named: the one that the pidfile names, live or not.
-        foreign: what descends from them and is another account's.
+        live: the processes that have not ended, oldest first.
+        ended: the zombies.
+        named: the process that the pidfile names, live or ended; None if there is none.
+        foreign: their descendants of another account.
     """
 
     live: tuple[ProcessInfo, ...]
@@ -53,25 +53,25 @@ class Members:
     foreign: tuple[ProcessInfo, ...] = ()
 
 
-class Eyes(Protocol):
-    """What is to be seen of a process: ``members.Sight``."""
+class ProcessReader(Protocol):
+    """What /proc shows of a process: see ``procfs.ProcReader``."""
 
     def uid(self, pid: int) -> int | None:
         """Return the real uid of a process, or None if it is gone."""
 
     def environments(self, pids: Iterable[int]) -> dict[int, Variables]:
-        """Return what the processes were started with; of those that show nothing, nothing."""
+        """Return the environments of the processes that have one and show it, by number."""
 
 
-def attribute(table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: Eyes) -> Attribution:
-    """Find out which launch each process belongs to; reads much of /proc, so call it in a thread.
+def attribute(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], reader: ProcessReader) -> Attribution:
+    """Find the launch that each process belongs to; for a thread, as it reads much of /proc.
 
     Args:
-        table: every process, see ``read_table``.
-        claims: of all launches, oldest first.
-        eyes: for the rest of /proc.
+        table: all processes, see ``read_table``.
+        launches: all launches, oldest first.
+        reader: reads accounts and environments.
     """
-    found = Attribution(table, claims, eyes)
+    found = Attribution(table, launches, reader)
     found.take_children()
     found.take_grouped()
     found.take_marked()
@@ -83,60 +83,60 @@ def attribute(table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: E
 
 
 class Attribution:
-    """Which launch each process belongs to.
+    """The launches that processes belong to, by the evidence taken so far.
 
     Attributes:
-        owners: number to the launch that it belongs to.
-        foreign: number to the launch that it descends from, if its account is another.
+        owners: the launch that a process belongs to, by its number.
+        foreign: the launch that a process of another account descends from, by its number.
     """
 
-    def __init__(self, table: Mapping[int, ProcessInfo], claims: Sequence[Claim], eyes: Eyes) -> None:
-        self.owners: dict[int, Claim] = {}
-        self.foreign: dict[int, Claim] = {}
+    def __init__(self, table: Mapping[int, ProcessInfo], launches: Sequence[Launch], reader: ProcessReader) -> None:
+        self.owners: dict[int, Launch] = {}
+        self.foreign: dict[int, Launch] = {}
         self._table = table
-        self._claims = claims
-        self._eyes = eyes
-        self._sessions_of_others = {0, os.getsid(0)}  # 0: the kernel's, and those from outside of our PID namespace
+        self._launches = launches
+        self._reader = reader
+        self._sessions_of_others = {0, os.getsid(0)}  # 0: of the kernel, and from outside of our PID namespace
         self._us = os.getpid()
 
     def take_children(self) -> None:
-        """Attribute what was launched itself."""
-        for claim in self._claims:
-            if claim.child is not None:
-                self._take_exact(claim, [claim.child])
+        """Attribute the children that were launched."""
+        for launch in self._launches:
+            if launch.child is not None:
+                self._take_exact(launch, [launch.child])
 
     def take_grouped(self) -> None:
         """Attribute the processes in the control group of a launch; those of another account are foreign."""
-        for claim in self._claims:
-            for pid in () if claim.cgroup is None else read_cgroup(claim.cgroup):
+        for launch in self._launches:
+            for pid in () if launch.cgroup is None else read_cgroup(launch.cgroup):
                 entry = self._table.get(pid)
                 if entry is not None and pid not in self.owners:
-                    self._take(entry, claim, or_foreign=True)
+                    self._take(entry, launch, or_foreign=True)
 
     def take_marked(self) -> None:
-        """Attribute by the mark; the environment of an account that launched nothing is never read."""
-        oldest = min((claim.born for claim in self._claims), default=0)
+        """Attribute the processes with a mark; the environments of other accounts are never read."""
+        oldest = min((launch.born for launch in self._launches), default=0)
         readable = {
             entry.pid: uid
             for entry in self._left()
             if entry.start_time >= oldest
             and entry.session
             and not entry.ended
-            and (uid := self._eyes.uid(entry.pid)) is not None
-            and any(uid in claim.uids for claim in self._claims)
+            and (uid := self._reader.uid(entry.pid)) is not None
+            and any(uid in launch.uids for launch in self._launches)
         }
-        for pid, variables in self._eyes.environments(readable).items():
-            for claim in self._claims:
-                if claim.is_named_by(readable[pid], variables):
-                    self._take(self._table[pid], claim)
+        for pid, variables in self._reader.environments(readable).items():
+            for launch in self._launches:
+                if launch.is_named_by(readable[pid], variables):
+                    self._take(self._table[pid], launch)
 
     def take_known(self) -> None:
-        """Attribute what was attributed before."""
-        for claim in self._claims:
-            self._take_exact(claim, claim.known.items())
+        """Attribute the processes that the last search attributed."""
+        for launch in self._launches:
+            self._take_exact(launch, launch.known.items())
 
     def take_kin(self) -> None:
-        """Attribute what descends from a process that is attributed, and what lives in its session."""
+        """Attribute the descendants of attributed processes, and the processes in their sessions."""
         while True:
             sessions = self._sessions()
             taken = [self._take_relative(entry, sessions) for entry in self._left()]
@@ -144,34 +144,36 @@ class Attribution:
                 return
 
     def take_orphans(self) -> bool:
-        """Attribute what came to us when its parent ended; whether there was any.
+        """Attribute the orphans that became our children; return whether there are any.
 
-        May wait for a child that is being started, which in the middle of execve(2) shows no mark either.  The init
-        of a PID namespace gets the orphans of others too, so that there only a pidfile counts.
+        This may wait for a child that is being started, which has no mark yet.  Process 1 of a PID namespace gets the
+        orphans of other programs too, so only a pidfile counts there.
         """
         orphans = [entry for entry in self._left() if self._has_come_to_us(entry)]
         if not orphans:
             return False
         with registering:
             children = awaited()
-        named = {pid: claim for claim in reversed(self._claims) if (pid := read_pidfile(claim.pidfile)) is not None}
+        named = {
+            pid: launch for launch in reversed(self._launches) if (pid := read_pidfile(launch.pidfile)) is not None
+        }
         for entry in orphans:
             if (entry.pid, entry.start_time) in children:
                 continue
-            begun = [claim for claim in self._claims if claim.born <= entry.start_time]
-            candidates = [claim for claim in begun if self._can_be_of(entry, claim)] or begun
+            begun = [launch for launch in self._launches if launch.born <= entry.start_time]
+            candidates = [launch for launch in begun if self._can_be_of(entry, launch)] or begun
             if entry.pid in named:
                 self._take(entry, named[entry.pid])
             elif len(candidates) == 1 and self._us != _INIT:
                 self._take(entry, candidates[0], or_foreign=True)
         return True
 
-    def members(self, claim: Claim) -> Members:
+    def members(self, launch: Launch) -> Members:
         """Return the processes of one launch."""
-        ours = [self._table[pid] for pid, owner in self.owners.items() if owner is claim]
+        ours = [self._table[pid] for pid, owner in self.owners.items() if owner is launch]
         ours.sort(key=lambda entry: (entry.start_time, entry.pid))
-        foreign = (self._table[pid] for pid, origin in self.foreign.items() if origin is claim)
-        named = read_pidfile(claim.pidfile)
+        foreign = (self._table[pid] for pid, origin in self.foreign.items() if origin is launch)
+        named = read_pidfile(launch.pidfile)
         return Members(
             live=tuple(entry for entry in ours if not entry.ended),
             ended=tuple(entry for entry in ours if entry.ended),
@@ -182,32 +184,32 @@ class Attribution:
     # --- one process ----------------------------------------------------------------------------------------------
 
     def _left(self) -> list[ProcessInfo]:
-        """Every process that is not attributed yet."""
+        """Return the processes that are not attributed yet."""
         return [
             entry
             for pid, entry in self._table.items()
             if pid not in self.owners and pid not in self.foreign and pid != self._us
         ]
 
-    def _take_exact(self, claim: Claim, processes: Iterable[tuple[int, int]]) -> None:
+    def _take_exact(self, launch: Launch, processes: Iterable[tuple[int, int]]) -> None:
         for pid, start_time in processes:
             entry = self._table.get(pid)
             if entry is not None and entry.start_time == start_time and pid not in self.owners:
-                self._take(entry, claim, or_foreign=True)
+                self._take(entry, launch, or_foreign=True)
 
-    def _take(self, entry: ProcessInfo, claim: Claim, *, or_foreign: bool = False) -> bool:
-        """Attribute a process, unless it is older than the launch or of another account; whether it is attributed."""
-        uid = self._eyes.uid(entry.pid)
-        if uid is None or entry.start_time < claim.born or entry.pid == self._us:
+    def _take(self, entry: ProcessInfo, launch: Launch, *, or_foreign: bool = False) -> bool:
+        """Attribute a process, unless it is older than the launch or of another account; return whether it is."""
+        uid = self._reader.uid(entry.pid)
+        if uid is None or entry.start_time < launch.born or entry.pid == self._us:
             return False
-        if claim.covers(uid):
-            self.owners.setdefault(entry.pid, claim)
+        if launch.covers(uid):
+            self.owners.setdefault(entry.pid, launch)
             return True
         if or_foreign:
-            self.foreign.setdefault(entry.pid, claim)
+            self.foreign.setdefault(entry.pid, launch)
         return or_foreign
 
-    def _take_relative(self, entry: ProcessInfo, sessions: Mapping[int, Claim]) -> bool:
+    def _take_relative(self, entry: ProcessInfo, sessions: Mapping[int, Launch]) -> bool:
         """Attribute a process by its parent, else by its session."""
         parents = self.owners.get(entry.parent) or self.foreign.get(entry.parent)
         if parents is not None and self._take(entry, parents, or_foreign=True):
@@ -215,28 +217,28 @@ class Attribution:
         in_session = sessions.get(entry.session)
         return in_session is not None and self._take(entry, in_session)
 
-    def _sessions(self) -> dict[int, Claim]:
-        """The sessions of launches.
+    def _sessions(self) -> dict[int, Launch]:
+        """Return the launch of each session.
 
-        A session belongs to the launch of its leader; without one, of the oldest in it.  A leader that is attributed to
-        no launch, and could be of none, has let a process of a launch into a session of its own.
+        A session belongs to the launch of its leader; if the leader has ended, to that of its oldest process.  A leader
+        that cannot belong to the launch has let a process of the launch into a session of its own.
         """
-        sessions: dict[int, Claim] = {}
+        sessions: dict[int, Launch] = {}
         members = sorted(
             (self._table[pid] for pid in self.owners), key=lambda one: (one.pid != one.session, one.start_time)
         )
         for entry in members:
             if entry.session not in sessions and entry.session not in self._sessions_of_others:
-                claim = self.owners[entry.pid]
+                launch = self.owners[entry.pid]
                 leader = self._table.get(entry.session)
-                if leader is None or leader.pid in self.owners or self._can_be_of(leader, claim):
-                    sessions[entry.session] = claim
+                if leader is None or leader.pid in self.owners or self._can_be_of(leader, launch):
+                    sessions[entry.session] = launch
         return sessions
 
-    def _can_be_of(self, entry: ProcessInfo, claim: Claim) -> bool:
-        uid = self._eyes.uid(entry.pid)
-        return uid is not None and claim.covers(uid) and entry.start_time >= claim.born
+    def _can_be_of(self, entry: ProcessInfo, launch: Launch) -> bool:
+        uid = self._reader.uid(entry.pid)
+        return uid is not None and launch.covers(uid) and entry.start_time >= launch.born
 
     def _has_come_to_us(self, entry: ProcessInfo) -> bool:
-        """Whether it is our child, and none that we started in our own session."""
+        """Return whether it is a child of ours that is not in our own session."""
         return entry.parent == self._us and not entry.ended and entry.session != os.getsid(0)

@@ -1,4 +1,4 @@
-"""The daemon that a child has left behind, which is then the main process."""
+"""The daemon that a child has started, which is then the main process."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ if TYPE_CHECKING:
 
 
 class Daemon:
-    """At most one at a time, of one generation.
+    """The daemon of one generation, if it has one.
 
     Attributes:
-        entry: the process; None where there is none.
-        status: how one ended that was followed, negative for a signal; None if unknown.
+        entry: the process; None if there is no daemon.
+        status: the exit status of the last daemon that ended, negative for a signal; None if unknown.
     """
 
     def __init__(self) -> None:
         self.entry: ProcessInfo | None = None
         self.status: int | None = None
 
-    def look(self, found: Members, child: int) -> None:
-        """Follow whom the pidfile names, unless that is ``child``; one that has ended is followed no more."""
+    def refresh(self, found: Members, child: int) -> None:
+        """Follow the process that the pidfile names, and stop following a process that has ended.
+
+        Args:
+            found: the result of the last search.
+            child: number of the launched process, which is not a daemon even if the pidfile names it.
+        """
         if found.named is not None and found.named.pid != child:
             self.follow(found.named)
         if self.entry is not None and self.entry.pid not in {entry.pid for entry in found.live}:
             self.follow(None)
 
     def follow(self, entry: ProcessInfo | None) -> None:
-        """Take this one for the main process, so that its exit status is the one to be known; None for none."""
+        """Follow this process from now on, and record its exit status when it ends; None follows no process."""
         followed, self.entry = self.entry, entry
         if entry is not None:
             await_status(entry.pid, entry.start_time)

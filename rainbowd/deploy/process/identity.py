@@ -1,4 +1,4 @@
-"""By what a later agent finds a generation's processes again."""
+"""The identity of a generation's first process, by which a later agent finds it again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of proc(5)
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """What one generation's processes are known by; a part of its record.
+    """The identity of a generation's first process; a part of the generation's record.
 
     Attributes:
-        pid, pgid: of the child, and its process group.
+        pid, pgid: number and process group of the child.
         start_time: of the child, in clock ticks since boot.
-        boot_id: of the boot that number and time belong to.
-        state_dir, generation: the marker in the environment of its processes.
-        release: the resolved directory.
-        address: where it is reached, as ``status.json`` writes it.
-        pidfile: where a daemon says which process it is.
+        boot_id: the id of the boot in which number and start time are valid.
+        state_dir, generation: the values in the environment of its processes.
+        release: the resolved directory of the release.
+        address: the address of the app, in the form of ``status.json``.
+        pidfile: the file in which a daemon can write its number.
     """
 
     pid: int
@@ -38,13 +38,13 @@ class ProcessIdentity:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> ProcessIdentity:
-        """Read it, as JSON has it.
+        """Return the identity in a JSON object.
 
         Raises:
-            ValueError: it is something else, or its numbers are no process's.
+            ValueError: the object has other fields, or its numbers cannot be those of a process.
         """
         if {name: type(value).__name__ for name, value in fields.items()} != cls.__annotations__:
-            raise ValueError(f"not what processes are known by: {str(fields)[:200]}")
+            raise ValueError(f"not the identity of a process: {str(fields)[:200]}")
         identity = cls(**fields)
         if not (0 < identity.pid < _PID_LIMIT and identity.start_time >= 0):
             raise ValueError(f"not the number of a process: {identity.pid}")
@@ -52,5 +52,5 @@ class ProcessIdentity:
 
 
 def boot_id() -> str:
-    """Of the boot that this is (random(4))."""
+    """Return the id of the present boot of the machine (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,4 +1,4 @@
-"""Processes that an agent which was killed has left, and that no record names: found by their mark, and ended."""
+"""Processes that a killed agent has left and that no record names, such as those of a hook."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.process.attribution import attribute
-from rainbowd.deploy.process.claims import Claim, all_claims
-from rainbowd.deploy.process.procfs import Sight, ancestors, read_table, send_signal, until_ended
+from rainbowd.deploy.process.ending import KILL_SECONDS, REFRESH_SECONDS, patience
+from rainbowd.deploy.process.launches import Launch, all_launches
+from rainbowd.deploy.process.procfs import ProcReader, ancestors, read_table, send_signal, until_ended
 from rainbowd.deploy.process.reaper import reap_orphans
 from rainbowd.deploy.process.survivors import keep_survivors
 
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.process.procfs import ProcessInfo
 
-_LOOK_AGAIN_SECONDS = 0.5
-_KILL_SECONDS = 5.0
-
 
 @dataclass
 class Leftovers:
-    """Some, number to start time: when they were found, and what was then seen to belong to them.
+    """Processes that an earlier agent has left, with the processes that were later found to descend from them.
 
     Attributes:
-        known: the processes.
+        known: the processes, number to start time.
         uids: the accounts that they belong to.
     """
 
@@ -38,22 +36,22 @@ class Leftovers:
     uids: frozenset[int] = field(default_factory=lambda: frozenset({os.geteuid()}))
 
 
-def find_strays(state_dir: Path, spared: Sequence[Claim], uids: Collection[int]) -> Leftovers:
-    """Find what an earlier agent launched and no launch has a claim to; reads all of /proc, so call it in a thread.
+def find_leftovers(state_dir: Path, spared: Sequence[Launch], uids: Collection[int]) -> Leftovers:
+    """Find the processes that an earlier agent launched and that belong to no launch; for a thread, as it reads /proc.
 
-    A hook is a stray whosesoever it is, since the deploy that it belongs to is over: so call this before any deploy.
-    What this agent has launched is none, nor is what this agent itself descends from.
+    Call it before the first deploy: a hook that runs now belongs to a deploy of the earlier agent.  The descendants and
+    the ancestors of this agent are not leftovers.
 
     Args:
-        state_dir: absolute; what was launched for it has it in its environment.
-        spared: the claims of generations that are known.
-        uids: the accounts that processes may have been launched as; those of others are not even read.
+        state_dir: absolute path of the state directory, which is in the environment of the processes.
+        spared: the launches of the generations that are adopted.
+        uids: the accounts of the processes; the environments of others are not read.
     """
-    table, eyes = read_table(), Sight()
-    found = attribute(table, all_claims(*spared), eyes)
-    accounts = frozenset(uids).union(*(claim.uids for claim in spared))
+    table, reader = read_table(), ProcReader()
+    found = attribute(table, all_launches(*spared), reader)
+    accounts = frozenset(uids).union(*(launch.uids for launch in spared))
     us = os.getpid()
-    above = {us, *ancestors(us, table)}  # it may be an app that starts its own agent
+    above = {us, *ancestors(us, table)}  # an app may start the agent that deploys it
     candidates = [
         entry.pid
         for entry in table.values()
@@ -61,65 +59,57 @@ def find_strays(state_dir: Path, spared: Sequence[Claim], uids: Collection[int])
         and not entry.ended
         and entry.pid not in found.owners
         and entry.pid not in above
-        and eyes.uid(entry.pid) in accounts
+        and reader.uid(entry.pid) in accounts
         and us not in ancestors(entry.pid, table)
     ]
     variable = b"RAINBOWD_STATE_DIR=" + os.fsencode(state_dir)
-    marked = [pid for pid, variables in eyes.environments(candidates).items() if variable in variables]
+    marked = [pid for pid, variables in reader.environments(candidates).items() if variable in variables]
     return Leftovers({pid: table[pid].start_time for pid in marked}, accounts)
 
 
-async def end_strays(strays: Leftovers, *, patience_seconds: float, hurry: trio.Event) -> tuple[list[int], str]:
-    """End them and what descends from them: ask, and kill what has not ended in time.
+async def end_leftovers(leftovers: Leftovers, *, patience_seconds: float, hurry: trio.Event) -> tuple[list[int], str]:
+    """End leftovers and their descendants: SIGTERM first, then SIGKILL.
 
     Args:
-        strays: as they were found.
-        patience_seconds: before they are killed.
-        hurry: once this is set, they are killed at once; so they are where this is cancelled.
+        leftovers: the processes; updated.
+        patience_seconds: time until they are killed.
+        hurry: once this is set, or if this function is cancelled, they are killed at once.
 
     Returns:
-        Those that could not be ended, and why in words.
+        The numbers of the processes that could not be ended, and why, as text.
     """
     try:
-        with trio.move_on_after(patience_seconds) as patience:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_on, hurry, patience)
-                await _until_none_is_left(strays, SIGTERM, again=False)
-                nursery.cancel_scope.cancel()
+        async with patience(patience_seconds, hurry):
+            await _until_none_is_left(leftovers, SIGTERM, again=False)
     finally:
-        with trio.move_on_after(_KILL_SECONDS, shield=True):
-            await _until_none_is_left(strays, SIGKILL, again=True)
+        with trio.move_on_after(KILL_SECONDS, shield=True):
+            await _until_none_is_left(leftovers, SIGKILL, again=True)
             await trio.to_thread.run_sync(reap_orphans)
-    left = await trio.to_thread.run_sync(_alive, strays)
-    return [entry.pid for entry in left], await trio.to_thread.run_sync(keep_survivors, left, _claim(strays))
+    left = await trio.to_thread.run_sync(_alive, leftovers)
+    return [entry.pid for entry in left], await trio.to_thread.run_sync(keep_survivors, left, _as_launch(leftovers))
 
 
-async def _until_none_is_left(strays: Leftovers, signum: int, *, again: bool) -> None:
-    told: set[int] = set()
-    while alive := await trio.to_thread.run_sync(_alive, strays):
+async def _until_none_is_left(leftovers: Leftovers, signum: int, *, again: bool) -> None:
+    signalled: set[int] = set()
+    while alive := await trio.to_thread.run_sync(_alive, leftovers):
         for entry in alive:
-            if again or entry.pid not in told:
-                send_signal(entry, signum, _claim(strays).covers)
-                told.add(entry.pid)
-        with trio.move_on_after(_LOOK_AGAIN_SECONDS):
+            if again or entry.pid not in signalled:
+                send_signal(entry, signum, _as_launch(leftovers).covers)
+                signalled.add(entry.pid)
+        with trio.move_on_after(REFRESH_SECONDS):
             await until_ended(alive[0])
 
 
-def _alive(strays: Leftovers) -> list[ProcessInfo]:
-    """Those of them, and of what they started since, that have not ended."""
-    if not strays.known:
+def _alive(leftovers: Leftovers) -> list[ProcessInfo]:
+    """Return the leftovers and their descendants that have not ended."""
+    if not leftovers.known:
         return []
-    claim = _claim(strays)
-    found = attribute(read_table(), all_claims(claim), Sight()).members(claim)
-    strays.known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
+    launch = _as_launch(leftovers)
+    found = attribute(read_table(), all_launches(launch), ProcReader()).members(launch)
+    leftovers.known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
     return list(found.live)
 
 
-def _claim(strays: Leftovers) -> Claim:
-    """What strays are known by: nothing but that they were found."""
-    return Claim(strays.uids, min(strays.known.values(), default=0), known=strays.known)
-
-
-async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+def _as_launch(leftovers: Leftovers) -> Launch:
+    """Return a launch whose only evidence is that its processes were found."""
+    return Launch(leftovers.uids, min(leftovers.known.values(), default=0), known=leftovers.known)

@@ -1,6 +1,6 @@
-"""The agent's and its apps' standing with the out-of-memory killer (proc_pid_oom_score_adj(5)).
+"""The scores of the agent and of its apps for the out-of-memory killer (proc_pid_oom_score_adj(5)).
 
-An app that needs all memory is the one to be killed, and never its agent, which launches it again.
+If an app uses up all memory, the kernel should kill the app and not the agent, which can launch it again.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from rainbowd.deploy.process.as_user import as_owner
 
 _LOWER_BY = 500
 _LEAST = -999
-"""One more would exempt the agent altogether, and with it a leak of its own."""
+"""The lowest score that we set; -1000 would exempt the agent even if the agent itself has a memory leak."""
 
 _OWN = Path("/proc/self/oom_score_adj")
 
 _given: list[int] = []
-"""What apps get instead of the agent's own: what the agent was started with, or 0 if only systemd could lower that."""
+"""The score of apps if it differs from the agent's: the one before we lowered it, or 0 if systemd has lowered it."""
 
 _started_with: list[int] = []
-"""What the agent was started with, if it has lowered that itself."""
+"""The score with which the agent was started, if the agent has lowered it."""
 
 
 def protect_agent() -> None:
-    """Lower our own value, if we may (CAP_SYS_RESOURCE), so that an app is killed first.
+    """Lower our own score, if we may (CAP_SYS_RESOURCE), so that an app is killed first.
 
-    If we may not and it is below 0, it was lowered for us, as by OOMScoreAdjust in a unit: then apps get 0.
+    If we may not and it is below 0, systemd has lowered it (OOMScoreAdjust=), and apps get 0.
     """
     with suppress(OSError, ValueError):
         given = int(_OWN.read_text())
@@ -39,7 +39,7 @@ def protect_agent() -> None:
 
 
 def _lower(value: int) -> bool:
-    """Set our own value to a lower one; return False if we may not."""
+    """Lower our own score to ``value``; return False if we may not."""
     try:
         _OWN.write_text(str(value))
     except PermissionError:
@@ -48,12 +48,12 @@ def _lower(value: int) -> bool:
 
 
 def restore(pid: int) -> None:
-    """Give an app or a hook a value of its own, if it is not to have the agent's: to raise one is always allowed."""
+    """Give an app or a hook its own score, if it differs from the agent's; raising a score is always allowed."""
     _set(pid, _given)
 
 
 def restore_agent(pid: int) -> None:
-    """Give a new agent the value that this one was started with; it lowers that itself, if it may."""
+    """Give a new agent the score with which this one was started; the new agent lowers it again if it may."""
     _set(pid, _started_with)
 
 

@@ -1,9 +1,9 @@
-"""Processes as /proc shows them (proc(5)): who they are, whose they are, and what they were started with.
+"""Reading /proc (proc(5)): the identity, the account, the environment and the command of processes.
 
-A number alone identifies nothing, since the kernel gives it out again: a process is its number and its start time.
+The kernel reuses numbers, so a process is identified by its number and its start time.
 
-We read /proc ourselves rather than with psutil, which has no sessions, gives start times by a clock that may be set,
-so that no record could hold them, and takes four times as long to list all processes.
+psutil would not do: it has no sessions, its start times depend on a clock that can be set, so that no record could hold
+them, and it takes four times as long to list all processes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _STATE, _PARENT, _SESSION, _THREADS, _START_TIME, _ENVIRONMENT_START, _ENVIRONME
 _ENDED = {b"Z", b"X"}
 _PIDFILE_BYTES = 32
 _ENVIRONMENT_BYTES = 1 << 18
-"""How much of an environment is read: many times what an app is started with, and no work for an agent."""
+"""How much of an environment is read: many times what an app is started with, and no burden for the agent."""
 _COMMAND_BYTES = 4096
 _EXEC_TRIES, _EXEC_SECONDS = 500, 0.001
 """How often, and after how many seconds, to read a process again that is in the middle of execve(2)."""
 HOOK = "RAINBOWD_HOOK"
-"""The variable that the processes of a hook have and those of a generation have not."""
+"""The environment variable that only the processes of a hook have."""
 MARK = "RAINBOWD_MARK"
-"""The variable with the secret random mark of one launch."""
+"""The environment variable with the secret random mark of a launch."""
 
 Variables = frozenset[bytes]
 """An environment, each variable as ``NAME=VALUE``."""
@@ -47,11 +47,12 @@ Variables = frozenset[bytes]
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """One process, as it was a moment ago.
+    """One process, as it was when it was read.
 
     Attributes:
+        pid, parent, session: numbers of the process, its parent and its session.
         start_time: in clock ticks since boot.
-        ended: it is a zombie; one whose first thread has ended while others run is not.
+        ended: it is a zombie, and all of its threads have ended.
     """
 
     pid: int
@@ -61,8 +62,8 @@ class ProcessInfo:
     ended: bool = False
 
 
-class Sight:
-    """What /proc says of the account and the environment of processes; for one search, as it keeps what it has read."""
+class ProcReader:
+    """A reader of accounts and environments for one search; it reads the account of a process once."""
 
     def __init__(self) -> None:
         self._uids: dict[int, int | None] = {}
@@ -100,13 +101,13 @@ class Sight:
 
 
 def read_table() -> dict[int, ProcessInfo]:
-    """Every process that we may see, by number."""
+    """Return all processes that we may see, by number."""
     pids = (int(name) for name in os.listdir(_PROC) if name.isdecimal())  # noqa: PTH208 - names are wanted
     return {entry.pid: entry for pid in pids if (entry := read_entry(pid)) is not None}
 
 
 def read_entry(pid: int) -> ProcessInfo | None:
-    """The process ``pid``, or None where there is none, or none that we may see."""
+    """Return the process ``pid``, or None if it does not exist or we may not see it."""
     try:
         fields = _read_stat(pid)
     except _GONE:
@@ -116,7 +117,12 @@ def read_entry(pid: int) -> ProcessInfo | None:
 
 
 def ancestors(pid: int, table: Mapping[int, ProcessInfo]) -> list[int]:
-    """Return the processes that a process descends from, its parent first."""
+    """Return the numbers of the processes that ``pid`` descends from, its parent first.
+
+    Args:
+        pid: number of the process.
+        table: all processes, see ``read_table``.
+    """
     line: list[int] = []
     entry = table.get(pid)
     while entry is not None and entry.parent not in line:
@@ -126,20 +132,25 @@ def ancestors(pid: int, table: Mapping[int, ProcessInfo]) -> list[int]:
 
 
 def session_of(pid: int, table: Mapping[int, ProcessInfo]) -> list[int]:
-    """Return the other processes in the session of a process."""
+    """Return the numbers of the other processes in the session of ``pid``.
+
+    Args:
+        pid: number of the process.
+        table: all processes, see ``read_table``.
+    """
     session = table[pid].session if pid in table else 0
     return [entry.pid for entry in table.values() if session and entry.session == session and entry.pid != pid]
 
 
 def read_pidfile(path: Path) -> int | None:
-    """The number in a pidfile; None unless it is a regular file with one number and nothing else."""
+    """Return the number in a pidfile, or None unless it is a regular file that contains one number and nothing else."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         text = os.read(file, _PIDFILE_BYTES)
-    except OSError:  # a directory, or a named pipe that somebody writes to
+    except OSError:  # a directory, or a named pipe with a writer
         return None
     finally:
         os.close(file)
@@ -182,7 +193,7 @@ def read_uid(pid: int) -> int | None:
         status = (_PROC / str(pid) / "status").read_bytes()
     except OSError:
         return None
-    found = re.search(rb"^Uid:\s+(\d+)", status, re.MULTILINE)  # a name has no line ends: they are escaped
+    found = re.search(rb"^Uid:\s+(\d+)", status, re.MULTILINE)  # a name contains no line ends: they are escaped
     return int(found[1]) if found else None
 
 
@@ -199,11 +210,22 @@ def read_command(pid: int) -> str:
 
 
 def open_pidfd(pid: int, start_time: int) -> int:
-    """A pidfd of the process that has this number and this start time; -1 where there is none any more."""
+    """Open a pidfd of a process (pidfd_open(2)).
+
+    Args:
+        pid: number of the process.
+        start_time: in clock ticks since boot.
+
+    Returns:
+        The descriptor; -1 if the process no longer exists, even if another one has its number.
+
+    Raises:
+        OSError: no descriptor is left.
+    """
     try:
         pidfd = os.pidfd_open(pid)
     except OSError as error:
-        if error.errno in {errno.ESRCH, errno.EINVAL, errno.ENOENT}:  # the latter two: a thread has got the number
+        if error.errno in {errno.ESRCH, errno.EINVAL, errno.ENOENT}:  # the latter two: a thread has the number now
             return -1
         raise
     now = read_entry(pid)
@@ -215,10 +237,10 @@ def open_pidfd(pid: int, start_time: int) -> int:
 
 @contextmanager
 def open_pidfds(entry: ProcessInfo) -> Iterator[int]:
-    """A pidfd of the process that ``entry`` is.
+    """Open a pidfd of the process ``entry``, and close it at the end of the context.
 
     Raises:
-        ProcessLookupError: it is gone, even if another has its number.
+        ProcessLookupError: the process no longer exists, even if another one has its number.
     """
     pidfd = open_pidfd(entry.pid, entry.start_time)
     if pidfd < 0:
@@ -230,15 +252,15 @@ def open_pidfds(entry: ProcessInfo) -> Iterator[int]:
 
 
 def send_signal(entry: ProcessInfo, signum: int, covers: Callable[[int], bool] | None = None) -> bool:
-    """Send a signal to the process that ``entry`` is.
+    """Send a signal to a process.
 
     Args:
-        entry: of the process.
-        signum: the signal.
-        covers: whether processes of an account may be signalled, by its uid; None for all.
+        entry: the process.
+        signum: number of the signal.
+        covers: returns whether processes of an account may be signalled, by its uid; None for all accounts.
 
     Returns:
-        Whether it was sent: the process is still there, still of such an account, and we may.
+        Whether it was sent; not if the process has ended, has another account now, or we lack the permission.
     """
     try:
         with open_pidfds(entry) as pidfd:
@@ -252,6 +274,6 @@ def send_signal(entry: ProcessInfo, signum: int, covers: Callable[[int], bool] |
 
 
 async def until_ended(entry: ProcessInfo) -> None:
-    """Wait until the process that ``entry`` is has ended."""
+    """Wait until the process ``entry`` has ended."""
     with suppress(ProcessLookupError), open_pidfds(entry) as pidfd:
         await trio.lowlevel.wait_readable(pidfd)

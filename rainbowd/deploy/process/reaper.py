@@ -1,4 +1,4 @@
-"""What the agent is to its descendants: what they inherit, and who reaps them."""
+"""Reaping children and orphans, and the signal settings that children inherit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 from rainbowd.deploy.process.procfs import read_entry, read_table
 
 _awaited: set[tuple[int, int]] = set()
-"""Children, by number and start time, whose exit status somebody still wants to know."""
+"""Children whose exit status a task waits for, by number and start time."""
 
 registering = threading.Lock()
-"""Held from the start of a child until ``await_status`` was told of it: ``reap_orphans`` runs in a thread."""
+"""Held from the start of a child until ``await_status`` was called for it: ``reap_orphans`` runs in a thread."""
 
 
 def reset_signals() -> None:
-    """Undo what the agent was started with (nohup, ``&``): children inherit what is ignored or blocked.
+    """Restore signals that were ignored or blocked when the agent was started (nohup, ``&``), as children inherit that.
 
-    For the main thread, before there are others.  What Python itself ignores, ``subprocess`` restores in each
-    child.
+    Call it in the main thread, before other threads start.  ``subprocess`` restores the signals that Python ignores.
     """
     python_ignores = {signal.SIGPIPE, signal.SIGXFSZ}
     for signum in signal.valid_signals() - python_ignores:
@@ -30,22 +29,27 @@ def reset_signals() -> None:
 
 
 def await_status(pid: int, start_time: int) -> None:
-    """Have ``reap_orphans`` leave this child to whoever calls ``reap`` for it."""
+    """Keep ``reap_orphans`` from reaping a child, whose exit status ``reap`` will return.
+
+    Args:
+        pid: number of the child.
+        start_time: in clock ticks since boot.
+    """
     _awaited.add((pid, start_time))
 
 
 def let_go(pid: int, start_time: int) -> None:
-    """Nobody wants to know this child's exit status any more."""
+    """Let ``reap_orphans`` reap a child again, after ``await_status``."""
     _awaited.discard((pid, start_time))
 
 
 def awaited() -> frozenset[tuple[int, int]]:
-    """The children, by number and start time, that ``reap_orphans`` leaves alone."""
+    """Return the children that ``reap_orphans`` does not reap, by number and start time."""
     return frozenset(_awaited)
 
 
 def children() -> frozenset[int]:
-    """Return the numbers of our children, with the orphans that came to us; none if the kernel has no list of them."""
+    """Return the numbers of our children, including adopted orphans; none if the kernel keeps no list of them."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
     except OSError:  # CONFIG_PROC_CHILDREN, proc(5)
@@ -54,7 +58,11 @@ def children() -> frozenset[int]:
 
 
 def reap(pid: int, start_time: int) -> int | None:
-    """Reap this child if it has ended.
+    """Reap a child if it has ended.
+
+    Args:
+        pid: number of the child.
+        start_time: in clock ticks since boot.
 
     Returns:
         Its exit status, negative for a signal; None if it has not ended, is not our child or was reaped before.
@@ -70,15 +78,15 @@ def reap(pid: int, start_time: int) -> int | None:
 
 
 def reap_orphans() -> None:
-    """Reap the children that have ended and came to us when their parents did.
+    """Reap the orphans that became our children and have ended.
 
-    Reads /proc only if some child has ended.  Every other child of this process must be one that
-    ``await_status`` was told of: one that is not loses its exit status.
+    This reads /proc only if a child has ended.  A child whose exit status matters must be registered by
+    ``await_status``, or it is reaped here.
     """
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
-    except ChildProcessError:  # there are no children
+    except ChildProcessError:  # we have no children
         return
     for entry in read_table().values():
         if entry.parent == os.getpid() and entry.ended:

@@ -1,8 +1,7 @@
-"""Launching: a generation waits behind a gate until its record is on disk.
+"""Starting apps and hooks: each waits at a gate until its record is on disk.
 
-The gate is a process that waits for a line on its stdin, then becomes the app.  Where the line never comes
-because the agent is gone, the app never runs.  There is no descriptor but the standard three that could be
-left open.
+The gate is a process that waits for a line on its stdin and then becomes the app (execve(2)).  If the agent ends before
+it writes the line, the app never runs.  The app inherits no descriptors except the standard three.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.cgroups import enter_new_cgroup
-from rainbowd.deploy.process.claims import LaunchMarks
 from rainbowd.deploy.process.identity import ProcessIdentity, boot_id
+from rainbowd.deploy.process.launches import LaunchMarks
 from rainbowd.deploy.process.oom import restore
 from rainbowd.deploy.process.process_tree import ProcessTree
 from rainbowd.deploy.process.procfs import HOOK, MARK, read_entry
@@ -55,7 +54,7 @@ _MARK_BYTES = 16
 
 
 class _Becoming(TypedDict, total=False):
-    """Whom a child becomes."""
+    """The arguments of ``Popen`` for the account of a child."""
 
     user: int
     group: int
@@ -72,23 +71,25 @@ def spawn(
     nofile_limit: int,
     account: Account | None = None,
 ) -> ProcessTree:
-    """Start ``argv`` behind its gate, in a session of its own, with the three standard descriptors alone.
+    """Start ``argv`` with a gate, in a session and, if delegated, a control group of its own.
 
-    From the main thread only: an app that asks for a signal at its parent's end (``PR_SET_PDEATHSIG``) gets
-    it when the thread that started it ends.
+    Call it in the main thread: an app that requests a signal when its parent ends (``PR_SET_PDEATHSIG``) gets it when
+    the thread that started it ends.
 
     Args:
-        argv: see ``commands.render``.
-        cwd: the resolved release.
-        env: see ``commands.environment`` and ``commands.hook_environment``; what names it is taken from there, and
-            its mark is added.
-        address: where the app is to be reached; None for a hook.
-        output_fd: its stdout and stderr.
-        nofile_limit: its soft limit of open files; ours may have been raised.
-        account: whose process it is to be; None for ours.
+        argv: see ``command_line.render``.
+        cwd: the resolved directory of the release.
+        env: see ``command_line.environment`` and ``command_line.hook_environment``; the mark is added.
+        address: the address at which the app will listen; None for a hook.
+        output_fd: descriptor for its stdout and stderr.
+        nofile_limit: its soft limit of open files; ours may be higher.
+        account: the account that it is started as; None for the agent's.
+
+    Returns:
+        The process at its gate; ``open_gate`` lets it run.
 
     Raises:
-        DeployFailed: the directory is gone, or the system refuses.
+        DeployFailed: the directory does not exist, or the kernel refuses.
     """
     gate, our_end = os.pipe()
     secret = secrets.token_hex(_MARK_BYTES)
@@ -121,20 +122,20 @@ def spawn(
 
 
 def _becoming(account: Account | None) -> _Becoming:
-    """What ``Popen`` makes of the child: its groups first, then its group, its user last (setreuid(2))."""
-    if account is None or os.geteuid() != ROOT:  # who is not root can become nobody else, nor needs to
+    """Return the arguments of ``Popen`` for an account; empty if the child keeps ours."""
+    if account is None or os.geteuid() != ROOT:  # only root can start a process of another account
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
 
 
 def _gated(argv: Sequence[str], env: Mapping[str, str], nofile_limit: int) -> list[str]:
-    """The command that becomes ``argv`` once there is a line on its stdin, and then has /dev/null there.
+    """Return the command of the gate, which becomes ``argv`` after a line on its stdin, with /dev/null as stdin.
 
-    It sets its limit itself, as a child that is another user's lets nobody do it without CAP_SYS_RESOURCE
-    (prlimit(2)), which root in a container has not.
+    The gate sets the limit of open files itself: to set that of another account's process takes CAP_SYS_RESOURCE
+    (prlimit(2)), which root in a container does not have.
 
-    A shell does it in a millisecond, but some (dash) drop variables whose names are none to them, such as
-    ``spring.profiles.active``; where there are any, Python does it.
+    A shell starts in a millisecond, but some shells (dash) drop variables with names such as
+    ``spring.profiles.active``.  If there are any, the gate is a Python program.
     """
     soft = "unlimited" if nofile_limit == resource.RLIM_INFINITY else str(nofile_limit)
     if all(name.isascii() and name.isidentifier() for name in env):
@@ -143,7 +144,7 @@ def _gated(argv: Sequence[str], env: Mapping[str, str], nofile_limit: int) -> li
 
 
 def _whom(error: OSError) -> str:
-    """A gate that the app's user may not run, such as a Python in root's home."""
+    """Return which program the account may not run, such as a Python in root's home, if that is the error."""
     return f" {error.filename} as user" if isinstance(error, PermissionError) else ""
 
 
@@ -154,7 +155,7 @@ def _cgroup_name(env: Mapping[str, str]) -> str:
 
 
 def _key(env: Mapping[str, str]) -> str:
-    """The config's key for the command."""
+    """Return the config key of the command."""
     return f"hooks.{env[HOOK]}" if HOOK in env else "run"
 
 
@@ -170,5 +171,7 @@ def _identity(pid: int, cwd: Path, env: Mapping[str, str], address: Address | No
         generation=int(env["RAINBOWD_GENERATION"] or 0),
         release=str(cwd),
         address=str(address or ""),
-        pidfile=os.devnull if HOOK in env else env["PIDFILE"],  # a hook's processes are not the generation's
+        pidfile=os.devnull
+        if HOOK in env
+        else env["PIDFILE"],  # the processes of a hook do not belong to the generation
     )

@@ -1,4 +1,4 @@
-"""What is said of processes that could not be ended: which, whose, and why."""
+"""Processes that could not be ended: their names, their accounts, and why."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rainbowd.deploy.process.procfs import read_command, read_entry, read_uid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rainbowd.deploy.process.claims import Claim
+    from rainbowd.deploy.process.launches import Launch
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 _COMMAND_CHARACTERS = 60
 
 
 _left: dict[tuple[int, int], str] = {}
-"""What could not be ended, by number and start time, with its name."""
+"""The names of processes that could not be ended, by number and start time."""
 
 
 def survivors() -> list[str]:
-    """Return the names of the processes that could not be ended and are still there."""
+    """Return the names of the processes that could not be ended and still exist."""
     for pid, start_time in list(_left):
         entry = read_entry(pid)
         if entry is None or entry.ended or entry.start_time != start_time:
@@ -31,18 +31,18 @@ def survivors() -> list[str]:
     return list(_left.values())
 
 
-def keep_survivors(entries: Sequence[ProcessInfo], claim: Claim) -> str:
-    """Remember what could not be ended, for ``survivors``.
+def keep_survivors(entries: Sequence[ProcessInfo], launch: Launch) -> str:
+    """Store the processes that could not be ended, for ``survivors``.
 
     Args:
-        entries: of the processes; reads more of them in /proc.
-        claim: of the launch that they belong to or descend from.
+        entries: the processes.
+        launch: the launch that they belong to or descend from.
 
     Returns:
-        Which they are and why they could not be ended, in words; empty if there are none.
+        Their names, and why they could not be ended, as text; empty if there are none.
     """
     _left.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
-    foreign = [entry for entry in entries if not _is_covered(entry, claim)]
+    foreign = [entry for entry in entries if not _is_covered(entry, launch)]
     hanging = [entry for entry in entries if entry not in foreign]
     reasons = []
     if foreign:
@@ -53,7 +53,7 @@ def keep_survivors(entries: Sequence[ProcessInfo], claim: Claim) -> str:
 
 
 def why_foreign() -> str:
-    """Return why the agent leaves another account's process alone, and what to do."""
+    """Return why the agent does not signal a process of another account, and what to do."""
     if os.geteuid() == ROOT:
         return 'another account\'s, which rainbowd does not signal: set "user" instead of sudo or su in the app'
     name = user_name(os.geteuid())
@@ -61,7 +61,7 @@ def why_foreign() -> str:
 
 
 def name_process(pid: int) -> str:
-    """Return a process's number, command and user, for people."""
+    """Return the number, the command and the user of a process, as text."""
     command, uid = read_command(pid), read_uid(pid)
     shown = command if len(command) <= _COMMAND_CHARACTERS else f"{command[: _COMMAND_CHARACTERS - 1]}…"
     return f"pid {pid}" + (f", `{shown}`" if shown else "") + (f", of user {user_name(uid)}" if uid is not None else "")
@@ -75,9 +75,9 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def _is_covered(entry: ProcessInfo, claim: Claim) -> bool:
+def _is_covered(entry: ProcessInfo, launch: Launch) -> bool:
     uid = read_uid(entry.pid)
-    return uid is None or claim.covers(uid)
+    return uid is None or launch.covers(uid)
 
 
 def _list(entries: Sequence[ProcessInfo]) -> str:

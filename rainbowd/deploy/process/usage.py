@@ -1,4 +1,4 @@
-"""What generations take of the machine, as /proc shows it (proc(5))."""
+"""The memory and CPU time that generations use (proc(5))."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.process.attribution import attribute
-from rainbowd.deploy.process.claims import all_claims
-from rainbowd.deploy.process.procfs import Sight, read_table
+from rainbowd.deploy.process.launches import all_launches
+from rainbowd.deploy.process.procfs import ProcReader, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
-_USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # of what follows the name in /proc/PID/stat
+_USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # indices of the fields that follow the name in /proc/PID/stat
 
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """What one generation takes.
+    """The resources that one generation uses.
 
     Attributes:
-        processes: how many there are.
-        memory_bytes: resident; what they share is counted for each of them.
-        cpu_seconds: so far, with what ended among them.
+        processes: number of processes.
+        memory_bytes: resident memory; shared memory is counted for each process.
+        cpu_seconds: CPU time so far, including that of children that were reaped.
     """
 
     processes: int = 0
@@ -38,13 +38,15 @@ class ResourceUsage:
 
 
 def read_usage() -> dict[int, ResourceUsage]:
-    """Return what each generation takes now, by its number; reads all of /proc, so call it in a thread."""
-    table, claims = read_table(), all_claims()
-    found = attribute(table, claims, Sight())
-    processes: dict[int, list[ProcessInfo]] = {claim.generation: [] for claim in claims if claim.generation is not None}
-    for pid, claim in found.owners.items():
-        if claim.generation is not None:
-            processes[claim.generation].append(table[pid])
+    """Return the resources of each generation, by its id; for a thread, as it reads all of /proc."""
+    table, launches = read_table(), all_launches()
+    found = attribute(table, launches, ProcReader())
+    processes: dict[int, list[ProcessInfo]] = {
+        launch.generation: [] for launch in launches if launch.generation is not None
+    }
+    for pid, launch in found.owners.items():
+        if launch.generation is not None:
+            processes[launch.generation].append(table[pid])
     return {generation: _sum(entries) for generation, entries in processes.items()}
 
 
@@ -58,7 +60,7 @@ def _sum(processes: Iterable[ProcessInfo]) -> ResourceUsage:
 
 
 def _read(entry: ProcessInfo) -> ResourceUsage | None:
-    """One process's part; None where it is gone."""
+    """Return the resources of one process, or None if it no longer exists."""
     try:
         line = (_PROC / str(entry.pid) / "stat").read_bytes()
     except OSError:

@@ -16,7 +16,7 @@ from rainbowd.config import Config
 from rainbowd.deploy.host.app import LaunchedApp
 from rainbowd.deploy.host.health import Seen
 from rainbowd.deploy.interfaces import PortTaken
-from rainbowd.deploy.process import Claim, ExitReport, LaunchMarks
+from rainbowd.deploy.process import ExitReport, Launch, LaunchMarks
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
@@ -35,7 +35,7 @@ class FakeProcess:
 
     def __init__(self, members: list[int]) -> None:
         self.pids = members
-        self.claim = Claim.of(IDENTITY, LaunchMarks(os.getuid()))
+        self.launch = Launch.of(IDENTITY, LaunchMarks(os.getuid()))
         self.foreign_pids: list[int] = []
         self.main_pid: int | None = self.pid
         self.known: dict[int, int] = {}
@@ -58,7 +58,7 @@ class FakeProcess:
         self.ends += 1
         return ExitReport(0, killed=False, left=[])
 
-    def leave(self) -> None:
+    def hand_over(self) -> None:
         self.was_left = True
 
 
@@ -73,7 +73,7 @@ class FakeProber:
         return Seen(problem or "200 OK", problem, is_answer=problem != "refused")
 
 
-class Launch:
+class CheckedApp:
     """An app, and what it is made of."""
 
     def __init__(
@@ -114,25 +114,25 @@ def nowhere() -> TcpAddress:
 
 
 async def test_one_that_answers_on_a_socket_of_its_own_is_healthy(ours: TcpAddress) -> None:
-    await Launch(ours, members=US, health="/").app.check()
-    await Launch(ours, members=US, warmup=0).app.check()
+    await CheckedApp(ours, members=US, health="/").app.check()
+    await CheckedApp(ours, members=US, warmup=0).app.check()
 
 
 async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(ours: TcpAddress) -> None:
     told = f"{ours} is answered by pid {os.getpid()}, `.*`, of user .*, started outside of this generation"
     with pytest.raises(PortTaken, match=told) as failure:
-        await Launch(ours, members=[], health="/").app.check()
+        await CheckedApp(ours, members=[], health="/").app.check()
     assert failure.value.holder
     assert not any(digit in failure.value.holder for digit in "0123456789")
 
 
 async def test_one_that_is_live_is_not_well_when_a_stranger_answers_in_its_place(ours: TcpAddress) -> None:
-    assert await Launch(ours, members=US, health="/").app.probe() is None
-    assert "started outside" in str(await Launch(ours, members=[], health="/").app.probe())
+    assert await CheckedApp(ours, members=US, health="/").app.probe() is None
+    assert "started outside" in str(await CheckedApp(ours, members=[], health="/").app.probe())
 
 
 async def test_one_whose_main_process_could_not_be_ended_is_never_live(ours: TcpAddress) -> None:
-    launch = Launch(ours, members=US, health="/")
+    launch = CheckedApp(ours, members=US, health="/")
     launch.process.foreign_pids = [launch.process.pid]
     with pytest.raises(DeployFailed, match=r"the app's main process could not be ended: pid .* sudo"):
         await launch.app.check()
@@ -140,21 +140,21 @@ async def test_one_whose_main_process_could_not_be_ended_is_never_live(ours: Tcp
 
 @pytest.mark.parametrize("secret", [None, "answered 200 OK: 'secret'"])
 async def test_what_a_stranger_answers_is_not_reported(ours: TcpAddress, secret: str | None) -> None:
-    launch = Launch(ours, members=[], answers=(secret,), health="/")
+    launch = CheckedApp(ours, members=[], answers=(secret,), health="/")
     with pytest.raises(PortTaken, match=f"^{ours} is answered by pid .* started outside of this generation$"):
         await launch.app.check()
     assert "secret" not in str(launch.app.last_check)
 
 
 async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: TcpAddress) -> None:
-    launch = Launch(ours, members=[], answers=("answered 500: 'secret'",), health="/")
+    launch = CheckedApp(ours, members=[], answers=("answered 500: 'secret'",), health="/")
     seen = str(await launch.app.probe())
     assert seen.startswith(f"{ours} is answered by pid {os.getpid()}, ")
     assert "secret" not in seen
 
 
 async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress) -> None:
-    launch = Launch(ours, members=US, answers=("503", None), health="/")
+    launch = CheckedApp(ours, members=US, answers=("503", None), health="/")
     assert launch.app.last_check is None
     assert await launch.app.probe() == "503"
     assert launch.app.last_check == "503"
@@ -171,8 +171,8 @@ async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
     family = socket.AF_INET6 if host == "::" else socket.AF_INET
     with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listener:
         here = TcpAddress("127.0.0.1", listener.getsockname()[1])
-        await Launch(here, members=US, health="/").app.check()
-        await Launch(here, members=US, health="/", is_adopted=True).app.check()
+        await CheckedApp(here, members=US, health="/").app.check()
+        await CheckedApp(here, members=US, health="/", is_adopted=True).app.check()
     assert said == ["the app listens on every interface"] * is_open
 
 
@@ -180,7 +180,7 @@ async def test_an_app_that_listens_elsewhere_is_known_while_its_check_waits(
     monkeypatch: pytest.MonkeyPatch, ours: TcpAddress, nowhere: TcpAddress
 ) -> None:
     monkeypatch.setattr("rainbowd.deploy.host.checks._SEEK_SECONDS", 0.0)
-    launch = Launch(nowhere, members=US, answers=("refused",), health="/")
+    launch = CheckedApp(nowhere, members=US, answers=("refused",), health="/")
     await launch.app.probe()
     assert launch.app.last_check == "refused"
     await launch.app.probe()
@@ -193,38 +193,38 @@ async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on
     with socket.create_server(("0.0.0.0", 0)) as listener:
         here = TcpAddress("127.0.0.1", listener.getsockname()[1])
         with pytest.raises(DeployFailed, match=r"last seen: 503$"):
-            await Launch(here, members=US, answers=("503",), health=health).app.check()
+            await CheckedApp(here, members=US, answers=("503",), health=health).app.check()
 
 
 async def test_behind_the_warm_up_it_has_to_listen(nowhere: TcpAddress) -> None:
     with pytest.raises(
         DeployFailed, match=f"not listening on {nowhere} after the warm-up; .* does not listen anywhere"
     ):
-        await Launch(nowhere, members=[], warmup=0).app.check()
+        await CheckedApp(nowhere, members=[], warmup=0).app.check()
 
 
 async def test_a_failure_says_where_it_listens_instead(ours: TcpAddress, nowhere: TcpAddress) -> None:
     health = {"path": "/", "deadline": 0.5, "interval": 0.1}
     with pytest.raises(DeployFailed, match=f"last seen: refused; the app listens on .*{ours}"):
-        await Launch(nowhere, members=US, answers=("refused",), health=health).app.check()
+        await CheckedApp(nowhere, members=US, answers=("refused",), health=health).app.check()
 
 
 @pytest.mark.parametrize("is_adopted", [False, True])
 async def test_one_that_was_healthy_once_is_asked_for_one_good_answer(ours: TcpAddress, *, is_adopted: bool) -> None:
     health = {"path": "/", "passes": 2, "deadline": 0.2, "timeout": 0.2, "interval": 0.001}
-    launch = Launch(ours, members=US, answers=(None, "503"), health=health, is_adopted=is_adopted)
+    launch = CheckedApp(ours, members=US, answers=(None, "503"), health=health, is_adopted=is_adopted)
     with contextlib.nullcontext() if is_adopted else pytest.raises(DeployFailed, match="last seen: 503"):
         await launch.app.check()
 
 
 async def test_a_probe_asks_once_and_without_a_check_looks_whether_anything_runs(ours: TcpAddress) -> None:
-    assert await Launch(ours, members=US, answers=("500",), health="/").app.probe() == "500"
-    assert await Launch(ours, members=US, warmup=1).app.probe() is None
-    assert await Launch(ours, members=[], warmup=1).app.probe() == "nothing of it runs"
+    assert await CheckedApp(ours, members=US, answers=("500",), health="/").app.probe() == "500"
+    assert await CheckedApp(ours, members=US, warmup=1).app.probe() is None
+    assert await CheckedApp(ours, members=[], warmup=1).app.probe() == "nothing of it runs"
 
 
 async def test_its_state_is_on_record_until_it_is_retired(ours: TcpAddress) -> None:
-    launch = Launch(ours, members=US, warmup=1)
+    launch = CheckedApp(ours, members=US, warmup=1)
     launch.app.note(State.LIVE, 1e9 + 3)
     launch.app.note(State.RETIRED, 1e9 + 3)
     live, retired = launch.kept
@@ -235,12 +235,12 @@ async def test_its_state_is_on_record_until_it_is_retired(ours: TcpAddress) -> N
 
 
 async def test_a_port_is_a_strangers_where_somebody_listens_on_it(ours: TcpAddress, nowhere: TcpAddress) -> None:
-    assert Launch(ours, members=[], warmup=1).app.port_is_taken()
-    assert not Launch(nowhere, members=[], warmup=1).app.port_is_taken()
+    assert CheckedApp(ours, members=[], warmup=1).app.port_is_taken()
+    assert not CheckedApp(nowhere, members=[], warmup=1).app.port_is_taken()
 
 
 async def test_whatever_happens_it_is_ended_once_unless_it_is_anothers(ours: TcpAddress) -> None:
-    launch, left = Launch(ours, members=US, warmup=1), Launch(ours, members=US, warmup=1)
+    launch, left = CheckedApp(ours, members=US, warmup=1), CheckedApp(ours, members=US, warmup=1)
     left.app.leave()
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -254,7 +254,7 @@ async def test_a_main_process_is_followed_and_what_came_to_us_is_on_record(
     ours: TcpAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rainbowd.deploy.host.app._FOLLOW_SECONDS", 0.01)
-    launch = Launch(ours, members=US, warmup=1)
+    launch = CheckedApp(ours, members=US, warmup=1)
     launch.app.note(State.LIVE, 1e9)
     launch.process.main_pid = None
     with trio.fail_after(30):

@@ -11,7 +11,7 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.deploy.host.command_line import environment
-from rainbowd.deploy.process import ProcessTree, claims, spawn
+from rainbowd.deploy.process import ProcessTree, launches, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Account
 
 
-class Launch:
+class Launcher:
     """Launches commands as a generation each; all of them print into one pipe.
 
     Attributes:
@@ -46,7 +46,7 @@ class Launch:
         is_open: bool = True,
         account: Account | None = None,
     ) -> ProcessTree:
-        """Launch ``argv``, with more variables ``env``, and open its gate if ``is_open``."""
+        """Launcher ``argv``, with more variables ``env``, and open its gate if ``is_open``."""
         generation = len(self.processes) + 1
         variables = environment(
             {"PATH": os.environ["PATH"]},
@@ -94,21 +94,21 @@ class Launch:
         for process in self.processes:
             process.close_gate()
             process.signal(signal.SIGKILL)
-            claims.end(process.claim)
+            launches.unregister(process.launch)
         os.close(self._reader)
         os.close(self._writer)
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launch]:
+def launch(tmp_path: Path) -> Iterator[Launcher]:
     """Launches commands as generations."""
-    launcher = Launch(tmp_path)
+    launcher = Launcher(tmp_path)
     yield launcher
     launcher.close()
 
 
 @pytest.fixture
-def no_descriptor_is_left(launch: Launch) -> Iterator[None]:
+def no_descriptor_is_left(launch: Launcher) -> Iterator[None]:
     """Fails a test that leaves descriptors open."""
     before = _descriptors()
     yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.deploy.process.attribution import attribute
-from rainbowd.deploy.process.claims import Claim, LaunchMarks
+from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.procfs import ProcessInfo
 from rainbowd.deploy.process.reaper import await_status, let_go
 from tests.deploy.process.test_identity import IDENTITY
@@ -25,7 +25,7 @@ FIRST = ProcessInfo(100, US, 100, BORN)
 SECOND = ProcessInfo(200, US, 200, BORN + 100)
 
 
-class Eyes:
+class ProcessReader:
     """Accounts and environments as a test says; without a word, a process is the app's and has no mark."""
 
     def __init__(self, uids: dict[int, int], marks: dict[int, str]) -> None:
@@ -41,31 +41,31 @@ class Eyes:
         return {pid: frozenset({b"RAINBOWD_MARK=" + self._marks[pid].encode()}) for pid in pids if pid in self._marks}
 
 
-def claim(
+def launch(
     entry: ProcessInfo, secret: str, *, uid: int = APP, known: dict[int, int] | None = None, pidfile: str = ""
-) -> Claim:
+) -> Launch:
     identity = replace(
         IDENTITY, pid=entry.pid, start_time=entry.start_time, generation=entry.pid // 100, pidfile=pidfile
     )
-    return Claim.of(identity, LaunchMarks(uid, secret), (known or {}).items())
+    return Launch.of(identity, LaunchMarks(uid, secret), (known or {}).items())
 
 
 class Case:
     """Two launches, and whatever else runs."""
 
     def __init__(self, *, uid: int = APP, known: dict[int, int] | None = None, pidfile: str = "") -> None:
-        self.first = claim(FIRST, "one", uid=uid, known=known, pidfile=pidfile)
-        self.second = claim(SECOND, "two", uid=uid)
-        self.claims = [self.first, self.second]
+        self.first = launch(FIRST, "one", uid=uid, known=known, pidfile=pidfile)
+        self.second = launch(SECOND, "two", uid=uid)
+        self.launches = [self.first, self.second]
 
     def found(
         self, *entries: ProcessInfo, uids: dict[int, int] | None = None, marks: dict[int, str] | None = None
     ) -> tuple[set[int], ...]:
         """The numbers of the processes of each."""
-        self.eyes = Eyes(uids or {}, marks or {})
-        self.attribution = attribute({entry.pid: entry for entry in entries}, self.claims, self.eyes)
+        self.reader = ProcessReader(uids or {}, marks or {})
+        self.attribution = attribute({entry.pid: entry for entry in entries}, self.launches, self.reader)
         owners = self.attribution.owners
-        return tuple({pid for pid, owner in owners.items() if owner is one} for one in self.claims)
+        return tuple({pid for pid, owner in owners.items() if owner is one} for one in self.launches)
 
 
 # --- one launch -----------------------------------------------------------------------------------------------------
@@ -125,11 +125,11 @@ def test_processes_without_a_session_are_not_one() -> None:
 def test_the_kernels_threads_are_not_asked_for_a_mark() -> None:
     case = Case()
     assert case.found(ProcessInfo(101, 2, 0, BORN), marks={101: "one"})[0] == set()
-    assert case.eyes.read == set()
+    assert case.reader.read == set()
 
 
 def test_a_launch_of_an_earlier_version_is_marked_by_directory_and_number_unless_it_is_a_hooks() -> None:
-    old = claim(FIRST, "")
+    old = launch(FIRST, "")
     variables = {b"RAINBOWD_STATE_DIR=" + IDENTITY.state_dir.encode(), b"RAINBOWD_GENERATION=1"}
     assert old.is_named_by(APP, frozenset(variables))
     assert not old.is_named_by(APP, frozenset({*variables, b"RAINBOWD_HOOK=after_live"}))
@@ -187,13 +187,13 @@ def test_what_an_orphan_has_started_since_is_of_the_same() -> None:
 def test_what_may_be_of_several_is_of_the_last_of_them() -> None:
     case = Case()
     assert case.found(FIRST, SECOND, orphan(BORN + 150)) == ({100}, {200})
-    case.claims = [case.second]
+    case.launches = [case.second]
     assert case.found(FIRST, SECOND, orphan(BORN + 150)) == ({200, 300},)
 
 
 def test_of_several_it_is_of_the_one_whose_account_it_has() -> None:
     case = Case()
-    case.second = case.claims[1] = claim(SECOND, "two", uid=OTHER)
+    case.second = case.launches[1] = launch(SECOND, "two", uid=OTHER)
     assert case.found(FIRST, SECOND, orphan(BORN + 150), uids={200: OTHER, 300: OTHER}) == ({100}, {200, 300})
 
 
@@ -236,7 +236,7 @@ def test_a_mark_of_another_accounts_process_counts_for_nothing_and_is_not_even_r
     case = Case()
     thief = ProcessInfo(300, 1, 300, BORN + 50)
     assert case.found(FIRST, thief, uids={300: OTHER}, marks={300: "one"})[0] == {100}
-    assert 300 not in case.eyes.read
+    assert 300 not in case.reader.read
     assert case.attribution.foreign == {}
 
 
@@ -270,7 +270,7 @@ def test_what_root_has_started_may_be_anyone_but_its_mark_counts_for_root_alone(
     worker, stranger = ProcessInfo(101, FIRST.pid, 101, BORN + 1), ProcessInfo(300, 1, 300, BORN + 1)
     marks = {101: "one", 300: "one"}
     assert case.found(FIRST, worker, stranger, uids={100: ROOT, 101: OTHER, 300: OTHER}, marks=marks)[0] == {100, 101}
-    assert case.eyes.read == set()
+    assert case.reader.read == set()
 
 
 def test_a_child_that_became_another_account_is_foreign() -> None:

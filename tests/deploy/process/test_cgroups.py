@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.deploy.process.conftest import Launch
+    from tests.deploy.process.conftest import Launcher
 
 ESCAPE = """
 import os, sys, time
@@ -48,7 +48,7 @@ def delegated(tmp_path: Path) -> Iterator[Path]:
         yield cgroup
 
 
-async def test_without_delegation_a_launch_has_no_group(launch: Launch, delegated: Path) -> None:
+async def test_without_delegation_a_launch_has_no_group(launch: Launcher, delegated: Path) -> None:
     os.removexattr(delegated, "trusted.delegate")
     with inside(delegated):
         process = launch("sleep", "1000")
@@ -57,7 +57,7 @@ async def test_without_delegation_a_launch_has_no_group(launch: Launch, delegate
     await end(process)
 
 
-async def test_a_group_that_does_not_contain_the_agent_is_not_used(launch: Launch, delegated: Path) -> None:
+async def test_a_group_that_does_not_contain_the_agent_is_not_used(launch: Launcher, delegated: Path) -> None:
     process = launch("sleep", "1000")
     assert process.marks.cgroup is None
     assert groups_in(delegated) == []
@@ -66,13 +66,13 @@ async def test_a_group_that_does_not_contain_the_agent_is_not_used(launch: Launc
 
 @pytest.mark.parametrize("where", ["same", "below"])
 async def test_a_process_that_only_its_group_leads_to_is_found_and_ended(
-    launch: Launch, delegated: Path, where: str
+    launch: Launcher, delegated: Path, where: str
 ) -> None:
     other = launch("sleep", "1000")  # so that two launches could have left an orphan
     with inside(delegated):
         process = launch(sys.executable, "-S", "-c", ESCAPE, str(delegated.parent), where)
     escaped = int(await launch.line())
-    process.claim.known.clear()
+    process.launch.known.clear()
     assert groups_in(delegated) == [f"generation-2-{process.pid}"]
     assert set(await process.members()) == {process.pid, escaped}
     assert (await end(process)).left == []
@@ -81,12 +81,12 @@ async def test_a_process_that_only_its_group_leads_to_is_found_and_ended(
     assert groups_in(delegated) == []
 
 
-async def test_a_later_agent_finds_it_too(launch: Launch, delegated: Path) -> None:
+async def test_a_later_agent_finds_it_too(launch: Launcher, delegated: Path) -> None:
     other = launch("sleep", "1000")
     with inside(delegated):
         process = launch(sys.executable, "-S", "-c", ESCAPE, str(delegated.parent), "same")
     escaped = int(await launch.line())
-    process.leave()
+    process.hand_over()
     marks = LaunchMarks.from_fields(process.marks.to_fields())
     assert marks == process.marks
     adopted = ProcessTree.found(process.identity, marks, {})

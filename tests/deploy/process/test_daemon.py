@@ -27,9 +27,9 @@ def zombie(command: str) -> ProcessInfo:
 def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
     daemon = Daemon()
     child = ProcessInfo(CHILD, 1, CHILD, 17)
-    daemon.look(found(child, ONE, named=child), CHILD)
+    daemon.refresh(found(child, ONE, named=child), CHILD)
     assert daemon.entry is None
-    daemon.look(found(child, ONE, named=ONE), CHILD)
+    daemon.refresh(found(child, ONE, named=ONE), CHILD)
     assert daemon.entry == ONE
     assert (ONE.pid, ONE.start_time) in awaited()
     daemon.follow(None)
@@ -38,20 +38,20 @@ def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
 
 def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() -> None:
     daemon = Daemon()
-    daemon.look(found(ONE, OTHER, named=ONE), CHILD)
-    daemon.look(found(ONE, OTHER), CHILD)
+    daemon.refresh(found(ONE, OTHER, named=ONE), CHILD)
+    daemon.refresh(found(ONE, OTHER), CHILD)
     assert daemon.entry == ONE
-    daemon.look(found(OTHER), CHILD)
+    daemon.refresh(found(OTHER), CHILD)
     assert daemon.entry is None
 
 
 def test_how_one_ended_is_known_as_far_as_anybody_can() -> None:
     daemon = Daemon()
     daemon.follow(zombie("exit 3"))
-    daemon.look(found(ONE, named=ONE), CHILD)
+    daemon.refresh(found(ONE, named=ONE), CHILD)
     assert (daemon.entry, daemon.status) == (ONE, 3)
     daemon.follow(None)  # no child of ours
     assert daemon.status == 3
     daemon.follow(zombie("kill -9 $$"))
-    daemon.look(found(), CHILD)
+    daemon.refresh(found(), CHILD)
     assert daemon.status == -9

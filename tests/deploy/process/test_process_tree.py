@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessIdentity, ProcessTree, process_tree
+from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessIdentity, ProcessTree, ending, process_tree
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry, read_table, send_signal
 from rainbowd.deploy.process.reaper import awaited
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.deploy.process.conftest import Launch
+    from tests.deploy.process.conftest import Launcher
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
@@ -93,7 +93,7 @@ def is_alive(entry: ProcessInfo) -> bool:
 
 
 @pytest.mark.parametrize(("command", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -USR1 $$", -10)])
-async def test_the_exit_status_is_known_once_the_child_has_ended(launch: Launch, command: str, status: int) -> None:
+async def test_the_exit_status_is_known_once_the_child_has_ended(launch: Launcher, command: str, status: int) -> None:
     app = launch("sh", "-c", command)
     assert await app.wait() == status
     assert app.exit_status == status
@@ -102,7 +102,7 @@ async def test_the_exit_status_is_known_once_the_child_has_ended(launch: Launch,
     assert await end(app) == ExitReport(status, killed=False, left=[])
 
 
-async def test_any_number_of_tasks_wait_for_one_process(launch: Launch) -> None:
+async def test_any_number_of_tasks_wait_for_one_process(launch: Launcher) -> None:
     app = launch(*READY)
     await launch.line()
     told: list[int | None] = []
@@ -125,7 +125,7 @@ async def test_any_number_of_tasks_wait_for_one_process(launch: Launch) -> None:
     assert told == [TERMINATED] * 10
 
 
-async def test_waiting_can_be_cancelled_and_begun_again(launch: Launch) -> None:
+async def test_waiting_can_be_cancelled_and_begun_again(launch: Launcher) -> None:
     app = launch(*READY)
     with trio.move_on_after(0) as scope:
         await app.wait()
@@ -138,32 +138,32 @@ async def test_waiting_can_be_cancelled_and_begun_again(launch: Launch) -> None:
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_drain_signal_ends_a_process_that_obeys(launch: Launch) -> None:
+async def test_the_drain_signal_ends_a_process_that_obeys(launch: Launcher) -> None:
     app = launch("sh", "-c", "trap 'echo told; exit 3' USR2; echo ready; while :; do sleep 0.02; done")
     await launch.line()
     assert await end(app, signum=signal.SIGUSR2) == ExitReport(3, killed=False, left=[])
     assert launch.rest().count("told") == 1
 
 
-async def test_a_process_that_ignores_the_signal_is_killed_when_its_time_is_over(launch: Launch) -> None:
+async def test_a_process_that_ignores_the_signal_is_killed_when_its_time_is_over(launch: Launcher) -> None:
     app = launch(*STUBBORN)
     await launch.line()
     assert await end(app, kill_after=SHORT) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_a_process_without_any_time_is_killed_at_once(launch: Launch) -> None:
+async def test_a_process_without_any_time_is_killed_at_once(launch: Launcher) -> None:
     app = launch(*STUBBORN)
     await launch.line()
     assert (await end(app, kill_after=0)).killed
 
 
-async def test_hurry_kills_at_once(launch: Launch) -> None:
+async def test_hurry_kills_at_once(launch: Launcher) -> None:
     app = launch(*STUBBORN)
     await launch.line()
     assert await end(app, hurry=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_hurry_may_come_while_a_process_has_its_time(launch: Launch) -> None:
+async def test_hurry_may_come_while_a_process_has_its_time(launch: Launcher) -> None:
     app = launch("sh", "-c", "trap 'echo told' TERM; echo ready; while :; do sleep 0.02; done")
     await launch.line()
     hurry = trio.Event()
@@ -177,15 +177,15 @@ async def test_hurry_may_come_while_a_process_has_its_time(launch: Launch) -> No
         assert await end(app, hurry=hurry) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_the_end_may_come_before_the_gate_opened(launch: Launch) -> None:
+async def test_the_end_may_come_before_the_gate_opened(launch: Launcher) -> None:
     app = launch("touch", "ran", is_open=False)
-    ending = await end(app)
-    assert ending.exit_status in {1, TERMINATED}
-    assert not ending.killed
+    report = await end(app)
+    assert report.exit_status in {1, TERMINATED}
+    assert not report.killed
     assert os.listdir(launch.release) == []  # noqa: PTH208
 
 
-async def test_a_stopped_process_is_killed_when_its_time_is_over(launch: Launch) -> None:
+async def test_a_stopped_process_is_killed_when_its_time_is_over(launch: Launcher) -> None:
     app = launch(*READY)
     await launch.line()
     app.signal(signal.SIGSTOP)
@@ -193,7 +193,7 @@ async def test_a_stopped_process_is_killed_when_its_time_is_over(launch: Launch)
     assert await end(app, kill_after=SHORT) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_the_workers_are_their_masters_to_end(launch: Launch) -> None:
+async def test_the_workers_are_their_masters_to_end(launch: Launcher) -> None:
     master = """
         sh -c 'trap "echo worker has TERM" TERM; trap "exit 0" USR1; while :; do sleep 0.02; done' & worker=$!
         trap 'kill -USR1 $worker; wait $worker; exit 0' TERM
@@ -206,14 +206,14 @@ async def test_the_workers_are_their_masters_to_end(launch: Launch) -> None:
     assert launch.rest() == ""
 
 
-async def test_a_worker_that_outlives_its_master_is_killed(launch: Launch) -> None:
+async def test_a_worker_that_outlives_its_master_is_killed(launch: Launcher) -> None:
     master = "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.02; done' & trap 'exit 0' TERM; wait"
     app = launch("sh", "-c", master)
     await launch.line()
     assert await end(app, kill_after=SHORT) == ExitReport(0, killed=True, left=[])
 
 
-async def test_a_worker_that_outlives_a_crash_of_its_master_is_ended_too(launch: Launch) -> None:
+async def test_a_worker_that_outlives_a_crash_of_its_master_is_ended_too(launch: Launcher) -> None:
     app = launch("sh", "-c", "sleep 1000 & echo ready; kill -KILL $$")
     await launch.line()
     assert await app.ended() == KILLED
@@ -224,7 +224,7 @@ async def test_a_worker_that_outlives_a_crash_of_its_master_is_ended_too(launch:
 TOLD_APP = "sh -c 'trap \"echo told; exit 0\" TERM; echo ready; while :; do sleep 0.02; done'"
 
 
-async def test_an_app_behind_a_shell_that_dies_of_the_signal_gets_it_and_its_time(launch: Launch) -> None:
+async def test_an_app_behind_a_shell_that_dies_of_the_signal_gets_it_and_its_time(launch: Launcher) -> None:
     app = launch("sh", "-c", f"{TOLD_APP}; true")
     await launch.line()
     assert len(await app.members()) >= 2
@@ -233,7 +233,7 @@ async def test_an_app_behind_a_shell_that_dies_of_the_signal_gets_it_and_its_tim
 
 
 async def test_an_app_behind_a_wrapper_that_swallows_the_signal_gets_it_after_half_the_time(
-    launch: Launch,
+    launch: Launcher,
 ) -> None:
     app = launch("sh", "-c", f"trap : TERM; {TOLD_APP} & wait; wait; exit 5")
     await launch.line()
@@ -241,35 +241,37 @@ async def test_an_app_behind_a_wrapper_that_swallows_the_signal_gets_it_after_ha
     assert launch.rest().count("told") == 1
 
 
-async def test_each_process_gets_the_signal_once(launch: Launch) -> None:
+async def test_each_process_gets_the_signal_once(launch: Launcher) -> None:
     count = "trap 'echo told' TERM; echo ready; while :; do sleep 0.02; done"
     app = launch("sh", "-c", count)
     await launch.line()
-    assert await end(app, kill_after=2 * process_tree._LOOK_AGAIN_SECONDS) == ExitReport(KILLED, killed=True, left=[])
+    assert await end(app, kill_after=2 * ending.REFRESH_SECONDS) == ExitReport(KILLED, killed=True, left=[])
     assert launch.rest().count("told") == 1
 
 
-async def test_processes_that_are_forked_while_others_are_killed_are_killed(launch: Launch) -> None:
+async def test_processes_that_are_forked_while_others_are_killed_are_killed(launch: Launcher) -> None:
     fork = "trap '' TERM; echo ready; while :; do (exec setsid sh -c 'trap \"\" TERM; sleep 1000' &) ; done"
     app = launch("sh", "-c", fork)
     await launch.line()
     assert await end(app, hurry=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_what_cannot_be_ended_is_said_and_not_waited_for(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_ended_is_said_and_not_waited_for(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = launch(*READY)
     await launch.line()
     with monkeypatch.context() as patch:
-        patch.setattr(process_tree, "send_signal", lambda entry, signum, covers=None: False)
-        patch.setattr(process_tree, "_KILL_SECONDS", SHORT)
-        ending = await end(app, hurry=hurried())
-        assert ending == ExitReport(None, killed=False, left=[app.pid], why=ending.why)
-        assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", ending.why)
+        patch.setattr(ending, "send_signal", lambda entry, signum, covers=None: False)
+        patch.setattr(ending, "KILL_SECONDS", SHORT)
+        report = await end(app, hurry=hurried())
+        assert report == ExitReport(None, killed=False, left=[app.pid], why=report.why)
+        assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", report.why)
     assert app.alive
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
-async def test_zombies_of_all_depths_are_reaped(launch: Launch) -> None:
+async def test_zombies_of_all_depths_are_reaped(launch: Launcher) -> None:
     app = launch("sh", "-c", "for i in 1 2 3; do (sh -c 'sh -c : & exit' &); done; echo ready; exec sleep 1000")
     await launch.line()
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
@@ -278,7 +280,7 @@ async def test_zombies_of_all_depths_are_reaped(launch: Launch) -> None:
 # --- daemons --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_daemon_is_followed_by_its_pidfile_and_asked_to_end(launch: Launch) -> None:
+async def test_a_daemon_is_followed_by_its_pidfile_and_asked_to_end(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, "sh", "-c", f"sleep 1000 & {TOLD_APP}; exit 4"))
     pid = int(await launch.line())
     await launch.line()
@@ -290,14 +292,14 @@ async def test_a_daemon_is_followed_by_its_pidfile_and_asked_to_end(launch: Laun
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
-async def test_a_daemon_that_ignores_the_signal_is_killed(launch: Launch) -> None:
+async def test_a_daemon_that_ignores_the_signal_is_killed(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, *STUBBORN))
     await launch.line()
     await launch.line()
     assert await end(app, kill_after=SHORT) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_a_daemon_without_a_pidfile_is_known_by_its_marker(launch: Launch) -> None:
+async def test_a_daemon_without_a_pidfile_is_known_by_its_marker(launch: Launcher) -> None:
     app = launch(*daemon(None, "sleep", "1000"))
     pid = int(await launch.line())
     assert await app.wait() == 0
@@ -306,7 +308,7 @@ async def test_a_daemon_without_a_pidfile_is_known_by_its_marker(launch: Launch)
 
 
 async def test_a_daemon_that_was_forked_while_the_table_was_read_is_not_missed(
-    launch: Launch, monkeypatch: pytest.MonkeyPatch
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = launch(*daemon(None, "sleep", "1000"))
     pid = int(await launch.line())
@@ -328,7 +330,7 @@ CRASHING = ("sh", "-c", "sleep 1000 & trap 'exit 5' USR1; echo ready; while :; d
 
 
 @pytest.mark.parametrize("is_named", [True, False])
-async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launch, is_named: bool) -> None:
+async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launcher, is_named: bool) -> None:
     app = launch(*daemon(launch.pidfile if is_named else None, *CRASHING))
     pid = int(await launch.line())
     await launch.line()
@@ -346,7 +348,7 @@ async def test_the_end_of_a_daemon_is_the_end_of_the_app(launch: Launch, is_name
     assert await end(app) == ExitReport(5, killed=False, left=[])
 
 
-async def test_a_daemon_that_ends_before_anybody_looked_has_ended(launch: Launch) -> None:
+async def test_a_daemon_that_ends_before_anybody_looked_has_ended(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, *CRASHING))
     pid = int(await launch.line())
     await launch.line()
@@ -358,14 +360,14 @@ async def test_a_daemon_that_ends_before_anybody_looked_has_ended(launch: Launch
     assert await end(app) == ExitReport(5, killed=False, left=[])
 
 
-async def test_a_daemon_that_ends_well_and_leaves_nothing_has_ended(launch: Launch) -> None:
+async def test_a_daemon_that_ends_well_and_leaves_nothing_has_ended(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, "true"))
     with trio.fail_after(30):
         assert await app.ended() == 0
     assert await end(app) == ExitReport(0, killed=False, left=[])
 
 
-async def test_a_pidfile_may_come_late(launch: Launch) -> None:
+async def test_a_pidfile_may_come_late(launch: Launcher) -> None:
     later = 'sleep 1000 & read -r _ <"$1"; echo $$ >"$PIDFILE"; echo written; read -r _ <"$1"; exit 6'
     fifo = launch.release / "fifo"
     os.mkfifo(fifo)
@@ -390,7 +392,7 @@ async def test_a_pidfile_may_come_late(launch: Launch) -> None:
     assert await end(app) == ExitReport(6, killed=False, left=[])
 
 
-async def test_the_parent_of_a_daemon_that_fails_has_failed(launch: Launch) -> None:
+async def test_the_parent_of_a_daemon_that_fails_has_failed(launch: Launcher) -> None:
     app = launch("sh", "-c", "sleep 1000 & exit 1")
     assert await app.ended() == 1
     assert await end(app) == ExitReport(1, killed=False, left=[])
@@ -402,7 +404,7 @@ ANONYMOUS = ("env", "-i", "sh", "-c", "echo ready; exec sleep 1000")
 """To /proc, whoever was started without an environment is as one who wrote a title over it."""
 
 
-async def test_a_process_without_a_marker_is_known_by_its_session(launch: Launch) -> None:
+async def test_a_process_without_a_marker_is_known_by_its_session(launch: Launcher) -> None:
     app = launch("sh", "-c", '"$@" & exit 0', "sh", *ANONYMOUS)
     await launch.line()
     assert await app.wait() == 0
@@ -410,7 +412,7 @@ async def test_a_process_without_a_marker_is_known_by_its_session(launch: Launch
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
-async def test_a_process_without_marker_and_session_is_known_by_descent(launch: Launch) -> None:
+async def test_a_process_without_marker_and_session_is_known_by_descent(launch: Launcher) -> None:
     app = launch("sh", "-c", 'setsid "$@" & wait', "sh", *ANONYMOUS)
     await launch.line()
     assert len(await app.members()) == 2
@@ -420,7 +422,7 @@ async def test_a_process_without_marker_and_session_is_known_by_descent(launch: 
     assert await end(app) == ExitReport(KILLED, killed=False, left=[])
 
 
-async def test_a_daemon_that_wrote_over_its_environment_is_known_by_its_pidfile(launch: Launch) -> None:
+async def test_a_daemon_that_wrote_over_its_environment_is_known_by_its_pidfile(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, *ANONYMOUS))
     pid = int(await launch.line())
     await launch.line()
@@ -429,7 +431,7 @@ async def test_a_daemon_that_wrote_over_its_environment_is_known_by_its_pidfile(
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
-async def test_another_generation_is_let_be(launch: Launch) -> None:
+async def test_another_generation_is_let_be(launch: Launcher) -> None:
     first, second = launch(*READY), launch(*daemon(None, *READY))
     for _ in range(3):
         await launch.line()
@@ -441,7 +443,7 @@ async def test_another_generation_is_let_be(launch: Launch) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{foreign", "{foreign}{foreign}", "{foreign}", "1", "{ours}", "{unknown}"])
-async def test_a_pidfile_that_names_nobody_of_ours_does_no_harm(launch: Launch, text: str) -> None:
+async def test_a_pidfile_that_names_nobody_of_ours_does_no_harm(launch: Launcher, text: str) -> None:
     with stranger() as other:
         app = launch(*READY)
         unknown = max(read_table()) + 1000
@@ -453,7 +455,7 @@ async def test_a_pidfile_that_names_nobody_of_ours_does_no_harm(launch: Launch, 
         assert is_alive(other)
 
 
-async def test_a_pidfile_that_names_a_younger_stranger_does_no_harm(launch: Launch) -> None:
+async def test_a_pidfile_that_names_a_younger_stranger_does_no_harm(launch: Launcher) -> None:
     app = launch(*READY)
     await launch.line()
     with stranger() as other:
@@ -463,7 +465,7 @@ async def test_a_pidfile_that_names_a_younger_stranger_does_no_harm(launch: Laun
         assert is_alive(other)
 
 
-async def test_a_pidfile_that_names_an_older_generation_does_no_harm(launch: Launch) -> None:
+async def test_a_pidfile_that_names_an_older_generation_does_no_harm(launch: Launcher) -> None:
     older = launch(*ANONYMOUS)
     await launch.line()
     app = launch(*READY)
@@ -475,7 +477,7 @@ async def test_a_pidfile_that_names_an_older_generation_does_no_harm(launch: Lau
     await end(older)
 
 
-async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: Launch) -> None:
+async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: Launcher) -> None:
     app, younger = launch(*READY), launch(*ANONYMOUS)
     await launch.line()
     await launch.line()
@@ -486,7 +488,7 @@ async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: La
     await end(younger)
 
 
-async def test_a_worker_that_the_pidfile_names_is_told_first(launch: Launch) -> None:
+async def test_a_worker_that_the_pidfile_names_is_told_first(launch: Launcher) -> None:
     wrapper = """
         trap 'echo wrapper told' TERM
         sh -c 'echo $$ >"$PIDFILE"; trap "echo app told; exit 0" TERM; echo ready; while :; do sleep 0.02; done' &
@@ -531,7 +533,7 @@ async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() 
         assert await app.wait() is None
 
 
-async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launch) -> None:
+async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launcher) -> None:
     before = awaited()
     app = launch(*daemon(launch.pidfile, "sleep", "1000"))
     await launch.line()

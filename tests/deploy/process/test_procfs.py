@@ -17,7 +17,7 @@ import trio
 from rainbowd.deploy.process import procfs
 from rainbowd.deploy.process.procfs import (
     ProcessInfo,
-    Sight,
+    ProcReader,
     open_pidfds,
     read_entry,
     read_pidfile,
@@ -103,7 +103,7 @@ def test_a_process_in_the_middle_of_execve_is_read_again_for_as_long_as_that_tak
     shown = [*[b""] * 100, b"A=1\0B=2\0"]
     monkeypatch.setattr(procfs, "read_environment", lambda pid: shown.pop(0))
     monkeypatch.setattr(procfs, "_read_stat", lambda pid: [b"R", *[b"0"] * 50])
-    assert Sight().environments([os.getpid()]) == {os.getpid(): {b"A=1", b"B=2", b""}}
+    assert ProcReader().environments([os.getpid()]) == {os.getpid(): {b"A=1", b"B=2", b""}}
 
 
 def test_a_process_without_an_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,20 +112,20 @@ def test_a_process_without_an_environment_is_read_once(monkeypatch: pytest.Monke
         while procfs.read_command(entry.pid) != "sleep 60":
             pass
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was read again"))
-        assert Sight().environments([entry.pid]) == {}
+        assert ProcReader().environments([entry.pid]) == {}
 
 
 def test_the_environment_of_a_zombie_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with running("true") as entry:
         os.waitid(os.P_PID, entry.pid, os.WEXITED | os.WNOWAIT)
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was read again"))
-        assert Sight().environments([entry.pid, 1 << 22]) == {}
+        assert ProcReader().environments([entry.pid, 1 << 22]) == {}
 
 
 def test_only_the_start_of_an_environment_is_read() -> None:
     many = {f"N{number}": "x" * 100_000 for number in range(8)}
     with running("sleep", "60", **many) as entry:
-        Sight().environments([entry.pid])  # waits for the end of execve
+        ProcReader().environments([entry.pid])  # waits for the end of execve
         environment = procfs.read_environment(entry.pid)
     assert environment is not None
     assert 0 < len(environment) <= 1 << 18
@@ -136,7 +136,7 @@ def test_a_process_belongs_to_the_account_that_started_it() -> None:
     with running("true") as entry:
         pass
     assert read_uid(entry.pid) is None
-    assert Sight().uid(entry.pid) is None
+    assert ProcReader().uid(entry.pid) is None
 
 
 def test_a_command_is_text_without_control_characters(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.signal_sets import signal_set
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.deploy.process.conftest import Launch
+    from tests.deploy.process.conftest import Launcher
 
 SHELL_GATE: dict[str, str] = {}
 PYTHON_GATE = {"spring.profiles.active": "prod", "a-b": "c=d"}
@@ -35,7 +35,7 @@ READY = ("sh", "-c", "echo ready; exec sleep 60")
 
 
 @both_gates
-async def test_the_app_runs_once_the_gate_is_open_and_not_before(launch: Launch, env: dict[str, str]) -> None:
+async def test_the_app_runs_once_the_gate_is_open_and_not_before(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("touch", "ran", env=env, is_open=False)
     assert process.alive
     process.open_gate()
@@ -44,7 +44,7 @@ async def test_the_app_runs_once_the_gate_is_open_and_not_before(launch: Launch,
 
 
 @both_gates
-async def test_where_the_gate_is_closed_the_app_never_runs(launch: Launch, env: dict[str, str]) -> None:
+async def test_where_the_gate_is_closed_the_app_never_runs(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("touch", "ran", env=env, is_open=False)
     process.close_gate()
     assert await process.wait() == 1
@@ -76,7 +76,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @both_gates
-async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch: Launch, env: dict[str, str]) -> None:
+async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch: Launcher, env: dict[str, str]) -> None:
     first, second = (launch("printenv", "RAINBOWD_MARK", env={**env, "RAINBOWD_MARK": "mine"}) for _ in range(2))
     marks = {await launch.line() for _ in range(2)}
     assert marks == {first.marks.secret, second.marks.secret}
@@ -85,7 +85,7 @@ async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch:
     assert [await first.wait(), await second.wait()] == [0, 0]
 
 
-async def test_a_process_that_ends_before_the_gate_opens_is_told_to_who_waits(launch: Launch) -> None:
+async def test_a_process_that_ends_before_the_gate_opens_is_told_to_who_waits(launch: Launcher) -> None:
     process = launch("touch", "ran", is_open=False)
     process.signal(signal.SIGKILL)
     assert await process.wait() == -signal.SIGKILL
@@ -112,7 +112,7 @@ def inheritable() -> Iterator[None]:
 
 @both_gates
 @pytest.mark.usefixtures("inheritable")
-async def test_the_app_has_three_descriptors_and_nothing_to_read(launch: Launch, env: dict[str, str]) -> None:
+async def test_the_app_has_three_descriptors_and_nothing_to_read(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("sh", "-c", "echo ready; kill -STOP $$", env=env)
     await launch.line()
     targets = descriptors(process.pid)
@@ -124,14 +124,14 @@ async def test_the_app_has_three_descriptors_and_nothing_to_read(launch: Launch,
 
 
 @both_gates
-async def test_the_app_ignores_no_signal_and_blocks_none(launch: Launch, env: dict[str, str]) -> None:
+async def test_the_app_ignores_no_signal_and_blocks_none(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status", env=env)
     assert [signal_set((await launch.line()).split()[1]) for _ in range(2)] == [0, 0]
     assert await process.wait() == 0
 
 
 @both_gates
-async def test_the_app_has_the_limits_of_before_ours_were_raised(launch: Launch, env: dict[str, str]) -> None:
+async def test_the_app_has_the_limits_of_before_ours_were_raised(launch: Launcher, env: dict[str, str]) -> None:
     ours = resource.getrlimit(resource.RLIMIT_NOFILE)
     process = launch("sh", "-c", "ulimit -Sn; ulimit -Hn", nofile_limit=77, env=env)
     assert [await launch.line(), await launch.line()] == ["77", str(ours[1])]
@@ -140,7 +140,7 @@ async def test_the_app_has_the_limits_of_before_ours_were_raised(launch: Launch,
 
 
 @both_gates
-async def test_the_app_has_a_session_of_its_own_in_its_release(launch: Launch, env: dict[str, str]) -> None:
+async def test_the_app_has_a_session_of_its_own_in_its_release(launch: Launcher, env: dict[str, str]) -> None:
     process = launch(*READY, env=env)
     await launch.line()
     assert os.getsid(process.pid) == os.getpgid(process.pid) == process.identity.pgid == process.pid
@@ -151,7 +151,7 @@ async def test_the_app_has_a_session_of_its_own_in_its_release(launch: Launch, e
 
 @both_gates
 async def test_the_app_has_the_environment_that_it_is_given(
-    launch: Launch, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    launch: Launcher, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "JOURNAL_STREAM", "PYTHONSTARTUP":
         monkeypatch.setenv(name, "x")
@@ -174,20 +174,20 @@ async def test_the_app_has_the_environment_that_it_is_given(
 
 
 @both_gates
-async def test_arguments_pass_as_they_are(launch: Launch, env: dict[str, str]) -> None:
+async def test_arguments_pass_as_they_are(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("printf", "%s|", "", " a  b ", "$HOME", "*", "'\"\\", env=env)
     assert await process.wait() == 0
     assert launch.rest() == "| a  b |$HOME|*|'\"\\|"
 
 
 @both_gates
-async def test_a_command_that_vanished_meanwhile_ends_and_says_so(launch: Launch, env: dict[str, str]) -> None:
+async def test_a_command_that_vanished_meanwhile_ends_and_says_so(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("./no-such-app", env=env)
     assert await process.wait() not in {0, None}
     assert "no-such-app" in launch.rest()
 
 
-async def test_the_record_says_who_it_is(launch: Launch) -> None:
+async def test_the_record_says_who_it_is(launch: Launcher) -> None:
     process = launch(*READY)
     identity = process.identity
     assert identity.pid == process.pid
@@ -199,25 +199,25 @@ async def test_the_record_says_who_it_is(launch: Launch) -> None:
     await process.wait()
 
 
-def test_a_release_that_is_gone_is_a_failed_deploy(launch: Launch) -> None:
+def test_a_release_that_is_gone_is_a_failed_deploy(launch: Launcher) -> None:
     shutil.rmtree(launch.release)
     with pytest.raises(DeployFailed, match=r"^release: directory gone: "):
         launch("true")
 
 
-def test_what_the_system_refuses_is_a_failed_deploy(launch: Launch) -> None:
+def test_what_the_system_refuses_is_a_failed_deploy(launch: Launcher) -> None:
     with pytest.raises(DeployFailed, match=r"^run: cannot start: Argument list too long$"):
         launch("true", "x" * (1 << 20))
 
 
-async def test_a_launch_from_a_run_of_trio_is_reaped_like_any_other(launch: Launch) -> None:
+async def test_a_launch_from_a_run_of_trio_is_reaped_like_any_other(launch: Launcher) -> None:
     processes = [launch("sh", "-c", f"exit {status}") for status in range(5)]
     with trio.fail_after(30):
         assert [await process.wait() for process in processes] == [0, 1, 2, 3, 4]
 
 
 @needs_root
-async def test_another_users_app_can_never_be_root_again(launch: Launch) -> None:
+async def test_another_users_app_can_never_be_root_again(launch: Launcher) -> None:
     user = account()
     process = launch("grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status", account=user)
     uids, gids, groups = [set((await launch.line()).split()[1:]) for _ in range(3)]
@@ -227,14 +227,14 @@ async def test_another_users_app_can_never_be_root_again(launch: Launch) -> None
 
 
 @needs_root
-async def test_groups_are_those_of_the_user_and_none_of_ours(launch: Launch) -> None:
+async def test_groups_are_those_of_the_user_and_none_of_ours(launch: Launcher) -> None:
     process = launch("id", "-G", account=replace(account(), groups=(1, 2)))
     assert (await launch.line()).split() == [str(account().gid), "1", "2"]
     assert await process.wait() == 0
 
 
 @needs_root
-async def test_another_users_app_has_the_limits_that_we_were_started_with(launch: Launch) -> None:
+async def test_another_users_app_has_the_limits_that_we_were_started_with(launch: Launcher) -> None:
     process = launch("sh", "-c", "ulimit -Sn; ulimit -Hn", nofile_limit=77, account=account())
     assert [await launch.line(), await launch.line()] == ["77", str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]
     assert await process.wait() == 0
@@ -242,7 +242,7 @@ async def test_another_users_app_has_the_limits_that_we_were_started_with(launch
 
 @needs_root
 def test_a_gate_that_the_user_may_not_run_is_named(
-    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launch: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "python").touch(0o700)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.deploy.process.claims import Claim
+from rainbowd.deploy.process.launches import Launch
 from rainbowd.deploy.process.procfs import read_command, read_entry
 from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, user_name, why_foreign
 
@@ -24,7 +24,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 def test_what_could_not_be_ended_is_known_until_it_is_gone(process: subprocess.Popen[bytes]) -> None:
     entry = read_entry(process.pid)
     assert entry is not None
-    why = keep_survivors([entry], Claim(frozenset({os.getuid()}), 0))
+    why = keep_survivors([entry], Launch(frozenset({os.getuid()}), 0))
     me = user_name(os.getuid())
     assert why.startswith(f"pid {process.pid}, `sleep 1000`, of user {me}: still there after SIGKILL")
     assert survivors() == [f"pid {process.pid}, `sleep 1000`, of user {me}"]
@@ -38,15 +38,15 @@ def test_another_accounts_process_is_said_to_be_that(
 ) -> None:
     entry = read_entry(process.pid)
     assert entry is not None
-    claim = Claim(frozenset({os.getuid() + 1}), 0)
+    launch = Launch(frozenset({os.getuid() + 1}), 0)
     assert 'set "user" instead of sudo' in why_foreign() or os.getuid()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    assert keep_survivors([entry], claim).endswith('rainbowd as root with "user", not sudo in "run"')
+    assert keep_survivors([entry], launch).endswith('rainbowd as root with "user", not sudo in "run"')
     assert "rainbowd runs as 12345 and may not signal it" in why_foreign()
 
 
 def test_of_nothing_there_is_nothing_to_say() -> None:
-    assert keep_survivors([], Claim(frozenset(), 0)) == ""
+    assert keep_survivors([], Launch(frozenset(), 0)) == ""
 
 
 def test_a_long_command_is_cut_and_a_process_that_is_gone_is_its_number() -> None:

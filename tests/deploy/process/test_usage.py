@@ -8,7 +8,7 @@ import trio
 from rainbowd.deploy.process.usage import read_usage
 
 if TYPE_CHECKING:
-    from tests.deploy.process.conftest import Launch
+    from tests.deploy.process.conftest import Launcher
 
 CHILD = "import sys; held = b'x' * (30 << 20); print(len(held), flush=True); sys.stdin.read()"
 BUSY = """
@@ -22,7 +22,7 @@ time.sleep(1000)
 """
 
 
-async def test_a_generation_is_told_with_its_children(launch: Launch) -> None:
+async def test_a_generation_is_told_with_its_children(launch: Launcher) -> None:
     app, other = launch(sys.executable, "-c", BUSY, CHILD), launch("sleep", "1000")
     await launch.line()
     usage = read_usage()
@@ -35,7 +35,7 @@ async def test_a_generation_is_told_with_its_children(launch: Launch) -> None:
     assert not {1, 2} & read_usage().keys()
 
 
-async def test_a_daemon_is_counted_when_its_parent_has_ended(launch: Launch) -> None:
+async def test_a_daemon_is_counted_when_its_parent_has_ended(launch: Launcher) -> None:
     app = launch("sh", "-c", "setsid sleep 1000 & echo ready")
     await launch.line()
     assert await app.wait() == 0

@@ -1,7 +1,7 @@
-"""Claims: what each launch of an app, a hook or an earlier agent's app may call its processes.
+"""Launches of an app or a hook, and the evidence that each of them has of its processes.
 
-Every launch has a claim from before its first instruction until nothing is left of it.  ``attribution`` decides between
-them, so that a process belongs to one launch at most.
+A launch is registered before its first process runs, and unregistered when none of its processes is left.
+``attribution`` decides between all launches, so that a process belongs to one launch at most.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOOK_VARIABLE = os.fsencode(f"{HOOK}=")
 
 @dataclass(frozen=True)
 class LaunchMarks:
-    """What the processes of one launch are recognized by, also by a later agent.
+    """The marks by which this agent and a later one recognize the processes of a launch.
 
     Attributes:
         uid: of the account that it was started as.
@@ -56,16 +56,16 @@ class LaunchMarks:
 
 
 @dataclass(eq=False)
-class Claim:
-    """What one launch knows of its processes.
+class Launch:
+    """One launch, with the evidence by which its processes are recognized.
 
     Attributes:
         uids: the accounts whose processes can be its own.
         born: start time of its first process, in clock ticks since boot; none of its processes is older.
-        environment: the variables that its processes have, and those of no other launch; empty for none.
-        has_secret: the mark is random, so that no process has it by chance.
-        generation: its number, for people; None for what is no generation.
-        pidfile: where a daemon may say which process it is.
+        environment: the variables that its processes have and those of no other launch; empty if there are none.
+        has_secret: the environment includes a secret, so that no process has it by chance.
+        generation: the id of the generation; None for a hook and for leftovers.
+        pidfile: the file in which a daemon can write its number.
         cgroup: the directory of its control group; None if it has none.
         known: its processes when they were last searched for, number to start time.
         child: number and start time of its first process; None if it has none.
@@ -82,11 +82,11 @@ class Claim:
     child: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, identity: ProcessIdentity, marks: LaunchMarks, known: Iterable[tuple[int, int]] = ()) -> Claim:
-        """Return the claim of the launch that ``identity`` describes.
+    def of(cls, identity: ProcessIdentity, marks: LaunchMarks, known: Iterable[tuple[int, int]] = ()) -> Launch:
+        """Return the launch whose first process is ``identity``.
 
         Args:
-            identity: of its first process.
+            identity: the identity of its first process.
             marks: by which its processes are recognized.
             known: processes that are known to be its own, as number and start time.
         """
@@ -111,11 +111,11 @@ class Claim:
         )
 
     def covers(self, uid: int) -> bool:
-        """Whether a process of this account can be its own: what was started as root may become anyone."""
+        """Return whether a process of this account can be its own: a process of root can become any account."""
         return uid in self.uids or ROOT in self.uids
 
     def is_named_by(self, uid: int, variables: Variables) -> bool:
-        """Whether a process of this account, started with these variables, bears its mark.
+        """Return whether a process of this account with these variables has its mark.
 
         Only the account's own environment counts as evidence, since anyone can choose the variables of a process.
         """
@@ -124,25 +124,25 @@ class Claim:
         return self.has_secret or not any(variable.startswith(_HOOK_VARIABLE) for variable in variables)
 
     def remember(self, entries: Iterable[ProcessInfo]) -> None:
-        """Keep which processes are its own; a search that is under way still has those of before."""
+        """Store which processes are its own; a search in another thread keeps the dictionary that it started with."""
         self.known = {entry.pid: entry.start_time for entry in entries}
 
 
-_claims: list[Claim] = []
-"""Of everything that may have processes now, oldest first."""
+_launches: list[Launch] = []
+"""All launches that may have processes now, oldest first."""
 
 
-def begin(claim: Claim) -> None:
-    """From now on there may be processes of this launch."""
-    _claims.append(claim)
+def register(launch: Launch) -> None:
+    """Add a launch, whose processes are then searched for."""
+    _launches.append(launch)
 
 
-def end(claim: Claim) -> None:
-    """Nothing is left of this launch; it may have been ended before."""
-    if claim in _claims:
-        _claims.remove(claim)
+def unregister(launch: Launch) -> None:
+    """Remove a launch that has no processes left; do nothing if it was removed before."""
+    if launch in _launches:
+        _launches.remove(launch)
 
 
-def all_claims(*more: Claim) -> list[Claim]:
-    """Return the claims of everything that may have processes now, oldest first, and those of ``more``."""
-    return [*_claims, *(claim for claim in more if claim not in _claims)]
+def all_launches(*more: Launch) -> list[Launch]:
+    """Return all registered launches, oldest first, and then those of ``more`` that are not registered."""
+    return [*_launches, *(launch for launch in more if launch not in _launches)]

@@ -1,0 +1,103 @@
+"""Ending the processes of a launch: a signal first, and SIGKILL for those that are left when the time is over."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from signal import SIGKILL
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.deploy.process.cgroups import kill_cgroup
+from rainbowd.deploy.process.procfs import send_signal, until_ended
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rainbowd.deploy.process.process_tree import ProcessTree
+    from rainbowd.deploy.process.procfs import ProcessInfo
+
+REFRESH_SECONDS = 0.5
+"""How often processes are searched for again, as they may have forked meanwhile."""
+
+KILL_SECONDS = 5.0
+"""How long the kernel may take to end the processes that were killed."""
+
+
+async def end_processes(
+    tree: ProcessTree, signum: int, *, patience_seconds: float, hurry: trio.Event
+) -> tuple[bool, list[ProcessInfo]]:
+    """End all processes of a launch.
+
+    Args:
+        tree: the processes.
+        signum: the signal that asks a process to end; the main process gets it first, the others when that has ended,
+            or after half the time.
+        patience_seconds: time until the processes that are left are killed.
+        hurry: once this is set, they are killed at once.
+
+    Returns:
+        Whether any process was killed, and the processes that could not be ended.
+    """
+    async with patience(patience_seconds, hurry):
+        await _request_end(tree, signum, patience_seconds / 2)
+    return await _kill(tree)
+
+
+@asynccontextmanager
+async def patience(seconds: float, hurry: trio.Event) -> AsyncIterator[None]:
+    """Cancel the body of the context after ``seconds``, or as soon as ``hurry`` is set."""
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on, hurry, nursery.cancel_scope)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def _request_end(tree: ProcessTree, signum: int, head_start_seconds: float) -> None:
+    """Send each process the signal, the main process first; return when none is left.
+
+    A process of another account is waited for and never signalled.  The exception is our own child, whatever account
+    it has become, as it may pass the signal on.
+    """
+    found = await tree.refresh()
+    signalled = set()
+    main = tree.find_main(found) or next((entry for entry in found.foreign if _is_our_child(tree, entry)), None)
+    if main is not None:
+        send_signal(main, signum)
+        signalled.add(main.pid)
+        with trio.move_on_after(head_start_seconds):
+            await until_ended(main)
+    while waiting := (*(found := await tree.refresh()).live, *found.foreign):
+        for entry in found.live:
+            if entry.pid not in signalled:
+                send_signal(entry, signum, tree.launch.covers)
+                signalled.add(entry.pid)
+        with trio.move_on_after(REFRESH_SECONDS):
+            await until_ended(waiting[0])
+
+
+async def _kill(tree: ProcessTree) -> tuple[bool, list[ProcessInfo]]:
+    """Kill the processes that are left; return whether there were any, and those that remain."""
+    killed = False
+    found = await tree.refresh()
+    with trio.move_on_after(KILL_SECONDS):
+        while found.live:
+            sent = [send_signal(entry, SIGKILL, tree.launch.covers) for entry in found.live]
+            if tree.marks.cgroup is not None and not found.foreign:
+                kill_cgroup(tree.marks.cgroup)  # at once, also a process that forks faster than we search
+            killed |= any(sent)
+            with trio.move_on_after(REFRESH_SECONDS):
+                await until_ended(found.live[0])
+            found = await tree.refresh()
+    return killed, [*found.live, *found.foreign]
+
+
+def _is_our_child(tree: ProcessTree, entry: ProcessInfo) -> bool:
+    return entry.pid == tree.pid and entry.parent == os.getpid()
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
