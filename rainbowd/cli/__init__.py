@@ -1,4 +1,4 @@
-"""argv -> exit status.  Commands talk to the agent through files; each imports what it needs, and nothing before."""
+"""The command line, from arguments to an exit status.  Commands talk to the agent through files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.parser import make_parser
-from rainbowd.cli.terminal import open_closed_stdio, print_error
+from rainbowd.cli.terminal import INTERRUPTED, open_closed_stdio, print_error
 from rainbowd.errors import NotRunning, RainbowdError
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words behind the program's name; those of the process by default.
+        argv: the arguments after the program's name; by default, those of the process.
 
     Returns:
         The exit status.
     """
     if sys.platform != "linux":
-        print("rainbowd: runs on Linux only: it needs epoll, pidfds and /proc", file=sys.stderr)
+        print("rainbowd: runs only on Linux, because it needs epoll, pidfds and /proc", file=sys.stderr)
         return 2
     open_closed_stdio()
     options = make_parser().parse_args(argv)
@@ -35,20 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in [*str(error).splitlines(), *_hints(error, options)]:
             print_error(line)
         return error.exit_status
-    except BrokenPipeError:  # the reader of our output has gone: say no more, also not at exit
+    except BrokenPipeError:  # the reader of stdout has gone: print nothing more, not even at exit
         sys.stdout = None
         return 1
     except OSError as error:
-        print_error(_explained(error))
+        print_error(_explain(error))
         sys.stdout = None
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return status
 
 
 def _hints(error: RainbowdError, options: argparse.Namespace) -> list[str]:
-    """Return what a person can do about an error that is the same for every command."""
+    """Return what a user can do about an error that all commands share."""
     if not isinstance(error, NotRunning):
         return []
     from rainbowd.cli.no_agent import hints
@@ -56,10 +56,10 @@ def _hints(error: RainbowdError, options: argparse.Namespace) -> list[str]:
     return hints(options.config)
 
 
-def _explained(error: OSError) -> str:
-    """What the system would not do for a command, in words."""
+def _explain(error: OSError) -> str:
+    """Return a system error as a message."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, FileNotFoundError):  # of getcwd(3)
         return "the working directory no longer exists"
-    return f"stdout cannot be written: {error.strerror}"
+    return f"cannot write to stdout: {error.strerror}"

@@ -1,6 +1,6 @@
-"""``rainbowd deploy`` and ``rainbowd rollback``: ask by files, then tell how it goes until it is decided.
+"""``rainbowd deploy`` and ``rainbowd rollback``: request a deploy by files, and show it until it has an outcome.
 
-This has to start as fast as Python does: nothing but the standard library, and rich where stdout is a terminal.
+This must start as fast as Python does, so it imports only the standard library, and rich if stdout is a terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd import release_link
-from rainbowd.cli import deploy_request as asking
 from rainbowd.cli.agent_files import (
     current_release,
     linked_release,
@@ -23,12 +22,12 @@ from rainbowd.cli.agent_files import (
     reject_own_deploy,
     require_agent,
 )
-from rainbowd.cli.deploy_request import DeployRequest
+from rainbowd.cli.deploy_request import DeployRequest, TriggerFile, check_request, is_shortened, switch_link
 from rainbowd.cli.deploy_tracker import FAILED, DeployTracker
 from rainbowd.cli.follow import AgentGone, follow
 from rainbowd.cli.outcome import print_outcome
 from rainbowd.cli.progress import show_progress
-from rainbowd.cli.terminal import escape_control, print_error, print_line
+from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_line
 from rainbowd.errors import UsageError
 from rainbowd.release_choice import find_release, rollback_target
 from rainbowd.report.tail import Tail
@@ -37,15 +36,13 @@ if TYPE_CHECKING:
     from rainbowd.locations import Locations
     from rainbowd.release_link import LinkChange
 
-GOES_ON = "the deploy goes on, and `rainbowd history` will tell how it ended"
-
 
 class WaitOptions(NamedTuple):
-    """How long to wait for the decision.
+    """Whether a command waits for the outcome of its deploy, and how long.
 
     Attributes:
-        is_wanted: whether to wait at all.
-        timeout_seconds: None for as long as it takes.
+        is_wanted: wait for the outcome.
+        timeout_seconds: the limit in seconds; None waits as long as it takes.
     """
 
     is_wanted: bool
@@ -53,36 +50,44 @@ class WaitOptions(NamedTuple):
 
 
 def deploy(config_path: Path | None, release: str | None, note: str | None, wait: WaitOptions) -> int:
-    """Deploy a release, or what the files name once more.
+    """Deploy a release, or the release that the link names again.
 
     Args:
-        config_path: of ``--config``; None looks in the working directory.
-        release: a path relative to the working directory, or the bare name of a sibling of the present release.
-        note: the deployer's words.
-        wait: for the decision.
+        config_path: the value of ``--config``; None searches the working directory.
+        release: a path relative to the working directory, or the name of a directory next to the live release.
+        note: a remark of the deployer.
+        wait: whether to wait for the outcome, and how long.
 
     Returns:
         The exit status: 0 or 1.
 
     Raises:
-        UsageError: there is no such release, or the files are not ours to write; nothing is touched.
-        NotRunning: no agent runs for this config; nothing is touched.
-        TimedOut: not decided in time.
-        RainbowdError: the config is broken, or the agent has gone.
+        UsageError: the release does not exist, or this user cannot write the files; nothing was changed.
+        NotRunning: no agent is running with this config; nothing was changed.
+        TimedOut: the deploy had no outcome in time.
+        RainbowdError: the config is invalid, or the agent exited.
     """
     locations = locate(config_path)
     if release is not None and os.path.lexists(locations.release):
-        release_link.require_symlink(
-            locations.release
-        )  # first: beside a directory that should be a link there are no releases
+        release_link.require_symlink(locations.release)  # first: next to a real directory there are no releases
     wanted = None if release is None else find_release(release, Path.cwd(), current_release(locations))
-    return _ask(locations, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
+    return _request(locations, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
 def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> int:
-    """Deploy the live release where the link names another, else the one that was live last and is another.
+    """Deploy the release that was live before; if the link names another than the live release, the live release.
 
-    Args, Returns, Raises: as ``deploy``; also where there is no such release.
+    Args:
+        config_path: the value of ``--config``; None searches the working directory.
+        note: a remark of the deployer.
+        wait: whether to wait for the outcome, and how long.
+
+    Returns:
+        The exit status: 0 or 1.
+
+    Raises:
+        RainbowdError: no other release was live before, and as ``deploy``.
+        UsageError: the directory of that release no longer exists, and as ``deploy``.
     """
     locations = locate(config_path)
     release_link.require_symlink(locations.release)
@@ -91,33 +96,35 @@ def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> i
     target = rollback_target(
         None if live is None else Path(live), linked_release(locations.release), locations.state_dir
     )
-    return _ask(locations, DeployRequest(os.urandom(6).hex(), note or None, target, is_rollback=True), wait)
+    request = DeployRequest(os.urandom(6).hex(), note or None, target, is_rollback=True)
+    return _request(locations, request, wait)
 
 
-def _ask(locations: Locations, request: DeployRequest, wait: WaitOptions) -> int:
-    """See that it can be done, then do it."""
+def _request(locations: Locations, request: DeployRequest, wait: WaitOptions) -> int:
+    """Check that a request is possible before anything is changed, then make it."""
     require_agent(locations.state_dir)
     if wait.is_wanted:
         reject_own_deploy(locations.state_dir, "wait for a deploy")
-    asking.check_request(locations, request)
-    if asking.is_shortened(request):
-        print_error("warning: the note is cut short: a trigger file has 1 KiB")
+    check_request(locations, request)
+    if is_shortened(request):
+        print_error("warning: the note is shortened, because a trigger file holds only 1 KiB")
     with contextlib.closing(Tail(locations.state_dir, None)) as tail:
         try:
             return _carry_out(locations, request, wait, tail)
         except KeyboardInterrupt:
-            print_error(f"not waiting any more: {GOES_ON}")
-            return 130
+            print_error("stopped waiting; the deploy continues: `rainbowd history` shows its outcome")
+            return INTERRUPTED
 
 
 def _carry_out(locations: Locations, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
-    """Write the trigger file, then turn the link, as the agent expects it; wait if that is wanted."""
-    asked_at = time.time()
-    trigger = asking.TriggerFile(locations.trigger_file, request)
+    """Write the trigger file, then switch the link, in the order that the agent expects; wait if that is wanted."""
+    requested_at = time.time()
+    trigger = TriggerFile(locations.trigger_file, request)
     trigger.write()
-    turned = asking.turn(locations, request)
+    link_change = switch_link(locations, request)
     if not wait.is_wanted:
-        print_line(f"asked for a deploy of {_named(locations, request)}: `rainbowd history` will tell how it ended")
+        release = escape_control(request.release or locations.release)
+        print_line(f"requested a deploy of {release}: `rainbowd history` shows its outcome")
         return 0
     tracker = DeployTracker(
         None if locations.trigger_file is None else request.id,
@@ -125,36 +132,40 @@ def _carry_out(locations: Locations, request: DeployRequest, wait: WaitOptions, 
         _timestamp(time.time()),
     )
     try:
-        with show_progress(asked_at) as progress:
+        with show_progress(requested_at) as progress:
             outcome = follow(
-                tracker, tail, locations.state_dir, progress, trigger=trigger, timeout_seconds=wait.timeout_seconds
+                tracker,
+                tail,
+                locations.state_dir,
+                progress,
+                trigger=trigger,
+                timeout_seconds=wait.timeout_seconds,
             )
     except AgentGone:
-        _turn_back(turned)
+        _restore_link(link_change)
         raise
-    status = print_outcome(outcome, time.time() - asked_at, progress.shown)
+    status = print_outcome(outcome, time.time() - requested_at, progress.shown)
     if outcome.result == FAILED:
-        _turn_back(turned)
+        _restore_link(link_change)
     return status
 
 
-def _turn_back(turned: LinkChange | None) -> None:
-    """What did not become live is not to be what the link names, and so what the next start runs."""
-    if turned is not None and turned.before is not None:
-        try:
-            is_back = release_link.restore(turned)
-        except UsageError as error:
-            print_error(f"the link could not be turned back: {error}")
-            return
-        how = f"names {turned.before} again" if is_back else "was changed since by somebody else, and is left"
-        print_error(f"the link {how}")
-
-
-def _named(locations: Locations, request: DeployRequest) -> str:
-    return escape_control(request.release or locations.release)
+def _restore_link(change: LinkChange | None) -> None:
+    """Point the link back to where it pointed before: the next start would run the release that failed."""
+    if change is None or change.before is None:
+        return
+    try:
+        is_restored = release_link.restore(change)
+    except UsageError as error:
+        print_error(f"cannot restore the link: {error}")
+        return
+    if is_restored:
+        print_error(f"the link points to {change.before} again")
+    else:
+        print_error("the link was left alone, because someone else has changed it since")
 
 
 def _timestamp(seconds: float) -> str:
-    """As in the journal, rounded up: what has this time there came later."""
+    """Return a time as the journal writes it, rounded up: an event with this time happened later."""
     rounded = datetime.fromtimestamp(math.ceil(seconds * 1000) / 1000, UTC)
     return rounded.isoformat(timespec="milliseconds").replace("+00:00", "Z")

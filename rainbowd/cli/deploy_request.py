@@ -1,4 +1,4 @@
-"""Asking an agent for a deploy, by the files alone: the trigger file first, then the turn of the link."""
+"""The request for a deploy, made through files alone: the trigger file first, then the release link."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from rainbowd.release_link import LinkChange
 
 LINE_BYTES = 1024
-"""What an agent reads of a trigger file."""
+"""How many bytes of a trigger file an agent reads."""
 
 NEW_FILE_MODE = 0o664
 WRITE_BITS = 0o222
 READABLE = 0o444
-"""The agent, which may be another user, reads it; what it says is in the journal at once."""
+"""The agent, which may be another user, reads the file, and writes its content into the journal at once."""
 
 Stamp = tuple[int, int, int]
-"""The device, the inode and the mtime of a file: another in its place, or what is written to it, has others."""
+"""The device, inode and mtime of a file, which change if the file is replaced or written."""
 
 
 class DeployRequest(NamedTuple):
-    """What one command asks for.
+    """The deploy that a command requests.
 
     Attributes:
-        id: by which its deploy is found in the journal.
-        note: the deployer's words.
-        release: absolute and resolved; None for what the link names.
-        is_rollback: it goes back to ``release``.
+        id: the id by which the command finds its deploy in the journal.
+        note: a remark of the deployer.
+        release: an absolute, resolved path; None for the release that the link names.
+        is_rollback: the deploy is a rollback to ``release``.
     """
 
     id: str
@@ -47,16 +47,21 @@ class DeployRequest(NamedTuple):
 
 
 def check_request(locations: Locations, request: DeployRequest) -> None:
-    """See, before anything is touched, that the trigger file and the link can be what they are to be.
+    """Check that the trigger file and the link can be written, before anything is changed.
+
+    Args:
+        locations: the paths of the config.
+        request: the deploy to request.
 
     Raises:
-        UsageError: one of them cannot.
+        UsageError: one of them cannot be written.
     """
     if locations.trigger_file is not None:
-        _refuse_trigger(locations.trigger_file)
+        _check_trigger_file(locations.trigger_file)
     elif request.release is None and not locations.release.is_symlink():
         raise UsageError(
-            f"trigger_file is off, and {locations.release} is no symlink that could be turned; expected one of them"
+            f"cannot request a deploy: trigger_file is off, and {locations.release} is not a symlink; "
+            f"set trigger_file, or release to a symlink"
         )
     if request.release is None and locations.trigger_file is not None:
         return
@@ -64,18 +69,18 @@ def check_request(locations: Locations, request: DeployRequest) -> None:
         release_link.require_symlink(locations.release)
     directory = locations.release.parent
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise UsageError(f"release: {locations.release} cannot be turned: {directory} is not writable for you")
+        raise UsageError(f"release: cannot switch {locations.release}: you have no permission to write to {directory}")
 
 
 class TriggerFile:
-    """The trigger file, with a request in it.
+    """The trigger file that contains a request.
 
-    It is replaced, so that its owner is whoever asks, and an agent sees all of it or nothing.  Where only the file may
-    be written and not its directory, it is overwritten.
+    The file is replaced, so that it belongs to the user who makes the request, and an agent reads all of it or nothing.
+    If this user may write only the file and not its directory, the file is overwritten.
 
     Args:
-        file: None where that is off: then nothing is written, and always there.
-        request: what is asked for.
+        file: the path; None if the trigger file is turned off: then ``write`` does nothing.
+        request: the deploy to request.
     """
 
     def __init__(self, file: Path | None, request: DeployRequest) -> None:
@@ -84,10 +89,10 @@ class TriggerFile:
         self._written: Stamp | None = None
 
     def write(self) -> None:
-        """Put the request there.
+        """Write the request into the file.
 
         Raises:
-            UsageError: it may not be.
+            UsageError: this user cannot write the file.
         """
         if self._file is None:
             return
@@ -101,7 +106,7 @@ class TriggerFile:
             raise _unwritable(self._file, error) from None
 
     def is_unchanged(self) -> bool:
-        """Whether it is as it was written, or at least nobody can tell otherwise."""
+        """Return whether the file is as it was written; True if that cannot be known."""
         if self._file is None:
             return True
         try:
@@ -112,11 +117,14 @@ class TriggerFile:
             return True
 
 
-def turn(locations: Locations, request: DeployRequest) -> LinkChange | None:
-    """Turn the link if the request is for that, or there is no other way to ask.
+def switch_link(locations: Locations, request: DeployRequest) -> LinkChange | None:
+    """Switch the link to the requested release; without a trigger file, to the same release again.
+
+    Returns:
+        The change, so that it can be undone; None if the link was left alone.
 
     Raises:
-        UsageError: it may not be turned.
+        UsageError: this user cannot switch the link.
     """
     if request.release is not None:
         return release_link.repoint(locations.release, request.release)
@@ -126,25 +134,25 @@ def turn(locations: Locations, request: DeployRequest) -> LinkChange | None:
 
 
 def encode(request: DeployRequest) -> bytes:
-    """The line of the trigger file; a note that does not fit is cut short."""
+    """Return a request as the line of a trigger file; a note that does not fit is shortened."""
     fields: dict[str, object] = {"request": request.id}
     if request.is_rollback:
         fields["rollback"] = True
     if request.release is not None:
         fields["release"] = str(request.release)
-        if len(_json(fields)) > LINE_BYTES:  # a path of nearly a thousand bytes: its turn is then a request of its own
+        if len(_json(fields)) > LINE_BYTES:  # a path of nearly 1000 bytes: the switch of the link requests the deploy
             del fields["release"]
     note = fitting_note(request.note, LINE_BYTES - len(_json({**fields, "note": ""})))
     return _json({**fields, "note": note} if note else fields)
 
 
 def is_shortened(request: DeployRequest) -> bool:
-    """Whether the note does not fit."""
+    """Return whether the note of a request does not fit into the trigger file."""
     return bool(request.note) and json.loads(encode(request)).get("note") != request.note
 
 
 def fitting_note(note: str | None, room_bytes: int) -> str:
-    """As much of a note as takes no more than ``room_bytes`` inside of a JSON string."""
+    """Return the beginning of a note that takes at most ``room_bytes`` bytes inside of a JSON string."""
     kept = (note or "")[:room_bytes]
     while len(_json(kept)) - len(_json("")) > room_bytes:
         kept = kept[:-1]
@@ -152,14 +160,14 @@ def fitting_note(note: str | None, room_bytes: int) -> str:
 
 
 def _json(value: object) -> bytes:
-    """In UTF-8, or in ASCII where a name is not UTF-8, which so passes unharmed, as Python has it."""
+    """Return JSON in UTF-8; in ASCII if a name is not UTF-8, so that its surrogate escapes are kept."""
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(value).encode() + b"\n"
 
 
-def _refuse_trigger(trigger_file: Path) -> None:
+def _check_trigger_file(trigger_file: Path) -> None:
     try:
         mode = trigger_file.lstat().st_mode
     except FileNotFoundError:
@@ -167,36 +175,36 @@ def _refuse_trigger(trigger_file: Path) -> None:
     except OSError as error:
         raise _unwritable(trigger_file, error) from None
     if not stat.S_ISREG(mode):
-        found = "a directory" if stat.S_ISDIR(mode) else "a symlink" if stat.S_ISLNK(mode) else "no regular file"
-        raise UsageError(f"trigger_file: {trigger_file}: found {found}; expected a file, or nothing there")
+        found = "a directory" if stat.S_ISDIR(mode) else "a symlink" if stat.S_ISLNK(mode) else "a special file"
+        raise UsageError(f"trigger_file: {trigger_file}: found {found}; expected a regular file, or no file")
     directory = trigger_file.parent
     if not directory.is_dir():
-        raise UsageError(f"trigger_file: {trigger_file}: there is no directory {directory}")
-    may_replace = os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
-    if not may_replace and not os.access(trigger_file, os.W_OK, effective_ids=True):
-        raise UsageError(f"trigger_file: {trigger_file}: neither it nor its directory is writable for you")
+        raise UsageError(f"trigger_file: {trigger_file}: found no directory {directory}; expected it to exist")
+    can_replace = os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+    if not can_replace and not os.access(trigger_file, os.W_OK, effective_ids=True):
+        raise UsageError(f"trigger_file: {trigger_file}: you have no permission to write to the file or its directory")
 
 
 def _replace(trigger_file: Path, line: bytes, suffix: str) -> Stamp:
-    beside = trigger_file.with_name(f".{trigger_file.name}.{suffix}")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
+    new_file = trigger_file.with_name(f".{trigger_file.name}.{suffix}")
+    fd = os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
     try:
-        _admit_the_same(fd, trigger_file)
+        _copy_access(fd, trigger_file)
         stamp = _write(fd, line)
-        beside.replace(trigger_file)
+        new_file.replace(trigger_file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        new_file.unlink(missing_ok=True)
         raise
     finally:
         os.close(fd)
     return stamp
 
 
-def _admit_the_same(fd: int, trigger_file: Path) -> None:
-    """Let the accounts write the new file that may write the old one.
+def _copy_access(fd: int, trigger_file: Path) -> None:
+    """Let the same accounts write the new file that may write the old one.
 
-    The mode is set, not copied: anyone who may write the directory chose the old file, and a set-user-ID bit of it
-    would make the new file a program of ours that others can fill.
+    The write bits are copied, but not the whole mode: anyone who may write to the directory chose the old file, and its
+    set-user-ID bit would make the new file a program of ours that others can fill.
     """
     write_bits = stat.S_IMODE(os.fstat(fd).st_mode) & WRITE_BITS
     with suppress(FileNotFoundError):
@@ -209,10 +217,10 @@ def _admit_the_same(fd: int, trigger_file: Path) -> None:
 
 
 def _overwrite(trigger_file: Path, line: bytes) -> Stamp:
-    """Overwrite the file itself, and no other file that somebody linked in its place.
+    """Overwrite the trigger file, unless somebody put a link to another file in its place.
 
     Raises:
-        OSError: as open(2), or it is not a regular file with this one name.
+        OSError: as open(2), or the file is not a regular file, or has more than one name.
     """
     fd = os.open(trigger_file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""The step of a deploy that is under way, as ``deploying`` of the status has it: see ``docs/interface.md``."""
+"""The current step of a deploy, from the status's ``deploying``: see ``docs/interface.md``."""
 
 from __future__ import annotations
 
@@ -10,49 +10,55 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAMES = {"plan": "preparing", "slot": "waiting for a slot", "boot": "booting", "health": "health check"}
-"""What people read; a step of another name is its own."""
+"""Steps that people know under another name."""
 CHECK_CHARACTERS = 100
-"""Of what a health check got: more would not fit on a line of a terminal."""
+"""How much of a health check's answer fits on a line of a terminal."""
 
 
 def describe(deploying: Mapping[str, Any]) -> str:
-    """Return the step and its time, and what the last health check got, in one line.
+    """Return the step, its duration, and the answer of the last health check, in one line.
+
+    Args:
+        deploying: the status's ``deploying``.
 
     Raises:
-        KeyError, ValueError: it is not what an agent writes.
+        KeyError, ValueError: a field is missing or invalid.
     """
     step = str(deploying["step"])
-    words = [escape_control(NAMES.get(step, step)), ago(deploying["step_at"])]
-    seen = deploying["last_check"]
-    if seen is not None and step == "health":
-        words.append(f"last: {_shortened(escape_control(seen))}")
-    return ", ".join(words)
+    parts = [escape_control(NAMES.get(step, step)), ago(deploying["step_at"])]
+    answer = deploying["last_check"]
+    if answer is not None and step == "health":
+        parts.append(f"last: {_shortened(escape_control(answer))}")
+    return ", ".join(parts)
 
 
 def describe_deploy(deploying: Mapping[str, Any]) -> str:
-    """Return what is being deployed and how far it is, for the status.
+    """Return the release that is being deployed, with the current step, in one line for the status.
+
+    Args:
+        deploying: the status's ``deploying``.
 
     Raises:
-        KeyError, ValueError: it is not what an agent writes.
+        KeyError, ValueError: a field is missing or invalid.
     """
     release = deploying["release"]
-    name = escape_control(release_name(str(release))) if release is not None else "nothing yet"
+    name = escape_control(release_name(str(release))) if release is not None else "a release"
     return f"deploying {name}: {describe(deploying)}"
 
 
 def new_lines(deploying: Mapping[str, Any], seen: int) -> list[str]:
-    """Return the lines of a hook's output after the first ``seen``, as far as the status still has them."""
+    """Return the lines of a hook's output after the first ``seen``, as far as the status still contains them."""
     count, output = int(deploying["output_lines"]), deploying["output"]
     unseen = max(0, count - seen)
     return [str(line) for line in output[len(output) - min(unseen, len(output)) :]]
 
 
-def rest_of(shown: list[str], output: list[str]) -> list[str]:
-    """Return the lines of ``output`` that come after those which were shown.
+def remaining_lines(shown: list[str], output: list[str]) -> list[str]:
+    """Return the lines of ``output`` that follow the lines that were shown.
 
     Args:
         shown: the lines that were shown, or the last of them.
-        output: the last lines of the same output, and perhaps the first.
+        output: the last lines of the same output, or all of it.
     """
     for size in range(min(len(shown), len(output)), 0, -1):
         if shown[-size:] == output[:size]:

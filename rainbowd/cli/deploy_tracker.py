@@ -1,24 +1,20 @@
-"""Which of the journal's events are about the deploy that a command asked for.  Plain: events in, what to tell out.
+"""Which events of the journal belong to the deploy that a command requested.  Plain functions: no files, no clock.
 
-A deploy is found by its request's id: the agent reads that from the trigger file, and ``deploy.requested`` has it
-beside the deploy's own id, which requests that are merged share.  But the agent reads the file once it has settled,
-some 10 ms after it was written, and what another writes in its place before then is all that it sees: our id never
-comes. Then nothing is lost but the id.  Files say what should be live, and the deploy that the other asked for reads
-them later than we wrote them, so it is ours as much as if the agent had merged the two.  That is what a command
-follows as soon as it sees that the trigger file is not as it wrote it: the first deploy that was requested after it
-had done all its writing.  It is safe to do so too early, as where the agent has read our id after all and just not
-told it yet: the deploy that we follow still read the files after we wrote them, and our own id, should it come, wins
-until that is decided.
+A command requests a deploy through files, so it cannot ask the agent which deploy is its own.  These rules find it:
 
-An agent that is just starting looks at the files by itself: the deploy of its start is ours too where it came later.
-One whose config was changed since its start may watch another trigger file; it still sees the link turn to our release.
+1. The command writes an id into the trigger file, and the agent puts it into ``deploy.requested``, next to the deploy's
+   own id.  The event with our request's id names our deploy.  Requests that are merged share one deploy.
+2. The agent reads the file about 10 ms after it was written.  If somebody replaces it within that time, our id never
+   appears.  Then the first deploy that was requested after we had written everything is ours: it reads the files later
+   than we wrote them, as if the agent had merged both requests.
+3. Rule 2 applies as soon as the command sees that the trigger file has changed.  If the agent has read our id after
+   all, rule 1 still wins as long as the other deploy has no outcome.
+4. The deploy of an agent's start is ours as well, if it was requested later.  So is the deploy that a switch of the
+   link to our release starts: an agent whose config was changed may watch a different trigger file.
+5. If no deploy appears, because the file was deleted, the command writes it again, after some seconds.  To do that at
+   once would launch the same release once for each of the commands that replaced each other's files.
 
-Should no deploy come at all, because the file was taken away rather than replaced, the command writes it again; so none
-waits for ever.  Doing that at once would be simpler, but have the same release launched for each of two commands, one
-after the other, and for ten of them ten times.
-
-Either way a deploy that was meant for another release may end well with ours not live: that is a failure, told as the
-agent tells it of a candidate, "superseded by".
+A deploy that rules 2 to 4 find may succeed with another release than ours.  For us that is a failure, "superseded by".
 """
 
 from __future__ import annotations
@@ -34,14 +30,16 @@ FAILED = "failed"
 
 
 class DeployResult(NamedTuple):
-    """How a deploy was decided.
+    """The outcome of a deploy.
 
     Attributes:
-        result: see ``history.DECISIONS``.
-        at: when.
-        release: of which.
-        generation: the number of its candidate, or of what is live; None where there was none.
-        reason, output: of a failure.
+        result: a value of ``history.DECISIONS``.
+        at: when the deploy ended.
+        release: the release that was deployed.
+        generation: the id of the candidate or of the live generation; None if there was none.
+        reason: why the deploy failed.
+        output: the last lines of the app or of the hook that failed.
+        is_rollback: the deploy was a rollback.
     """
 
     result: str
@@ -50,77 +48,82 @@ class DeployResult(NamedTuple):
     generation: int | None
     reason: str | None
     output: list[str]
+    is_rollback: bool = False
 
 
 class DeployTracker:
-    """Sorts events as they are read.
+    """The search for the events of one deploy, by the rules above.
 
     Args:
-        request: the id that we look for; None where the trigger file is off, and the turn of the link is all.
-        release: which it is to be; None for whatever the files name.
-        asked_at: when the last file was written: RFC 3339 in UTC with milliseconds, rounded up.
+        request: the id of our request; None if the trigger file is turned off, and the link alone requests the deploy.
+        release: the release that we requested; None for the one that the link names.
+        requested_at: when the last file was written: RFC 3339 in UTC with milliseconds, rounded up.
 
     Attributes:
-        deploy: the id of the deploy that is ours; None before it is known.
-        outcome: None before that is decided.
-        is_passed_over: our request was replaced, so another's deploy will do.
+        deploy: the id of our deploy; None as long as it is unknown.
+        outcome: how our deploy ended; None until it has.
+        is_replaced: another request took the place of ours, so its deploy counts as ours: rule 2.
     """
 
-    def __init__(self, request: str | None, release: str | None, asked_at: str) -> None:
+    def __init__(self, request: str | None, release: str | None, requested_at: str) -> None:
         self.deploy: str | None = None
         self.outcome: DeployResult | None = None
-        self.is_passed_over = request is None
+        self.is_replaced = request is None
         self._request = request
         self._release = release
-        self._asked_at = asked_at
+        self._requested_at = requested_at
         self._is_certain = False
         self._events: list[Event] = []
         self._generations: set[object] = set()
 
     @classmethod
     def for_deploy(cls, deploy: str) -> DeployTracker:
-        """Return the tracker of a deploy whose id is known, whichever release it is for."""
+        """Return a tracker of the deploy with this id, whichever release it deploys."""
         tracker = cls(None, None, "")
         tracker.deploy, tracker._is_certain = deploy, True
         return tracker
 
     def read(self, events: list[Event]) -> list[Event]:
-        """Those that are about our deploy, in order, also such as came before it was known to be ours."""
+        """Return the events of our deploy, in order, including those that were read before it was known to be ours.
+
+        Args:
+            events: the next events of the journal.
+        """
         self._events += events
-        chosen = self._choose()
+        chosen = self._find_deploy()
         if chosen is None:
             return []
         if chosen != self.deploy:
             self.deploy = chosen
             self._generations.clear()
-        told, self._events = self._events, []
-        ours = [event for event in told if self._is_ours(event)]
-        decided = next((event for event in ours if event["event"] in DECISIONS), None)
-        if decided is not None:
-            self.outcome = self._judge(decided)
+        unread, self._events = self._events, []
+        ours = [event for event in unread if self._is_ours(event)]
+        decision = next((event for event in ours if event["event"] in DECISIONS), None)
+        if decision is not None:
+            self.outcome = self._evaluate(decision)
         return ours
 
-    def _choose(self) -> str | None:
-        """The deploy's id, as far as is known."""
+    def _find_deploy(self) -> str | None:
+        """Return the id of our deploy; None as long as it is unknown."""
         if self._is_certain:
             return self.deploy
-        asked = [event for event in self._events if event["event"] == "deploy.requested" and event.get("deploy")]
-        own = next((event for event in asked if self._request and event.get("request") == self._request), None)
+        requests = [event for event in self._events if event["event"] == "deploy.requested" and event.get("deploy")]
+        own = next((event for event in requests if self._request and event.get("request") == self._request), None)
         if own is not None:
             self._is_certain = True
         elif self.deploy is not None:
             return self.deploy
         else:
-            later = (event for event in asked if str(event.get("at", "")) >= self._asked_at)
-            own = next((event for event in later if self._will_do(event)), None)
+            later = (event for event in requests if str(event.get("at", "")) >= self._requested_at)
+            own = next((event for event in later if self._counts_as_ours(event)), None)
         return None if own is None else str(own.get("deploy"))
 
-    def _will_do(self, event: Event) -> bool:
-        """Whether a request that came later than ours is as good."""
-        if self.is_passed_over or event.get("trigger") == "start":
+    def _counts_as_ours(self, event: Event) -> bool:
+        """Return whether a request that was made later than ours has the same effect: rules 2 to 4."""
+        if self.is_replaced or event.get("trigger") == "start":
             return True
-        is_a_turn_to_ours = event.get("trigger") == "symlink" and event.get("release") == self._release
-        return self._release is not None and is_a_turn_to_ours
+        is_switch_to_ours = event.get("trigger") == "symlink" and event.get("release") == self._release
+        return self._release is not None and is_switch_to_ours
 
     def _is_ours(self, event: Event) -> bool:
         if event.get("deploy") == self.deploy:
@@ -129,16 +132,17 @@ class DeployTracker:
             return True
         return str(event["event"]).startswith("generation.") and event.get("generation") in self._generations
 
-    def _judge(self, decided: Event) -> DeployResult:
-        """What it means for us: a success of another release is none."""
-        release, generation, output = decided.get("release"), decided.get("generation"), decided.get("output")
+    def _evaluate(self, decision: Event) -> DeployResult:
+        """Return the outcome for our request: a success of a different release is a failure."""
+        release, generation, output = decision.get("release"), decision.get("generation"), decision.get("output")
         outcome = DeployResult(
-            result=DECISIONS[str(decided["event"])],
-            at=str(decided.get("at")),
+            result=DECISIONS[str(decision["event"])],
+            at=str(decision.get("at")),
             release=release if isinstance(release, str) else None,
             generation=generation if isinstance(generation, int) else None,
-            reason=str(decided.get("reason") or ""),
+            reason=str(decision.get("reason") or ""),
             output=[str(line) for line in output] if isinstance(output, list) else [],
+            is_rollback=decision.get("rollback") is True,
         )
         if outcome.result != FAILED and self._release not in {None, outcome.release}:
             return outcome._replace(result=FAILED, reason=f"superseded by {outcome.release}, which is live")

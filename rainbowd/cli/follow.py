@@ -1,4 +1,4 @@
-"""Waiting for a deploy to be decided, by the journal; what the app says meanwhile, and whether there is an agent."""
+"""Following a deploy in the journal until it has an outcome, with its steps, its output and the state of the agent."""
 
 from __future__ import annotations
 
@@ -27,20 +27,18 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.03
 STEP_SECONDS = 0.25
 GONE_SECONDS = 1.0
-"""How long the lock may be free: one agent may just have followed another."""
+"""How long the lock may be free before the agent counts as gone: a new agent may be taking the place of the old one."""
 RESEND_SECONDS = 3.0
-"""How long a request may go unnoticed until it is written again: an agent compares the files twice a second."""
-
-
-TIMES_BEFORE_A_WORD = 2
+"""How long to wait before the request is written again: an agent compares the files twice a second."""
+WRITES_BEFORE_WARNING = 2
 UNSEEN = (
     "warning: the agent has not seen the request yet; "
-    "where trigger_file or release was changed in the config since it was started, `rainbowd upgrade` has it look there"
+    "if trigger_file or release was changed in the config after the agent started, run `rainbowd upgrade`"
 )
 
 
 class AgentGone(RainbowdError):
-    """No agent runs any more, and nothing was decided."""
+    """The end of the agent before the deploy had an outcome."""
 
 
 def follow(
@@ -52,20 +50,23 @@ def follow(
     trigger: TriggerFile | None,
     timeout_seconds: float | None,
 ) -> DeployResult:
-    """Wait until it is decided, and tell each step.
+    """Wait until the deploy has an outcome, and show each step.
 
     Args:
-        tracker: knows which deploy it is.
-        tail: of the journal, from before it was asked for.
-        state_dir: with the journal.
-        progress: is told.
-        trigger: where our request is; None if the deploy is known.
-        timeout_seconds: None for as long as it takes.
+        tracker: finds the events of our deploy.
+        tail: the journal, from before the deploy was requested.
+        state_dir: the directory of the journal.
+        progress: shows the steps and the output.
+        trigger: the file with our request; None if the deploy is known already.
+        timeout_seconds: the limit in seconds; None waits as long as it takes.
+
+    Returns:
+        The outcome.
 
     Raises:
-        TimedOut: it goes on.
-        Gone: the agent died, or stopped before it had seen the request.
-        RainbowdError: the journal, or the lock, cannot be read any more.
+        TimedOut: the deploy continues.
+        AgentGone: the agent exited before the deploy finished.
+        RainbowdError: the journal or the lock can no longer be read.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     agent, pending = _Agent(state_dir), None if trigger is None else _PendingRequest(tracker, trigger)
@@ -75,75 +76,75 @@ def follow(
         events: list[Event] = [json.loads(line.text) for line in lines]
         for event in tracker.read(events):
             output.show_more()
-            output.note(event)
-            steps.note(event)
+            output.handle(event)
+            steps.handle(event)
             progress.event(event)
         output.show_more()
-        steps.look(tracker.deploy)
+        steps.show_current(tracker.deploy)
         if tracker.outcome is not None:
             return tracker.outcome
         if deadline is not None and time.monotonic() >= deadline:
-            raise TimedOut(f"not decided within {timeout_seconds:g} seconds; the deploy goes on")
+            raise TimedOut(f"no outcome within {timeout_seconds:g} seconds; the deploy continues")
         if not lines:
-            agent.need()
+            agent.require()
             if pending is not None:
-                pending.look()
+                pending.check()
             time.sleep(POLL_SECONDS)
 
 
 class _Agent:
-    """Sees that one runs; another in its place, after a restart or an upgrade, is as good."""
+    """The presence of an agent; after a restart or an upgrade another one does as well."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._missing_since: float | None = None
 
-    def need(self) -> None:
+    def require(self) -> None:
         now = time.monotonic()
         if holder(self._state_dir) is not None:
             self._missing_since = None
         elif self._missing_since is None:
             self._missing_since = now
         elif now - self._missing_since >= GONE_SECONDS:
-            raise AgentGone("the agent has gone, and the deploy was not decided")
+            raise AgentGone("the agent exited before the deploy finished")
 
 
 class _PendingRequest:
-    """Sees whether our request was replaced before the agent had it; see ``tracker``."""
+    """A request that the journal does not contain yet; see rules 2 and 5 of ``deploy_tracker``."""
 
     def __init__(self, tracker: DeployTracker, trigger: TriggerFile) -> None:
         self._tracker = tracker
         self._trigger = trigger
-        self._asked_at = time.monotonic()
-        self._times = 1
+        self._written_at = time.monotonic()
+        self._writes = 1
 
-    def look(self) -> None:
+    def check(self) -> None:
         if self._tracker.deploy is not None:
             return
-        self._tracker.is_passed_over = self._tracker.is_passed_over or not self._trigger.is_unchanged()
-        if time.monotonic() - self._asked_at >= RESEND_SECONDS:
-            if self._times == TIMES_BEFORE_A_WORD:
+        self._tracker.is_replaced = self._tracker.is_replaced or not self._trigger.is_unchanged()
+        if time.monotonic() - self._written_at >= RESEND_SECONDS:
+            if self._writes == WRITES_BEFORE_WARNING:
                 print_error(UNSEEN)
             self._trigger.write()
-            self._asked_at = time.monotonic()
-            self._times += 1
+            self._written_at = time.monotonic()
+            self._writes += 1
 
 
 class _Steps:
-    """Shows the step that the deploy is in, and what a hook writes, as the status has them."""
+    """The current step of the deploy and the output of its hooks, as the status contains them."""
 
     def __init__(self, state_dir: Path, progress: Progress) -> None:
         self._state_dir = state_dir
         self._progress = progress
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._step = ""
         self._shown: list[str] = []
 
-    def look(self, deploy: str | None) -> None:
-        """Read the status, at most four times a second: no agent writes it more often while a step lasts."""
-        if deploy is None or time.monotonic() - self._looked_at < STEP_SECONDS:
+    def show_current(self, deploy: str | None) -> None:
+        """Read the status and show the step, at most four times a second: the agent does not write it more often."""
+        if deploy is None or time.monotonic() - self._read_at < STEP_SECONDS:
             return
-        self._looked_at = time.monotonic()
+        self._read_at = time.monotonic()
         with contextlib.suppress(RainbowdError, KeyError, TypeError, ValueError):  # of another version, or unreadable
             deploying: Any = (status.read(self._state_dir) or {})["deploying"]
             if deploying is not None and deploying["deploy"] == deploy:
@@ -151,12 +152,12 @@ class _Steps:
                 self._show(deploy_step.new_lines(deploying, len(self._shown)))
                 self._progress.waiting(deploy_step.describe(deploying))
 
-    def note(self, event: Event) -> None:
-        """Show the rest of what a hook wrote, when it has ended."""
+    def handle(self, event: Event) -> None:
+        """Show the rest of a hook's output when the hook ends."""
         output = event.get("output")
         if event["event"] == "hook.ended" and isinstance(output, list):
             self._step = str(event.get("hook"))
-            self._show(deploy_step.rest_of(self._shown, [str(line) for line in output]))
+            self._show(deploy_step.remaining_lines(self._shown, [str(line) for line in output]))
 
     def _show(self, lines: list[str]) -> None:
         for line in lines:
@@ -165,7 +166,7 @@ class _Steps:
 
 
 class _Output:
-    """Shows what the candidate writes until it is live."""
+    """The output of the candidate until it is live."""
 
     def __init__(self, state_dir: Path, progress: Progress) -> None:
         self._state_dir = state_dir
@@ -174,8 +175,8 @@ class _Output:
         self._offset = 0
         self._partial = b""
 
-    def note(self, event: Event) -> None:
-        """Follow the generation that is launched, and no longer wait for the end of a line when it is decided."""
+    def handle(self, event: Event) -> None:
+        """Start with the output of a generation at its launch; show an unfinished line at the end of the deploy."""
         generation = event.get("generation")
         if event["event"] == "generation.launched" and isinstance(generation, int):
             self._finish()
@@ -184,14 +185,14 @@ class _Output:
             self._finish()
 
     def show_more(self) -> None:
-        """Show the lines that are new."""
+        """Show the lines that were written since the last call."""
         if self._generation is None:
             return
         try:
             with open_to_read(self._state_dir / f"generation-{self._generation}.boot") as file:
                 file.seek(self._offset)
                 data = file.read()
-        except OSError:  # gone with its generation, or not there yet
+        except OSError:  # removed with its generation, or not written yet
             return
         self._offset += len(data)
         *lines, self._partial = (self._partial + data).split(b"\n")

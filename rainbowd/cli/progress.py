@@ -1,4 +1,4 @@
-"""A deploy as it happens, on stdout: plain lines in a pipe or a CI log, with colours and a clock on a terminal."""
+"""The progress of a deploy on stdout: plain lines in a pipe or a CI log, colours and a clock on a terminal."""
 
 from __future__ import annotations
 
@@ -27,85 +27,85 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 REPEAT_SECONDS = 10.0
-"""How often a pipe gets a line while nothing new happens: the deployer is to see that something is waited for."""
+"""How often a pipe gets a line while nothing happens, so that the reader knows what the deploy waits for."""
 SHOWN_MAX = 10_000
-"""How many lines are remembered as shown."""
+"""How many lines of output are remembered, so that they are not printed twice."""
 
 
 class Progress(Protocol):
-    """Is given what happens, in order."""
+    """A display of the steps and the output of a deploy, in order."""
 
     @property
     def shown(self) -> AbstractSet[str]:
-        """The legible lines of output that were shown."""
+        """The lines of output that were shown, without escape sequences."""
 
     def event(self, event: Event) -> None:
-        """Show a step of the journal."""
+        """Show a step of the deploy."""
 
     def output(self, source: int | str, line: str) -> None:
-        """Show a line of a generation, or of a hook."""
+        """Show a line of output of a generation or a hook."""
 
-    def waiting(self, words: str) -> None:
-        """Show what is waited for at this moment."""
+    def waiting(self, text: str) -> None:
+        """Show what the deploy waits for now."""
 
 
 class ProgressPrinter:
-    """A line for each step, with the time since the deploy was asked for.
+    """A printer of one line for each step, with the time since the deploy was requested.
 
     Args:
-        asked_at: seconds since the epoch.
-        beneath: shows what is waited for, on a terminal; None elsewhere.
+        requested_at: when the deploy was requested, in seconds since the epoch.
+        show_below: shows what the deploy waits for below the lines, on a terminal; None otherwise.
     """
 
-    def __init__(self, asked_at: float, beneath: Callable[[str], None] | None = None) -> None:
+    def __init__(self, requested_at: float, show_below: Callable[[str], None] | None = None) -> None:
         self.shown: set[str] = set()
-        self._asked_at = asked_at
-        self._beneath = beneath
+        self._requested_at = requested_at
+        self._show_below = show_below
         self._paint = painter()
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def step(self, event: Event) -> str:
-        """Return the line of a step; empty if it has none, as a decision, which the command itself reports."""
-        words = "" if event["event"] in DECISIONS else sentence(event)
-        if not words:
+        """Return the line for a step; empty for unknown events and for the outcome, which the command prints."""
+        text = "" if event["event"] in DECISIONS else sentence(event)
+        if not text:
             return ""
         style = YELLOW if event.get("reason") else _style(event)
-        return f"{self._paint(DIM, _time(event, self._asked_at))}  {self._paint(style, escape_control(words))}"
+        return f"{self._paint(DIM, _time(event, self._requested_at))}  {self._paint(style, escape_control(text))}"
 
     def event(self, event: Event) -> None:
-        """Show a step; a decision is reported by the command itself."""
+        """Print a step; the command itself prints the outcome."""
         line = self.step(event)
         if line:
             self._print(line)
-        if self._beneath is not None:
-            self._beneath(_NEXT.get(str(event["event"]), "waiting"))
+        if self._show_below is not None:
+            self._show_below(_NEXT.get(str(event["event"]), "waiting"))
 
     def output(self, source: int | str, line: str) -> None:
-        """Show a line of a generation, or of a hook."""
+        """Show a line of output of a generation or a hook."""
         text = printable(line)
         if len(self.shown) < SHOWN_MAX:
             self.shown.add(text)
         style = generation_style(source) if isinstance(source, int) else DIM
         self._print(f"          {self._paint(style, f'[{source}]')} {text}")
 
-    def waiting(self, words: str) -> None:
-        """Show what is waited for: on a terminal beneath the lines, elsewhere as a line when nothing came for long."""
-        if self._beneath is not None:
-            self._beneath(words)
-        elif time.monotonic() - self._said_at >= REPEAT_SECONDS:
-            self._print(f"{self._paint(DIM, _seconds(time.time() - self._asked_at))}  {words}")
+    def waiting(self, text: str) -> None:
+        """Show what the deploy waits for: below the lines on a terminal, else as a line after a while."""
+        if self._show_below is not None:
+            self._show_below(text)
+        elif time.monotonic() - self._printed_at >= REPEAT_SECONDS:
+            self._print(f"{self._paint(DIM, _seconds(time.time() - self._requested_at))}  {text}")
 
     def _print(self, line: str) -> None:
-        """Print a line; on a terminal above what is shown beneath, which rich writes again."""
-        self._said_at = time.monotonic()
+        """Print a line; on a terminal, rich redraws the line below it."""
+        self._printed_at = time.monotonic()
         print_line(line)
 
 
 @contextlib.contextmanager
-def show_progress(asked_at: float) -> Iterator[Progress]:
-    """Yield what shows the deploy that was asked for at ``asked_at``, in seconds since the epoch."""
+def show_progress(requested_at: float) -> Iterator[Progress]:
+    """Yield the display of a deploy that was requested at ``requested_at``, in seconds since the epoch."""
     if not is_coloured():
-        yield ProgressPrinter(asked_at)
+        yield ProgressPrinter(requested_at)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -115,7 +115,7 @@ def show_progress(asked_at: float) -> Iterator[Progress]:
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Bar(*columns, console=Console(highlight=False), transient=True) as bar:
         task = bar.add_task("waiting for the agent", total=None)
-        yield ProgressPrinter(asked_at, lambda words: bar.update(task, description=escape(words)))
+        yield ProgressPrinter(requested_at, lambda text: bar.update(task, description=escape(text)))
 
 
 _NEXT = {
@@ -126,7 +126,7 @@ _NEXT = {
     "generation.live": "live",
     "hook.ended": "launching",
 }
-"""What comes after each step."""
+"""What the deploy waits for after each step."""
 
 
 def _style(event: Event) -> str:
@@ -134,12 +134,12 @@ def _style(event: Event) -> str:
     return generation_style(generation) if isinstance(generation, int) else ""
 
 
-def _time(event: Event, asked_at: float) -> str:
+def _time(event: Event, requested_at: float) -> str:
     try:
         at = datetime.fromisoformat(str(event.get("at"))).timestamp()
     except ValueError:
         at = time.time()
-    return _seconds(at - asked_at)
+    return _seconds(at - requested_at)
 
 
 def _seconds(since: float) -> str:

@@ -1,4 +1,4 @@
-"""``rainbowd stop``: stop the running agent and its app, and wait until both have ended."""
+"""``rainbowd stop``: stop the running agent and its app, and wait until both have exited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.terminal import print_error, print_line
+from rainbowd.cli.terminal import INTERRUPTED, print_error, print_line
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
@@ -18,6 +18,7 @@ from rainbowd.report.tail import Tail
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rainbowd.cli.agent_process import AgentProcess
     from rainbowd.report.journal import Event
 
 POLL_SECONDS = 0.03
@@ -25,35 +26,46 @@ INIT = "1"
 
 
 def stop(config_path: Path | None, timeout_seconds: float | None) -> int:
-    """Ask the agent to stop, wait until it has ended, and report what it left behind.
+    """Stop the agent, wait until it has exited, and report processes of the app that are still running.
 
     Args:
-        config_path: of ``--config``; None searches the working directory.
-        timeout_seconds: how long to wait; None for as long as it takes.
+        config_path: the value of ``--config``; None searches the working directory.
+        timeout_seconds: the limit in seconds; None waits as long as it takes.
 
     Returns:
-        The exit status: 0 stopped; 1 processes are left, or another agent was started; 4 timed out.
+        The exit status: 0 stopped; 1 processes of the app are still running; 130 interrupted.
 
     Raises:
         NotRunning: no agent is running.
-        RainbowdError: this user may not stop it.
+        TimedOut: the agent did not exit in time.
+        RainbowdError: this user may not stop the agent, or another agent was started since.
     """
     state_dir = locate(config_path).state_dir
-    began_at = time.monotonic()
+    started_at = time.monotonic()
     with open_agent(state_dir, "stop") as agent, contextlib.closing(Tail(state_dir, None)) as tail:
         agent.send(signal.SIGTERM)
-        print_line(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then ends the app")
-        _warn_of_systemd(agent.pid)
-        events: list[Event] = []
-        while holder(state_dir) is not None or not agent.has_ended():
-            events += _read(tail)
-            if any(event["event"] == "agent.started" for event in events):
-                raise RainbowdError(f"the agent stopped, and another was started since (pid {holder(state_dir)})")
-            if timeout_seconds is not None and time.monotonic() - began_at >= timeout_seconds:
-                raise TimedOut(f"not stopped within {timeout_seconds:g} seconds; the agent continues to stop")
-            time.sleep(POLL_SECONDS)
+        print_line(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then stops the app")
+        try:
+            _warn_of_systemd(agent.pid)
+            events = _wait(state_dir, agent, tail, timeout_seconds)
+        except KeyboardInterrupt:
+            print_error("stopped waiting; the agent continues to stop")
+            return INTERRUPTED
+    return _report(events, time.monotonic() - started_at)
+
+
+def _wait(state_dir: Path, agent: AgentProcess, tail: Tail, timeout_seconds: float | None) -> list[Event]:
+    """Wait until the agent has exited, and return the events that it wrote meanwhile."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    events: list[Event] = []
+    while holder(state_dir) is not None or not agent.has_ended():
         events += _read(tail)
-    return _report(events, time.monotonic() - began_at)
+        if any(event["event"] == "agent.started" for event in events):
+            raise RainbowdError(f"the agent stopped, but another one was started since (pid {holder(state_dir)})")
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimedOut(f"not stopped within {timeout_seconds:g} seconds; the agent continues to stop")
+        time.sleep(POLL_SECONDS)
+    return events + _read(tail)
 
 
 def _read(tail: Tail) -> list[Event]:
@@ -61,13 +73,14 @@ def _read(tail: Tail) -> list[Event]:
 
 
 def _report(events: list[Event], seconds: float) -> int:
-    """Print what became of the agent and its app; 1 if something of the app is left."""
-    left = [pid for event in events for pid in _left(event)]
-    if left:
-        print_error(f"the agent has stopped, but could not end these processes: {', '.join(map(str, left))}")
+    """Print how the agent and its app stopped; return the exit status."""
+    left_pids = [pid for event in events for pid in _left(event)]
+    if left_pids:
+        pids = ", ".join(map(str, left_pids))
+        print_error(f"the agent stopped, but these processes of the app are still running: {pids}")
         return 1
     if not any(event["event"] == "agent.stopped" for event in events):
-        print_error("the agent has ended without reporting that it stopped the app")
+        print_error("the agent exited without reporting that it stopped the app")
         return 1
     print_line(f"stopped after {seconds:.2f} s")
     return 0
@@ -81,11 +94,11 @@ def _left(event: Event) -> list[object]:
 def _warn_of_systemd(pid: int) -> None:
     unit = systemd_unit(_content(f"/proc/{pid}/cgroup"), _content(f"/proc/{pid}/status"))
     if unit is not None:
-        print_error(f"warning: systemd may start the agent again; `systemctl stop {unit}` keeps it stopped")
+        print_error(f"warning: systemd may start the agent again; run `systemctl stop {unit}` to keep it stopped")
 
 
 def systemd_unit(cgroup: str, status: str) -> str | None:
-    """Return the systemd service that a process is the main process of; None if there is none.
+    """Return the systemd service whose main process this is; None if there is none.
 
     Args:
         cgroup: the content of ``/proc/PID/cgroup``: cgroups(7).

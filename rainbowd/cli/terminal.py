@@ -1,4 +1,4 @@
-"""What a terminal is shown: text that it does not obey, and colours where there are any; or a pipe, or nobody."""
+"""Output on a terminal or a pipe: text without control characters, colours, tables, and closed outputs."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ if TYPE_CHECKING:
 GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
 
 STDOUT, STDERR = 1, 2
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as in a shell: 128 + SIGINT."""
 
 SUPERSEDED = "superseded by "
-"""How the reason begins of a deploy in whose place another release was asked for."""
+"""The beginning of the reason if another release was requested before the deploy finished."""
 RESULT_STYLES: dict[str | None, str] = {"succeeded": GREEN, "rolled_back": GREEN, "failed": RED, None: YELLOW}
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def escape_control(value: object) -> str:
-    """Text that a terminal shows and does not obey, in one line, and that any terminal's encoding has."""
+    """Return a value as one line of text without control characters, in the encoding of the output."""
     text = str(value)
     if not text.isprintable():
-        text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return escape_unencodable(text)
 
 
 def escape_unencodable(text: str) -> str:
-    """Return text with escapes for the letters that the encoding of the output does not have."""
+    """Return text in which characters that the output's encoding does not have are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def printable(line: str) -> str:
-    """Return a line of a program's output as a terminal shows it: inert, without escape sequences, with its tabs.
+    """Return a line of a program's output without escape sequences; tabs are kept.
 
-    Of a line that was written over itself, such as a progress bar, the last state is left.
+    If a line was overwritten by carriage returns, such as a progress bar, its last state is returned.
     """
     return escape_unencodable(plain(line))
 
 
 def is_output_shared() -> bool:
-    """Return whether stdout and stderr are the same file, pipe or terminal, so that a reader of one sees both."""
+    """Return whether stdout and stderr are the same file, pipe or terminal."""
     try:
         return os.path.sameopenfile(STDOUT, STDERR)
     except OSError:
@@ -58,33 +60,33 @@ def is_output_shared() -> bool:
 
 
 def is_coloured() -> bool:
-    """Whether stdout is a terminal that has colours, and whose user wants them; see no-color.org."""
+    """Return whether stdout is a terminal with colours, and the user wants them: see no-color.org."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def open_closed_stdio() -> None:
-    """Have stdin, stdout and stderr lead nowhere where they are closed: another file would get their numbers."""
+    """Open /dev/null as stdin, stdout or stderr if they are closed: another file would get their numbers."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(fd, True)
     os.close(fd)
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    sys.stdout, sys.stderr = sys.stdout or _open_devnull(), sys.stderr or _open_devnull()
 
 
 def print_line(line: str) -> None:
-    """Print a line while more matters than who reads it: a reader who has gone misses the rest."""
+    """Print a line; if the reader of stdout has gone, discard this line and all later output."""
     try:
         print(line, flush=True)
-    except OSError:  # EPIPE of a pipe, EIO of a terminal that was hung up
-        sys.stdout = _nowhere()
+    except OSError:  # EPIPE for a pipe, EIO for a terminal that was hung up
+        sys.stdout = _open_devnull()
 
 
 def print_error(line: object) -> None:
-    """Print a message on stderr in the same way, inert; what is done after it is done also if nobody reads it."""
+    """Print a message on stderr; if its reader has gone, discard this message and all later ones."""
     _print_error(f"rainbowd: {escape_control(line)}")
 
 
 def print_quoted(line: object) -> None:
-    """Print a line of a program's output on stderr, below the message that it belongs to."""
+    """Print a line of a program's output on stderr, indented below the message that it belongs to."""
     _print_error(f"    {printable(str(line))}")
 
 
@@ -92,31 +94,31 @@ def _print_error(line: str) -> None:
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
-        sys.stderr = _nowhere()
+        sys.stderr = _open_devnull()
 
 
-def _nowhere() -> TextIO:
+def _open_devnull() -> TextIO:
     return open(os.devnull, "w", errors="replace")  # noqa: PTH123 - for the rest of the process
 
 
 def painter() -> Paint:
-    """What puts text in a style, the parameters of SGR, where there are colours."""
+    """Return a function that puts text in a style, given as SGR parameters, if the output has colours."""
     if is_coloured():
         return lambda style, text: f"\x1b[{style}m{text}\x1b[0m" if style else text
     return lambda _style, text: text
 
 
 def generation_style(generation: int) -> str:
-    """The style of a generation's own colour."""
+    """Return the style of a generation's colour."""
     return foreground(generation, is_true_colour=os.environ.get("COLORTERM") in {"truecolor", "24bit"})
 
 
 def align_columns(rows: list[list[str]], numbers: set[str]) -> list[str]:
-    """The lines of a table.
+    """Return the lines of a table.
 
     Args:
-        rows: the header first.
-        numbers: the columns that are flush right, by their headers.
+        rows: the cells of each row, the header first.
+        numbers: the headers of the columns that are aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -132,13 +134,13 @@ def describe_result(
 ) -> tuple[str, str]:
     """Return the result of a deploy for people, and its style.
 
-    A deploy that another one superseded is no failure: nothing is known against its release.
+    A deploy that was superseded has not failed: nothing was wrong with its release.
 
     Args:
-        result: as the journal's history has it; None while it is undecided.
-        reason: of a failure.
-        back: the release that a rollback went back to; None if that is not known.
-        is_rollback: it went back, also if that took a launch.
+        result: the result in the history; None while the deploy is running.
+        reason: why the deploy failed.
+        back: the release that a rollback went back to; None if unknown.
+        is_rollback: the deploy was a rollback, even if it needed a launch.
     """
     if result == "failed" and (reason or "").startswith(SUPERSEDED):
         return "superseded", YELLOW
@@ -148,12 +150,12 @@ def describe_result(
 
 
 def release_name(path: str) -> str:
-    """A release's short name."""
+    """Return the short name of a release, the last part of its path."""
     return os.path.basename(path) or path  # noqa: PTH119 - pathlib is not needed for this
 
 
 def ago(since: str) -> str:
-    """How long ago a time in RFC 3339 was, in its two largest units."""
+    """Return how long ago a time in RFC 3339 was, in its two largest units."""
     seconds = max(0, int(time.time() - datetime.fromisoformat(since).timestamp()))
     if seconds >= DAY:
         return f"{seconds // DAY}d {seconds % DAY // HOUR}h"

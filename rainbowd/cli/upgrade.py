@@ -1,4 +1,4 @@
-"""``rainbowd upgrade``: have the running agent replaced by what is now installed, and wait for the outcome."""
+"""``rainbowd upgrade``: replace the running agent with the installed version, and wait for the outcome."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate, reject_own_deploy
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.terminal import print_error, print_quoted
-from rainbowd.errors import RainbowdError
+from rainbowd.cli.terminal import INTERRUPTED, print_error, print_quoted
+from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
 
@@ -20,41 +20,49 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 POLL_SECONDS = 0.03
-_TIMED_OUT = 4
 
 
 def upgrade(config_path: Path | None, timeout_seconds: float | None) -> int:
-    """Ask for an upgrade, and tell what came of it.
+    """Upgrade the running agent, and print the outcome.
 
     Args:
-        config_path: of ``--config``; None looks in the working directory.
-        timeout_seconds: None for as long as it takes.
+        config_path: the value of ``--config``; None searches the working directory.
+        timeout_seconds: the limit in seconds; None waits as long as it takes.
 
     Returns:
-        The exit status.
+        The exit status: 0 upgraded; 1 the upgrade failed; 130 interrupted.
 
     Raises:
-        NotRunning: there is no agent.
-        RainbowdError: it may not be asked, or has gone.
+        NotRunning: no agent is running.
+        TimedOut: the upgrade had no outcome in time.
+        RainbowdError: this user may not upgrade the agent, or the agent exited.
     """
     state_dir = locate(config_path).state_dir
     reject_own_deploy(state_dir, "upgrade the agent")
     with open_agent(state_dir, "upgrade") as agent:
         tail = Tail(state_dir, None)
         while not agent.handles(signal.SIGUSR2) and not agent.has_ended(POLL_SECONDS):
-            pass  # it is still starting, and the signal would kill it
+            pass  # the agent is still starting, and the signal would kill it
         agent.send(signal.SIGUSR2)
+    try:
+        return _print_outcome(_wait(state_dir, tail, timeout_seconds))
+    except KeyboardInterrupt:
+        print_error("stopped waiting; the upgrade continues")
+        return INTERRUPTED
+
+
+def _wait(state_dir: Path, tail: Tail, timeout_seconds: float | None) -> Event:
+    """Wait until the upgrade has an outcome, and return its event."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     while True:
-        is_gone = holder(state_dir) is None  # asked first: what an agent told before its end is then there
+        is_gone = holder(state_dir) is None  # checked first: then the journal has the agent's last event
         outcome = _outcome(tail)
         if outcome is not None:
-            return _tell(outcome)
+            return outcome
         if deadline is not None and time.monotonic() >= deadline:
-            print_error(f"not upgraded within {timeout_seconds:g} seconds; it may be yet")
-            return _TIMED_OUT
+            raise TimedOut(f"not upgraded within {timeout_seconds:g} seconds; the upgrade continues")
         if is_gone:
-            raise RainbowdError("the agent has gone, and was not upgraded")
+            raise RainbowdError("the agent exited before the upgrade finished")
         time.sleep(POLL_SECONDS)
 
 
@@ -66,11 +74,11 @@ def _outcome(tail: Tail) -> Event | None:
     return None
 
 
-def _tell(outcome: Event) -> int:
+def _print_outcome(outcome: Event) -> int:
     if outcome["event"] == "agent.upgraded":
         print(f"upgraded: rainbowd {outcome.get('version')}, pid {outcome.get('pid')}")
         return 0
-    print_error(f"not upgraded, nothing has changed: {outcome.get('reason')}")
+    print_error(f"the upgrade failed, and the old agent continues: {outcome.get('reason')}")
     lines = outcome.get("output")
     for line in lines if isinstance(lines, list) else []:
         print_quoted(line)

@@ -1,8 +1,8 @@
-"""The journal's events and the status's warnings as sentences, the same on a terminal and on the dashboard.
+"""The sentences for the journal's events and the status's warnings, on a terminal and on the API's page.
 
-The sentences are data, so that the dashboard can fill them in by the same rules, in ``browser/story.js``: ``{key}`` is
-a field of the event, ``{name}`` the release's short name; ``[...]`` is omitted if a field in it is empty; a flag that
-is true becomes its own name.
+The sentences are data, so that the page can fill them in by the same rules, in ``browser/story.js``: ``{key}`` is a
+field of the event, ``{name}`` the short name of its release, and ``{winner}`` of the release that superseded it.
+``[...]`` is left out if a field in it is missing, null or false.  A field that is true is replaced by its own name.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ SENTENCES = {
     "agent.upgraded": "rainbowd {version} took over, pid {pid}",
     "agent.upgrade_failed": "the upgrade failed: {reason}",
     "deploy.requested": "[{name} ]requested[ by {by}] ({trigger}[, {rollback}])[: {note}]",
-    "deploy.waiting": "the deploy waits: {reason}",
+    "deploy.waiting": "the deploy is waiting: {reason}",
     "deploy.succeeded": "the deploy[ of {name}] succeeded[ ({rollback})]",
     "deploy.rolled_back": "rolled back[ to {name}]: nothing was launched",
     "deploy.failed": "the deploy[ of {name}] failed: {reason}",
-    "link.restored": "the link names {name} again, as the deploy failed",
+    "deploy.superseded": "{winner} superseded the deploy[ of {name}]",  # deploy.failed with superseded_by
+    "link.restored": "the link points to {name} again, because the deploy failed",
     "hook.ended": "{hook} ended[: {reason}]",
     "generation.launched": "launched {name} as generation {generation}[, pid {pid}][, {address}]",
     "generation.healthy": "generation {generation} is healthy",
     "generation.live": "generation {generation} is live: new requests go to it",
     "generation.standby": "generation {generation} is on standby[ for {seconds} s]",
-    "generation.draining": "generation {generation} is draining: it finishes what it has",
+    "generation.draining": "generation {generation} is draining: it finishes its requests",
     "generation.crashed": "generation {generation} crashed[: {reason}]",
     "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
-    "generation.retired": "generation {generation} retired after {requests} requests[, {killed}][, left over: {left}]",
+    "generation.retired": "generation {generation} retired after {requests} requests[, {killed}][, still there: {left}]",
 }
-"""The sentences by the name of the event; other events have none."""
+"""The sentence for each event; other events have none."""
 
 WARNINGS = {
     "dead": "nothing is live",
     "waiting": "waiting for the first release: {release} does not exist yet",
     "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
-    "disk": "{file} in the state directory cannot be written: {reason}",
+    "disk": "cannot write {file} in the state directory: {reason}",
     "gone": "the live release's directory no longer exists: {release}",
-    "left": "could not be ended: {left}; end them by hand",
-    "missing": "the config's release is missing, while {release} is live",
-    "other": "the files name {wanted}, while {release} is live",
+    "left": "these processes could not be stopped: {left}; stop them manually",
+    "missing": "the release link does not exist, but {release} is live",
+    "other": "the release link points to {wanted}, but {release} is live",
 }
 
 _OPTION = re.compile(r"\[([^][]*)\]")
@@ -53,18 +54,26 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 
 def sentence(event: Mapping[str, object]) -> str:
-    """Return the sentence for an event; empty if it has none."""
-    release = event.get("release")
-    name = os.path.basename(str(release)) if release else ""  # noqa: PTH119 - pathlib is not needed for this
-    return fill(SENTENCES.get(str(event.get("event")), ""), {**event, "name": name})
+    """Return the sentence for an event; empty if it has none.
+
+    Args:
+        event: an event of the journal.
+    """
+    winner = _name(event.get("superseded_by"))
+    kind = "deploy.superseded" if winner else str(event.get("event"))
+    return fill(SENTENCES.get(kind, ""), {**event, "name": _name(event.get("release")), "winner": winner})
+
+
+def _name(release: object) -> str:
+    return os.path.basename(str(release)) if release else ""  # noqa: PTH119 - pathlib is not needed for this
 
 
 def fill(template: str, fields: Mapping[str, object]) -> str:
-    """Fill in a template.
+    """Return a template with its fields filled in.
 
     Args:
-        template: of ``SENTENCES`` or ``WARNINGS``.
-        fields: the values; missing ones are empty.
+        template: a value of ``SENTENCES`` or ``WARNINGS``.
+        fields: the values by name; missing ones are empty.
     """
 
     def values(text: str) -> list[str]:

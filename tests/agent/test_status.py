@@ -97,7 +97,7 @@ def test_nothing_is_told_as_nothing() -> None:
 def test_processes_that_could_not_be_ended_are_a_warning_until_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
     told: Any = build_status({}, Roster(), supervisor())
-    text = "could not be ended: pid 8, `sleep 9`, of user b, pid 9; end them by hand"
+    text = "these processes could not be stopped: pid 8, `sleep 9`, of user b, pid 9; stop them manually"
     assert {"kind": "left", "text": text} in told["warnings"]
 
 

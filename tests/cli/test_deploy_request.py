@@ -16,7 +16,7 @@ from rainbowd.cli.deploy_request import (
     check_request,
     encode,
     is_shortened,
-    turn,
+    switch_link,
 )
 from rainbowd.deploy.watch.file_state import TriggerNote, parse_note, read_note
 from rainbowd.errors import UsageError
@@ -162,8 +162,8 @@ def test_a_path_that_does_not_fit_is_left_out() -> None:
 
 
 def test_the_link_is_turned_to_the_release_that_is_asked_for(where: Locations) -> None:
-    assert turn(where, request()) is None
-    turned = turn(where, request(None, where.release.parent / "releases" / "v2"))
+    assert switch_link(where, request()) is None
+    turned = switch_link(where, request(None, where.release.parent / "releases" / "v2"))
     assert turned is not None
     assert (turned.before, release_link.read(where.release)) == ("releases/v1", "releases/v2")
 
@@ -173,7 +173,7 @@ def test_without_a_trigger_file_the_same_release_is_linked_again(where: Location
     before = where.release.lstat().st_ino
     check_request(off, request())
     TriggerFile(None, request()).write()
-    turn(off, request())
+    switch_link(off, request())
     assert release_link.read(where.release) == "releases/v1"
     assert where.release.lstat().st_ino != before
 
@@ -187,13 +187,13 @@ def _symlink(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "found"), [(_directory, "a directory"), (_symlink, "a symlink"), (os.mkfifo, "no regular file")]
+    ("make", "found"), [(_directory, "a directory"), (_symlink, "a symlink"), (os.mkfifo, "a special file")]
 )
 def test_what_is_no_file_is_not_written_to(where: Locations, make: object, found: str) -> None:
     assert where.trigger_file is not None
     assert callable(make)
     make(where.trigger_file)
-    with pytest.raises(UsageError, match=f"found {found}; expected a file, or nothing there"):
+    with pytest.raises(UsageError, match=f"found {found}; expected a regular file, or no file"):
         check_request(where, request())
 
 
@@ -208,7 +208,7 @@ def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where
 
 def test_a_trigger_file_whose_directory_is_missing_is_named(where: Locations) -> None:
     lost = where._replace(trigger_file=where.release.parent / "none" / "trigger")
-    with pytest.raises(UsageError, match="there is no directory"):
+    with pytest.raises(UsageError, match="found no directory"):
         check_request(lost, request())
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         TriggerFile(lost.trigger_file, request()).write()

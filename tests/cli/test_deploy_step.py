@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rainbowd.cli.deploy_step import describe, describe_deploy, new_lines, rest_of
+from rainbowd.cli.deploy_step import describe, describe_deploy, new_lines, remaining_lines
 from rainbowd.cli.deploy_tracker import FAILED, DeployResult
 from rainbowd.cli.outcome import print_outcome
 from rainbowd.cli.terminal import printable
@@ -37,7 +37,7 @@ def test_a_long_answer_to_a_check_is_shortened() -> None:
 
 def test_what_is_deployed_is_named() -> None:
     assert describe_deploy(deploying()).startswith("deploying slowup: before_launch, ")
-    assert describe_deploy(deploying(release=None)).startswith("deploying nothing yet: ")
+    assert describe_deploy(deploying(release=None)).startswith("deploying a release: ")
 
 
 def test_the_lines_of_a_hook_that_are_new_are_those_after_the_ones_seen() -> None:
@@ -61,7 +61,7 @@ def test_the_lines_of_a_hook_that_are_new_are_those_after_the_ones_seen() -> Non
 def test_the_end_of_an_output_is_what_comes_after_the_lines_shown(
     shown: list[str], output: list[str], rest: list[str]
 ) -> None:
-    assert rest_of(shown, output) == rest
+    assert remaining_lines(shown, output) == rest
 
 
 @pytest.mark.parametrize(

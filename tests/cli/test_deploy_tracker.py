@@ -91,7 +91,7 @@ def test_anothers_deploy_is_not_ours_while_our_request_is_in_its_place(tracker: 
 
 def test_a_request_that_was_replaced_goes_with_the_deploy_that_was_requested_later(tracker: DeployTracker) -> None:
     tracker.read([requested("early", 4.999, "other"), requested("late", 5, "another"), decided("early")])
-    tracker.is_passed_over = True
+    tracker.is_replaced = True
     told = tracker.read([decided("late")])
     assert names(told) == ["deploy.requested", "deploy.succeeded"]
     assert tracker.deploy == "late"
@@ -99,7 +99,7 @@ def test_a_request_that_was_replaced_goes_with_the_deploy_that_was_requested_lat
 
 
 def test_our_own_deploy_wins_over_the_one_that_was_taken_for_it(tracker: DeployTracker) -> None:
-    tracker.is_passed_over = True
+    tracker.is_replaced = True
     tracker.read([requested("other", 6, "theirs")])
     assert tracker.deploy == "other"
     tracker.read([requested("own", 6, "mine"), decided("other", "failed")])
@@ -131,9 +131,9 @@ def test_a_request_that_nobody_sees_is_made_again_and_at_last_told_of(
     pending = follow._PendingRequest(tracker, TriggerFile(file, DeployRequest("mine", None, None)))
     for _ in range(3):
         file.unlink(missing_ok=True)
-        pending.look()
+        pending.check()
         assert file.exists()
-    assert capsys.readouterr().err.count("`rainbowd upgrade` has it look there") == 1
+    assert capsys.readouterr().err.count("run `rainbowd upgrade`") == 1
 
 
 def test_without_a_request_the_first_deploy_behind_the_turn_is_ours() -> None:
@@ -145,7 +145,7 @@ def test_without_a_request_the_first_deploy_behind_the_turn_is_ours() -> None:
 
 def test_events_of_another_version_do_no_harm(tracker: DeployTracker) -> None:
     strange: list[Event] = [{"event": "deploy.requested"}, {"event": "x"}, {"event": "generation.launched"}]
-    tracker.is_passed_over = True
+    tracker.is_replaced = True
     assert tracker.read(strange) == []
     assert tracker.deploy is None
     tracker.read([requested("x", 6, "mine"), {"event": "deploy.failed", "deploy": "x", "output": 5, "generation": "z"}])

@@ -35,7 +35,7 @@ def test_an_output_that_is_closed_is_no_error(tmp_path: Path, redirected: str) -
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_told_and_no_bug(tmp_path: Path, unbuffered: str) -> None:
     status, _, err = shell(tmp_path, ">/dev/full", "history", PYTHONUNBUFFERED=unbuffered)
-    assert (status, err) == (1, "rainbowd: stdout cannot be written: No space left on device\n")
+    assert (status, err) == (1, "rainbowd: cannot write to stdout: No space left on device\n")
 
 
 def test_a_reader_that_has_gone_is_no_bug(tmp_path: Path) -> None:

@@ -95,10 +95,10 @@ def test_whoever_may_not_enter_the_directory_is_told_which_file_is_out_of_reach(
 def test_whoever_may_not_write_is_told_what_and_nothing_is_touched(site: Path) -> None:
     status, text = as_another(site, "deploy", is_member=True)
     assert status == 2
-    assert f"{site / 'redeploy.trigger'}: neither it nor its directory is writable for you" in text
+    assert f"{site / 'redeploy.trigger'}: you have no permission to write to the file or its directory" in text
     (site / "redeploy.trigger").touch()
     (site / "redeploy.trigger").chmod(0o666)
     status, text = as_another(site, "deploy", "v1", is_member=True)
     assert status == 2
-    assert f"{site / 'current'} cannot be turned: {site} is not writable for you" in text
+    assert f"cannot switch {site / 'current'}: you have no permission to write to {site}" in text
     assert (site / "redeploy.trigger").read_bytes() == b""

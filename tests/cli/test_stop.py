@@ -34,7 +34,7 @@ def test_the_service_that_would_start_the_agent_again_is_known(cgroup: str, stat
         (
             [{"event": "generation.retired", "left": [7, 8]}, {"event": "agent.stopped"}],
             1,
-            "could not end these processes: 7, 8",
+            "still running: 7, 8",
         ),
         ([{"event": "generation.retired", "left": []}], 1, "without reporting that it stopped the app"),
     ],

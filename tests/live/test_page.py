@@ -436,6 +436,7 @@ def test_words_are_filled_in_as_on_a_terminal(driver: webdriver.Chrome) -> None:
         {"event": "generation.retired", "generation": 3, "requests": 1871, "killed": False, "left": []},
         {"event": "generation.standby", "generation": 3, "seconds": 2.5},
         {"event": "generation.standby", "generation": 3, "seconds": 60.0},
+        {"event": "deploy.failed", "release": "/srv/v2", "reason": "superseded by /srv/v1", "superseded_by": "/srv/v1"},
         {"event": "something.new"},
     ]
     events += [{"event": name, "reason": "because", "hook": "after_live"} for name in SENTENCES]

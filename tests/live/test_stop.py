@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.agent import Agent, running
-from tests.live.test_commands import run
+from tests.live.test_commands import end, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,19 @@ def test_a_stop_that_takes_longer_than_the_command_waits_goes_on(tmp_path: Path)
     ) as agent:
         status, _, err = run(agent, "stop", "--timeout", "0.2")
         assert (status, "not stopped within 0.2 seconds" in err) == (4, True), err
+        assert run(agent, "stop")[0] in {0, 3}
+        assert agent.processes() == []
+
+
+def test_ctrl_c_ends_the_wait_and_the_agent_continues_to_stop(tmp_path: Path) -> None:
+    with running(
+        tmp_path, run=[sys.executable, "-c", STUBBORN, "{port}"], health="/", drain={"kill_after": 3}
+    ) as agent:
+        command = start(agent, "stop")
+        agent.wait_for("generation.draining")
+        command.send_signal(signal.SIGINT)
+        status, _, err = end(command)
+        assert (status, "the agent continues to stop" in err) == (130, True), err
         assert run(agent, "stop")[0] in {0, 3}
         assert agent.processes() == []
 

@@ -220,7 +220,7 @@ async def test_a_file_that_cannot_be_written_is_a_warning_of_the_status(tmp_path
     async with running(keeping):
         keeping.record("e", number=1)
         keeping.publish({"warnings": [other]})
-        text = "journal.jsonl in the state directory cannot be written: Is a directory"
+        text = "cannot write journal.jsonl in the state directory: Is a directory"
         await until(lambda: warned() == [other, {"kind": "disk", "text": text}])
         (tmp_path / "journal.jsonl").rmdir()
         await until(lambda: warned() == [other])

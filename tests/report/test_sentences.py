@@ -19,7 +19,7 @@ from rainbowd.report.sentences import SENTENCES, WARNINGS, fill, sentence
         ({"event": "deploy.requested", "release": None, "by": None, "trigger": "api", "note": ""}, "requested (api)"),
         (
             {"event": "generation.retired", "generation": 3, "requests": 0, "killed": True, "left": [5, 6]},
-            "generation 3 retired after 0 requests, killed, left over: 5, 6",
+            "generation 3 retired after 0 requests, killed, still there: 5, 6",
         ),
         (
             {"event": "generation.retired", "generation": 3, "requests": 9, "killed": False, "left": []},
@@ -27,6 +27,10 @@ from rainbowd.report.sentences import SENTENCES, WARNINGS, fill, sentence
         ),
         ({"event": "generation.standby", "generation": 3, "seconds": 60.0}, "generation 3 is on standby for 60 s"),
         ({"event": "generation.crashed", "generation": 3, "reason": "[{x}]"}, "generation 3 crashed: [{x}]"),
+        (
+            {"event": "deploy.failed", "release": "/srv/slow", "reason": "superseded by …", "superseded_by": "/srv/v1"},
+            "v1 superseded the deploy of slow",
+        ),
         ({"event": "something.new", "generation": 3}, ""),
     ],
 )
@@ -45,4 +49,4 @@ def test_every_decision_has_its_words() -> None:
 
 def test_a_warning_names_both_releases() -> None:
     told = fill(WARNINGS["other"], {"wanted": "/srv/b", "release": "/srv/a"})
-    assert told == "the files name /srv/b, while /srv/a is live"
+    assert told == "the release link points to /srv/b, but /srv/a is live"

@@ -24,7 +24,11 @@ function fill(template, fields) {
   return filled(template.replace(/\[([^\][]*)\]/g, (_, part) => (isWhole(part) ? part : "")))
 }
 
-const sentence = event => fill(WORDS.sentences[event.event] ?? "", { ...event, name: event.release && nameOf(event.release) })
+function sentence(event) {
+  const winner = event.superseded_by && nameOf(event.superseded_by)
+  const kind = winner ? "deploy.superseded" : event.event
+  return fill(WORDS.sentences[kind] ?? "", { ...event, name: event.release && nameOf(event.release), winner })
+}
 
 // What the headline does not say already.
 const warnings = status => status.warnings.filter(one => !["dead", "waiting"].includes(one.kind)).map(one => one.text)
