@@ -78,6 +78,7 @@ LIGHT = {
     "plain_text.py",
     "cli/__init__.py",
     "cli/agent_process.py",
+    "cli/argument_types.py",
     "cli/health_guess.py",
     "cli/commands.py",
     "cli/completion.py",

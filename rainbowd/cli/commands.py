@@ -1,4 +1,4 @@
-"""What each command of the command line runs.  Each imports what it needs when it is called, and nothing before."""
+"""The functions that the command line calls.  Each imports its command only when it is called."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the agent."""
-    gc.disable()  # until the proxy serves: nothing that is loaded is garbage, and collecting takes a tenth of the start
+    """Run the agent in the foreground."""
+    gc.disable()  # until the proxy serves: no loaded module is garbage, and collecting takes a tenth of the start
     from rainbowd.cli import run as command
 
     return command.run(options.config, options.listen, options.log_level, enable_api=options.enable_api)
@@ -104,6 +104,6 @@ def proxy(options: argparse.Namespace) -> int:
 
 
 def show_help(options: argparse.Namespace) -> int:
-    """Run ``rainbowd help``: print the help of a command, or of all."""
+    """Run ``rainbowd help``: print the help of one command, or of the whole command line."""
     options.helps[options.topic].print_help()
     return 0

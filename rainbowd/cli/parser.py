@@ -1,13 +1,13 @@
-"""The command line: its commands, their options and their help."""
+"""The parser of the command line: the commands, their options and their help."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd import __version__
+from rainbowd.cli import argument_types as types
 from rainbowd.cli import commands
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     Run = Callable[[argparse.Namespace], int]
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-CONFIG_HELP = "default: $RAINBOWD_CONFIG, else rainbowd.json or rainbow.conf.json in the working directory"
-EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 usage or config, 3 no agent is running for this config, 4 timed out."
+CONFIG_HELP = (
+    "the config file (default: $RAINBOWD_CONFIG, else rainbowd.json or rainbow.conf.json in the working directory)"
+)
+EXIT_STATUS = "Exit status: 0 success, 1 failed, 2 wrong usage or config, 3 no agent is running, 4 timed out."
 WITHOUT_CONFIG = {"completion", "proxy", "help"}
 
 
@@ -25,22 +27,27 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="rainbowd",
-        description="Redeploy a web app without losing a request. Without a command: run the agent in the foreground.",
+        description="Redeploy a web app without losing a request. Without a command, run the agent in the foreground.",
         epilog=_epilog("rainbowd", "rainbowd --config /srv/shop/rainbowd.json", "rainbowd help deploy"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")
     parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
     parser.add_argument(
-        "--listen", action="append", metavar="ADDRESS", help="HOST:PORT or unix:PATH instead of the file's; repeatable"
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="listen on HOST:PORT or unix:PATH; repeatable (default: listen)",
     )
     parser.add_argument(
         "--log-level",
         choices=["debug", "info", "warning", "error"],
         metavar="LEVEL",
-        help="debug, info, warning or error, instead of the file's",
+        help="log at debug, info, warning or error (default: log.level)",
     )
-    parser.add_argument("--enable-api", action="store_true", help="serve the REST API too, at api.listen")
+    parser.add_argument(
+        "--enable-api", action="store_true", help="serve the REST API at api.listen (default: api.enabled)"
+    )
     parser.set_defaults(run=commands.run)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_setup(subparsers)
@@ -55,14 +62,16 @@ def _add_setup(subparsers: Commands) -> None:
     init = _add(
         subparsers, "init", commands.init, "write a starter config for the app in this directory", "--server gunicorn"
     )
-    init.add_argument("--server", metavar="NAME", help="the server to run the app with, see docs/servers.md")
-    init.add_argument("--app", metavar="APP", help="what that server is to serve, such as shop.wsgi:application")
-    init.add_argument("--blank", action="store_true", dest="is_blank", help="a config to fill in, with comments")
+    init.add_argument("--server", metavar="NAME", help="run the app with this server (default: the app's own)")
+    init.add_argument(
+        "--app", metavar="APP", help="serve this app, such as shop.wsgi:application (default: the app found)"
+    )
+    init.add_argument("--blank", action="store_true", dest="is_blank", help="write a config to fill in, with comments")
     check = _add(
         subparsers,
         "check",
         commands.check,
-        "check the config; print what would run, and who may deploy",
+        "validate the config, and show what would run and who can deploy",
         "",
         "--verbose",
     )
@@ -74,7 +83,7 @@ def _add_deploys(subparsers: Commands) -> None:
         subparsers,
         "deploy",
         commands.deploy,
-        "deploy a release and wait for the outcome; without RELEASE the same one again",
+        "deploy a release, and wait for the outcome",
         "",
         "releases/20261123091500 --note 'fix the basket'",
         "v2 --timeout 300",
@@ -83,36 +92,38 @@ def _add_deploys(subparsers: Commands) -> None:
         "release",
         nargs="?",
         metavar="RELEASE",
-        help="a path, or the name of a directory next to the live release (default: the linked release)",
+        help="a path, or the name of a directory next to the live release (default: the linked release, again)",
     )
     rollback = _add(
         subparsers,
         "rollback",
         commands.rollback,
-        "go back to the release that was live before, and wait for the outcome",
+        "deploy the release that was live before, and wait for the outcome",
         "",
         "--note 'errors at the checkout'",
     )
     for command in (deploy, rollback):
-        command.add_argument("--note", type=_text, metavar="TEXT", help="a remark for the journal and the history")
-        command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=f"{_TIMEOUT}; the deploy goes on")
-        command.add_argument(
-            "--no-wait", action="store_false", dest="is_waiting", help="ask for the deploy and exit at once"
-        )
+        command.add_argument("--note", type=types.text, metavar="TEXT", help="add a remark to the history")
+        _add_timeout(command, "the deploy continues")
+        command.add_argument("--no-wait", action="store_false", dest="is_waiting", help="request the deploy and return")
 
     wait = _add(
         subparsers,
         "wait",
         commands.wait,
-        "wait for the deploy that something else asked for, and show how it goes",
+        "wait for a deploy that something else requested, and show its progress",
         "",
         "--live releases/20261123091500 --timeout 300",
         "--deploy 1f0e8a4c5b2d",
     )
     wanted = wait.add_mutually_exclusive_group()
-    wanted.add_argument("--deploy", metavar="ID", help="this deploy, or the deploy of this request")
-    wanted.add_argument("--live", dest="release", metavar="RELEASE", help="until this release is live")
-    wait.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=f"{_TIMEOUT}; the deploy goes on")
+    wanted.add_argument(
+        "--deploy",
+        metavar="ID",
+        help="wait for the deploy with this id, or of the request with this id (default: the last deploy)",
+    )
+    wanted.add_argument("--live", dest="release", metavar="RELEASE", help="wait until this release is live")
+    _add_timeout(wait, "the deploy continues")
 
 
 def _add_reports(subparsers: Commands) -> None:
@@ -120,28 +131,39 @@ def _add_reports(subparsers: Commands) -> None:
         subparsers,
         "status",
         commands.status,
-        "show what is live, what drains, and how the last deploy ended",
+        "show the live generation, the draining ones, and the last deploy",
         "",
         "--watch",
         "--json | jq .live",
     )
-    status.add_argument("--json", action="store_true", dest="as_json", help="as the agent wrote it, for programs")
-    status.add_argument("--watch", action="store_true", dest="is_watching", help="update it until Ctrl-C")
+    _add_json(status)
+    status.add_argument("--watch", action="store_true", dest="is_watching", help="update the output until Ctrl-C")
 
     history = _add(subparsers, "history", commands.history, "list the deploys, newest first", "", "-n 5 --json")
-    history.add_argument("--json", action="store_true", dest="as_json", help="as a list of objects, for programs")
-    history.add_argument("-n", type=_count, dest="count", metavar="N", help="how many (default: 20, as JSON all)")
+    _add_json(history)
+    history.add_argument(
+        "-n",
+        type=types.count,
+        dest="count",
+        metavar="N",
+        help="print only the last N deploys (default: 20; with --json, all)",
+    )
 
     show = _add(
         subparsers,
         "show",
         commands.show,
-        "show one deploy: its steps, and the output of its hooks and its app",
+        "show one deploy, with its steps and the output of its hooks and its app",
         "",
         "1f0e8a4c5b2d",
     )
-    show.add_argument("deploy", nargs="?", metavar="DEPLOY", help="an id of the history (default: the last deploy)")
-    show.add_argument("--json", action="store_true", dest="as_json", help="as an object, for programs")
+    show.add_argument(
+        "deploy",
+        nargs="?",
+        metavar="DEPLOY",
+        help="the id of a deploy in the history, or its beginning (default: the last deploy)",
+    )
+    _add_json(show)
 
 
 def _add_agent(subparsers: Commands) -> None:
@@ -149,49 +171,56 @@ def _add_agent(subparsers: Commands) -> None:
         subparsers,
         "upgrade",
         commands.upgrade,
-        "replace the running agent by the installed version; the app runs on",
+        "replace the running agent with the installed version, without stopping the app",
         "",
     )
-    upgrade.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=_TIMEOUT)
+    _add_timeout(upgrade, "the upgrade continues")
     stop = _add(
-        subparsers, "stop", commands.stop, "stop the running agent and its app, and wait for their end", "--timeout 60"
+        subparsers, "stop", commands.stop, "stop the agent and its app, and wait until both have exited", "--timeout 60"
     )
-    stop.add_argument("--timeout", type=_seconds, metavar="SECONDS", help=f"{_TIMEOUT}; the agent continues to stop")
+    _add_timeout(stop, "the agent continues to stop")
 
 
 def _add_tools(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
     completion = _add(
-        subparsers,
-        "completion",
-        commands.completion,
-        "print a script that completes commands in a shell",
-        "bash >>~/.bashrc",
+        subparsers, "completion", commands.completion, "print a completion script for a shell", "bash >>~/.bashrc"
     )
     completion.add_argument("shell", choices=["bash", "zsh", "fish", "words"], metavar="bash|zsh|fish")
     words = completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    words.required = False  # it may be empty, and an error names what is required
+    words.required = False  # it may be empty, and error messages list the required arguments
     completion.set_defaults(parser=parser)
 
     proxy = _add(
         subparsers,
         "proxy",
         commands.proxy,
-        "run the proxy alone, in front of an address that rainbowd does not manage",
+        "run only the proxy, in front of an app that rainbowd does not manage",
         "--upstream 127.0.0.1:3000 --limit idle_timeout=null",
     )
-    proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH")
-    proxy.add_argument("--listen", default="127.0.0.1:7000", metavar="ADDRESS", help="default: %(default)s")
+    proxy.add_argument("--upstream", required=True, metavar="ADDRESS", help="the app's HOST:PORT or unix:PATH")
+    proxy.add_argument(
+        "--listen",
+        default="127.0.0.1:7000",
+        metavar="ADDRESS",
+        help="listen on HOST:PORT or unix:PATH (default: %(default)s)",
+    )
     proxy.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one of the config's limits; null turns it off; repeatable",
+        help="set one of the config's limits; null turns it off; repeatable (default: as in a config)",
     )
     show_help = _add(subparsers, "help", commands.show_help, "show the help of a command", "deploy")
     helps: dict[str | None, argparse.ArgumentParser] = {None: parser}
     helps.update(subparsers.choices)
-    show_help.add_argument("topic", nargs="?", choices=list(subparsers.choices), metavar="COMMAND", help="default: all")
+    show_help.add_argument(
+        "topic",
+        nargs="?",
+        choices=list(subparsers.choices),
+        metavar="COMMAND",
+        help="the command (default: list all commands)",
+    )
     show_help.set_defaults(helps=helps)
 
 
@@ -199,17 +228,20 @@ def _add(subparsers: Commands, name: str, run: Run, summary: str, *examples: str
     """Add a command.
 
     Args:
-        subparsers: of the whole command line.
-        name: of the command.
-        run: what it runs.
-        summary: what it does, for the list of commands and the head of its own help.
-        examples: arguments that it is used with.
+        subparsers: the commands of the whole command line.
+        name: the name of the command.
+        run: the function that it runs.
+        summary: one imperative sentence, for the list of commands and the head of the command's help.
+        examples: arguments that users give it.
+
+    Returns:
+        The parser of the command.
     """
     parser = subparsers.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=_epilog(*(f"rainbowd {name} {words}".rstrip() for words in examples)),
+        epilog=_epilog(*(f"rainbowd {name} {arguments}".rstrip() for arguments in examples)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if name not in WITHOUT_CONFIG:
@@ -222,32 +254,10 @@ def _epilog(*examples: str) -> str:
     return "\n".join(["examples:", *(f"  {example}" for example in examples), "", EXIT_STATUS])
 
 
-_TIMEOUT = "how long to wait (default: no limit)"
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, for programs")
 
 
-def _text(text: str) -> str:
-    """Return words of the command line as text, also if they are not UTF-8 and Python has them as bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(text).decode(errors="backslashreplace")
-    return text
-
-
-def _seconds(text: str) -> float:
-    """Return a duration of the command line in seconds."""
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError
-    return seconds
-
-
-def _count(text: str) -> int:
-    """Return a number of the command line that is not negative."""
-    count = int(text)
-    if count < 0:
-        raise ValueError
-    return count
-
-
-_seconds.__name__, _count.__name__ = "number of seconds", "number"  # as argparse names them
+def _add_timeout(parser: argparse.ArgumentParser, after: str) -> None:
+    text = f"wait at most this long (default: no limit); {after} after that"
+    parser.add_argument("--timeout", type=types.seconds, metavar="SECONDS", help=text)

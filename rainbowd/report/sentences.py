@@ -34,7 +34,9 @@ SENTENCES = {
     "generation.draining": "generation {generation} is draining: it finishes its requests",
     "generation.crashed": "generation {generation} crashed[: {reason}]",
     "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
-    "generation.retired": "generation {generation} retired after {requests} requests[, {killed}][, still there: {left}]",
+    "generation.retired": (
+        "generation {generation} retired after {requests} requests[, {killed}][, still running: {left}]"
+    ),
 }
 """The sentence for each event; other events have none."""
 

@@ -19,7 +19,7 @@ from rainbowd.report.sentences import SENTENCES, WARNINGS, fill, sentence
         ({"event": "deploy.requested", "release": None, "by": None, "trigger": "api", "note": ""}, "requested (api)"),
         (
             {"event": "generation.retired", "generation": 3, "requests": 0, "killed": True, "left": [5, 6]},
-            "generation 3 retired after 0 requests, killed, still there: 5, 6",
+            "generation 3 retired after 0 requests, killed, still running: 5, 6",
         ),
         (
             {"event": "generation.retired", "generation": 3, "requests": 9, "killed": False, "left": []},
