@@ -1,4 +1,4 @@
-"""``rainbowd init``: a starter config for the app that is in a directory."""
+"""``rainbowd init``: write a starter config for the app in a directory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import rainbowd
 from rainbowd.cli.detect import detect
 from rainbowd.cli.health_guess import ALIVE
 from rainbowd.cli.recipe import APP
@@ -21,23 +22,25 @@ from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 if TYPE_CHECKING:
     from rainbowd.cli.detected_app import DetectedApp
 
+SCHEMA = Path(rainbowd.__file__).absolute().with_name("rainbowd.schema.json")
+"""The schema of the config, with which editors complete and check it."""
 LISTEN = "127.0.0.1:7000"
 LINK = "current"
 SHARED = "shared"
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 SYSTEM_STATE = Path("/var/lib/rainbowd")
-"""Where the state of a root agent is safe, whoever owns the app's directory."""
+"""A directory where only root can write, for the state of an agent that runs as root."""
 
 Settings = dict[str, Any]
 
 BLANK: Settings = {
     "//": [
-        "run: the command that starts the app. It has to listen on the port that {port} stands for, or on $PORT.",
-        "health: a path that answers 200 once the app is ready to serve.",
-        "release: the app's directory, or a symlink to it that each deploy points to a new release.",
-        "listen: where clients, or the web server in front, connect.",
-        "state_dir: where rainbowd keeps its status and its journal; outside of the release.",
-        "docs/configuration.md lists all keys. `rainbowd check` prints what is missing. Keys named // are comments.",
+        "run: the command that starts the app. The app must listen on the port that replaces {port}, or on $PORT.",
+        "health: a path that answers 200 as soon as the app can serve requests.",
+        "release: the app's directory, or a symlink that each deploy points to a new release.",
+        "listen: the address that clients, or the web server in front, connect to.",
+        "state_dir: the directory of rainbowd's status and journal, outside of the release.",
+        "docs/configuration.md has all keys. `rainbowd check` reports what is missing. Keys named // are comments.",
     ],
     "run": ["./server", "--port", "{port}"],
     "health": "/up",
@@ -45,30 +48,30 @@ BLANK: Settings = {
 
 
 def init(config_path: Path | None, server: str | None, app: str | None = None, *, is_blank: bool = False) -> int:
-    """Write a config for the app in the working directory, or in that of ``config_path``; say what was found.
+    """Write a config for the app in the directory of the config, and print what was found.
 
     Args:
-        config_path: the file to write; None for ``rainbowd.json`` here.
-        server: a name of ``SERVERS``; None for the one that the app is made for.
-        app: what the server is to serve; None for what is found.
+        config_path: the file to write; None for ``rainbowd.json`` in the working directory.
+        server: a name of ``SERVERS``; None for the server that the app is made for.
+        app: the app that the server serves; None for the app that is found.
         is_blank: write a config to fill in, with comments, whatever the app is.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        UsageError: there is a config already, no app that is known, or no place to write to.
+        UsageError: a config exists already, no known app was found, or the file cannot be written.
     """
     file = named_config(config_path) or Path(CONFIG_NAME)
     directory = file.absolute().parent
-    there = next((one for one in (file, directory / LEGACY_CONFIG_NAME) if os.path.lexists(one)), None)
-    if there is not None:
-        raise UsageError(f"{there}: there is one already; expected none, for init never writes over it")
+    existing = next((path for path in (file, directory / LEGACY_CONFIG_NAME) if os.path.lexists(path)), None)
+    if existing is not None:
+        raise UsageError(f"{existing} already exists; rainbowd init does not overwrite it")
     if is_blank:
         if server is not None or app is not None:
-            raise UsageError("--blank: found it with --server or --app; expected one of the two")
+            raise UsageError("--blank: found it together with --server or --app; expected one or the other")
         _write(file, {**BLANK, **_places(directory), "listen": LISTEN})
-        _print(f"wrote  {file}, to be filled in: its comments say how")
+        _print(f"wrote  {file}: fill it in as its comments describe")
         return 0
     found = detect(directory / LINK if (directory / LINK).is_symlink() else directory, server, app)
     settings = starter(directory, found)
@@ -80,13 +83,18 @@ def init(config_path: Path | None, server: str | None, app: str | None = None, *
 def _write(file: Path, settings: Settings) -> None:
     try:
         with file.open("x") as target:
-            target.write(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+            target.write(json.dumps({"$schema": str(SCHEMA), **settings}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UsageError(f"{file}: cannot be written ({error.strerror})") from None
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
 def starter(directory: Path, found: DetectedApp) -> Settings:
-    """Return the config of the app that was found in ``directory``, or in the release that is linked there."""
+    """Return the config for an app.
+
+    Args:
+        directory: the directory of the config, which contains the app or the release link.
+        found: the app.
+    """
     recipe = SERVERS.get(found.server)
     config: Settings = dict(recipe.config) if recipe else {}
     env = {**found.env, **config.pop("env", {})}
@@ -107,8 +115,8 @@ def _run(found: DetectedApp) -> str | list[str]:
         return found.command
     program, *rest = recipe.run
     app = found.apps.get(recipe.serves, "")
-    words = [app if word == APP else word for word in rest]
-    run = [*found.prefix, app if program == APP else found.programs + program, *words]
+    arguments = [app if word == APP else word for word in rest]
+    run = [*found.prefix, app if program == APP else found.programs + program, *arguments]
     return _inside(f"exec {' '.join(map(_quoted, run))}", found.directory) if found.directory else run
 
 
@@ -117,13 +125,13 @@ def _inside(command: str, directory: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Return a word for the shell, in which placeholders stay: rainbowd quotes what it puts in their place."""
+    """Return a word quoted for a shell, except placeholders: rainbowd quotes their values itself."""
     parts = re.split(r"(\{\w+\})", word)
     return "".join(part if index % 2 else shlex.quote(part) if part else "" for index, part in enumerate(parts))
 
 
 def _places(directory: Path) -> Settings:
-    """Where the release is, what is touched, and a state directory that is not part of a release."""
+    """Return the keys for the release, the trigger file, and a state directory outside of the release."""
     name = directory.resolve().name
     if not (directory / LINK).is_symlink():
         places = {"release": ".", "state_dir": f"../.rainbowd-{name}"}
@@ -137,12 +145,12 @@ def _places(directory: Path) -> Settings:
 
 
 def _is_roots(directory: Path) -> bool:
-    """Whether only root may change what is in a directory, or replace it; in /tmp nobody replaces what is root's."""
-    own, *above = (place.stat() for place in (directory, *directory.parents))
+    """Return whether only root can write to a directory or replace it; in /tmp only root replaces root's files."""
+    own, *parents = (path.stat() for path in (directory, *directory.parents))
     is_open = own.st_mode & OTHERS_WRITE or any(
-        one.st_mode & OTHERS_WRITE and not one.st_mode & stat.S_ISVTX for one in above
+        parent.st_mode & OTHERS_WRITE and not parent.st_mode & stat.S_ISVTX for parent in parents
     )
-    return not is_open and all(one.st_uid == 0 for one in (own, *above))
+    return not is_open and all(status.st_uid == 0 for status in (own, *parents))
 
 
 def _print(line: str) -> None:
@@ -164,15 +172,15 @@ def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
     for note in (*([recipe.note] if recipe else []), *found.notes, *_health_notes(health)):
         _print(f"note   {note}")
     trigger = file.parent / settings.get("trigger_file", "redeploy.trigger")
-    _print("next   rainbowd check     # what would run, and what is missing")
-    _print("       rainbowd           # runs it; then, to deploy:")
+    _print("next   rainbowd check     # shows what would run, and what is missing")
+    _print("       rainbowd           # runs the app; then, to deploy:")
     if settings["release"] == LINK:
         _print(f"       ln -sfn releases/NEW {file.parent / LINK}")
     _print(f"       touch {trigger}")
-    _print("       docs/servers.md has what is special about each server")
+    _print("       docs/servers.md describes each server")
 
 
 def _health_notes(health: object) -> list[str]:
     if not isinstance(health, dict) or health.get("status") != ALIVE["status"]:
         return []
-    return ["give it a real health page: / with any of these answers says little about whether the app works"]
+    return ["add a health page to the app: any of these answers from / shows little about whether the app works"]

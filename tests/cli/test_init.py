@@ -276,10 +276,19 @@ def test_a_blank_config_explains_itself_and_can_be_loaded(here: Path, capsys: py
     assert main(["init", "--blank", "--server", "puma"]) == 2
 
 
+@pytest.mark.parametrize("arguments", [(), ("--blank",)])
+def test_the_schema_that_the_config_names_is_shipped_and_holds(here: Path, arguments: tuple[str, ...]) -> None:
+    (here / "config.ru").touch()
+    assert main(["init", *arguments]) == 0
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", written(here)["$schema"], "rainbowd.json"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_guessed_health_check_is_said_to_be_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "config.ru").touch()
     assert main(["init"]) == 0
-    assert "note   give it a real health page" in capsys.readouterr().out
+    assert "note   add a health page to the app" in capsys.readouterr().out
 
 
 @needs_root
