@@ -44,8 +44,8 @@ def stop(config_path: Path | None, timeout_seconds: float | None) -> int:
     started_at = time.monotonic()
     with open_agent(state_dir, "stop") as agent, contextlib.closing(Tail(state_dir, None)) as tail:
         agent.send(signal.SIGTERM)
-        print_line(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then stops the app")
         try:
+            print_line(f"stopping the agent (pid {agent.pid}): it finishes requests in flight, then stops the app")
             _warn_of_systemd(agent.pid)
             events = _wait(state_dir, agent, tail, timeout_seconds)
         except KeyboardInterrupt:

@@ -190,7 +190,10 @@ def test_without_a_trigger_file_the_link_alone_asks(tmp_path: Path) -> None:
         for words, release in ((["deploy", "b"], "b"), (["deploy"], "b"), (["rollback"], "a")):
             status, out, err = run(agent, *words)
             assert status == 0, err
-            assert f"{release} is live" in out
+            assert (f"{release} is live" in out, f"rolled back to {release}: " in out) == (
+                words != ["rollback"],
+                words == ["rollback"],
+            )
         assert not agent.trigger_file.exists()
 
 

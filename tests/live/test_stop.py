@@ -51,7 +51,8 @@ def test_ctrl_c_ends_the_wait_and_the_agent_continues_to_stop(tmp_path: Path) ->
         tmp_path, run=[sys.executable, "-c", STUBBORN, "{port}"], health="/", drain={"kill_after": 3}
     ) as agent:
         command = start(agent, "stop")
-        agent.wait_for("generation.draining")
+        assert command.stdout is not None
+        assert "stopping the agent" in command.stdout.readline()
         command.send_signal(signal.SIGINT)
         status, _, err = end(command)
         assert (status, "the agent continues to stop" in err) == (130, True), err
