@@ -1,19 +1,20 @@
-"""HTTP/1.1 without I/O: bytes in, heads and bodies out, and back.  No await, no clock, no socket.
+"""HTTP/1.1 without I/O: parses heads and bodies from bytes, and serialises them.  No await, no clock, no socket.
 
-llhttp (httptools) reads the field lines.  Start lines are read here, because llhttp knows only registered methods; and
-so are chunks, because llhttp passes over chunk-size lines that other parsers read differently (``5 5``) and does not
-say where in its input a message ended.  Requests are read strictly: RFC 9112 section 11.2.  Responses are repaired if
-they can be read in one way only.
+llhttp (httptools) validates the field lines.  Request lines and status lines are parsed here, because llhttp accepts
+only registered methods.  Chunks are parsed here, because llhttp accepts chunk-size lines that other parsers read
+differently (``5 5``), and does not report where in its input a message ended.  Requests are parsed strictly: RFC 9112
+section 11.2.  Responses that break a rule are repaired if they can be read in one way only.
 
-- ``fields``: field lines -> (name, value) pairs, and what to do with each name.
-- ``start``: where a request's head ends, its request line, and what is no request at all.
-- ``target``: whom a request is for.
-- ``request``: a request's head, and its serialisation towards the app.
-- ``response``: a response's head, and its serialisation towards the client.
-- ``repair``: heads of responses that break a rule but leave no doubt.
-- ``faults``: what is wrong with field lines, in plain words.
-- ``body``, ``chunked``: where a body ends, by its framing.
-- ``judge``: whether the proxy can pass on an answer of the app.
+- ``fields``: splits field lines, and has the rule for each field name.
+- ``field_errors``: describes what is wrong with field lines.
+- ``request_line``: finds the end of a request's head, parses its request line, and detects other protocols.
+- ``target``: the host and the target of a request.
+- ``request``: parses a request's head, and serialises it for the app.
+- ``response``: parses a response's head, and serialises it for the client.
+- ``response_repair``: repairs the heads and trailers of responses.
+- ``response_check``: checks for health checks whether the proxy could relay a response.
+- ``body``, ``chunked``: find the end of a body, and decode it.
+- ``errors``: the reasons to refuse a message.
 """
 
 from rainbowd.http1.body import NO_BODY, Body, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk

@@ -1,4 +1,4 @@
-"""Where a body ends: RFC 9112 section 6.  A body takes the bytes of its connection and gives the payload back."""
+"""Bodies, which decode the bytes of a connection and find the end of the message: RFC 9112 section 6."""
 
 from __future__ import annotations
 
@@ -11,57 +11,61 @@ if TYPE_CHECKING:
 
 
 class Body(Protocol):
-    """One message's body on its connection.
+    """The body of one message.
 
     Attributes:
-        is_done: the whole body was fed.
-        trailers: the lines of the fields after the last chunk that pass on, once ``is_done``.
+        is_done: whether the complete body was fed.
+        trailers: the trailer lines to relay, once ``is_done``.
     """
 
     is_done: bool
 
     @property
     def trailers(self) -> Sequence[Line]:
-        """See above: a body may have this as a plain attribute."""
+        """The trailer lines to relay; an implementation may have a plain attribute."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take bytes of the connection.
+        """Decode bytes of the connection.
 
         Returns:
-            The payload among them, and the rest. This follows the end of the body if that is ``is_done``. If it is not,
-            the rest is to be fed next, after others had their turn.
+            The payload, and the rest. If the body ``is_done``, the rest follows its end. If it is not, the caller must
+            feed the rest next, after letting other connections run.
 
         Raises:
             ValueError: the framing is broken.
         """
 
     def feed_eof(self) -> None:
-        """The connection ended.
+        """Note the end of the connection.
 
         Raises:
-            ValueError: the body was not whole.
+            ValueError: the body is incomplete.
         """
 
 
 class EmptyBody:
-    """No body: also a response to HEAD, and 204 and 304, whatever their fields say."""
+    """The absence of a body, as after HEAD, 204 and 304, whatever their fields declare."""
 
     is_done = True
     trailers = ()
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """All that comes follows the end."""
+        """Return all bytes as the rest, because they follow the end."""
         return b"", data
 
     def feed_eof(self) -> None:
-        """It is always whole."""
+        """Do nothing, because the body is always complete."""
 
 
 NO_BODY = EmptyBody()
 
 
 class LengthBody:
-    """A body of ``remaining_bytes``, above zero."""
+    """A body with a ``Content-Length``.
+
+    Attributes:
+        remaining_bytes: how many bytes are still missing.
+    """
 
     __slots__ = ("is_done", "remaining_bytes")
     trailers = ()
@@ -71,12 +75,12 @@ class LengthBody:
         self.is_done = length_bytes == 0
 
     def skip(self, count: int) -> None:
-        """So many bytes, not more than remain, were moved past us."""
+        """Count ``count`` bytes, at most ``remaining_bytes``, that were moved without being fed."""
         self.remaining_bytes -= count
         self.is_done = self.remaining_bytes == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Count."""
+        """Return the bytes that belong to the body, and those that follow it."""
         if len(data) < self.remaining_bytes:
             self.remaining_bytes -= len(data)
             return data, b""
@@ -85,13 +89,13 @@ class LengthBody:
         return payload, rest
 
     def feed_eof(self) -> None:
-        """Ended before its length."""
+        """Raise ``ValueError`` if bytes are missing."""
         if not self.is_done:
             raise ValueError("it ended before its Content-Length")
 
 
 class UntilCloseBody:
-    """A response's body that ends with the connection."""
+    """The body of a response that ends with the connection."""
 
     __slots__ = ("is_done",)
     trailers = ()
@@ -100,16 +104,22 @@ class UntilCloseBody:
         self.is_done = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """All that comes belongs to it."""
+        """Return all bytes as payload."""
         return data, b""
 
     def feed_eof(self) -> None:
-        """The one proper end."""
+        """End the body, as the connection did."""
         self.is_done = True
 
 
 def frame(payload: bytes, body: Body, *, chunked: bool) -> bytes:
-    """Return what ``body.feed`` gave back as it is sent on: as it is, or as a chunk, with the end after the last."""
+    """Return a payload of ``body`` in the framing to send it with.
+
+    Args:
+        payload: from ``body.feed``; may be empty.
+        body: adds the end of the message, if it ``is_done``.
+        chunked: whether the payload is sent as a chunk; otherwise it is returned unchanged.
+    """
     if not chunked:
         return payload
     out = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
@@ -117,7 +127,7 @@ def frame(payload: bytes, body: Body, *, chunked: bool) -> bytes:
 
 
 def last_chunk(trailers: Sequence[Line]) -> bytes:
-    """Return the end of a chunked body."""
+    """Return the last chunk and ``trailers``, which end a chunked body."""
     if not trailers:
         return b"0\r\n\r\n"
     return b"0\r\n%b\r\n\r\n" % b"\r\n".join(trailers)

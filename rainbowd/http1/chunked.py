@@ -8,15 +8,15 @@ from rainbowd.http1.fields import LENGTH_BYTES_MAX, RULE_BY_NAME, Line, has_bare
 from rainbowd.http1.response_repair import read_repaired_lines
 
 CHUNK_LINE_BYTES = 4096
-"""The longest chunk-size line, with its extensions."""
+"""The longest chunk-size line, including its extensions."""
 OVERHEAD_BYTES = 16384
-"""By how much the chunk-size lines of one body may exceed what its payload allows them."""
+"""How many bytes the chunk-size lines of one body may have beyond the allowance of its payload."""
 _LINE_ALLOWANCE_BYTES = 16
 
-CHUNKS_A_FEED = 128
-"""How many chunks are decoded at a time: one of a byte takes as long as moving a KiB."""
+CHUNKS_PER_FEED = 128
+"""How many chunks are decoded at a time: a chunk of one byte costs as much as moving a KiB."""
 TRAILERS_MAX = 128
-"""The most fields after the last chunk."""
+"""The largest number of trailers."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
@@ -26,15 +26,16 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*
 
 
 class ChunkedBody:
-    """A body in chunks, and the fields that may follow the last one.
+    """A body in chunks, and its trailers.
 
     Args:
-        strict: chunk-size lines and trailers have to follow the grammar, as in requests. In responses spaces may follow
-            the size, extensions may be anything, and trailers are repaired.
-        trailer_bytes: the most that its trailers may take.
+        strict: whether chunk-size lines and trailers must follow the grammar, as in requests. In responses spaces may
+            follow the size, extensions can be anything, and trailers are repaired.
+        trailer_bytes: the largest size of all trailers.
 
     Attributes:
-        trailers: the lines of the fields after the last chunk that pass on, once ``is_done``.
+        is_done: whether the complete body was fed.
+        trailers: the trailer lines to relay, once ``is_done``.
     """
 
     __slots__ = (
@@ -56,21 +57,21 @@ class ChunkedBody:
         self._chunk_line = _STRICT_CHUNK_LINE if strict else _CHUNK_LINE
         self._read_lines = read_lines if strict else read_repaired_lines
         self._trailer_bytes = trailer_bytes
-        self._pending = b""  # an unfinished chunk-size line, chunk end or trailer
+        self._pending = b""  # an incomplete chunk-size line, chunk end or trailer
         self._searched_bytes = 0  # of the pending trailers
         self._remaining_bytes = 0  # of the chunk being read, with the CRLF after it
         self._overhead_bytes = 0
         self._in_trailers = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Decode the chunks in ``data``, at most ``CHUNKS_A_FEED``."""
+        """Decode at most ``CHUNKS_PER_FEED`` chunks. See ``Body.feed``."""
         if self._pending:
             data, self._pending = self._pending + data, b""
         payload: list[bytes] = []
         at = 0
         while not self._in_trailers:
             if self._remaining_bytes == 0:
-                if len(payload) >= CHUNKS_A_FEED:
+                if len(payload) >= CHUNKS_PER_FEED:
                     return b"".join(payload), data[at:]
                 start = self._read_chunk_line(data, at)
                 if start < 0:
@@ -85,12 +86,12 @@ class ChunkedBody:
         return b"".join(payload), self._read_trailers(data, at)
 
     def feed_eof(self) -> None:
-        """Ended before its last chunk."""
+        """Raise ``ValueError`` if the last chunk is missing."""
         if not self.is_done:
             raise ValueError("it ended before its last chunk")
 
     def _read_chunk_line(self, data: bytes, at: int) -> int:
-        """Read the chunk-size line at ``at``; the index behind it, or -1 where it is not whole yet."""
+        """Read the chunk-size line at ``at``, and return the index after it, or -1 if it is incomplete."""
         match = self._chunk_line.match(data, at)
         if match is None:
             line_end = data.find(b"\n", at)
@@ -103,7 +104,7 @@ class ChunkedBody:
         line_bytes = match.end() - at
         if line_bytes > CHUNK_LINE_BYTES or size > LENGTH_BYTES_MAX:
             raise ValueError("a chunk size is not valid")
-        # Extensions are paid for by the payload, as in Go's net/http: a flood of them costs much and brings little.
+        # The payload limits the size of the extensions, as in Go's net/http: parsing a flood of them is expensive.
         self._overhead_bytes = max(0, self._overhead_bytes + line_bytes - _LINE_ALLOWANCE_BYTES - 2 * size)
         if self._overhead_bytes > OVERHEAD_BYTES:
             raise ValueError("too many chunk extensions")
@@ -114,7 +115,7 @@ class ChunkedBody:
         return match.end()
 
     def _read_chunk(self, data: bytes, at: int, payload: list[bytes]) -> int:
-        """Read the chunk at ``at``; the index behind its CRLF, or -1 where it is not whole yet."""
+        """Read the chunk at ``at``, and return the index after its CRLF, or -1 if it is incomplete."""
         size = self._remaining_bytes - 2
         available = len(data) - at
         if available >= self._remaining_bytes:
@@ -124,7 +125,7 @@ class ChunkedBody:
             payload.append(data[at:end])
             self._remaining_bytes = 0
             return end + 2
-        if available > size:  # all but the LF: keep the CR, so that the end is looked at as a whole
+        if available > size:  # all but the LF: keep the CR, so that both are checked together
             if data[-1:] != b"\r":
                 raise ValueError("a chunk does not end after its size")
             payload.append(data[at:-1])
@@ -135,7 +136,7 @@ class ChunkedBody:
         return -1
 
     def _read_trailers(self, data: bytes, at: int) -> bytes:
-        """Read the trailers at ``at``; what follows them, or nothing where they are not whole yet."""
+        """Read the trailers at ``at``, and return the bytes after them; none if the trailers are incomplete."""
         if data.startswith(b"\r\n", at):
             self.is_done = True
             return data[at + 2 :]

@@ -1,16 +1,16 @@
-"""What is wrong with a message, by whose fault it is."""
+"""The reasons to refuse a message, by whether the client or the app is at fault."""
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A request that is answered here and not by the app.
+    """A response that rainbowd sends in place of the app.
 
     Args:
-        status: the status code of the answer.
-        text: one line that says what was wrong; it never echoes what was sent.
-        cause: what the log says instead, when the client is not to read it; never echoes either.
-        retry_after_seconds: for the ``Retry-After`` field, where trying again makes sense.
+        status: the status code of the response.
+        text: one line with the reason, for the client; must not contain any part of the request.
+        cause: the reason for the log, if the client must not see it; must not contain any part of the request either.
+        retry_after_seconds: for the ``Retry-After`` field, if a retry makes sense.
     """
 
     def __init__(
@@ -24,13 +24,13 @@ class Refusal(Exception):
 
 
 class OtherProtocol(Refusal):
-    """A client that speaks something other than HTTP/1, which is likely to be somebody's mistake."""
+    """The refusal of a client that uses a protocol other than HTTP/1, probably by mistake."""
 
 
 class BadResponse(Exception):
-    """The app's answer cannot be read, or is not whole; its connection is of no further use.
+    """A response of the app that cannot be read or is incomplete; its connection must be closed.
 
-    The message says why, with the answer as its subject: "it is not HTTP".
+    The message is the reason, with the response as its subject: "it is not HTTP".
     """
 
 

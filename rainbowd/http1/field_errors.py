@@ -1,4 +1,4 @@
-"""What is wrong with field lines, in plain words: llhttp's own are a parser's, and clients get to read ours."""
+"""Descriptions of invalid field lines for clients, who could not understand llhttp's own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NUMBER = re.compile(rb"[0-9]+")
 
 
 def describe_field_error(block: bytes) -> str:
-    """Return the first reason why ``block`` cannot be read in one way only: RFC 9112 sections 5 and 6.
+    """Return the first reason why ``block`` is invalid or ambiguous: RFC 9112 sections 5 and 6.
 
     Args:
-        block: field lines that llhttp refused, with the empty line that ends them.
+        block: the field lines that llhttp rejected, with the empty line that ends them.
     """
     lines = block.split(b"\n")[:-2]
     return next(filter(None, map(_line_error, lines)), None) or _framing_error(lines)
@@ -32,7 +32,7 @@ def _line_error(line: bytes) -> str | None:
         (not _TOKEN.fullmatch(name), "a field name has a character that is not allowed"),
         (_CONTROL.search(value), "a field value has a control character"),
     )
-    return next((fault for is_found, fault in tests if is_found), None)
+    return next((error for is_found, error in tests if is_found), None)
 
 
 def _framing_error(lines: list[bytes]) -> str:

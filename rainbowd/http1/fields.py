@@ -1,4 +1,4 @@
-"""Field lines, and what the proxy does with each field name."""
+"""Field lines, and the rule of the proxy for each field name."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import httptools
 from rainbowd.http1.field_errors import describe_field_error
 
 Line = bytes
-"""A field's line as it was sent, without its end."""
+"""A field line as it was sent, without its CRLF."""
 
 PROTECTED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"forwarded", b"x-real-ip", b"client-ip", b"x-request-id"}
     | {b"x-request-start"}
 )
-"""Names that a ``Connection`` field cannot have removed: the app trusts what rainbowd says in them."""
+"""Names that a ``Connection`` field cannot remove, because the app trusts the values that rainbowd sends."""
 
 NAME_BYTES = 256
 """The longest field name."""
 OPTIONS_MAX = 32
-"""The most options that the ``Connection`` fields of one message may have."""
+"""The largest number of options in the ``Connection`` fields of one message."""
 
 _FORWARDED_PREFIX = b"x-forwarded-"
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -29,20 +29,20 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KNOWN_NAMES_MAX = 4096
 _KNOWN_VALUES_MAX = 256
 _KNOWN_VALUE_BYTES = 256
-"""Longer values are not remembered, so that strangers cannot fill the memory."""
+"""Longer values are not cached, so that clients cannot fill the memory."""
 
 _AS_CGI = bytes(code if chr(code).isalnum() and code < 0x80 else 0x2D for code in range(256))  # noqa: PLR2004 - ASCII
 
 
 def has_bare_lf(data: bytes | bytearray, at: int) -> bool:
-    """Whether a line that ends in ``data`` behind ``at`` does so without a carriage return; a regex is far slower."""
+    """Return whether a line that ends after index ``at`` has no carriage return. A regex would be far slower."""
     return data.count(b"\n", at) != data.count(b"\r\n", at - 1 if at else 0)
 
 
 class Rule(enum.IntEnum):
-    """What to do with a field other than to pass it on."""
+    """The rules for fields that are not relayed unchanged."""
 
-    __hash__ = int.__hash__  # an enum's own is a call in Python, for every field that has a rule
+    __hash__ = int.__hash__  # an enum's own hash is a Python call, for every field that has a rule
 
     DROP = enum.auto()
     AMBIGUOUS = enum.auto()
@@ -90,7 +90,7 @@ _RULES = {
 
 
 def is_protected(lower: bytes) -> bool:
-    """Whether ``Connection`` may not nominate the name ``lower``."""
+    """Return whether a ``Connection`` field cannot remove the field ``lower``, a name in lower case."""
     return lower in PROTECTED or lower.startswith(_FORWARDED_PREFIX)
 
 
@@ -101,18 +101,18 @@ def _classify(name: bytes) -> Rule | None:
         return Rule.FORWARDED_OTHER
     if rule is None and is_protected(lower.translate(_AS_CGI)):
         # CGI and WSGI read X_Forwarded_For and X-Forwarded-For as one variable, PHP also X.Forwarded.For, and some
-        # servers every character that is no letter or digit.
+        # servers every character that is not a letter or digit.
         return Rule.AMBIGUOUS
     return rule
 
 
 class _RuleByName(dict[bytes, "Rule | None"]):
-    """The rule of each spelling of a name met so far, within ``_KNOWN_NAMES_MAX`` times ``NAME_BYTES``."""
+    """A cache of the rule for each spelling of a name, limited to ``_KNOWN_NAMES_MAX`` times ``NAME_BYTES``."""
 
     def __missing__(self, name: bytes) -> Rule | None:
         if len(name) > NAME_BYTES:
             raise ValueError("a field name is too long")
-        if not _TOKEN.fullmatch(name):  # llhttp has seen to that: the one thing that both have to agree on
+        if not _TOKEN.fullmatch(name):  # llhttp checks this too; both must agree on the names
             raise ValueError("a field name has a character that is not allowed")
         if len(self) >= _KNOWN_NAMES_MAX:
             self.clear()
@@ -124,7 +124,7 @@ RULE_BY_NAME = _RuleByName()
 
 
 class _End:
-    """What llhttp calls back; ``found`` tells that it saw the end of the head where we did."""
+    """The callbacks of llhttp; ``found`` is whether it found the end of the head where we did."""
 
     __slots__ = ("found",)
 
@@ -135,21 +135,21 @@ class _End:
         self.found = True
 
 
-_PREFIX = b"HTTP/1.1 204 \r\n"  # a head that has no body, so that llhttp ends with the fields
+_PREFIX = b"HTTP/1.1 204 \r\n"  # a response without a body, so that llhttp stops after the fields
 
 
 def read_lines(block: bytes) -> list[Line]:
-    """Judge field lines by RFC 9112 section 5, without its leniencies, and part them.
+    """Validate field lines by RFC 9112 section 5, without its leniencies, and split them.
 
-    llhttp judges; it is not asked for names and values, each of which would be a call.  What it lets through has a name
-    up to the first colon of each line, and no line end but CRLF.
+    llhttp validates them.  It does not report names and values, because each would cost a callback.  Every line that it
+    accepts has a name before the first colon, and ends with CRLF.
 
     Args:
-        block: the lines with the empty line that ends them.
+        block: the lines, with the empty line that ends them.
 
     Raises:
-        ValueError: bare LF, folding, space before the colon, control bytes, bad or repeated ``Content-Length``,
-            ``Content-Length`` beside ``Transfer-Encoding``; the message says which.
+        ValueError: bare LF, folding, space before the colon, control bytes, bad or repeated ``Content-Length``, or
+            ``Content-Length`` together with ``Transfer-Encoding``; the message is the reason.
     """
     end = _End()
     try:
@@ -162,14 +162,14 @@ def read_lines(block: bytes) -> list[Line]:
 
 
 LENGTH_BYTES_MAX = 2**62
-"""The longest body or chunk; what is not much longer overflows the counters of others, and of splice(2)."""
+"""The longest body or chunk; slightly larger values overflow the counters of other programs and of splice(2)."""
 
 
 def parse_length(value: bytes) -> int:
-    """Return the value of a ``Content-Length`` that ``read_lines`` let through, in bytes.
+    """Return the value in bytes of a ``Content-Length`` that ``read_lines`` accepted.
 
     Raises:
-        ValueError: nobody can mean that many bytes.
+        ValueError: it is larger than ``LENGTH_BYTES_MAX``.
     """
     length_bytes = int(value)
     if length_bytes > LENGTH_BYTES_MAX:
@@ -178,10 +178,14 @@ def parse_length(value: bytes) -> int:
 
 
 def remove_nominated(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Line]:
-    """Return ``lines`` without those that ``Connection`` nominates: RFC 9110 section 7.6.1.
+    """Return ``lines`` without the fields that ``Connection`` names: RFC 9110 section 7.6.1.
+
+    Args:
+        lines: the field lines of one message.
+        nominated: the options of its ``Connection`` fields, in lower case.
 
     Raises:
-        ValueError: it has more options than ``OPTIONS_MAX``.
+        ValueError: there are more options than ``OPTIONS_MAX``.
     """
     if len(nominated) > OPTIONS_MAX:
         raise ValueError("Connection or TE has too many options")
@@ -192,14 +196,14 @@ def remove_nominated(lines: list[Line], nominated: tuple[bytes, ...]) -> list[Li
 
 
 _OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
-"""What ``Connection`` says mostly; no field of these names passes anyway."""
+"""The usual options of ``Connection``; no field with one of these names is relayed anyway."""
 
 
 class _TokensByValue(dict[bytes, tuple[bytes, ...]]):
-    """The members of each comma-separated list of tokens met so far, in lower case: RFC 9110 section 5.6.1.
+    """A cache of the members of comma-separated lists of tokens, in lower case: RFC 9110 section 5.6.1.
 
-    What it remembers is bounded by ``_KNOWN_VALUES_MAX`` times ``_KNOWN_VALUE_BYTES``.  A list may have ``OPTIONS_MAX``
-    members; ValueError otherwise.
+    Its size is limited to ``_KNOWN_VALUES_MAX`` times ``_KNOWN_VALUE_BYTES``.  A list with more than ``OPTIONS_MAX``
+    members raises ``ValueError``.
     """
 
     def __missing__(self, value: bytes) -> tuple[bytes, ...]:

@@ -1,4 +1,4 @@
-"""A request's head: read strictly, and serialised anew for the app."""
+"""The head of a request: parsed strictly, and serialised again for the app."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"})  # RFC 9112 section 7.2
 _CODINGS_BYTES = 64
-"""How much of a list of transfer codings is examined."""
+"""How many bytes of a list of transfer codings are examined."""
 _COUNTED = frozenset({b"OPTIONS", b"TRACE"})
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 _SLASH = 0x2F
@@ -38,18 +38,21 @@ OK, BAD_REQUEST, TOO_LARGE, NOT_IMPLEMENTED = 200, 400, 431, 501
 
 @dataclass(slots=True)
 class RequestHead:
-    """What rainbowd understood of a request's head.
+    """The parsed head of a request.
 
     Attributes:
-        minor: of its version: 0 or 1.
         target: in origin form (or ``*``), byte for byte.
-        lines: of the fields that pass to the app as they are, in order.
-        length_bytes: of ``Content-Length``; None without one.
-        keep_alive: the client may send another request behind this one.
-        is_websocket: asks for an upgrade to it.
-        accepts_trailers: the client said so in ``TE``, and some apps send none otherwise.
-        forwarded_for, forwarded_proto, forwarded_host, request_id, request_start: what a trusted peer said of where the
-            request came from; empty where it did not.
+        minor: the minor version of HTTP: 0 or 1.
+        host: the value of ``Host``.
+        lines: the field lines that are relayed unchanged, in order.
+        length_bytes: the value of ``Content-Length``; None without one.
+        chunked: whether the body is chunked.
+        keep_alive: whether the client may send another request after this one.
+        expects_continue: whether the client waits for a 100 before it sends the body.
+        is_websocket: whether the client requests an upgrade to WebSocket.
+        accepts_trailers: whether ``TE`` has ``trailers``, without which some apps send none.
+        forwarded_for, forwarded_proto, forwarded_host, request_id, request_start: the values of the fields with these
+            names that a trusted peer sent; otherwise empty.
     """
 
     method: bytes
@@ -76,17 +79,17 @@ class RequestHead:
 
     @property
     def is_replayable(self) -> bool:
-        """Whether it may be sent a second time: idempotent, and nothing of it but the head."""
+        """Whether the request can be sent a second time: it is idempotent, and consists of a head only."""
         return self.method in IDEMPOTENT and not self.has_body and not self.is_websocket
 
     def body(self, trailer_bytes: int = 65536) -> Body:
-        """A reader of the body that follows this head."""
+        """Return a decoder of the body, whose trailers may have ``trailer_bytes`` in all."""
         if self.chunked:
             return ChunkedBody(strict=True, trailer_bytes=trailer_bytes)
         return LengthBody(self.length_bytes) if self.length_bytes else NO_BODY
 
     def serialise(self, *, peer: bytes | None) -> bytes:
-        """The head for the app, in HTTP/1.1, with the forwarded fields: RFC 9110 section 7.6.
+        """Return the head for the app, in HTTP/1.1, with the forwarded fields: RFC 9110 section 7.6.
 
         Args:
             peer: the client's IP address; None on a Unix socket.
@@ -116,15 +119,15 @@ class RequestHead:
 
 
 def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) -> RequestHead:
-    """Read one head, from its request line to its empty line.
+    """Parse one head, from its request line to its empty line.
 
     Args:
-        head: as ``find_request_head`` delimited it.
-        trusted: whether the peer's forwarded fields are kept.
-        fields_max: the most field lines it may have.
+        head: a complete head, as ``find_request_head`` found it.
+        trusted: whether the peer's forwarded fields are believed.
+        fields_max: the largest number of field lines; None for no limit.
 
     Raises:
-        Refusal: two parsers could read it differently, or it is more than is allowed.
+        Refusal: two parsers could read the head differently, or it exceeds a limit.
     """
     method, target, minor, end = read_request_line(head)
     try:
@@ -141,7 +144,7 @@ def parse_request(head: bytes, *, trusted: bool, fields_max: int | None = None) 
 
 
 class _FieldReader:
-    """One pass over the fields of a request; the tables behind it say what each rule does."""
+    """One pass over the fields of a request, with a method for each rule of the tables below."""
 
     __slots__ = ("announced", "hosts", "is_last_hop", "nominated", "request", "upgrade")
 
@@ -199,7 +202,7 @@ class _FieldReader:
             self.request.expects_continue |= value.lower() == b"100-continue"
 
     def max_forwards(self, value: bytes) -> None:
-        """Count down, and forward no further than to zero: RFC 9110 section 7.6.2."""
+        """Decrement ``Max-Forwards``, and do not forward the request if it was zero: RFC 9110 section 7.6.2."""
         if self.request.method in _COUNTED and _DIGITS.fullmatch(value):
             self.is_last_hop |= int(value) == 0
             value = b"%d" % (int(value) - 1)
@@ -225,7 +228,7 @@ class _FieldReader:
         self.request.request_start = self.request.request_start or value
 
     def _settle(self) -> None:
-        """Draw the conclusions that need more than one field."""
+        """Set the attributes that depend on more than one field."""
         request, nominated = self.request, self.nominated
         if self.announced and request.chunked:
             request.lines.append(b"Trailer: %b" % self.announced)
@@ -259,7 +262,7 @@ _ACTIONS: dict[Rule, Callable[[_FieldReader, bytes], None]] = {
     Rule.MAX_FORWARDS: _FieldReader.max_forwards,
     Rule.DATE: _FieldReader.date,
 }
-"""What is understood of anybody. Any other field that has a rule is not passed on."""
+"""The actions for fields of any client. Other fields that have a rule are not relayed."""
 
 _TRUSTED_ACTIONS: dict[Rule, Callable[[_FieldReader, bytes], None]] = {
     **_ACTIONS,
@@ -269,4 +272,4 @@ _TRUSTED_ACTIONS: dict[Rule, Callable[[_FieldReader, bytes], None]] = {
     Rule.REQUEST_ID: _FieldReader.request_id,
     Rule.REQUEST_START: _FieldReader.request_start,
 }
-"""What is believed of a trusted peer, too."""
+"""The actions for fields of a trusted peer."""

@@ -1,4 +1,4 @@
-"""The start of a request: where its head ends, its request line, and what is no request at all."""
+"""The start of a request: the end of its head, its request line, and bytes that are not HTTP/1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rainbowd.http1.errors import OtherProtocol, Refusal
 from rainbowd.http1.fields import has_bare_lf
 
 EMPTY_LINES_BYTES = 4096
-"""The most that may come before a request; old clients send one empty line after a body."""
+"""How many bytes of empty lines may precede a request; old clients send one empty line after a body."""
 
 BAD_REQUEST, TARGET_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, BAD_VERSION = 400, 414, 431, 501, 505
 
@@ -27,18 +27,18 @@ _OTHER_PROTOCOLS = (
 
 
 def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int | None) -> int:
-    """Look for the end of the head that ``buffer`` begins with.
+    """Find the end of the head that ``buffer`` begins with.
 
     Args:
-        buffer: what the connection sent and nobody consumed.
-        searched: how much of it an earlier call has seen.
-        limit_bytes: the most a head may take.
+        buffer: bytes of the client that were not consumed yet.
+        searched: how many bytes of it an earlier call has searched.
+        limit_bytes: the largest head allowed; None for no limit.
 
     Returns:
-        The index behind the head, or -1 where it is not whole yet.
+        The index after the head, or -1 if it is incomplete.
 
     Raises:
-        Refusal: it is too long, or what is there cannot become a request.
+        Refusal: the head is too large, or these bytes cannot become a request.
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004
     if limit_bytes is not None and (end + 4 if end >= 0 else len(buffer)) > limit_bytes:
@@ -56,16 +56,16 @@ def find_request_head(buffer: bytes | bytearray, searched: int, limit_bytes: int
         new = buffer[searched:].removesuffix(b"\r")
         if len(new.translate(None, _CONTROLS)) < len(new):
             raise Refusal(BAD_REQUEST, "This is not an HTTP request.")
-    elif line_end >= searched - 1:  # seen for the first time
+    elif line_end >= searched - 1:  # found by this call
         read_request_line(bytes(buffer[: line_end + 2]))
     return -1
 
 
 def skip_empty_lines(buffer: bytes) -> bytes:
-    """What follows the empty lines that ``buffer`` begins with: RFC 9112 section 2.2.
+    """Return ``buffer`` without the empty lines that it begins with: RFC 9112 section 2.2.
 
     Raises:
-        Refusal: there are so many that nobody sends them by mistake.
+        Refusal: there are too many of them to be a mistake.
     """
     match = _EMPTY_LINES.match(buffer)
     if match is None:
@@ -76,7 +76,14 @@ def skip_empty_lines(buffer: bytes) -> bytes:
 
 
 def read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
-    """Return the method, the target, the minor version, and the index after the line."""
+    """Parse the request line that ``head`` begins with.
+
+    Returns:
+        The method, the target, the minor version of HTTP, and the index after the line.
+
+    Raises:
+        Refusal: it is invalid, has another version, or belongs to another protocol.
+    """
     match = _REQUEST_LINE.match(head)
     if match is None:
         _refuse_other_protocols(head)
@@ -92,7 +99,7 @@ def read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
 
 
 def _refuse_other_protocols(buffer: bytes | bytearray) -> None:
-    """Raise a refusal that names the protocol, if ``buffer`` begins as one that clients send by mistake."""
+    """Raise a refusal that names the protocol, if ``buffer`` begins like one that clients send by mistake."""
     for beginning, status, text in _OTHER_PROTOCOLS:
         if buffer.startswith(beginning):
             raise OtherProtocol(status, text)

@@ -1,4 +1,4 @@
-"""A response's head: read from the app, and serialised anew for the client."""
+"""The head of a response: parsed from the app's bytes, and serialised again for the client."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rainbowd.http1.fields import RULE_BY_NAME, TOKENS_BY_VALUE, Line, Rule, par
 from rainbowd.http1.response_repair import find_repaired_end, find_start_error, read_repaired_head
 
 HEAD_BYTES = 131072
-"""The longest head that an app may send."""
+"""The largest head that an app may send."""
 FIELDS_MAX = 1000
-"""The most fields that it may have: each one costs time."""
+"""The largest number of its fields, because each one costs time."""
 
 SWITCHING_PROTOCOLS, OK, NO_CONTENT, NOT_MODIFIED, UPGRADE_REQUIRED = 101, 200, 204, 304, 426
 
@@ -22,20 +22,22 @@ _UPGRADING = frozenset({SWITCHING_PROTOCOLS, UPGRADE_REQUIRED})
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 
-# An enum's members are slow to look up: these are looked up for every response.
+# Lookups of an enum's members are slow, and these are needed for every response.
 _CONTENT_LENGTH, _CONNECTION, _DATE = Rule.CONTENT_LENGTH, Rule.CONNECTION, Rule.DATE
 
 
 @dataclass(slots=True)
 class ResponseHead:
-    """What rainbowd understood of a response's head.
+    """The parsed head of a response.
 
     Attributes:
-        lines: of the fields that pass to the client as they are, in order.
-        length_bytes: of ``Content-Length``; None without one.
-        keep_alive: the app keeps its connection open behind this response.
-        has_date: it says when it was made.
-        upgrade: what it switches to (101), or has to be switched to first (426); empty on any other.
+        minor: the minor version of HTTP: 0 or 1.
+        lines: the field lines that are relayed unchanged, in order.
+        length_bytes: the value of ``Content-Length``; None without one.
+        chunked: whether the body is chunked.
+        keep_alive: whether the app keeps its connection open after this response.
+        has_date: whether there is a ``Date``.
+        upgrade: the protocol of a 101 or 426; empty for other statuses.
     """
 
     minor: int
@@ -50,15 +52,15 @@ class ResponseHead:
 
     @property
     def is_interim(self) -> bool:
-        """A 1xx, with the final response still to come."""
+        """Whether this is a 1xx, which a final response follows."""
         return self.status < OK and self.status != SWITCHING_PROTOCOLS
 
     def has_no_body(self, method: bytes) -> bool:
-        """Whether a response to ``method`` ends with its head whatever its fields say: RFC 9112 section 6.3."""
+        """Return whether a response to ``method`` has no body, whatever its fields declare: RFC 9112 section 6.3."""
         return method == b"HEAD" or self.status < OK or self.status in {NO_CONTENT, NOT_MODIFIED}
 
     def body(self, method: bytes) -> Body:
-        """A reader of the body that follows this head."""
+        """Return a decoder of the body that follows this head, in response to ``method``."""
         if self.has_no_body(method):
             return NO_BODY
         if self.chunked:
@@ -68,10 +70,10 @@ class ResponseHead:
         return LengthBody(self.length_bytes)
 
     def serialise(self, *, chunked: bool, connection: bytes) -> bytes:
-        """The head for the client, in HTTP/1.1.
+        """Return the head for the client, in HTTP/1.1.
 
         Args:
-            chunked: the body is sent in chunks.
+            chunked: whether the body is sent in chunks.
             connection: the value of ``Connection``; empty for none.
         """
         lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason), *self.lines]
@@ -92,14 +94,14 @@ def read_response(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int
     """Read the head that ``buffer`` begins with, and repair it if it can be read in one way only.
 
     Args:
-        buffer: what the app sent and nobody consumed; not empty.
-        searched_bytes: how much of it an earlier call has seen.
+        buffer: bytes of the app that were not consumed yet; not empty.
+        searched_bytes: how much of it an earlier call has searched.
 
     Returns:
-        The head, and the index after it; None if it is not whole yet.
+        The head, and the index after it; None if it is incomplete.
 
     Raises:
-        BadResponse: it is too long, is not HTTP, or can be read in several ways.
+        BadResponse: it is too large, is not HTTP, or is ambiguous.
     """
     end = buffer.find(b"\r\n\r\n", searched_bytes - 3 if searched_bytes > 3 else 0)  # noqa: PLR2004
     if 0 <= end <= HEAD_BYTES and (match := _STATUS_LINE.match(buffer)):
@@ -113,7 +115,7 @@ def read_response(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int
 
 
 def _read_repaired(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, int] | None:
-    """Do the same for a head that is not as it should be, or not whole; the app's connection is not used again."""
+    """Read a head that breaks a rule or is incomplete; the app's connection is not used again after it."""
     end = find_repaired_end(buffer, searched_bytes)
     if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
         raise BadResponse("its header is too large")
@@ -170,8 +172,8 @@ def _read_fields(response: ResponseHead, lines: list[Line]) -> None:  # noqa: C9
         response.lines = remove_nominated(passing, nominated)
     if response.minor:
         response.keep_alive = b"close" not in nominated
-    else:  # chunks in HTTP/1.0 are decoded, and the connection not trusted any further: RFC 9112 section 6.1
+    else:  # chunks in HTTP/1.0 are decoded, but the connection is not reused: RFC 9112 section 6.1
         response.keep_alive = b"keep-alive" in nominated and not response.chunked
     if response.status < OK or response.status == NO_CONTENT:
-        response.keep_alive &= not (response.chunked or response.length_bytes)  # what it says it has may follow
+        response.keep_alive &= not (response.chunked or response.length_bytes)  # the declared body may follow
         response.length_bytes, response.chunked = None, False

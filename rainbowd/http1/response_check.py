@@ -1,7 +1,7 @@
-"""Whether the proxy can pass on an answer of the app: its own reading of the raw bytes, for health checks.
+"""A check whether the proxy can relay a response of the app, with the proxy's own parser, for health checks.
 
-A health check must not use a different parser from the proxy's. Otherwise a release goes live although every client
-gets a 502 from it.
+A health check must use the same parser as the proxy. Otherwise a release can go live although every client gets a 502
+from it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class ResponseCheck:
-    """One answer of the app, read as the proxy reads it.
+    """One response of the app, parsed as the proxy parses it.
 
     Args:
-        method: of the request, which decides whether the answer has a body.
+        method: of the request, which decides whether the response has a body.
 
     Attributes:
-        head: the final response's head, once it is whole.
-        is_done: the whole answer was read.
-        payload: what the bytes fed last held of the body.
-        problem: why the proxy refuses the answer, in the words of its log; None as long as it does not.
+        head: the head of the final response, once it is complete.
+        is_done: whether the complete response was read.
+        payload: the part of the body in the bytes that were fed last.
+        problem: why the proxy refuses the response, worded as in its log; None if it does not.
     """
 
     def __init__(self, method: bytes = b"GET") -> None:
@@ -39,10 +39,10 @@ class ResponseCheck:
         self._body: Body | None = None
 
     def feed(self, data: bytes) -> str | None:
-        """Read the next bytes of the app's connection, in pieces of any size.
+        """Parse the next bytes of the app's connection, in pieces of any size.
 
         Returns:
-            ``problem``. It stays the same once there is one.
+            ``problem``, which does not change once it is set.
         """
         self.payload = b""
         if self.problem is None and not self.is_done:
@@ -56,7 +56,7 @@ class ResponseCheck:
         """Note that the app closed its connection.
 
         Returns:
-            ``problem``, also when the answer is not complete.
+            ``problem``, which is set if the response is incomplete.
         """
         if self.problem is None and not self.is_done:
             try:

@@ -1,7 +1,7 @@
-"""Heads of responses that break a rule but can be read in one way only, as nginx, HAProxy and Caddy read them.
+"""Repair of response heads that break a rule but can be read in one way only, as nginx, HAProxy and Caddy read them.
 
-Requests are never repaired: another parser in front of rainbowd may have read them differently.  Nobody reads a
-response before rainbowd, which writes it anew for the client.  So what the app meant is all that matters.
+Requests are never repaired, because another parser in front of rainbowd may have read them differently.  No parser
+reads a response before rainbowd, which serialises it again for the client.  So only the app's intention matters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _IMPOSSIBLE = re.compile(rb"\x00|\r(?!\n|\Z)")
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
-"""Fields that decide how the connection goes on: a control byte in one leaves a doubt."""
+"""Fields that decide the framing: a control byte in one of them is ambiguous."""
 
 _CONTROLS = bytes(code for code in (*range(1, 0x20), 0x7F) if code not in b"\t\r\n")
 _WITHOUT_CONTROLS = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
@@ -45,8 +45,8 @@ def find_repaired_end(buffer: bytes, searched_bytes: int) -> int:
     """Return the index after the first empty line of ``buffer``, whatever ends its lines, or -1 if there is none yet.
 
     Args:
-        buffer: what the app sent and nobody consumed.
-        searched_bytes: how much of it an earlier call has seen.
+        buffer: bytes of the app that were not consumed yet.
+        searched_bytes: how much of it an earlier call has searched.
     """
     match = _EMPTY_LINE.search(buffer, max(0, searched_bytes - 2))
     return match.end() if match else -1
@@ -55,7 +55,11 @@ def find_repaired_end(buffer: bytes, searched_bytes: int) -> int:
 def find_start_error(buffer: bytes, searched_bytes: int) -> str | None:
     """Return why ``buffer``, which has no empty line yet, cannot become a head, or None if it can.
 
-    An app that keeps its connection open would otherwise be waited for until a time limit.
+    Otherwise the proxy would wait until the time limit for an app that keeps its connection open.
+
+    Args:
+        buffer: bytes of the app that were not consumed yet.
+        searched_bytes: how much of it an earlier call has searched.
     """
     line = _STATUS_LINE if b"\n" in buffer else _STATUS_LINE_START
     if not line.match(buffer):
@@ -69,16 +73,16 @@ def read_repaired_head(head: bytes) -> tuple[bytes, int, bytes, list[Line]]:
     """Repair a head, from its status line to its empty line.
 
     - A line may end in LF alone: RFC 9112 section 2.2.
-    - The version may be any, and several spaces may follow it.
+    - Any version is accepted, and several spaces may follow it.
     - Control bytes in a reason or a field's value become spaces: RFC 9110 section 5.5.
     - Identical ``Content-Length`` become one: RFC 9110 section 8.6.
     - ``Transfer-Encoding`` overrides ``Content-Length``: RFC 9112 section 6.3.
 
     Returns:
-        The version such as ``1.1``, the status, the reason and the lines of the fields.
+        The version such as ``1.1``, the status, the reason and the field lines.
 
     Raises:
-        ValueError: it can still be read in several ways, or in none.
+        ValueError: the head is still ambiguous, or cannot be read.
     """
     match = _STATUS_LINE.match(head)
     if match is None:
@@ -95,7 +99,7 @@ def read_repaired_lines(block: bytes) -> list[Line]:
     """Repair and read field lines, with the empty line that ends them.
 
     Raises:
-        ValueError: they can still be read in several ways, or in none.
+        ValueError: the lines are still ambiguous, or cannot be read.
     """
     lines = [_repaired(line.removesuffix(b"\r")) for line in block.split(b"\n")[:-2]]
     return read_lines(b"\r\n".join([*_with_one_framing(lines), b"", b""]))
@@ -107,7 +111,7 @@ def _repaired(line: Line) -> Line:
 
 
 def _with_one_framing(lines: list[Line]) -> list[Line]:
-    """Return ``lines`` with at most one of the fields that say where the body ends, if these do not disagree."""
+    """Return ``lines`` with at most one of the fields that frame the body, unless these contradict each other."""
     fields = [(line.partition(b":")[0].lower(), line) for line in lines]
     values = {
         value.strip(b" \t")

@@ -1,4 +1,4 @@
-"""Whom a request is for: its ``Host`` field, and its target in any of the forms of RFC 9112 section 3.2."""
+"""The host and the target of a request, in any of the forms of RFC 9112 section 3.2."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def choose_host(values: list[bytes], target: bytes, minor: int) -> bytes:
     """Return the host that a request is for.
 
     Args:
-        values: of its ``Host`` fields. HTTP/1.0 may have none, or an empty one: then it is the target's, or
-            ``localhost``.
-        target: as it was sent.
+        values: of its ``Host`` fields. HTTP/1.0 may have none, or an empty one: then the host is that of the target,
+            or ``localhost``.
+        target: the target as it was sent.
         minor: the minor version of HTTP.
 
     Raises:
-        Refusal: there is none, there are several, or it can be read in several ways.
+        Refusal: there is no host, there are several, or it is invalid.
     """
     if len(values) == 1 and _HOST.fullmatch(values[0]):
         return values[0]
@@ -44,8 +44,13 @@ def choose_host(values: list[bytes], target: bytes, minor: int) -> bytes:
 def to_origin_form(target: bytes, method: bytes, host: bytes) -> bytes:
     """Return a target that does not begin with a slash in origin form, or ``*``: RFC 9112 section 3.2.
 
+    Args:
+        target: the target as it was sent.
+        method: of the request.
+        host: from ``choose_host``.
+
     Raises:
-        Refusal: it has no such form, or names another host than ``host``.
+        Refusal: it is in no form that this method allows, or names a host other than ``host``.
     """
     if target == b"*" and method == b"OPTIONS":
         return target

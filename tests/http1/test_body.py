@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rainbowd.http1 import ChunkedBody, EmptyBody, LengthBody, UntilCloseBody, frame, last_chunk
-from rainbowd.http1.chunked import CHUNKS_A_FEED
+from rainbowd.http1.chunked import CHUNKS_PER_FEED
 from tests.http1.feeding import BYTE_BY_BYTE, WHOLE, in_any_pieces, pieces, read_body
 
 NEXT = b"GET / HTTP/1.1\r\n\r\n"
@@ -200,8 +200,8 @@ def test_many_chunks_are_decoded_in_turns() -> None:
     body = ChunkedBody(strict=True)
     data = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"
     payload, rest = body.feed(data)
-    assert (payload, body.is_done, data.endswith(rest)) == (b"x" * CHUNKS_A_FEED, False, True)
-    assert read_body(body, rest) == (b"x" * (1000 - CHUNKS_A_FEED), b"")
+    assert (payload, body.is_done, data.endswith(rest)) == (b"x" * CHUNKS_PER_FEED, False, True)
+    assert read_body(body, rest) == (b"x" * (1000 - CHUNKS_PER_FEED), b"")
 
 
 @pytest.mark.parametrize("step", [WHOLE, 1000, BYTE_BY_BYTE])

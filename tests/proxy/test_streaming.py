@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from rainbowd.http1 import ChunkedBody
-from rainbowd.http1.chunked import CHUNKS_A_FEED
+from rainbowd.http1.chunked import CHUNKS_PER_FEED
 from rainbowd.proxy import exchange
 from rainbowd.proxy.fiber import checkpoint as really_turn
 from tests.proxy.scripted import GET, OK, Peer, setting
@@ -187,13 +187,13 @@ async def test_tiny_chunks_give_others_a_turn_by_their_number(turns: list[Hub]) 
         client = await here.client()
         await client.send(CHUNKED_POST + chunks)
         await here.app.answer()
-        assert len(turns) >= 5000 // CHUNKS_A_FEED - 1
+        assert len(turns) >= 5000 // CHUNKS_PER_FEED - 1
         turns.clear()
         assert (await client.message()).body == b"ok"
         client, peer = await here.pair()
         await peer.send(CHUNKED_OK + chunks)
         assert (await client.message()).body == b"x" * 5000
-        assert len(turns) >= 5000 // CHUNKS_A_FEED - 1
+        assert len(turns) >= 5000 // CHUNKS_PER_FEED - 1
 
 
 # --- backpressure -----------------------------------------------------------------------------------------------------
