@@ -1,4 +1,4 @@
-"""What the API asks the agent for: the only things of it that are known here."""
+"""What the API needs from the agent: nothing else of the agent is known in this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(Protocol):
-    """How a deploy was decided."""
+    """The outcome of a deploy."""
 
     @property
     def result(self) -> str:
@@ -23,15 +23,15 @@ class Outcome(Protocol):
 
     @property
     def generation(self) -> int | None:
-        """The number of what is live by it, or of the candidate that failed."""
+        """The id of the generation that is live after it, or of the candidate that failed."""
 
     @property
     def release(self) -> Path | None:
-        """What is live by it, or what was to be."""
+        """The release that is live after it, or that failed to become live."""
 
     @property
     def reason(self) -> str | None:
-        """Why it failed."""
+        """The reason for which it failed, if it did."""
 
     @property
     def output(self) -> Sequence[str]:
@@ -39,11 +39,11 @@ class Outcome(Protocol):
 
 
 class Deploy(Protocol):
-    """A deploy that was asked for."""
+    """A deploy that the API requested."""
 
     @property
     def id(self) -> str:
-        """By which the journal is read."""
+        """The id by which the journal names it."""
 
     @property
     def finished(self) -> trio.Event:
@@ -51,27 +51,27 @@ class Deploy(Protocol):
 
     @property
     def outcome(self) -> Outcome | None:
-        """None before."""
+        """The outcome, or None before there is one."""
 
 
 class Usage(Protocol):
-    """What a generation takes of the machine."""
+    """The memory and CPU of a generation."""
 
     @property
     def processes(self) -> int:
-        """How many it has."""
+        """The number of its processes."""
 
     @property
     def memory_bytes(self) -> int:
-        """Resident."""
+        """The resident memory of its processes."""
 
     @property
     def cpu_seconds(self) -> float:
-        """So far."""
+        """The CPU time of its processes so far."""
 
 
 class Traffic(Protocol):
-    """What the proxy counts while somebody reads it."""
+    """The proxy's counters, while the API is enabled."""
 
     @property
     def by_class(self) -> Sequence[int]:
@@ -83,23 +83,23 @@ class Traffic(Protocol):
 
     @property
     def by_duration(self) -> Sequence[int]:
-        """What the app answered, by bucket."""
+        """Responses of the app, by bucket of duration."""
 
     @property
     def seconds(self) -> float:
-        """The sum of these durations."""
+        """The sum of these durations, in seconds."""
 
     @property
     def sent_bytes(self) -> int:
-        """Of bodies, to clients."""
+        """Bytes of response bodies sent to clients."""
 
     @property
     def broken(self) -> int:
-        """Answers that the app broke off."""
+        """Responses that the app broke off."""
 
     @property
     def own(self) -> Mapping[int, int]:
-        """Answers that were rainbowd's, by status."""
+        """Responses that rainbowd wrote itself, by status."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class ProxyCounters:
 
     Attributes:
         connections, connections_max: of clients; None for no limit.
-        waiting, held: requests that wait for something to be live, and all that ever did.
-        idle, opened: connections to the app that are kept for the next request, and all that were ever begun.
-        retries: requests sent again, as a kept connection was dead.
+        waiting, held: requests that wait until a generation is live, and all that ever waited.
+        idle, opened: connections to the app that are kept for the next request, and all that were ever opened.
+        retries: requests sent again because a kept connection was closed.
     """
 
     connections: int
@@ -124,15 +124,15 @@ class ProxyCounters:
 
 @dataclass(frozen=True)
 class MetricSources:
-    """What the metrics are made of.
+    """The sources of the metrics.
 
     Attributes:
-        roster: with the generations alive.
-        traffic: what was served.
-        proxy: its numbers now.
-        usage: what each generation takes now, by number; reads files.
-        observe: has a function told each event of the journal, with its fields.
-        last_result: of the last deploy; None where there was none.
+        roster: the generations alive.
+        traffic: the proxy's counters.
+        proxy: returns the proxy's numbers now.
+        usage: reads the memory and CPU of each generation, by id, from /proc.
+        observe: registers a function that is called with each event of the journal and its fields.
+        last_result: returns the result of the last deploy; None if there was none.
     """
 
     roster: Roster
@@ -148,14 +148,14 @@ class ApiBackend:
     """What the agent does for its API.
 
     Attributes:
-        state_dir: with the journal.
-        status: as ``status.json`` has it, at this moment.
-        redeploy: asks for a deploy of what the files name (None), or turns the link to another release for it; with the
-            deployer's note. Raises Declined where that cannot be, and nothing was done.
-        rollback: the same for what was live before.
+        state_dir: contains the journal.
+        status: returns the present status, as in ``status.json``.
+        redeploy: requests a deploy of the release that the files name (None), or points the link at another release
+            first; with the deployer's note. Raises Declined if that is not possible, and then nothing was done.
+        rollback: the same for the previously live release.
         sources: of the metrics.
-        settle: returns once the files have all that has happened so far, or it is too late to wait for a failing disk.
-        journal_written: an event that is set when there is more in the journal than when it was asked for.
+        settle: waits until the files contain everything that has happened, or until a failing disk took too long.
+        journal_written: returns an event that is set when the journal has grown since the call.
     """
 
     state_dir: Path

@@ -1,8 +1,8 @@
-"""The connections that the API has at most, and which of them makes way for a new one.
+"""The limit of the API's connections, and which connection is closed for a new one.
 
-Anyone on the machine can connect.  So a connection has a sure place only while a call with the token is served on it.
-All others make way for a newcomer, the longest without such a call first: silent ones, those with half a request, and
-those that wait to hear that their token is wrong.
+Anyone on the machine can connect.  So a connection is sure to stay only while a request with the token is served on it.
+The others are closed for new ones, the longest without such a request first: idle ones, those with half a request, and
+those that wait for the answer that their token is wrong.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVICTION_SECONDS = 0.005
-"""From one eviction to the next: newcomers cost no more than two hundred connections a second."""
+"""Between two evictions: new connections close at most two hundred others a second."""
 
 
 class Place:
-    """One connection's place.
+    """The place of one connection among those that the limit allows.
 
     Attributes:
-        scope: of all that is done for the connection; cancelled when it has to make way.
-        since: when it was taken, or when the last call with the token was over, in trio's time.
-        calls: how many calls with the token are served on it now.
-        is_over: its connection is closed; the place stays taken for a while, which limits the pace of newcomers.
+        scope: of everything that is done for the connection; cancelled when it is evicted.
+        since: when the place was taken, or when the last request with the token ended, in trio's time.
+        calls: how many requests with the token are served on it now.
+        is_over: whether its connection is closed; the place stays taken for a while to slow down new connections.
     """
 
     def __init__(self, places: Places) -> None:
@@ -39,7 +39,7 @@ class Place:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the place while a call with the token is served."""
+        """Keep the place while a request with the token is served."""
         self.calls += 1
         try:
             yield
@@ -49,12 +49,12 @@ class Place:
             self._places.changed()
 
     def leave(self) -> None:
-        """Give the place back; nothing happens if another connection has it already."""
+        """Release the place, if the connection was not evicted before."""
         self._places.remove(self)
 
 
 class Places:
-    """All places; ``limit`` of them at most."""
+    """The places of all connections, at most ``limit`` of them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -63,7 +63,7 @@ class Places:
         self._next_eviction = -math.inf
 
     async def take(self) -> Place:
-        """Return a place for a new connection, as soon as there is one or another connection made way."""
+        """Return a place for a new connection, as soon as one is free or another connection can be evicted."""
         while len(self._taken) >= self._limit:
             victims = [place for place in self._taken if not place.calls]
             if not victims:
@@ -87,5 +87,5 @@ class Places:
             self.changed()
 
     def changed(self) -> None:
-        """Look again whether a newcomer can have a place."""
+        """Wake the new connections that wait for a place."""
         self._waiting.unpark_all()

@@ -1,4 +1,4 @@
-"""What the journal's events add up to."""
+"""Counters and histograms of the journal's events, for the metrics."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SPANS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""The upper bounds of the buckets for what a deploy does; one more is for what took longer."""
+"""The upper bounds of the buckets for the steps of a deploy; one more bucket is for longer ones."""
 
 UNDECIDED_MAX = 100
-"""Deploys whose trigger is remembered; there are seldom more than two."""
+"""Unfinished deploys whose trigger is kept; there are seldom more than two."""
 
 
 class Histogram:
     """A histogram of seconds.
 
     Attributes:
-        counts: by bucket; one more than there are bounds.
+        counts: by bucket; there is one bucket more than bounds.
         seconds: the sum of all.
     """
 
@@ -30,20 +30,20 @@ class Histogram:
         self.seconds = 0.0
 
     def add(self, seconds: object) -> None:
-        """Count one; what is no number is none."""
+        """Count one duration in seconds; ignore anything that is not a number."""
         if isinstance(seconds, int | float):
             self.counts[bisect_left(SPANS_SECONDS, seconds)] += 1
             self.seconds += seconds
 
 
 class EventCounters:
-    """What the journal's events add up to since the agent began.
+    """Counters of the journal's events since the agent started.
 
     Attributes:
         deploys: by trigger and result.
-        boot, switch, drain: how long these took.
+        boot, switch, drain: the durations of these steps.
         crashes: live generations that died.
-        killed: generations that did not end when they were told to.
+        killed: generations that did not exit when asked to.
         waits: deploys that waited for a slot.
     """
 
@@ -53,8 +53,13 @@ class EventCounters:
         self.crashes = self.killed = self.waits = 0
         self._triggers: dict[object, str] = {}
 
-    def take(self, event: str, fields: Mapping[str, object]) -> None:
-        """Take one event."""
+    def count(self, event: str, fields: Mapping[str, object]) -> None:
+        """Count one event.
+
+        Args:
+            event: its name.
+            fields: its fields in the journal.
+        """
         if event == "deploy.requested":
             self._triggers[fields.get("deploy")] = str(fields.get("trigger"))
             while len(self._triggers) > UNDECIDED_MAX:

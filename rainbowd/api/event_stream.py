@@ -1,4 +1,4 @@
-"""The journal, live: server-sent events, as the HTML standard has them in section 9.2."""
+"""The journal as a stream of server-sent events: the HTML standard, section 9.2."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 STREAMS_MAX = 50
 KEEP_ALIVE_SECONDS = 15.0
-"""Below what proxies on the way take for silence."""
+"""Shorter than the idle timeouts of proxies on the way."""
 RETRY_MS = 1000
 
 log = get_logger()
 
 
 class EventStreams:
-    """The streams that are open; they end when ``stop`` is set, so that clients go on with the next agent."""
+    """The open streams; they end when ``stop`` is set, so that clients reconnect to the next agent."""
 
-    def __init__(self, controls: ApiBackend, stop: trio.Event) -> None:
-        self._controls = controls
+    def __init__(self, backend: ApiBackend, stop: trio.Event) -> None:
+        self._backend = backend
         self._stop = stop
         self._free = trio.CapacityLimiter(STREAMS_MAX)
         self._disk = trio.CapacityLimiter(2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request with a stream."""
         await self._answer(Request(scope), receive, send)
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
@@ -53,7 +53,7 @@ class EventStreams:
             await refusal(request.scope, receive, send)
             return
         try:
-            tail = await trio.to_thread.run_sync(Tail, self._controls.state_dir, after, limiter=self._disk)
+            tail = await trio.to_thread.run_sync(Tail, self._backend.state_dir, after, limiter=self._disk)
             try:
                 headers = [(b"content-type", b"text/event-stream")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -72,19 +72,19 @@ class EventStreams:
             nursery.cancel_scope.cancel()
 
     async def _follow(self, tail: Tail, send: Send) -> None:
-        """Send what there is, then what comes, until told to stop."""
+        """Send the events that exist, then new ones, until told to stop."""
         await _send(send, f"retry: {RETRY_MS}\n\n")
         while not self._stop.is_set():
-            written = self._controls.journal_written()  # before the reading: what is written during it is not missed
+            written = self._backend.journal_written()  # before reading: an event written meanwhile is not missed
             try:
                 lines = await trio.to_thread.run_sync(tail.read, limiter=self._disk)
             except (RainbowdError, OSError) as error:
-                log.warning("the journal cannot be read for a client of the API", why=str(error))
+                log.warning("cannot read the journal for a client of the API", error=str(error))
                 return
             if lines:
                 await _send(send, "".join(map(_event, lines)))
             elif not await _either(written, self._stop):
-                await _send(send, ": still here\n\n")
+                await _send(send, ": keep-alive\n\n")
 
 
 def _event(line: Line) -> str:
@@ -96,7 +96,7 @@ async def _send(send: Send, text: str) -> None:
 
 
 async def _either(one: trio.Event, other: trio.Event) -> bool:
-    """Wait until one of two is set; False where that took too long to keep silent."""
+    """Wait until one of two events is set; return False after ``KEEP_ALIVE_SECONDS``."""
 
     async def wait(event: trio.Event) -> None:
         await event.wait()
@@ -110,7 +110,7 @@ async def _either(one: trio.Event, other: trio.Event) -> bool:
 
 
 async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
-    """Cancel ``scope`` when the client is gone."""
+    """Cancel ``scope`` when the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

@@ -1,7 +1,7 @@
-"""Stands in front of the API: lets in who knows the token, and lets nobody take more than his share.
+"""The guard of the API: it admits requests with the token, and limits what each client can use.
 
-The API lives in the proxy's own event loop.  So strangers get turns one after the other, bodies are small and have to
-come in time, and what breaks here is told and is over.
+The API runs in the proxy's event loop.  So requests without the token are answered one after another, bodies are small
+and must arrive in time, and an exception ends one request and is logged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BODY_BYTES = 64 << 10
 BODY_SECONDS = 10.0
 PACE_SECONDS = 0.05
-"""From one stranger's answer to the next one's, of all together: at most twenty a second."""
+"""Between two answers to requests without the token, of all clients together: at most twenty a second."""
 
 COMMON_FIELDS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 LAST = {"connection": "close"}
@@ -35,8 +35,8 @@ class Guard:
     """An ASGI application in front of another.
 
     Args:
-        app: what is guarded.
-        token: what every call has to know but a GET of the page.
+        app: the application that is guarded.
+        token: required for every request except a GET of the page.
     """
 
     def __init__(self, app: ASGIApp, token: Token) -> None:
@@ -47,7 +47,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":  # no WebSocket here, and nothing to be told of the server's life
+        if scope["type"] != "http":  # no WebSockets, and no lifespan events
             await send({"type": "websocket.close"})
             return
         sending = _Sending(send)
@@ -56,41 +56,41 @@ class Guard:
         except _Gone:
             pass
         except Exception as bug:
-            log.error("bug: a call of the API broke", method=scope["method"], path=scope["path"], exc_info=bug)
+            log.error("bug: a request to the API failed", method=scope["method"], path=scope["path"], exc_info=bug)
             if not sending.has_begun:
-                await _answer(problem(500, "The agent failed; its log says more.", headers=LAST), scope, receive, send)
+                await _answer(problem(500, "The agent failed; see its log.", headers=LAST), scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._token.admits([value for name, value in scope["headers"] if name == b"authorization"]):
             with scope.get("kept", nullcontext)():
-                await self._serve_friend(scope, receive, send)
-        elif not await self._take_turn(receive):
+                await self._serve_admitted(scope, receive, send)
+        elif not await self._wait_for_turn(receive):
             return
         elif scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
             await _answer(self._app, scope, receive, send)
         else:
             headers = {"www-authenticate": 'Bearer realm="rainbowd"', **LAST}
-            refusal = problem(401, "This needs the header Authorization: Bearer TOKEN.", headers=headers)
+            refusal = problem(401, "This request needs the header Authorization: Bearer TOKEN.", headers=headers)
             await _answer(refusal, scope, receive, send)
 
-    async def _serve_friend(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: bytes | None = None
         with trio.move_on_after(BODY_SECONDS) as waiting:
-            body = await _take_body(receive)
+            body = await _read_body(receive)
         if waiting.cancelled_caught:
-            await _answer(problem(408, "The body did not arrive in time.", headers=LAST), scope, receive, send)
+            await _answer(problem(408, "The request body did not arrive in time.", headers=LAST), scope, receive, send)
         elif body is None:
-            refusal = problem(413, f"A body may have {BODY_BYTES} bytes here.", headers=LAST)
+            refusal = problem(413, f"The request body must not be larger than {BODY_BYTES} bytes.", headers=LAST)
             await _answer(refusal, scope, receive, send)
         else:
             await self._app(scope, _Receiving(body, receive), send)
 
-    async def _take_turn(self, receive: Receive) -> bool:
-        """Wait for the next stranger's turn; False for one who leaves before it, which is then the next one's."""
+    async def _wait_for_turn(self, receive: Receive) -> bool:
+        """Wait for the next turn; return False if the client leaves before it, so that another one gets it."""
         async with trio.open_nursery() as nursery:
 
             async def leave() -> None:
-                while not (message := await receive()).get("more_body"):  # a body is left where it is
+                while not (message := await receive()).get("more_body"):  # the body is not read
                     if message["type"] != "http.request":
                         nursery.cancel_scope.cancel()
                         return
@@ -105,7 +105,7 @@ class Guard:
 
 
 class _Sending:
-    """Sends, and adds what every answer has."""
+    """A ``send`` that adds the fields of every response."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -121,7 +121,7 @@ class _Sending:
 
 
 class _Receiving:
-    """Receives a body that is here already, and then what comes behind it."""
+    """A ``receive`` of a body that was read already, and then of what follows it."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
@@ -135,14 +135,14 @@ class _Receiving:
 
 
 class _Gone(Exception):
-    """The client left before his request was whole: nothing is done, and nobody is there to be answered."""
+    """The client left before its request was complete, so nothing is done and nothing is answered."""
 
 
-async def _take_body(receive: Receive) -> bytes | None:
-    """A request's whole body; None where it is too large.
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the whole body of a request; None if it is too large.
 
     Raises:
-        _Gone: it did not come whole, and does not.
+        _Gone: the client left before it was complete.
     """
     body = b""
     while True:
@@ -157,7 +157,7 @@ async def _take_body(receive: Receive) -> bytes | None:
 
 
 async def _answer(answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, and take no notice of a body that may still come: the server waits until it is taken."""
+    """Answer, and discard a body that still arrives: the server waits until it is read."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_until_gone, receive)
         await answer(scope, receive, send)

@@ -1,4 +1,4 @@
-"""How much there was to do over the last hour, for those who come to look: a sample each five seconds."""
+"""The load of the last hour, for the page: a sample every five seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = get_logger()
 
 
 class GenerationLoad(TypedDict):
-    """One generation's part, as ``status.json`` has it."""
+    """The load of one generation, as in ``status.json``."""
 
     id: int
     in_flight: int
@@ -31,10 +31,10 @@ class GenerationLoad(TypedDict):
 
 
 class LoadSample(TypedDict):
-    """One moment.
+    """The load at one moment.
 
-    ``half_seconds`` and ``most_seconds``: within how long a half, and 95 of 100, of what the app answered since the
-    sample before were answered; None where that was nothing.
+    ``half_seconds`` and ``most_seconds`` are the median and the 95th percentile of the durations of requests since the
+    previous sample; None if there was no request.
     """
 
     at: str
@@ -44,7 +44,7 @@ class LoadSample(TypedDict):
 
 
 class LoadSampler:
-    """Looks, and remembers for an hour.
+    """Takes samples, and keeps them for an hour.
 
     Args:
         sources: the agent's own numbers.
@@ -56,16 +56,20 @@ class LoadSampler:
         self._durations = list(sources.traffic.by_duration)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Take samples until cancelled."""
         while True:
             try:
-                self.look(datetime.now(UTC))
+                self.take_sample(datetime.now(UTC))
             except Exception as bug:
                 log.error("bug: the load was not sampled", exc_info=bug)
             await trio.sleep(SAMPLE_SECONDS)
 
-    def look(self, now: datetime) -> None:
-        """Take a sample."""
+    def take_sample(self, now: datetime) -> None:
+        """Take a sample of the present load.
+
+        Args:
+            now: the time of the sample.
+        """
         alive = self._sources.roster.generations.values()
         durations = list(self._sources.traffic.by_duration)
         counts = [count - before for count, before in zip(durations, self._durations, strict=True)]
@@ -85,19 +89,19 @@ class LoadSampler:
             )
         )
 
-    def behind(self, at: str) -> list[LoadSample]:
-        """The samples that are younger, oldest first.
+    def after(self, at: str) -> list[LoadSample]:
+        """Return the samples that are younger than a time, oldest first.
 
         Args:
-            at: a time as a sample has it; empty for all.
+            at: a time in the format of a sample; empty for all samples.
         """
         return [sample for sample in self._samples if sample["at"] > at]
 
 
 def quantile(bounds_seconds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """Within how many seconds that share of a histogram was; None where it is empty.
+    """Return a quantile of a histogram, in seconds; None if the histogram is empty.
 
-    It is taken to be even within a bucket, and what is beyond the last bound to be at it.
+    Values are assumed to be spread evenly within a bucket; values above the last bound count as that bound.
 
     Args:
         bounds_seconds: the upper bounds of all buckets but the last.

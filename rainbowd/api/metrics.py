@@ -1,6 +1,6 @@
-"""The metrics of Prometheus: what the agent counts anyway is read at each scrape, and nothing is kept twice.
+"""The metrics for Prometheus: each scrape reads what the agent counts anyway, so nothing is stored twice.
 
-Label sets are bounded: counters of traffic know no generation, gauges know those that are alive.
+Label sets are bounded: counters of traffic have no generation label, gauges have one for each generation alive.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ log = get_logger()
 
 
 class Metrics(Collector):
-    """Collects, each time it is asked to.
+    """A collector that reads the agent's numbers at each scrape.
 
     Args:
-        sources: the agent's own numbers.
+        sources: the agent's numbers.
 
     Attributes:
-        registry: of our own; nothing of it is the process's.
-        usage: what each generation takes of the machine, read before a scrape.
+        registry: contains these metrics only, not those of the default registry.
+        usage: memory and CPU of each generation, read before a scrape.
     """
 
     def __init__(self, sources: MetricSources) -> None:
         self.registry = CollectorRegistry()
         self.usage: Mapping[int, Usage] = {}
         self._sources = sources
-        self._story = EventCounters()
-        sources.observe(self._take)
+        self._counters = EventCounters()
+        sources.observe(self._count)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
-    def _take(self, event: str, fields: Mapping[str, object]) -> None:
-        """Whatever is wrong here must not reach those who tell it."""
+    def _count(self, event: str, fields: Mapping[str, object]) -> None:
+        """Count an event; an exception here must not reach the journal's writer."""
         try:
-            self._story.take(event, fields)
+            self._counters.count(event, fields)
         except Exception as bug:
             log.error("bug: an event was not counted", name=event, exc_info=bug)
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric but those of the agent's own process."""
+        """Yield every metric except those of the agent's own process."""
         yield InfoMetricFamily(
             "rainbowd_build",
             "What runs",
@@ -136,16 +136,16 @@ class Metrics(Collector):
         )
         taken = {one.id: self.usage[one.id] for one in alive if one.id in self.usage}
         for name, text in (
-            ("processes", "How many it has"),
+            ("processes", "Processes of the generation"),
             ("memory_bytes", "Resident memory of its processes"),
             ("cpu_seconds", "CPU time of its processes"),
         ):
             yield _by_generation(name, text, {number: getattr(usage, name) for number, usage in taken.items()})
 
     def _deploys(self) -> Iterator[Metric]:
-        story = self._story
+        counters = self._counters
         deploys = CounterMetricFamily("rainbowd_deploys", "Deploys decided", labels=["trigger", "result"])
-        for labels, count in sorted(story.deploys.items()):
+        for labels, count in sorted(counters.deploys.items()):
             deploys.add_metric(labels, count)
         yield deploys
         result = self._sources.last_result()
@@ -153,14 +153,14 @@ class Metrics(Collector):
             "rainbowd_last_deploy_failed", "Whether the last deploy failed", value=float(result == "failed")
         )
         for name, text, span in (
-            ("boot", "From a launch to healthy", story.boot),
-            ("switch", "From healthy to live", story.switch),
-            ("drain", "From the switch away to the end of the last request", story.drain),
+            ("boot", "From a launch to healthy", counters.boot),
+            ("switch", "From healthy to live", counters.switch),
+            ("drain", "From the switch away to the end of the last request", counters.drain),
         ):
             yield _histogram(f"rainbowd_{name}_duration_seconds", text, SPANS_SECONDS, span.counts, span.seconds)
-        yield CounterMetricFamily("rainbowd_crashes", "Live generations that died", value=story.crashes)
-        yield CounterMetricFamily("rainbowd_kills", "Generations that had to be killed", value=story.killed)
-        yield CounterMetricFamily("rainbowd_waits", "Deploys that waited for a slot", value=story.waits)
+        yield CounterMetricFamily("rainbowd_crashes", "Live generations that died", value=counters.crashes)
+        yield CounterMetricFamily("rainbowd_kills", "Generations that had to be killed", value=counters.killed)
+        yield CounterMetricFamily("rainbowd_waits", "Deploys that waited for a slot", value=counters.waits)
 
 
 def _by_generation(name: str, text: str, values: Mapping[int, float]) -> Metric:
@@ -173,7 +173,7 @@ def _by_generation(name: str, text: str, values: Mapping[int, float]) -> Metric:
 def _histogram(
     name: str, text: str, bounds: Sequence[float], counts: Sequence[int], seconds: float
 ) -> HistogramMetricFamily:
-    """Prometheus counts in each bucket what is in those below it too."""
+    """Return a histogram with cumulative buckets, as Prometheus has them."""
     buckets, total = [], 0
     for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
         total += count

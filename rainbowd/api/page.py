@@ -1,4 +1,4 @@
-"""The page: one answer made of the files in ``browser/``, and a policy under which nothing runs but what is in it."""
+"""The page: one response made of the files in ``browser/``, with a policy that allows only what is in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rainbowd.report.sentences import SENTENCES, WARNINGS
 
 BROWSER = Path(__file__).with_name("browser")
 SCRIPTS = ("calls.js", "story.js", "load.js", "charts.js", "view.js", "page.js")
-"""In the order in which they build upon each other; they share one scope."""
+"""In the order in which they depend on each other; they share one scope."""
 
 NONE = "'none'"
 
@@ -21,7 +21,7 @@ _INLINE = re.compile(rb"<(script|style)(?:\s[^>]*)?>(.*?)</\1>", re.DOTALL | re.
 
 
 def read_page() -> tuple[bytes, dict[str, str]]:
-    """The page, and the fields that it is sent with."""
+    """Return the page, and the header fields to send with it."""
     page = assemble().encode()
     return page, {
         "content-security-policy": policy(page),
@@ -33,7 +33,7 @@ def read_page() -> tuple[bytes, dict[str, str]]:
 
 
 def assemble() -> str:
-    """The page in one piece."""
+    """Return the page as one HTML document."""
     script = "\n".join([f"const WORDS = {words()}", *map(_read, SCRIPTS)])
     page = _read("index.html")
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{_read('style.css')}</style>")
@@ -41,7 +41,7 @@ def assemble() -> str:
 
 
 def words() -> str:
-    """The words and colours that a terminal is shown too, as a script has them."""
+    """Return the texts and colours that the page shares with the terminal, as a JavaScript value."""
     return json.dumps({"sentences": SENTENCES, "warnings": WARNINGS, "colours": COLOURS}).replace("<", "\\u003c")
 
 
@@ -50,7 +50,7 @@ def _read(name: str) -> str:
 
 
 def policy(page: bytes) -> str:
-    """A Content Security Policy (CSP Level 3) that knows the page's own scripts and styles by their hashes."""
+    """Return a Content Security Policy (CSP Level 3) that allows the page's own scripts and styles by their hashes."""
     hashes: dict[bytes, list[str]] = {b"script": [], b"style": []}
     for kind, text in _INLINE.findall(page):
         digest = base64.b64encode(hashlib.sha256(text).digest()).decode()

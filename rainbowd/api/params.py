@@ -1,4 +1,4 @@
-"""What calls say: their JSON, and their query."""
+"""The parameters of requests: JSON bodies and query strings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ BAD_REQUEST, UNSUPPORTED_TYPE = 400, 415
 
 
 async def read_fields(request: Request, known: Collection[str]) -> dict[str, str]:
-    """The fields of a JSON object; those that are null are left out, and no body at all is an empty object.
+    """Read the fields of a JSON object; omit those that are null. No body at all counts as an empty object.
 
     Args:
-        request: the call.
-        known: what the object may have.
+        request: the request.
+        known: the names that the object can have.
+
+    Returns:
+        The values by name.
 
     Raises:
-        Declined: it is something else.
+        Declined: the body is something else.
     """
     body = await request.body()
     if not body:
@@ -37,13 +40,13 @@ async def read_fields(request: Request, known: Collection[str]) -> dict[str, str
         fields = json.loads(body, object_pairs_hook=_once)
         json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise Declined("Found no JSON, or a key twice; expected a JSON object.", BAD_REQUEST) from None
+        raise Declined("Found invalid JSON, or a key twice; expected a JSON object.", BAD_REQUEST) from None
     if not isinstance(fields, dict):
-        raise Declined("Found JSON that is no object; expected an object.", BAD_REQUEST)
+        raise Declined("Found JSON that is not an object; expected an object.", BAD_REQUEST)
     for name, value in fields.items():
         if name not in known:
             expected = " or ".join(sorted(known))
-            raise Declined(f"Found a field that is not known here; expected {expected}.", BAD_REQUEST)
+            raise Declined(f"Found an unknown field; expected {expected}.", BAD_REQUEST)
         if value is not None and not isinstance(value, str):
             raise Declined(f"{name}: expected a string, or null.", BAD_REQUEST)
     return {name: value for name, value in fields.items() if value is not None}
@@ -56,11 +59,11 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-def take_note(fields: dict[str, str]) -> str | None:
-    """The deployer's words.
+def read_note(fields: dict[str, str]) -> str | None:
+    """Return the deployer's note, if there is one.
 
     Raises:
-        Declined: they are too many.
+        Declined: it is too long.
     """
     note = fields.get("note")
     if note is not None and len(note.encode()) > NOTE_BYTES:
@@ -69,20 +72,20 @@ def take_note(fields: dict[str, str]) -> str | None:
 
 
 def read_query(request: Request, known: Collection[str] = ()) -> dict[str, str]:
-    """The query's parameters.
+    """Return the parameters of the query string.
 
     Raises:
-        Declined: there are others than ``known``, or one is there twice.
+        Declined: there are others than ``known``, or one is repeated.
     """
     pairs = request.query_params.multi_items()
     if len(dict(pairs)) < len(pairs) or not {name for name, _ in pairs} <= set(known):
         expected = " and ".join(f"?{name}=" for name in known) or "none"
-        raise Declined(f"Found query parameters that are not known here; expected {expected}.", BAD_REQUEST)
+        raise Declined(f"Found unknown or repeated query parameters; expected {expected}.", BAD_REQUEST)
     return dict(pairs)
 
 
 def read_flag(query: dict[str, str], name: str) -> bool:
-    """Whether ``?name=1``.
+    """Return whether the query has ``?name=1``.
 
     Raises:
         Declined: it is neither 1 nor 0.
@@ -94,10 +97,10 @@ def read_flag(query: dict[str, str], name: str) -> bool:
 
 
 def read_count(query: dict[str, str], name: str, *, default: int, most: int) -> int:
-    """The number that ``?name=`` gives.
+    """Return the number in ``?name=``.
 
     Raises:
-        Declined: it is none from 1 to ``most``.
+        Declined: it is not a number from 1 to ``most``.
     """
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
@@ -106,10 +109,10 @@ def read_count(query: dict[str, str], name: str, *, default: int, most: int) -> 
 
 
 def read_time(query: dict[str, str], name: str) -> str:
-    """The time that ``?name=`` gives, to the millisecond in UTC; empty where it gives none.
+    """Return the time in ``?name=``, in UTC with milliseconds; an empty string without the parameter.
 
     Raises:
-        Declined: it is none.
+        Declined: it is not a time.
     """
     text = query.get(name)
     if text is None:

@@ -1,4 +1,4 @@
-"""Errors as the API tells them: RFC 9457."""
+"""Error responses of the API, as problem details: RFC 9457."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MEDIA_TYPE = "application/problem+json"
 def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, extra: Mapping[str, object] | None = None
 ) -> Response:
-    """An answer that says what is wrong.
+    """Return a response with problem details.
 
     Args:
         status: of HTTP; its phrase is the title.
         detail: what is wrong, for people.
-        headers: beside those that every answer has.
-        extra: members beside those of every problem.
+        headers: in addition to those of every response.
+        extra: members in addition to those of every problem.
     """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(encode({**body, **(extra or {})}), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def encode(value: object) -> bytes:
-    """JSON in one line, with its end; what JSON has no form for, such as a path, becomes a string."""
+    """Return a value as one line of JSON; a value that JSON has no type for, such as a path, becomes a string."""
     return json.dumps(value, default=str).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The calls of the API: what each takes, and what it answers."""
+"""The endpoints of the API: what each accepts, and what it returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.routing import Route
 from rainbowd import __version__
 from rainbowd.api.event_stream import EventStreams
 from rainbowd.api.page import read_page
-from rainbowd.api.params import read_count, read_fields, read_flag, read_query, read_time, take_note
+from rainbowd.api.params import read_count, read_fields, read_flag, read_note, read_query, read_time
 from rainbowd.api.problems import encode, problem
 from rainbowd.errors import Declined, RainbowdError
 from rainbowd.report.history import deploys
@@ -35,27 +35,27 @@ HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
 OK, ACCEPTED, UNPROCESSABLE, UNAVAILABLE = 200, 202, 422, 503
 
 
-def make_app(controls: ApiBackend, metrics: Metrics, load: LoadSampler, stop: trio.Event) -> Starlette:
-    """The API without its guard.
+def make_app(backend: ApiBackend, metrics: Metrics, load: LoadSampler, stop: trio.Event) -> Starlette:
+    """Return the API without its guard.
 
     Args:
-        controls: the agent's side.
-        metrics: what is collected.
-        load: of the last hour.
+        backend: the agent.
+        metrics: collects the metrics.
+        load: the load of the last hour.
         stop: event streams end when it is set.
     """
-    calls = Endpoints(controls, metrics, load)
+    endpoints = Endpoints(backend, metrics, load)
     app = Starlette(
         routes=[
-            Route("/", calls.page, methods=["GET"]),
-            Route("/redeploy", calls.redeploy, methods=["POST"]),
-            Route("/rollback", calls.rollback, methods=["POST"]),
-            Route("/status", calls.status, methods=["GET"]),
-            Route("/history", calls.history, methods=["GET"]),
-            Route("/events", EventStreams(controls, stop), methods=["GET"]),
-            Route("/load", calls.load, methods=["GET"]),
-            Route("/metrics", calls.metrics, methods=["GET"]),
-            Route("/openapi.json", calls.openapi, methods=["GET"]),
+            Route("/", endpoints.page, methods=["GET"]),
+            Route("/redeploy", endpoints.redeploy, methods=["POST"]),
+            Route("/rollback", endpoints.rollback, methods=["POST"]),
+            Route("/status", endpoints.status, methods=["GET"]),
+            Route("/history", endpoints.history, methods=["GET"]),
+            Route("/events", EventStreams(backend, stop), methods=["GET"]),
+            Route("/load", endpoints.load, methods=["GET"]),
+            Route("/metrics", endpoints.metrics, methods=["GET"]),
+            Route("/openapi.json", endpoints.openapi, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_problem, Declined: _declined, RainbowdError: _unavailable},
     )
@@ -64,10 +64,10 @@ def make_app(controls: ApiBackend, metrics: Metrics, load: LoadSampler, stop: tr
 
 
 class Endpoints:
-    """The endpoints."""
+    """The endpoints as methods, one for each path."""
 
-    def __init__(self, controls: ApiBackend, metrics: Metrics, load: LoadSampler) -> None:
-        self._controls = controls
+    def __init__(self, backend: ApiBackend, metrics: Metrics, load: LoadSampler) -> None:
+        self._backend = backend
         self._metrics = metrics
         self._load = load
         self._page, self._page_fields = read_page()
@@ -77,50 +77,50 @@ class Endpoints:
         self._disk = trio.CapacityLimiter(2)
 
     async def page(self, _request: Request) -> Response:
-        """``GET /``: for browsers; it holds no data."""
+        """``GET /``: the page for browsers, which contains no data."""
         return Response(self._page, headers=self._page_fields, media_type="text/html; charset=utf-8")
 
     async def redeploy(self, request: Request) -> Response:
         """``POST /redeploy``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
         fields = await read_fields(request, {"release", "note"})
-        deploy = await self._controls.redeploy(fields.get("release"), take_note(fields))
+        deploy = await self._backend.redeploy(fields.get("release"), read_note(fields))
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def rollback(self, request: Request) -> Response:
         """``POST /rollback``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
-        deploy = await self._controls.rollback(take_note(await read_fields(request, {"note"})))
+        deploy = await self._backend.rollback(read_note(await read_fields(request, {"note"})))
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def _answer(self, deploy: Deploy, *, is_waited_for: bool) -> Response:
-        """Answer with the deploy's id, or with how it was decided, once the files have that too."""
+        """Return the deploy's id, or its outcome, once that is also in the journal and in status.json."""
         if is_waited_for:
             await deploy.finished.wait()
-        await self._controls.settle()
-        return _decision(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
+        await self._backend.settle()
+        return _outcome(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
 
     async def status(self, request: Request) -> Response:
         """``GET /status``."""
         read_query(request)
-        return _json({"format": FORMAT, **self._controls.status()})
+        return _json({"format": FORMAT, **self._backend.status()})
 
     async def history(self, request: Request) -> Response:
         """``GET /history``."""
         count = read_count(read_query(request, ["n"]), "n", default=HISTORY_DEFAULT, most=HISTORY_MAX)
-        state_dir = self._controls.state_dir
+        state_dir = self._backend.state_dir
         found = await trio.to_thread.run_sync(lambda: deploys(read_events(state_dir, "deploy.")), limiter=self._disk)
         return _json(found[:count])
 
     async def load(self, request: Request) -> Response:
         """``GET /load``."""
-        return _json(self._load.behind(read_time(read_query(request, ["after"]), "after")))
+        return _json(self._load.after(read_time(read_query(request, ["after"]), "after")))
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: in the format that the scraper asks for."""
         read_query(request)
         encode_metrics, media_type = choose_encoder(request.headers.get("accept", ""))
-        self._metrics.usage = await trio.to_thread.run_sync(self._controls.sources.usage, limiter=self._disk)
+        self._metrics.usage = await trio.to_thread.run_sync(self._backend.sources.usage, limiter=self._disk)
         return Response(encode_metrics(self._metrics.registry), media_type=media_type)
 
     async def openapi(self, _request: Request) -> Response:
@@ -128,20 +128,20 @@ class Endpoints:
         return Response(self._openapi, media_type="application/json")
 
 
-def _decision(deploy: Deploy) -> Response:
-    """How a deploy was decided."""
+def _outcome(deploy: Deploy) -> Response:
+    """Return the outcome of a deploy as a response."""
     outcome = deploy.outcome
     assert outcome is not None
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "deploy": deploy.id,
         "result": outcome.result,
         "generation": outcome.generation,
         "release": outcome.release,
     }
     if outcome.result != "failed":
-        return _json(told)
-    told |= {"reason": outcome.reason, "output": list(outcome.output)}
-    return problem(UNPROCESSABLE, f"The deploy failed: {outcome.reason}", extra=told)
+        return _json(body)
+    body |= {"reason": outcome.reason, "output": list(outcome.output)}
+    return problem(UNPROCESSABLE, f"The deploy failed: {outcome.reason}", extra=body)
 
 
 def _json(value: object, status: int = OK) -> Response:
@@ -150,7 +150,7 @@ def _json(value: object, status: int = OK) -> Response:
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    details = {404: "There is no such thing here.", 405: "This takes another method."}
+    details = {404: "Not found.", 405: "Method not allowed."}
     return problem(error.status_code, details.get(error.status_code, error.detail), headers=error.headers)
 
 

@@ -1,8 +1,8 @@
-"""Serves the API with Hypercorn's trio worker, on a socket that is given, within bounds.
+"""The API's server: Hypercorn's connections, with limits, on a given socket.
 
 ``hypercorn.trio.serve`` accepts without a limit, lets a bug in one connection end all of them, and shields its writes
-from cancellation, so that one client who does not read would keep an agent from ever ending.  So the accepting is done
-here, each connection is Hypercorn's own, and the stream that it is given bounds each wait.
+from cancellation, so that one client that does not read could keep an agent from ever exiting.  So this module accepts
+connections itself, and gives Hypercorn a stream in which every wait has a timeout.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SLOT_SECONDS = 1.0
 """How long a connection's place counts as taken at least, which limits the pace of short connections."""
 
 HEAD_SECONDS = 5.0
-"""For a request's head, and between two requests."""
+"""The timeout for a request's head, and between two requests."""
 SEND_SECONDS = 20.0
 """How long a client may read nothing of what it is sent."""
 LINGER_SECONDS = 1.0
 LINGER_PAUSE_SECONDS = 0.05
-"""How long, and how seldom, a client that still sends is listened to: so that it gets to read our answer."""
+"""How long, and with which pauses, to read from a client that still sends, so that it receives our response."""
 STOP_SECONDS = 3.0
-"""At the end, for answers that are under way."""
+"""How long responses in progress can take when the server stops."""
 _PAUSE_SECONDS = 0.5
 
 log = get_logger()
@@ -55,12 +55,12 @@ async def serve(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``app`` until ``stop`` is set; then finish what is under way.
+    """Serve ``app`` until ``stop`` is set; then finish the requests in progress.
 
     Args:
         sock: bound and listening; it stays open.
         app: an ASGI application.
-        stop: no more connections than those that are here.
+        stop: when it is set, no more connections are accepted.
         task_status: for ``nursery.start``.
     """
     config, context = make_config(), WorkerContext(None)
@@ -75,7 +75,7 @@ async def serve(
                 await ApiConnection(ASGIWrapper(kept), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
                 await own.linger()
         except Exception as bug:
-            log.error("bug: a connection to the API broke", exc_info=bug)
+            log.error("bug: a connection to the API failed", exc_info=bug)
         finally:
             own.close()
             place.is_over = True
@@ -85,11 +85,11 @@ async def serve(
 
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
     async with listener, trio.open_nursery() as connections:
-        async with trio.open_nursery() as intake:
-            intake.start_soon(_accept, listener, places, connections, converse)
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(_accept, listener, places, connections, converse)
             task_status.started()
             await stop.wait()
-            intake.cancel_scope.cancel()
+            accepting.cancel_scope.cancel()
         await context.terminated.set()
         connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
 
@@ -99,7 +99,7 @@ async def _accept(listener: trio.SocketListener, places: Places, connections: tr
         try:
             stream = await listener.accept()
         except OSError as error:
-            log.warning("the API cannot accept connections", why=error.strerror)
+            log.warning("the API cannot accept connections", error=error.strerror)
             await trio.sleep(_PAUSE_SECONDS)
             continue
         try:
@@ -121,7 +121,7 @@ def _keeping(app: ASGIApp, place: Place) -> ASGIApp:
 
 
 def make_config() -> Config:
-    """How Hypercorn serves us."""
+    """Return the settings of Hypercorn for the API."""
     config = Config()
     config.accesslog = None
     config.errorlog = None
@@ -133,25 +133,25 @@ def make_config() -> Config:
 
 
 class HypercornLog(Logger):
-    """What Hypercorn has to say, in our own log: debug for all but what it calls errors."""
+    """Hypercorn's messages in the agent's log: its errors as errors, everything else as debug."""
 
     async def access(self, *_args: Any) -> None:
-        """Nothing: a request's target may hold what is not to be told."""
+        """Log nothing, because the target of a request can contain secrets."""
 
     async def debug(self, message: str, *_args: Any, **_kwargs: Any) -> None:
-        """Say it to those who want to know."""
-        log.debug("hypercorn", says=message)
+        """Log a message at level debug."""
+        log.debug("hypercorn", text=message)
 
     async def error(self, message: str, *_args: Any, **_kwargs: Any) -> None:
-        """Say it, with the exception that is handled, if one is."""
-        log.error("hypercorn", says=message, exc_info=sys.exc_info()[1])
+        """Log an error, with the exception that is being handled."""
+        log.error("hypercorn", text=message, exc_info=sys.exc_info()[1])
 
     info = warning = debug
     exception = critical = error
 
 
 class Http1Only(H11Protocol):
-    """HTTP/1.1 alone: whoever asks for HTTP/2 or a WebSocket gets a plain answer, as RFC 9110, section 7.8 has it."""
+    """HTTP/1.1 only: requests to upgrade to HTTP/2 or a WebSocket get a plain response (RFC 9110, section 7.8)."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
         pass
@@ -165,10 +165,10 @@ class Http1Only(H11Protocol):
 
 
 class ApiConnection(TCPServer):
-    """One connection; Hypercorn's own, but for the protocol."""
+    """One connection: that of Hypercorn, with another protocol."""
 
     async def run(self) -> None:
-        """Serve it to its end."""
+        """Serve the connection until it is closed."""
         try:
             async with TaskGroup() as task_group:
                 self._task_group = task_group
@@ -185,7 +185,7 @@ class ApiConnection(TCPServer):
                 )
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
-                await self.idle_task.stop()  # nothing more comes: the place is free for another
+                await self.idle_task.stop()  # the client sends nothing more: free the place
         except OSError:
             pass
         finally:
@@ -193,12 +193,12 @@ class ApiConnection(TCPServer):
 
 
 class BoundedStream:
-    """A client's stream as Hypercorn uses it, in which every wait has an end.
+    """A client's stream for Hypercorn, in which every wait has a timeout.
 
-    To close it is to say that nothing more is read or sent; the socket itself is closed by ``close``.
+    ``aclose`` ends reading and sending; ``close`` closes the socket.
 
     Attributes:
-        scope: of all that is done for the client; cancelled when it takes nothing more, or has to make way.
+        scope: of everything that is done for the client; cancelled when it reads nothing more, or is evicted.
     """
 
     def __init__(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
@@ -208,10 +208,10 @@ class BoundedStream:
         self._receiving = trio.CancelScope()
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
-        """What came next.
+        """Return the next bytes from the client.
 
         Raises:
-            ClosedResourceError, BrokenResourceError: nothing more comes.
+            ClosedResourceError, BrokenResourceError: reading has ended.
         """
         if not self._is_ended:
             with trio.CancelScope() as self._receiving:
@@ -219,10 +219,10 @@ class BoundedStream:
         raise trio.ClosedResourceError
 
     async def send_all(self, data: bytes) -> None:
-        """Send it.
+        """Send bytes to the client.
 
         Raises:
-            ClosedResourceError, BrokenResourceError: the client takes no more, or not in time.
+            ClosedResourceError, BrokenResourceError: the client reads no more, or not in time.
         """
         if self._is_ended:
             raise trio.ClosedResourceError
@@ -232,31 +232,31 @@ class BoundedStream:
                 await self._stream.send_all(data)
                 is_sent = True
         finally:
-            if not is_sent:  # requests that he sent behind it are not worth an answer
+            if not is_sent:  # requests that the client sent after it get no response
                 self._is_ended = True
                 self.scope.cancel()
         if not is_sent:
             raise trio.BrokenResourceError
 
     async def send_eof(self) -> None:
-        """Say that nothing more is sent."""
+        """Close the sending side of the connection."""
         if not self._is_ended:
             with trio.move_on_after(SEND_SECONDS):
                 await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """Read and send nothing more."""
+        """End reading and sending on this stream."""
         self._is_ended = True
         self._receiving.cancel()
         await trio.lowlevel.checkpoint()
 
     async def linger(self) -> None:
-        """Listen a little to a client that still sends: RFC 9112, section 9.6."""
+        """Read for a while from a client that still sends: RFC 9112, section 9.6."""
         with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while await self._stream.receive_some(1 << 16):  # noqa: ASYNC110 - no event: it is a pace
                 await trio.sleep(LINGER_PAUSE_SECONDS)
 
     def close(self) -> None:
-        """Be gone."""
+        """Close the socket of the client."""
         self._is_ended = True
         self._stream.socket.close()

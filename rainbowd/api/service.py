@@ -1,4 +1,4 @@
-"""The API as the agent knows it: a socket, a token, and a task that goes on whatever breaks."""
+"""The API as a service of the agent: a socket, a token, and a task that restarts the server if it fails."""
 
 from __future__ import annotations
 
@@ -22,44 +22,50 @@ if TYPE_CHECKING:
     from rainbowd.api.backend import ApiBackend
     from rainbowd.api.token import Token
 
-AGAIN_SECONDS = 0.5
-AGAIN_SECONDS_MAX = 30.0
+RESTART_SECONDS = 0.5
+RESTART_SECONDS_MAX = 30.0
 
 log = get_logger()
 
 
 class ApiService:
-    """Control over HTTP.
+    """Runs the API, and restarts it after a bug.
 
     Args:
-        sock: bound and listening; it is left open.
-        address: of it, for people.
-        token: what callers have to know.
+        sock: bound and listening; it stays open.
+        address: of the socket, for people.
+        token: that clients must send.
     """
 
     def __init__(self, sock: socket.socket, address: str, token: Token) -> None:
         self._sock = sock
         self._address = address
         self._token = token
-        self._pause_seconds = AGAIN_SECONDS
+        self._pause_seconds = RESTART_SECONDS
 
-    async def run(self, controls: ApiBackend, begin: trio.Event, stop: trio.Event) -> None:
-        """Count from now on, serve from ``begin`` to ``stop``; what breaks is said, and served again after a while."""
-        metrics, load = Metrics(controls.sources), LoadSampler(controls.sources)
+    async def run(self, backend: ApiBackend, begin: trio.Event, stop: trio.Event) -> None:
+        """Count from now on, and serve from ``begin`` to ``stop``; restart the server if it fails.
+
+        Args:
+            backend: the agent.
+            begin: set when the API can be used.
+            stop: set when it must stop.
+        """
+        metrics, load = Metrics(backend.sources), LoadSampler(backend.sources)
         await begin.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load.run)
             while not stop.is_set():
-                await self._serve(lambda: make_app(controls, metrics, load, stop), stop)
+                await self._serve(lambda: make_app(backend, metrics, load, stop), stop)
             nursery.cancel_scope.cancel()
 
     async def _serve(self, make: Callable[[], Starlette], stop: trio.Event) -> None:
-        """Serve until told to stop, or until it breaks."""
+        """Serve until told to stop, or until the server fails."""
         try:
             log.info("the API listens", listen=self._address)
             await serve(self._sock, Guard(make(), self._token), stop)
         except Exception as bug:
-            log.error("bug: the API is down", again_in_seconds=self._pause_seconds, exc_info=bug)
+            log.error("bug: the API failed; restarting it", restart_seconds=self._pause_seconds, exc_info=bug)
             with trio.move_on_after(self._pause_seconds):
                 await stop.wait()
-            self._pause_seconds = min(2 * self._pause_seconds, AGAIN_SECONDS_MAX)
+            self._pause_seconds = min(2 * self._pause_seconds, RESTART_SECONDS_MAX)

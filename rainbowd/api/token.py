@@ -1,4 +1,4 @@
-"""The bearer token: made or read at the start, compared in constant time, never told."""
+"""The bearer token: created or read at the start, compared in constant time, never logged."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ NAME = "token"
 TOKEN_BYTES = 32
 LENGTH_MIN, LENGTH_MAX = 16, 4096
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750, section 2.1: what can stand behind Bearer."""
+"""What can follow ``Bearer``: RFC 6750, section 2.1."""
 
 
 class Token:
-    """A secret that callers have to know; its own text is not kept."""
+    """A secret that clients must send; only its digest is kept in memory."""
 
     def __init__(self, text: bytes) -> None:
         self._digest = hashlib.sha256(text).digest()
 
     def admits(self, fields: Sequence[bytes]) -> bool:
-        """Whether a request is let in.
+        """Return whether a request has the token.
 
-        What is compared are digests: neither the length nor a part of the token shows in the time it takes.
+        Digests are compared, so the time it takes reveals neither the length nor a part of the token.
 
         Args:
-            fields: the values of all ``Authorization`` fields that it has.
+            fields: the values of all ``Authorization`` fields of the request.
         """
         if len(fields) != 1:
             return False
@@ -47,10 +47,14 @@ class Token:
 
 
 def find_token(state_dir: Path, token_file: Path | None) -> Token:
-    """The token: what ``token_file`` says, else what is in the state directory, made there on first need.
+    """Return the token from ``token_file``, else from the state directory, where it is created if it does not exist.
+
+    Args:
+        state_dir: the state directory.
+        token_file: as the config names it.
 
     Raises:
-        UsageError: there is none that can be used, or others could read it.
+        UsageError: the file is not valid, or others can read it.
     """
     path = token_file if token_file is not None else state_dir / NAME
     key = f"api.token_file: {path}" if token_file is not None else str(path)
@@ -59,7 +63,7 @@ def find_token(state_dir: Path, token_file: Path | None) -> Token:
     text = _read(path, key, is_ours=token_file is None)
     if not LENGTH_MIN <= len(text) <= LENGTH_MAX or not _TOKEN.fullmatch(text):
         expected = f"at least {LENGTH_MIN} letters and digits in one line, such as `openssl rand -hex 32` makes them"
-        raise UsageError(f"{key}: found something that is no token; expected {expected}")
+        raise UsageError(f"{key}: found something that is not a token; expected {expected}")
     return Token(text)
 
 
@@ -67,29 +71,29 @@ def _make(path: Path) -> None:
     try:
         replace_file(path, secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n", mode=SECRET_MODE)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot write the token: {error.strerror}") from None
 
 
 def _read(path: Path, key: str, *, is_ours: bool) -> bytes:
-    """The text of a token file whose permissions are good; one of our own is never a link."""
+    """Read a token file and check its permissions; a file of our own must not be a symlink."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (os.O_NOFOLLOW if is_ours else 0)
     try:
         opened = os.open(path, flags)
     except OSError as error:
-        raise UsageError(f"{key}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{key}: cannot read the token: {error.strerror}") from None
     try:
-        _judge(os.fstat(opened), key)
+        _check_status(os.fstat(opened), key)
         if not is_ours:
-            _refuse_foreign(path)
+            _check_writers(path)
         return os.read(opened, LENGTH_MAX + 2).strip()
     finally:
         os.close(opened)
 
 
-def _judge(status: os.stat_result, key: str) -> None:
-    """Refuse a file that others may know or choose: a group may be let in to read, as deployers are."""
+def _check_status(status: os.stat_result, key: str) -> None:
+    """Check that no one else can read or replace the file, except a group of deployers that can read it."""
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{key}: found something that is no file; expected a file with the token")
+        raise UsageError(f"{key}: found something that is not a file; expected a file with the token")
     if status.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         mode = stat.S_IMODE(status.st_mode)
         raise UsageError(f"{key}: found mode {mode:04o}, which lets others in; expected 0600 or 0640: chmod 600 it")
@@ -97,7 +101,7 @@ def _judge(status: os.stat_result, key: str) -> None:
         raise UsageError(f"{key}: found user {status.st_uid}'s file; expected one of the agent's user, or of root")
 
 
-def _refuse_foreign(path: Path) -> None:
+def _check_writers(path: Path) -> None:
     if os.geteuid() != 0:
         return
     try:

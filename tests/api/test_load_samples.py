@@ -31,9 +31,9 @@ async def test_a_sample_has_each_generation_s_share_and_what_was_answered_since_
     agent.roster.add(one)
     one.requests = 12
     agent.traffic.by_duration[0] = 4
-    agent.load.look(AT)
-    agent.load.look(AT + timedelta(seconds=5))
-    first, second = agent.load.behind("")
+    agent.load.take_sample(AT)
+    agent.load.take_sample(AT + timedelta(seconds=5))
+    first, second = agent.load.after("")
     assert first["at"] == "2026-11-23T10:00:00.000Z"
     assert first["generations"] == [{"id": 3, "in_flight": 0, "tunnels": 0, "requests": 12}]
     assert (first["half_seconds"], first["most_seconds"]) == (0.0005, 0.00095)
@@ -43,7 +43,7 @@ async def test_a_sample_has_each_generation_s_share_and_what_was_answered_since_
 async def test_an_hour_is_remembered_and_no_more(agent: FakeAgent, autojump: object) -> None:
     with trio.move_on_after(2 * KEPT_SECONDS):
         await agent.load.run()
-    assert len(agent.load.behind("")) == KEPT_SECONDS / SAMPLE_SECONDS
+    assert len(agent.load.after("")) == KEPT_SECONDS / SAMPLE_SECONDS
 
 
 async def test_a_look_that_breaks_is_not_the_last(
@@ -55,4 +55,4 @@ async def test_a_look_that_breaks_is_not_the_last(
             nursery.start_soon(agent.load.run)
             await trio.sleep(1.5 * SAMPLE_SECONDS)
             monkeypatch.undo()
-    assert len(agent.load.behind("")) == 1
+    assert len(agent.load.after("")) == 1

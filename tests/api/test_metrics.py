@@ -120,7 +120,7 @@ async def test_triggers_of_deploys_that_never_end_are_forgotten(agent: FakeAgent
     (tell,) = agent.observers
     for number in range(10 * UNDECIDED_MAX):
         tell("deploy.requested", {"deploy": number, "trigger": "file"})
-    assert len(agent.metrics._story._triggers) == UNDECIDED_MAX
+    assert len(agent.metrics._counters._triggers) == UNDECIDED_MAX
 
 
 async def test_an_event_that_cannot_be_counted_is_nobody_elses_trouble(agent: FakeAgent) -> None:

@@ -257,7 +257,7 @@ async def test_the_page_is_one_answer_that_asks_for_no_other(agent: FakeAgent) -
 
 async def test_the_load_of_the_last_hour_is_told_from_any_time_on(agent: FakeAgent) -> None:
     for second in range(3):
-        agent.load.look(datetime(2026, 11, 23, 10, 0, second, tzinfo=UTC))
+        agent.load.take_sample(datetime(2026, 11, 23, 10, 0, second, tzinfo=UTC))
     assert len(fits(await agent.call("GET", "/load"), "GET /load")) == 3
     younger = fits(await agent.call("GET", "/load?after=2026-11-23T10:00:01.000Z"), "GET /load")
     assert [sample["at"] for sample in younger] == ["2026-11-23T10:00:02.000Z"]

@@ -261,7 +261,7 @@ async def test_a_stop_lets_calls_under_way_be_answered_and_leaves_the_socket_ope
 
 
 async def test_an_api_that_breaks_is_served_again(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rainbowd.api.service.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("rainbowd.api.service.RESTART_SECONDS", 0.01)
     times = 0
 
     async def breaking(*args: object) -> None:

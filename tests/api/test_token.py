@@ -58,7 +58,7 @@ def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, text: str) ->
     file = tmp_path / "chosen"
     file.write_text(text)
     file.chmod(0o600)
-    with pytest.raises(UsageError, match="no token; expected at least 16") as caught:
+    with pytest.raises(UsageError, match="not a token; expected at least 16") as caught:
         find_token(tmp_path, file)
     assert not text.strip() or text.strip() not in str(caught.value)
 
@@ -67,19 +67,19 @@ def test_our_own_token_is_never_read_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("a-token-of-somebody")
     (tmp_path / "elsewhere").chmod(0o600)
     (tmp_path / NAME).symlink_to("elsewhere")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read the token"):
         find_token(tmp_path, None)
 
 
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: str) -> None:
     getattr(os, make)(tmp_path / "chosen", 0o600)
-    with pytest.raises(UsageError, match="no file"):
+    with pytest.raises(UsageError, match="not a file"):
         find_token(tmp_path, tmp_path / "chosen")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"api\.token_file: .*/gone: cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"api\.token_file: .*/gone: cannot read the token: No such file"):
         find_token(tmp_path, tmp_path / "gone")
 
 

@@ -1,7 +1,7 @@
 // Calls of the API. The token goes into their header and into this tab's session storage, and nowhere else.
 
 const KEPT = "rainbowd.token"
-const SILENCE_MS = 40_000  // the agent says something every 15 seconds
+const SILENCE_MS = 40_000  // the agent sends something every 15 seconds
 
 const token = {
   get: () => sessionStorage.getItem(KEPT),
@@ -9,13 +9,13 @@ const token = {
   forget: () => sessionStorage.removeItem(KEPT),
 }
 
-// The agent's clock, which the journal is told by, may be another than ours.
+// The agent's clock, from which the journal has its times, can differ from the browser's.
 const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs }
 
-// The token is not, or no more, the agent's.
+// The token is not, or no longer, the agent's.
 class Refused extends Error {}
 
-// The agent says no; its message is the problem's detail.
+// The agent refused a request; the message is the problem's detail.
 class Problem extends Error {
   constructor(status, told) {
     super(told.detail ?? `The agent answered ${status}.`)
@@ -36,7 +36,7 @@ async function call(path, { headers, ...options } = {}) {
   return answer
 }
 
-// Text of the app's, of a deployer's or of a file name may have characters that hide or reorder what stands beside them.
+// Text from the app, a deployer or a file name can contain characters that hide or reorder the text next to them.
 // They are shown as escapes, as on a terminal; tabs stay.
 const UNPRINTABLE = /(?!\t)[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu
 
@@ -61,7 +61,7 @@ const ask = async (path, fields) => {
   return (await answer.json()).deploy
 }
 
-// The journal's events behind `lastId` as they come, until the stream ends: the HTML standard, section 9.2.6.
+// The journal's events after `lastId` as they arrive, until the stream ends: the HTML standard, section 9.2.6.
 async function* events(lastId, signal) {
   const ended = new AbortController()
   signal.addEventListener("abort", () => ended.abort())

@@ -1,4 +1,4 @@
-// The pictures: a band for each generation, requests and latency, on one scale of time. Drawn anew each second.
+// The pictures: a band for each generation, requests and latency, on one scale of time. Drawn again each second.
 
 const LANE = 54, LABEL = 16, AXIS = 20, STEP = 2  // pixels
 const THICK = { starting: 5, live: 14, standby: 6, draining: 7, stopping: 3 }
@@ -14,7 +14,7 @@ function shape(name, attributes, ...children) {
   return made
 }
 
-// Where a time is in a picture.
+// The horizontal position of a time in a picture.
 class Scale {
   constructor(svg, spanMs, now, gutter = 0) {
     Object.assign(this, { width: Math.max(1, svg.clientWidth - gutter), gutter, spanMs, now, from: now - spanMs })
@@ -35,7 +35,7 @@ class Scale {
   }
 }
 
-// A picture's title is kept, all else is new.
+// Replaces a picture, but keeps its title element.
 function redraw(svg, height, told, ...children) {
   const title = svg.firstElementChild
   title.textContent = told
@@ -125,7 +125,7 @@ function label(one, from, freeTo, width) {
   return { x: from, text: name.length <= room ? name : room >= 7 ? `${name.slice(0, room - 1)}…` : String(one.id) }
 }
 
-// A shape that is as thick as it is told to be at each column, about its middle.
+// A shape around a middle line whose thickness is given for each column.
 function ribbon(x0, x1, middle, thick) {
   const xs = [x0]
   for (let x = (Math.floor(x0 / STEP) + 1) * STEP; x < x1; x += STEP) xs.push(x)
@@ -143,7 +143,7 @@ const cross = (x, y) => shape("path", { class: "cross", d: `M${x - 4} ${y - 4}l8
 
 // --- requests and latency -------------------------------------------------------------------------------------------
 
-const GUTTER = 58  // for the numbers beside a picture
+const GUTTER = 58  // for the numbers next to a picture
 const PLOT = 84, FLOOR = PLOT - 2, CEILING = 14
 
 // The generations' shares, in their colours, on top of each other.
@@ -182,7 +182,7 @@ function runsOf(edges) {
 const outline = run =>
   `M${[...run.map(({ x, above }) => point(x, above)), ...run.map(({ x, below }) => point(x, below)).reverse()].join("L")}Z`
 
-// Logarithmic, as what is seldom takes a hundred times as long as what is usual.
+// Logarithmic, because rare requests take a hundred times as long as usual ones.
 function drawLatency(svg, load, scale) {
   const known = load.latencies.filter(one => one.at >= scale.from)
   const least = 10 ** Math.floor(Math.log10(Math.max(1e-4, Math.min(...known.map(one => one.half)))))

@@ -1,13 +1,13 @@
-// How much there was to do: what the agent remembers of the last hour, and what this page sees each second.
+// The load: the agent's samples of the last hour, and what this page reads each second.
 
-const GAP_MS = 15_000  // between two samples; what is longer is not known
-const CLOSE_MS = 400   // samples that are closer tell nothing more
+const GAP_MS = 15_000  // between two samples; a longer gap has no data
+const CLOSE_MS = 400   // samples that are closer add nothing
 
 class Load {
   samples = []    // { at, generations: Map of id to { in_flight, tunnels, requests } }, oldest first
   latencies = []  // { at, half, most }: the median and the 95th percentile, in seconds
 
-  // What each generation has at a time, be it known at once or only later.
+  // Adds the load of each generation at a time, which can be older than the last sample.
   see(generations, at) {
     let place = this.samples.length
     while (place && this.samples[place - 1].at > at) place--
@@ -16,7 +16,7 @@ class Load {
     forget(this.samples, at)
   }
 
-  // What /load answers.
+  // Adds the samples that GET /load returns.
   remember(samples) {
     for (const sample of samples) {
       const at = Date.parse(sample.at)

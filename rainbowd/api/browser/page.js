@@ -1,4 +1,4 @@
-// Puts it together: the token, the looking and the listening, and what is asked for.
+// The page as a whole: the token, polling and event stream, and requests for deploys.
 
 const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000, SPANS_MS = [300_000, 900_000, KEEP_MS]
 const TAKES_OVER = /^(deploy\.(waiting|failed)|hook\.ended|generation\.launched)$/
@@ -30,7 +30,7 @@ async function unlock() {
   try {
     status = await json("status")
   } catch (error) {
-    return error instanceof Refused ? lock(error.message) : open()  // one that cannot be asked now may be soon
+    return error instanceof Refused ? lock(error.message) : open()  // an agent that does not answer now can do so soon
   }
   open()
 }
@@ -54,16 +54,16 @@ byId("unlock").addEventListener("submit", event => {
   unlock()
 })
 
-// --- looking and listening ------------------------------------------------------------------------------------------
+// --- polling, and the event stream ------------------------------------------------------------------------------------------
 
-// Goes on with `act` until the session ends; what fails is tried again, and the token that is refused is asked for.
+// Repeats `act` until the session ends, also if it fails; if the token is refused, asks for another one.
 async function repeat(act, pauseMs, signal, failed = () => {}) {
   while (!signal.aborted) {
     try {
       await act()
     } catch (error) {
       if (signal.aborted) return
-      if (error instanceof Refused) return lock("The token is refused now: the agent has another one.")
+      if (error instanceof Refused) return lock("The token was refused: the agent has a new one.")
       failed(error)
     }
     await sleep(pauseMs, signal)
@@ -124,7 +124,7 @@ async function remember(signal) {
   showDeploys(history)
 }
 
-// A deploy that was not asked for here is shown too, unless another is; not that of a link that was merely turned back.
+// Shows a deploy that was requested elsewhere too, unless another one is shown; not the one of a restored link.
 function happened(event) {
   const isShown = story.deploys.get(watched)?.decided === null
   if (event.deploy && TAKES_OVER.test(event.event) && !isShown) watched = event.deploy
@@ -201,7 +201,7 @@ byId("progress-close").addEventListener("click", () => {
 
 const liveNow = () => status?.generations.find(one => one.id === status.live)
 
-// Where a rollback would lead, as far as the page knows: the agent decides.
+// The release that a rollback probably makes live: the agent decides.
 function before() {
   const live = liveNow()
   if (live && status.wanted !== live.release) return live.release
@@ -212,13 +212,13 @@ function before() {
 const ASKS = {
   redeploy: () => ({
     title: "Redeploy",
-    what: `Launches a new generation beside the live one; new requests move to it when it is healthy. Without a release, ${
-      status?.wanted ? nameOf(status.wanted) : "what the files name"} is deployed again.`,
+    what: `Launches a new generation next to the live one; new requests move to it when it is healthy. Without a release, ${
+      status?.wanted ? nameOf(status.wanted) : "the release that the files name"} is deployed again.`,
     go: "Redeploy",
   }),
   rollback: () => ({
     title: "Roll back",
-    what: `Deploys ${before() ? nameOf(before()) : "the release that was live before"} in the place of ${
+    what: `Deploys ${before() ? nameOf(before()) : "the release that was live before"} in place of ${
       liveNow() ? nameOf(liveNow().release) : "nothing"}.`,
     go: before() ? `Roll back to ${nameOf(before())}` : "Roll back",
   }),
@@ -233,7 +233,7 @@ function confirm(path) {
   byId("ask-go").textContent = go
   byId("ask-release").hidden = path !== "redeploy"
   byId("ask-form").reset()
-  byId("release").placeholder = status?.wanted ? `${nameOf(status.wanted)} (what the link names)` : ""
+  byId("release").placeholder = status?.wanted ? `${nameOf(status.wanted)} (the link's release)` : ""
   byId("ask-refusal").textContent = ""
   const names = new Set([...history, ...(status?.generations ?? [])].map(one => one.release && nameOf(one.release)))
   byId("releases").replaceChildren(...[...names].filter(Boolean).map(value => make("option", { value })))

@@ -1,4 +1,4 @@
-// What the journal and the status add up to. Plain: events in, generations and deploys out. WORDS is written by page.py.
+// The history of generations and deploys, from the journal's events and the status. WORDS is written by page.py.
 
 const STATES = { launched: "starting", live: "live", standby: "standby", draining: "draining" }
 const BEFORE = { "generation.draining": "live", "generation.standby": "live", "generation.retired": "draining",
@@ -6,7 +6,7 @@ const BEFORE = { "generation.draining": "live", "generation.standby": "live", "g
 const DECISIONS = { "deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled back", "deploy.failed": "failed" }
 const KEEP_MS = 3600_000
 const JOURNAL_MAX = 200
-const SURE_MS = 3000  // behind which the status and the journal must agree
+const SURE_MS = 3000  // after this time the status and the journal must agree
 
 const nameOf = path => String(path ?? "").replace(/\/+$/, "").split("/").pop() || String(path ?? "")
 const colourOf = id => WORDS.colours[(id - 1) % WORDS.colours.length]
@@ -33,7 +33,7 @@ function sentence(event) {
 // What the headline does not say already.
 const warnings = status => status.warnings.filter(one => !["dead", "waiting"].includes(one.kind)).map(one => one.text)
 
-// The status may tell of a phase before the journal does, or a little beside it.
+// The status can show a phase before the journal does, or at a slightly different time.
 function enter(one, state, at) {
   const before = one.phases.findLast(phase => phase.at <= at)
   if (before?.state === state || one.phases.some(phase => phase.state === state && Math.abs(phase.at - at) < SURE_MS)) return
@@ -55,7 +55,7 @@ class Story {
     this.#deploy(event)
   }
 
-  // The status knows what is older than the journal that was asked for, and what ended without a word.
+  // The status has generations that are older than the journal's events, and lacks those that ended without an event.
   see(status, at) {
     for (const told of status.generations) {
       const one = this.#of(told.id, told.release)
