@@ -18,11 +18,11 @@ _CONTROLS = bytes([*range(0x20), 0x7F])
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 _OTHER_PROTOCOLS = (
-    (b"\x16\x03", BAD_REQUEST, "This is TLS, but plain HTTP is spoken here."),
-    (b"PRI * HTTP/2.0\r\n", BAD_VERSION, "This is HTTP/2, but only HTTP/1.1 and HTTP/1.0 are spoken here."),
-    (b"PROXY TCP", BAD_REQUEST, "This is the PROXY protocol, which is not spoken here."),
-    (b"PROXY UNKNOWN", BAD_REQUEST, "This is the PROXY protocol, which is not spoken here."),
-    (b"\x00\r\nQUIT\n", BAD_REQUEST, "This is the PROXY protocol, which is not spoken here."),  # v2, less empty lines
+    (b"\x16\x03", BAD_REQUEST, "This is TLS, but this port accepts plain HTTP only."),
+    (b"PRI * HTTP/2.0\r\n", BAD_VERSION, "This is HTTP/2, but this port accepts HTTP/1.1 and HTTP/1.0 only."),
+    (b"PROXY TCP", BAD_REQUEST, "This is the PROXY protocol, which is not supported."),
+    (b"PROXY UNKNOWN", BAD_REQUEST, "This is the PROXY protocol, which is not supported."),
+    (b"\x00\r\nQUIT\n", BAD_REQUEST, "This is the PROXY protocol, which is not supported."),  # v2, less empty lines
 )
 
 
@@ -92,9 +92,9 @@ def read_request_line(head: bytes) -> tuple[bytes, bytes, int, int]:
     minor = _MINOR_VERSIONS.get(version)
     if minor is None:
         _refuse_other_protocols(head)
-        raise Refusal(BAD_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+        raise Refusal(BAD_VERSION, "Only HTTP/1.0 and HTTP/1.1 are supported.")
     if method == b"CONNECT":
-        raise Refusal(NOT_IMPLEMENTED, "CONNECT is not offered here.")
+        raise Refusal(NOT_IMPLEMENTED, "CONNECT is not supported.")
     return method, target, minor, match.end()
 
 

@@ -174,7 +174,7 @@ class Claim:
             raise
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
-                raise nothing_live("The server has no descriptors left.") from None
+                raise nothing_live("The server has no file descriptors left.") from None
             raise Refusal(502, "The app cannot be reached.") from None
         generation.on_connect_accepted()
         return upstream

@@ -266,7 +266,7 @@ class Connection:
             keep_alive = await self._fail(exchange, error)
         except Exception as bug:
             log.error("bug: a request failed", exc_info=bug)
-            keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log says more."))
+            keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log has the details."))
         finally:
             self._exchange = None
             if exchange.status and not exchange.is_complete and not exchange.is_delimited:

@@ -103,7 +103,7 @@ class HeldRequests:
             Refusal: no generation is live in time, or too many requests are held already.
         """
         if len(self._waiting) >= limit.limit:
-            raise nothing_live("Too many requests wait for the app already.")
+            raise nothing_live("Too many requests are waiting for the app.")
         self._waiting.add(waiting)
         self.held += 1
         try:

@@ -53,7 +53,7 @@ class Upload:
             Refusal: the body is larger.
         """
         if self._limit_bytes is not None and length_bytes > self._limit_bytes:
-            raise Refusal(413, "The body is larger than is allowed here.")
+            raise Refusal(413, "The body is larger than the limit.")
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Decode bytes of the client's connection.

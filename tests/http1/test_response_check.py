@@ -8,13 +8,13 @@ from tests.http1.feeding import in_any_pieces, pieces
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def judged(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = False) -> ResponseCheck:
-    judge = ResponseCheck(method)
+def checked(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = False) -> ResponseCheck:
+    check = ResponseCheck(method)
     for piece in pieces(data, step):
-        judge.feed(piece)
+        check.feed(piece)
     if closed:
-        judge.feed_eof()
-    return judge
+        check.feed_eof()
+    return check
 
 
 @in_any_pieces
@@ -31,16 +31,16 @@ def judged(data: bytes, step: int, *, method: bytes = b"GET", closed: bool = Fal
     ],
 )
 def test_an_answer_that_clients_get_whole_has_no_problem(data: bytes, step: int) -> None:
-    judge = judged(data, step)
-    assert (judge.problem, judge.is_done) == (None, True)
-    assert judge.feed(b"more") is judge.feed_eof() is None
+    check = checked(data, step)
+    assert (check.problem, check.is_done) == (None, True)
+    assert check.feed(b"more") is check.feed_eof() is None
 
 
 @in_any_pieces
 @pytest.mark.parametrize("closed", [False, True])
 def test_an_answer_that_ends_with_its_connection_is_whole_only_then(step: int, closed: bool) -> None:
-    judge = judged(OK + b"\r\nhello", step, closed=closed)
-    assert (judge.problem, judge.is_done) == (None, closed)
+    check = checked(OK + b"\r\nhello", step, closed=closed)
+    assert (check.problem, check.is_done) == (None, closed)
 
 
 @in_any_pieces
@@ -53,9 +53,9 @@ def test_an_answer_that_ends_with_its_connection_is_whole_only_then(step: int, c
     ],
 )
 def test_the_problem_is_named_once_it_is_there_and_stays(data: bytes, problem: str, step: int) -> None:
-    judge = judged(data, step)
-    assert judge.problem == problem
-    assert judge.feed(OK + b"\r\n") == judge.feed_eof() == problem
+    check = checked(data, step)
+    assert check.problem == problem
+    assert check.feed(OK + b"\r\n") == check.feed_eof() == problem
 
 
 @in_any_pieces
@@ -69,21 +69,21 @@ def test_the_problem_is_named_once_it_is_there_and_stays(data: bytes, problem: s
     ],
 )
 def test_an_answer_that_is_cut_has_a_problem_once_the_app_closes(data: bytes, problem: str, step: int) -> None:
-    assert judged(data, step).problem is None
-    assert judged(data, step, closed=True).problem == problem
+    assert checked(data, step).problem is None
+    assert checked(data, step, closed=True).problem == problem
 
 
 def test_the_payload_of_what_was_fed_last_is_there() -> None:
-    judge = ResponseCheck()
-    judge.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000)
-    assert judge.payload == b"x" * 1000
-    judge.feed(b"2\r\nyy\r\n")
-    assert judge.payload == b"yy"
+    check = ResponseCheck()
+    check.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000)
+    assert check.payload == b"x" * 1000
+    check.feed(b"2\r\nyy\r\n")
+    assert check.payload == b"yy"
 
 
 @in_any_pieces
 def test_a_response_to_head_has_no_body(step: int) -> None:
-    judge = judged(OK + b"Content-Length: 5\r\n\r\n", step, method=b"HEAD")
-    assert (judge.problem, judge.is_done) == (None, True)
-    assert judge.head is not None
-    assert judge.head.status == 200
+    check = checked(OK + b"Content-Length: 5\r\n\r\n", step, method=b"HEAD")
+    assert (check.problem, check.is_done) == (None, True)
+    assert check.head is not None
+    assert check.head.status == 200

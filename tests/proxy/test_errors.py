@@ -353,6 +353,6 @@ async def test_a_client_that_speaks_another_protocol_is_reported_once_a_minute(l
         (
             "warning",
             "a client does not speak HTTP",
-            {"reason": "This is TLS, but plain HTTP is spoken here.", "client": "127.0.0.1"},
+            {"reason": "This is TLS, but this port accepts plain HTTP only.", "client": "127.0.0.1"},
         )
     ]
