@@ -3,8 +3,9 @@
 These are the kinds of evidence, the strongest first.  No other account can make any of them:
 
 - the process is the child that was launched;
+- the secret mark of a launch is in its environment, and it has the account of the launch: also if the daemon of another
+  launch has started it;
 - it is in the control group of a launch, or in a group below that, if systemd has delegated the agent's group to it;
-- the secret mark of a launch is in its environment, and it has the account of the launch;
 - it belonged to the launch when its processes were last searched for;
 - it descends from a process of the launch, or is in the session of one.  A process group is always within one session
   (setpgid(2)), so groups need no rule of their own;
@@ -73,8 +74,8 @@ def attribute(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], read
     """
     found = Attribution(table, launches, reader)
     found.take_children()
-    found.take_grouped()
     found.take_marked()
+    found.take_grouped()
     found.take_known()
     found.take_kin()
     if found.take_orphans():

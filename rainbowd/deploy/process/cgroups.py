@@ -52,12 +52,6 @@ def read_cgroup(cgroup: Path) -> Iterator[int]:
             yield from map(int, Path(directory, _PROCESSES).read_text().split())
 
 
-def kill_cgroup(cgroup: Path) -> None:
-    """Kill all processes in a group and below it at once, so that none can start another first (Linux 5.14)."""
-    with suppress(OSError):  # an older kernel, or the group no longer exists
-        (cgroup / "cgroup.kill").write_text("1")
-
-
 def remove_cgroup(cgroup: Path) -> None:
     """Remove a group and the groups below it, if no process is left there."""
     for directory, _, _ in os.walk(cgroup, topdown=False):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process.cgroups import kill_cgroup
 from rainbowd.deploy.process.procfs import send_signal, until_ended
 
 if TYPE_CHECKING:
@@ -85,8 +84,6 @@ async def _kill(tree: ProcessTree) -> tuple[bool, list[ProcessInfo]]:
     with trio.move_on_after(KILL_SECONDS):
         while found.live:
             sent = [send_signal(entry, SIGKILL, tree.launch.covers) for entry in found.live]
-            if tree.marks.cgroup is not None and not found.foreign:
-                kill_cgroup(tree.marks.cgroup)  # at once, also a process that forks faster than we search
             killed |= any(sent)
             with trio.move_on_after(REFRESH_SECONDS):
                 await until_ended(found.live[0])

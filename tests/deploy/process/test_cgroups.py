@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree, cgroups
-from rainbowd.deploy.process.procfs import read_entry
+from rainbowd.deploy.process.procfs import MARK, read_entry
 from tests.cgroups import delegated_cgroup, groups_in, inside
 
 if TYPE_CHECKING:
@@ -81,6 +81,21 @@ async def test_a_process_that_only_its_group_leads_to_is_found_and_ended(
     assert groups_in(delegated) == []
 
 
+async def test_a_process_that_anothers_daemon_starts_with_a_mark_belongs_to_the_launch_of_the_mark(
+    launch: Launcher, delegated: Path
+) -> None:
+    client = launch("sleep", "1000")
+    script = f"{MARK}={client.marks.secret} sleep 1000 & echo $!; wait"
+    with inside(delegated):
+        daemon = launch("sh", "-c", script)
+    helper = int(await launch.line())
+    assert await client.members() == [client.pid, helper]
+    assert await daemon.members() == [daemon.pid]
+    await end(daemon)
+    assert await client.members() == [client.pid, helper]
+    await end(client)
+
+
 async def test_a_later_agent_finds_it_too(launch: Launcher, delegated: Path) -> None:
     other = launch("sleep", "1000")
     with inside(delegated):
@@ -99,5 +114,4 @@ async def test_a_later_agent_finds_it_too(launch: Launcher, delegated: Path) -> 
 
 def test_a_group_that_no_longer_exists_is_empty(tmp_path: Path) -> None:
     assert list(cgroups.read_cgroup(tmp_path / "gone")) == []
-    cgroups.kill_cgroup(tmp_path / "gone")
     cgroups.remove_cgroup(tmp_path / "gone")
