@@ -1,22 +1,28 @@
 """rainbowd: painless zero-downtime redeploys for simple apps.
 
-The agent launches each release of an app on a free port, checks it, moves new requests to it, lets the old one finish
-what it has in flight, stops it and reaps it.  Two flows go one way each, and meet in one place:
+The agent starts each release of an app on a free port, checks it, sends new requests to it, lets the old release finish
+its requests in flight, then stops it and reaps its processes.  There are two one-way flows, which meet in the roster:
 
-- a deploy: file changes -> trigger -> supervisor -> generation (launch, probe) -> ``Roster.promote`` -> retire the old;
+- a deploy: file changes -> trigger -> supervisor -> generation (launch, check) -> ``Roster.promote`` -> retire the old;
 - a request: socket -> ``http1`` (bytes -> events) -> ``Roster.lease`` -> exchange -> app -> client.
 
-The invariants that everything else serves:
+The invariants that all code keeps:
 
-1. At most one generation is live, and every request holds a lease on exactly one generation from before its first byte
-   is sent to the app until after the last byte of the answer was sent to the client.
-2. A generation becomes live by one assignment, only after it was seen healthy on a socket that its own processes hold.
-3. A generation is told to stop only when it is not live any more and its last lease has ended, or its time to drain is
-   over.
-4. A generation's record is on disk before its first instruction runs, and goes only after its last process has gone.
-5. What the app receives is what rainbowd understood: every message is serialised anew from its parsed parts.
-6. Files say what should be live.  The agent compares them with what is; an event is only a reason to look sooner.
-7. The task that started a process outlives it.  Shutdown is the nesting of the nurseries reversed.
+1. At most one generation is live.  A request that is passed on holds one lease at a time, from before its first byte is
+   sent to the app until the whole response has been handed to the client's connection.
+2. A generation becomes live by one assignment, and only after its check: a health check on a socket that its own
+   processes hold (as far as /proc shows it), or the warm-up time.  An upgrade hands over generations that have passed
+   it.
+3. A generation that is alive and serving is told to stop only after it is no longer live and its last lease has ended
+   or its drain timeout has passed.  One that crashed, or refused connections for a second, is stopped at once.
+4. A generation's record is on disk before the app's first instruction runs, and is removed when the generation is
+   retired; processes that could not be killed are reported in ``left``.
+5. The app receives what rainbowd understood: every head is serialised again from its parsed parts.  After ``101``,
+   bytes pass unchanged.
+6. The files say what should be live.  Events only make the agent check them sooner.  A relaunch uses what the
+   generation was launched from.
+7. The task that started a process outlives it, unless another agent takes the process over.  Shutdown is the nesting of
+   the nurseries reversed.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

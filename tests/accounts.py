@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rainbowd.config import Account, find_account
-from rainbowd.deploy.host.programs import refuse_closed
+from rainbowd.deploy.host.programs import check_executable
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def python() -> str:
     """A Python that the other user may run, which one in root's home is not."""
     for path in (sys.executable, shutil.which("python3", path=os.defpath)):
         try:
-            refuse_closed(Path(path or "/nowhere"), account(), "closed")
+            check_executable(Path(path or "/nowhere"), account(), "closed")
         except DeployFailed:
             continue
         if path is not None:

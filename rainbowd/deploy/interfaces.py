@@ -1,6 +1,6 @@
-"""The one seam between deciding and doing: all that the supervisor does to the world goes through ``Host``.
+"""The protocols between deciding and doing: everything that touches the machine goes through ``Host`` and ``App``.
 
-``world.py`` is the real one; tests put a fake in its place and run whole deploys on virtual time.
+``host/host.py`` implements them for Linux; tests use a fake, and run whole deploys on virtual time.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 HookName = Literal["before_launch", "after_live", "after_failure"]
 
 INTERRUPTED = "interrupted: the agent stops"
-"""Why a deploy or a candidate failed that was undecided at a stop."""
+"""The reason of a deploy or a candidate that was undecided when the agent stopped."""
 KILLED = "interrupted: the agent was killed"
-"""The same, told by the next agent."""
+"""The reason of a deploy that was undecided when the agent was killed; recorded by the next agent."""
 
 
 class PortTaken(DeployFailed):
-    """The candidate could not have its port, which a stranger holds; another port may do.
+    """A failed launch whose port is held by another program; another port may be free.
 
     Args:
-        reason: what was seen, in one sentence.
-        holder: the stranger's command, without numbers; empty if it is not known.
+        reason: what was observed, in one sentence.
+        holder: the other program's command, without numbers; empty if it is not known.
     """
 
     def __init__(self, reason: str, *, holder: str = "") -> None:
@@ -48,10 +48,10 @@ class PortTaken(DeployFailed):
 
 
 class Superseded(DeployFailed):
-    """The files name another release before the deploy was decided.
+    """A deploy that was cancelled because the files named another release before it was decided.
 
     Attributes:
-        release: which; None if they name none any more.
+        release: the other release; None if the files no longer name one.
     """
 
     def __init__(self, release: Path | None) -> None:
@@ -61,13 +61,13 @@ class Superseded(DeployFailed):
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """What a generation is launched from, and launched from again should it die: nothing is read a second time.
+    """What a generation is launched from, and relaunched from after a crash: no file is read a second time.
 
     Attributes:
         release: the resolved directory.
-        config: as the file was when the deploy began.
-        env_file: the variables of ``env_file``, as they were then.
-        source: the config as JSON has it, for a later agent.
+        config: the config at the start of the deploy.
+        env_file: the variables of ``env_file`` at that time.
+        source: the config as JSON, for a later agent.
     """
 
     release: Path
@@ -78,15 +78,15 @@ class LaunchPlan:
 
 @dataclass(frozen=True)
 class LeftGeneration:
-    """A generation that an earlier agent left on record; whether anything of it runs is not known yet.
+    """A generation that an earlier agent recorded; whether any of its processes still run is not known yet.
 
     Attributes:
-        plan: by which it was launched.
-        state: which it was in last, or is to be treated as.
+        plan: what it was launched from.
+        state: its last state, or the state to treat it as.
         for_seconds: how long it has been in that state.
-        warm_seconds: how long a standby is kept in all.
-        started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
-        is_handed_over: by an agent that looked after it until now, so that it needs no proof.
+        warm_seconds: how long a standby is kept in total.
+        started_at, live_at: seconds since the epoch; ``live_at`` is None if it never was live.
+        is_handed_over: whether a running agent hands it over, so that it needs no further check.
     """
 
     number: int
@@ -101,11 +101,11 @@ class LeftGeneration:
 
 @dataclass(frozen=True)
 class UndecidedDeploys:
-    """What the journal tells the beginning of and not the end, from before this agent.
+    """Deploys and generations of earlier agents whose end is missing from the journal.
 
     Attributes:
-        deploys: id to the last event that names it.
-        generations: number to release.
+        deploys: deploy id to the last event that names it.
+        generations: generation id to release.
     """
 
     deploys: Mapping[str, Event] = field(default_factory=dict)
@@ -114,19 +114,19 @@ class UndecidedDeploys:
 
 @dataclass(frozen=True)
 class HookCall:
-    """One run of one hook.
+    """One run of a hook, with all that its environment contains.
 
     Attributes:
         hook: its key in the config.
-        plan: with its command; it runs in this release.
+        plan: contains the command, and the release that it runs in.
         deploy: the deploy's id.
-        generation: the number of the candidate; None where the deploy failed before it had one.
-        address: where that is reached; None where it is not.
-        release: what was to be deployed; None where the files name nothing.
-        previous_release: what was live before; None for nothing.
+        generation: the id of the candidate; None if the deploy failed before it had one.
+        address: of the candidate; None if it has none.
+        release: the release to deploy; None if the files name none.
+        previous_release: the release that was live before; None if nothing was.
         trigger, note: of the deploy.
-        is_rollback: the deploy goes back to a release that was live before.
-        reason: why it failed.
+        is_rollback: whether the deploy goes back to a release that was live before.
+        reason: why the deploy failed; None if it has not.
     """
 
     hook: HookName
@@ -144,12 +144,12 @@ class HookCall:
 
 @dataclass(frozen=True)
 class HookResult:
-    """How a hook ended.
+    """The result of one run of a hook.
 
     Attributes:
         exit_status: negative for a signal, None if unknown.
         output: its last lines, oldest first.
-        failure: what went wrong, in words; None where nothing did.
+        failure: what went wrong, in words; None if nothing did.
     """
 
     exit_status: int | None
@@ -158,11 +158,11 @@ class HookResult:
 
 
 class App(Protocol):
-    """The processes of one generation, whoever launched it.
+    """The processes of one generation, launched by this agent or an earlier one.
 
     Attributes:
-        address: where it is reached.
-        pid: the child that was launched.
+        address: on which it accepts connections.
+        pid: of the child that was launched.
     """
 
     address: Address
@@ -170,123 +170,130 @@ class App(Protocol):
 
     @property
     def last_check(self) -> str | None:
-        """What the last health check got, such as ``503 Service Unavailable``; None before the first."""
+        """The result of the last health check, such as ``503 Service Unavailable``; None before the first."""
 
     def note(self, state: State, live_at: float | None) -> None:
-        """Put on record for a later agent that it is in ``state`` now; retired, it has no record any more."""
+        """Record for a later agent that it is in ``state`` now, or remove the record if it is retired.
+
+        Args:
+            state: of the generation.
+            live_at: when it went live, in seconds since the epoch; None if it never did.
+        """
 
     def open_gate(self) -> None:
-        """Let it run: until now it is a record and a waiting process."""
+        """Let the app start: until now it is a record and a process that waits."""
 
     async def check(self) -> None:
-        """Return once it is healthy on a socket of its own; one that was launched before has less time for that.
+        """Return when it is healthy on a socket of its own.
+
+        An app that an earlier agent launched must only pass one check, within the timeout of a check.
 
         Raises:
-            DeployFailed: it is not in time; the reason says what was last seen.
-            PortTaken: a stranger answers on its port.
+            DeployFailed: it is not healthy in time; the reason contains the last result.
+            PortTaken: another program answers on its port.
         """
 
     async def is_alive(self) -> bool:
-        """Whether anything of it runs."""
+        """Return whether any process of it runs."""
 
     async def main_changed(self, known: int | None) -> int:
-        """Wait until the main process is another one than ``known``; its number."""
+        """Wait until the main process is another one than ``known``, and return its pid."""
 
     async def probe(self) -> str | None:
-        """Ask once for its health; None where it is well, else what was seen."""
+        """Check its health once; return None if it is healthy, otherwise what was observed."""
 
     async def ended(self) -> int | None:
-        """Wait until nothing of it serves any more; the exit status, negative for a signal, None if unknown."""
+        """Wait until no process of it serves; return the exit status: negative for a signal, None if unknown."""
 
     def port_is_taken(self) -> bool:
-        """Whether a stranger listens where the app, which has exited, was to listen."""
+        """Return whether another program listens on the port of the app, which has exited."""
 
     def last_lines(self) -> list[str]:
         """Return the first and the last lines of its output, oldest first."""
 
     def leave(self) -> None:
-        """Leave it, its record and its files as they are to another agent."""
+        """Hand its processes, record and files over to another agent, as they are."""
 
     async def end(self, hurry: trio.Event) -> ExitReport:
-        """Stop what is left of it, reap it, look that nothing is left and remove its files.
+        """Stop and reap its remaining processes, check that none is left and remove its files.
 
         Args:
-            hurry: no more patience once this is set.
+            hurry: when set, processes that still run are killed at once.
         """
 
 
 class Host(Protocol):
-    """What the supervisor can do."""
+    """Everything that the supervisor can do to the machine."""
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return the time in seconds since the epoch."""
 
     def named(self) -> Path | None:
-        """The release that the files name, resolved; None where there is none."""
+        """Return the release that the files name, resolved; None if they name none."""
 
     def look(self) -> FileState | None:
-        """What the files look like now; None where that cannot be told."""
+        """Return the present state of the files; None if it cannot be read."""
 
     def is_there(self, release: Path) -> bool:
-        """Whether ``release`` is a directory now."""
+        """Return whether ``release`` is a directory now."""
 
     def identity(self, release: Path) -> list[int] | None:
-        """What tells the directory ``release`` from one that is made again in its place; None if there is none."""
+        """Return what distinguishes the directory ``release`` from a later one of the same name; None if missing."""
 
     def plan(self, release: Path | None = None) -> LaunchPlan:
-        """Read the config and what the files name.
+        """Read the config and the release that the files name.
 
         Args:
-            release: to launch instead of what the files name.
+            release: to launch instead of the release that the files name.
 
         Raises:
             DeployFailed: the config is broken, the release is missing or dangles.
         """
 
     def next_number(self) -> int:
-        """A generation's number, never given out before."""
+        """Return a generation id that was never used before."""
 
     def launch(self, plan: LaunchPlan, number: int, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
-        """Prepare one launch of ``plan``, in front of its gate; the context reads its output meanwhile.
+        """Prepare one launch of ``plan``, up to the app's first instruction; the context reads its output meanwhile.
 
         Args:
             plan: what to launch.
-            number: the generation's.
-            hurry: no more patience once this is set.
+            number: the id of the generation.
+            hurry: when set, processes that still run are killed at once.
 
         Raises:
             DeployFailed: no free port, command not found, directory gone.
         """
 
     def recall(self) -> DeployMemory:
-        """What the last agent remembered."""
+        """Return what the previous agent stored."""
 
     def remember(self, memory: DeployMemory) -> None:
-        """Keep it for the next agent."""
+        """Store ``memory`` for the next agent."""
 
     def left(self) -> list[LeftGeneration]:
-        """The generations that an earlier agent left on record; what is no record is as if it were not there."""
+        """Return the generations that an earlier agent recorded; records that cannot be read are ignored."""
 
     def adopt(self, left: LeftGeneration, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
-        """Take over what is left of a generation, as ``launch`` does what it launches."""
+        """Take over the processes of a generation that an earlier agent launched; otherwise like ``launch``."""
 
     async def undecided(self) -> UndecidedDeploys:
-        """What the journal of the agents before says was begun and not ended."""
+        """Return the deploys and generations of earlier agents whose end is missing from the journal."""
 
     async def find_strays(self, spared: Collection[int]) -> Leftovers:
-        """The processes that are ours by their mark alone, and of none of the generations ``spared``."""
+        """Find processes that earlier agents launched and that belong to none of the generations ``spared``."""
 
     async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
-        """End them, and remove the files of generations that have no record."""
+        """End ``strays``, and remove the files of generations that have no record."""
 
     async def run_hook(
         self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
     ) -> HookResult:
-        """Run a hook to its end, which comes at its time limit or once ``drop`` is set; nothing of it is left then.
+        """Run a hook until it exits, reaches its time limit or ``drop`` is set; then none of its processes is left.
 
         Args:
-            call: which, and what it is told.
-            drop: it is not to go on.
-            hurry: no patience with what does not end once it is told to.
-            tell: is given each line of its output as it comes; must not block.
+            call: which hook, and what its environment contains.
+            drop: when set, the hook is stopped.
+            hurry: when set, processes that still run after they were told to stop are killed at once.
+            tell: called with each line of its output; must not block.
         """

@@ -1,4 +1,4 @@
-"""What a later agent finds on disk: of each generation a record, and of the deploys what was decided last.
+"""The files that one agent writes for the next: a record of each generation, and a memory of the deploys.
 
 The record is the truth about its generation: what its processes are known by, and in which state it was last.  It is
 there before the app's first instruction runs, follows every change of state, and goes when nothing is left of it.
@@ -27,18 +27,18 @@ FORMAT = 1
 
 
 class NewerFormat(ValueError):
-    """Written by a later version of rainbowd."""
+    """A file that a later version of rainbowd wrote."""
 
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """One generation's.
+    """The record of one generation.
 
     Attributes:
         identity: of its first process.
         state: which it was in last.
         since_seconds: when it came into that state, by the clock that counts from boot (CLOCK_MONOTONIC).
-        started_at, live_at: seconds since the epoch; ``live_at`` is None where it never was live.
+        started_at, live_at: seconds since the epoch; ``live_at`` is None if it never was live.
         known: its processes when last looked at, number to start time: a daemon's mark may be gone.
     """
 
@@ -50,7 +50,7 @@ class GenerationRecord:
     known: dict[int, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """One line."""
+        """Return the record as one line of JSON."""
         fields = {
             "format": FORMAT,
             **asdict(self.identity),
@@ -67,8 +67,8 @@ class GenerationRecord:
         """Read a record.
 
         Raises:
-            FromNewer: this version cannot know what it says.
-            ValueError: it is torn, or none.
+            NewerFormat: a newer version wrote it.
+            ValueError: it is incomplete, or something else.
         """
         fields = _fields(data)
         live_at = fields.pop("live_at")
@@ -97,7 +97,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class DeployMemory:
-    """What of the deploys outlives an agent.
+    """What the next agent must know of the deploys.
 
     Attributes:
         decision: the last.
@@ -117,7 +117,7 @@ class DeployMemory:
     prepared: Mapping[str, object] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """One line; what later versions of this format have added is left out where it is empty."""
+        """Return the memory as one line of JSON, without the empty fields that were added to this format later."""
         fields = asdict(self)
         added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
         kept = {name: value for name, value in fields.items() if name not in added}
@@ -125,11 +125,11 @@ class DeployMemory:
 
     @classmethod
     def decode(cls, data: bytes) -> DeployMemory:
-        """Read it.
+        """Read a memory that ``encode`` wrote.
 
         Raises:
-            FromNewer: this version cannot know what it says.
-            ValueError: it is torn, or none.
+            NewerFormat: a newer version wrote it.
+            ValueError: it is incomplete, or something else.
         """
         fields = _fields(data)
         try:
@@ -148,23 +148,23 @@ class DeployMemory:
 
 
 def _fields(data: bytes) -> dict[str, Any]:
-    """What ``data`` says, without its format.
+    """Return the fields of ``data``, without its format.
 
     Raises:
-        FromNewer, ValueError: it cannot be read.
+        NewerFormat, ValueError: it cannot be read.
     """
     try:
         fields = json.loads(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return need_format(fields, FORMAT)
+    return require_format(fields, FORMAT)
 
 
-def need_format(fields: object, known: int) -> dict[str, Any]:
-    """What a file says, without its format, where that is the one that is known.
+def require_format(fields: object, known: int) -> dict[str, Any]:
+    """Return the fields of a file without its format, which must be the known one.
 
     Raises:
-        FromNewer, ValueError: it is another.
+        NewerFormat, ValueError: it is another.
     """
     version = fields.get("format") if isinstance(fields, dict) else None
     if isinstance(version, int) and version > known:

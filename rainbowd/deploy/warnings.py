@@ -1,4 +1,4 @@
-"""What is not as it should be, for ``status.json``: one sentence each, with what to do."""
+"""The warnings in ``status.json``: one sentence each, with what to do."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ RECENT_SECONDS = 3600.0
 
 
 def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
-    """Return the kind of each warning and its sentence.
+    """Yield the kind and the sentence of each warning.
 
     Args:
         live: the live generation; None if nothing is live.
-        supervisor: knows what the files name, and what happens.
+        supervisor: knows which release the files name, and the deploys.
     """
     if supervisor.is_waiting:
         yield "waiting", fill(WARNINGS["waiting"], {"release": supervisor.link})
         return
     if live is None:
         yield "dead", WARNINGS["dead"]
-    elif supervisor.deploying is None:  # a deploy that is under way is about to change it
+    elif supervisor.deploying is None:  # a deploy in progress is about to change it
         yield from _difference(live, supervisor)
     if left := survivors():
         yield "left", fill(WARNINGS["left"], {"left": left})
@@ -49,7 +49,7 @@ def _difference(live: Generation, supervisor: Supervisor) -> Iterator[tuple[str,
 
 
 def _resolved(link: Path, named: Path) -> str:
-    """``named``, which is as written if the link dangles, as the live generation's release would be called."""
+    """Return ``named``, which is as written if the link dangles, in the form of the live generation's release."""
     return os.path.normpath(os.path.join(os.path.realpath(link.parent), named))  # noqa: PTH118 - of a path that is gone
 
 

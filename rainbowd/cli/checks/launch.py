@@ -14,7 +14,7 @@ from rainbowd.deploy.host.command_line import environment, render
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.hook_permissions import HOOKS, check_hook_permissions, first_word
 from rainbowd.deploy.host.ports import choose_port
-from rainbowd.deploy.host.programs import CommandNotFound, find_command, refuse_closed
+from rainbowd.deploy.host.programs import CommandNotFound, check_executable, find_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +170,7 @@ def _check_socket(config: Config, found: Findings) -> None:
     """Judge whether the app could listen in its own directory."""
     account = find_account(config.user, config.group)
     parent = config.state_dir.parent  # the directory itself is opened at the launch
-    found.attempt("state_dir", lambda: refuse_closed(parent, account, f"user may not enter {parent}"))
+    found.attempt("state_dir", lambda: check_executable(parent, account, f"user may not enter {parent}"))
     path = GenerationFiles(config.state_dir, LONGEST_GENERATION).socket
     length_bytes = len(os.fsencode(path))
     if length_bytes > SOCKET_PATH_BYTES:

@@ -1,1 +1,1 @@
-"""The real world behind the seam: files, ports, commands, probes, output, and what an earlier agent left."""
+"""The implementation of ``interfaces.Host``: files, ports, commands, probes, output, and an earlier agent's records."""

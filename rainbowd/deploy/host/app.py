@@ -1,6 +1,6 @@
-"""One generation's app, as the supervisor sees it: its processes, its output and its address.
+"""One generation's app: its processes, its output and its address.
 
-Whether this agent launched it or an earlier one did makes no difference here but for the time that it has to answer.
+An app that an earlier agent launched differs only in how long it has to pass its check.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.config import Account, Config
-    from rainbowd.deploy.host.boot import StartupOutput
     from rainbowd.deploy.host.health import Prober
-    from rainbowd.deploy.host.output import Output
+    from rainbowd.deploy.host.output import Output, StartupOutput
     from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
 
 _FOLLOW_SECONDS = 1.0
@@ -36,19 +35,22 @@ log = get_logger()
 
 
 class LaunchedApp:
-    """The ``App`` of the seam.
+    """The ``App`` of the interfaces, on this machine.
 
     Args:
-        config: what it was launched by.
-        prober: shared, as it holds nothing of any app.
-        keep: writes the record anew; None removes it.
-        hurry: no more patience once this is set.
+        config: that it was launched with.
+        address: on which it accepts connections.
+        process: its processes.
+        output: its output pipe.
+        prober: sends the health checks; shared, because it has no state.
+        keep: replaces the record; None removes it.
+        hurry: when set, processes that still run are killed at once.
         started_at: seconds since the epoch.
-        is_adopted: an earlier agent launched it, and saw it healthy.
+        is_adopted: whether an earlier agent launched it and saw it healthy.
 
     Attributes:
-        boot: told what it says, until it is live; None where that is over already.
-        is_handed_over: it is another agent's now, with its files.
+        startup_output: keeps its output until it is live; None for an adopted app.
+        is_handed_over: whether another agent now owns it and its files.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class LaunchedApp:
         self.address = address
         self.pid = process.pid
         self.output = output
-        self.boot: StartupOutput | None = None
+        self.startup_output: StartupOutput | None = None
         self._config = config
         self._process = process
         self._checks = Checks(config, address, process, prober, is_adopted=is_adopted)
@@ -80,7 +82,7 @@ class LaunchedApp:
 
     @property
     def last_check(self) -> str | None:
-        """What the last health check got, in a few words; None before the first."""
+        """The result of the last health check, in a few words; None before the first."""
         return self._checks.last
 
     @property
@@ -90,52 +92,52 @@ class LaunchedApp:
 
     @property
     def account(self) -> Account | None:
-        """Whose its own directory is."""
+        """The account that owns its directory; None for the agent's own."""
         with suppress(ConfigError):  # removed since
             return find_account(self._config.user, self._config.group)
         return None
 
     def record(self, state: State, live_at: float | None = None) -> GenerationRecord:
-        """What a later agent is to know, being in ``state`` as of now."""
+        """Return the record for a later agent, with ``state`` beginning now."""
         return GenerationRecord(
             self._process.identity, state, time.monotonic(), self._started_at, live_at, known=self._process.known
         )
 
     def note(self, state: State, live_at: float | None) -> None:
-        """Put ``state`` on record; one that is retired has none any more."""
-        if self.boot is not None and state is not State.STARTING:
-            self.boot.end()
+        """Record ``state``, or remove the record if the generation is retired."""
+        if self.startup_output is not None and state is not State.STARTING:
+            self.startup_output.finish()
         self._noted = None if state is State.RETIRED else self.record(state, live_at)
         self._keep(None if self._noted is None else self._noted.encode())
 
     def note_again(self) -> None:
-        """Put on record what was noted last, because the file is gone."""
+        """Write the last record again, because the file is gone."""
         if self._noted is not None:
             self._keep(self._noted.encode())
 
     def open_gate(self) -> None:
-        """Let it run, if it does not yet."""
+        """Let the app start, if it has not started."""
         self._process.open_gate()
 
     async def check(self) -> None:
-        """Return once it is healthy on a socket of its own.
+        """Return when it is healthy on a socket of its own.
 
-        One that was seen healthy before is asked for one good answer, within the time that an answer may take.
+        An adopted app must only pass one check, within the timeout of a check.
 
         Raises:
-            DeployFailed: it is not in time; the reason says what was last seen.
-            PortTaken: a stranger answers on its port.
+            DeployFailed: it is not healthy in time; the reason contains the last result.
+            PortTaken: another program answers on its port.
         """
         await self._checks.pass_all()
 
     async def is_alive(self) -> bool:
-        """Whether anything of it runs."""
+        """Return whether any process of it runs."""
         return bool(await self._process.members())
 
     async def main_changed(self, known: int | None) -> int:
-        """Wait until the main process is another one than ``known``; its number.
+        """Wait until the main process is another one than ``known``, and return its pid.
 
-        What the app leaves to us meanwhile is put on record, for a later agent to find.
+        Meanwhile, processes that the app leaves running on its own are recorded for a later agent.
         """
         before: object = None
         while True:
@@ -154,39 +156,39 @@ class LaunchedApp:
             self._keep(self._noted.encode())
 
     async def probe(self) -> str | None:
-        """Ask once; without a health check, whether anything of it runs."""
+        """Check its health once, or, without a health check, whether any process of it runs."""
         if self._config.health is None:
             return None if await self.is_alive() else "nothing of it runs"
-        return await self._checks.ask_again(self._config.health)
+        return await self._checks.probe_again(self._config.health)
 
     async def ended(self) -> int | None:
-        """Wait until nothing of it serves any more; the exit status."""
+        """Wait until no process of it serves, and return the exit status."""
         return await self._process.ended()
 
     def port_is_taken(self) -> bool:
-        """Whether a stranger listens where the app, which has exited, was to listen."""
+        """Return whether another program listens on the port of the app, which has exited."""
         return isinstance(self.address, TcpAddress) and not is_free(self.address.port)
 
     def last_lines(self) -> list[str]:
-        """Return the beginning and the end of its output, with what is in the pipe by now."""
+        """Return the first and the last lines of its output, including what is still in the pipe."""
         return self.output.excerpt()
 
     async def end(self, hurry: trio.Event) -> ExitReport:
-        """Stop what is left of it, and reap it."""
+        """Stop its remaining processes, and reap them."""
         drain = self._config.drain
-        # Asked to end, a process that two generations share would end the daemon of both.
+        # A process that two generations share would, if told to stop, end the daemon of both.
         patience_seconds = 0.0 if self._checks.is_shared else drain.kill_after
         ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
         self._ended = True
         return ending
 
     def leave(self) -> None:
-        """Leave it as it is to another agent."""
+        """Hand it over to another agent, as it is."""
         self.is_handed_over = True
         self._process.hand_over()
 
     async def end_if_due(self) -> None:
-        """Whatever went wrong above, no process of ours stays behind; bounded by ``drain.kill_after``."""
+        """End its processes, if that has not happened yet; bounded by ``drain.kill_after``."""
         if not (self._ended or self.is_handed_over):
             with trio.CancelScope(shield=True):
                 await self.end(self._hurry)

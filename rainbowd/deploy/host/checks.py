@@ -1,4 +1,4 @@
-"""The health checks of one generation: what it answers, and whose socket gives the answers."""
+"""The checks of one generation: whether it is healthy, and whether its own socket answers."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from rainbowd.deploy.host.health import Prober
     from rainbowd.deploy.process import ProcessTree
 
-_SEEK_SECONDS = 1.0
-"""The time between two looks at where an app listens, each of which reads /proc."""
+_SOCKETS_SECONDS = 1.0
+"""How often the sockets of an app are read from /proc."""
 
 log = get_logger()
 
 
 class Checks:
-    """Asks one generation.
+    """The checks of one generation, with their last result.
 
     Args:
-        config: what it was launched by.
-        address: where it is to answer.
+        config: that it was launched with.
+        address: on which it should answer.
         process: its processes.
         prober: sends the requests.
-        is_adopted: an earlier agent launched it, and saw it healthy.
+        is_adopted: whether an earlier agent launched it and saw it healthy.
 
     Attributes:
-        last: what the last check got, in a few words; None before the first.
-        is_shared: another generation has started the process that answers.
+        last: the result of the last check, in a few words; None before the first.
+        is_shared: whether another generation started the process that answers.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Checks:
         self._prober = prober
         self._is_adopted = self._is_proven = is_adopted
         self._is_own = False  # the socket, when it last answered
-        self._seek_at = 0.0
+        self._sockets_at = 0.0
         self._elsewhere = ""
 
     async def pass_all(self) -> None:
-        """Return once the app is healthy on a socket of its own.
+        """Return when the app is healthy on a socket of its own.
 
-        An adopted one is asked for one good answer, within the time that an answer may take.
+        An adopted app must only pass one check, within the timeout of a check.
 
         Raises:
-            DeployFailed: it is not in time; the reason says what was last seen.
-            PortTaken: a stranger answers on its port.
+            DeployFailed: it is not healthy in time; the reason contains the last result.
+            PortTaken: another program answers on its port.
         """
         health = self._config.health
         if health is None:
@@ -78,30 +78,34 @@ class Checks:
         if self._is_adopted:
             health = health.model_copy(update={"passes": 1, "deadline": health.timeout})
         try:
-            await until_healthy(lambda: self._ask(health), health)
+            await until_healthy(lambda: self._probe(health), health)
         except PortTaken:
             raise
         except DeployFailed as failure:
             raise DeployFailed(failure.reason + await self._listening_elsewhere()) from None
 
-    async def _ask(self, health: Health) -> str | None:
-        """Ask once; what is wrong, in a sentence.
+    async def _probe(self, health: Health) -> str | None:
+        """Send one probe; return what is wrong, in a sentence, or None.
 
         Raises:
-            PortTaken: a stranger answers, whose answer is nobody's concern.
+            PortTaken: another program answers, so that its response means nothing.
         """
-        seen = await self._prober.probe(self._address, health)
-        if seen.is_answer and seen.problem is not None and not self._is_own:
+        result = await self._prober.probe(self._address, health)
+        if result.is_answer and result.problem is not None and not self._is_own:
             await self._check_owner(seen_healthy=True)
             self._is_own = True
-        self.last = seen.brief if seen.is_answer else seen.brief + await self._elsewhere_meanwhile()
-        return seen.problem
+        self.last = result.brief if result.is_answer else result.brief + await self._elsewhere_meanwhile()
+        return result.problem
 
-    async def ask_again(self, health: Health) -> str | None:
-        """Ask once, also whose socket it is by now; what is wrong, in a sentence."""
+    async def probe_again(self, health: Health) -> str | None:
+        """Send one probe and check whose socket answers; return what is wrong, in a sentence, or None.
+
+        Args:
+            health: the config of the check.
+        """
         self._is_own = False
         try:
-            problem = await self._ask(health)
+            problem = await self._probe(health)
         except DeployFailed as failure:
             return failure.reason
         if problem is None:
@@ -110,10 +114,11 @@ class Checks:
         return problem
 
     async def _check_owner(self, *, seen_healthy: bool) -> None:
-        """See that it can be ended, and that the socket that answers is its own and no other generation's, too.
+        """Check that the app can be ended, and that the socket that answers belongs to this generation alone.
 
         Raises:
-            DeployFailed, PortTaken: it is not so.
+            DeployFailed: the app cannot be ended, or another generation or account holds the socket.
+            PortTaken: another program holds the socket.
         """
         foreign = await self._process.foreign()
         if self._process.pid in foreign:
@@ -141,19 +146,19 @@ class Checks:
             log.warning(
                 "the app listens on every interface",
                 address=str(self._address),
-                hint="others may reach it past the proxy: have it listen on 127.0.0.1",
+                hint="other hosts can reach it without the proxy: make it listen on 127.0.0.1",
             )
 
     async def _elsewhere_meanwhile(self) -> str:
-        """Return ``_listening_elsewhere`` of a second ago at most, or nothing in the first second."""
+        """Return ``_listening_elsewhere``, at most a second old; empty in the first second."""
         now = trio.current_time()
-        if now >= self._seek_at:
-            self._elsewhere = await self._listening_elsewhere() if self._seek_at else ""
-            self._seek_at = now + _SEEK_SECONDS
+        if now >= self._sockets_at:
+            self._elsewhere = await self._listening_elsewhere() if self._sockets_at else ""
+            self._sockets_at = now + _SOCKETS_SECONDS
         return self._elsewhere
 
     async def _listening_elsewhere(self) -> str:
-        """Where it listens instead, as the end of a sentence; nothing where it listens as it was told."""
+        """Return the end of a sentence that states where the app listens instead; empty if it listens as configured."""
         found = await trio.to_thread.run_sync(listeners, await self._process.members())
         if any(str(form) in found.addresses for form in forms(self._address)):
             return ""

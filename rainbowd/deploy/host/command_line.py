@@ -1,4 +1,4 @@
-"""The command that a generation is launched with, and the environment it runs in."""
+"""The command line and the environment of a generation's or a hook's processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\{(port|socket|pidfile|release|generation)\}")
 _SHELL_PLACEHOLDER = re.compile(r"(?<!\$)" + _PLACEHOLDER.pattern)  # ${port} is the shell's own
 
 _AGENTS = re.compile(r"PORT|SOCKET|NOTIFY_SOCKET|JOURNAL_STREAM|WATCHDOG_.*|LISTEN_.*")
-"""What is said of the agent alone: an app that believed systemd's part would answer in the agent's name."""
+"""Variables that apply to the agent only: with those of systemd, an app would answer in the agent's name."""
 
 
 def render(
@@ -31,16 +31,16 @@ def render(
     release: Path,
     generation: int | None,
 ) -> list[str]:
-    """The argument vector of ``run``.
+    """Return the argument vector of ``run``.
 
     Args:
         run: a list, executed as it is; or a string for ``sh -c``, in which placeholders are replaced
             shell-quoted and which has the port as ``$1`` (empty with a socket) and the pidfile as ``$2``.
         port: for a generation reached over TCP, else None.
         socket: for a generation reached over a Unix socket, else None.
-        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
+        pidfile: in which a daemon can write its pid; None for a hook that has no generation.
         release: the resolved directory.
-        generation: its number; None for a hook that has none.
+        generation: its id; None for a hook that has none.
     """
     values = _values(port, socket, pidfile, release, generation)
     if isinstance(run, str):
@@ -74,21 +74,21 @@ def environment(
     state_dir: Path,
     account: Account | None = None,
 ) -> dict[str, str]:
-    """The environment of a generation's processes.
+    """Return the environment of a generation's processes.
 
-    Later wins: the agent's own, the account's, the config's, the env file's, ours.
+    Later sources win: the agent's own environment, the account's, the config's, the env file's, rainbowd's variables.
 
     Args:
-        base: the agent's environment; its ``PORT`` and ``SOCKET`` are its own, and what systemd told it too.
+        base: the agent's environment; its ``PORT``, ``SOCKET`` and variables of systemd are dropped.
         config_env: ``env`` of the config, in whose values placeholders are replaced.
         env_file_env: the variables of ``env_file``, taken as they are.
         port: for a generation reached over TCP, else None.
         socket: for a generation reached over a Unix socket, else None.
-        pidfile: where a daemon may say which process it is; None for a hook that has no generation.
+        pidfile: in which a daemon can write its pid; None for a hook that has no generation.
         release: the resolved directory.
-        generation: its number; None for a hook that has none.
-        state_dir: absolute; with the generation it marks a process as ours.
-        account: whose processes they are; None for the agent's.
+        generation: its id; None for a hook that has none.
+        state_dir: absolute; together with the generation it marks the processes as this agent's.
+        account: that the processes run as; None for the agent's own.
     """
     inherited = {name: value for name, value in base.items() if not _AGENTS.fullmatch(name)}
     values = _values(port, socket, pidfile, release, generation)
@@ -107,13 +107,13 @@ def environment(
 
 
 def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
-    """The environment of a hook: the app's, and what there is to know of the deploy; what is not known is empty.
+    """Return the environment of a hook: the app's, and variables about the deploy, which are empty if unknown.
 
     Args:
-        app: see ``environment``.
-        call: which hook, and of which deploy.
+        app: the app's, from ``environment``.
+        call: the hook and its deploy.
     """
-    told = {
+    about_deploy = {
         HOOK: call.hook,
         "RAINBOWD_DEPLOY": call.deploy,
         "RAINBOWD_RELEASE": call.release,
@@ -123,4 +123,4 @@ def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
         "RAINBOWD_REASON": call.reason,
         "RAINBOWD_ROLLBACK": "1" if call.is_rollback else None,
     }
-    return {**app, **{name: "" if value is None else str(value) for name, value in told.items()}}
+    return {**app, **{name: "" if value is None else str(value) for name, value in about_deploy.items()}}

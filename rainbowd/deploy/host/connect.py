@@ -54,7 +54,7 @@ async def _connect_to_file(sock: socket.socket, path: Path) -> None:
         await trio.sleep(_QUEUE_IS_FULL_SECONDS)
     if error:
         raise OSError(error, os.strerror(error))
-    _refuse_others(sock, path.parent)
+    _check_listener_account(sock, path.parent)
 
 
 def _begin(sock: socket.socket, path: Path) -> int:
@@ -65,8 +65,8 @@ def _begin(sock: socket.socket, path: Path) -> int:
     return error
 
 
-def _refuse_others(sock: socket.socket, directory: Path) -> None:
-    """See that the process that listens belongs to the account that the app runs as, if that is not ours."""
+def _check_listener_account(sock: socket.socket, directory: Path) -> None:
+    """Check that the listening process belongs to the account of the app, if that is not the agent's."""
     owner = directory.stat().st_uid
     if os.geteuid() == ROOT != owner:
         _, listener, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
@@ -75,13 +75,13 @@ def _refuse_others(sock: socket.socket, directory: Path) -> None:
 
 
 async def _connect_to_port(sock: trio.socket.SocketType, address: TcpAddress) -> None:
-    """Connect, and take a connection that leads to itself for a refused one, as nobody listens there.
+    """Connect, and treat a connection to itself as refused, because then nobody listens there.
 
     A connect to a closed port of the ephemeral range may end so: RFC 9293 section 3.5, simultaneous open.
     """
     try:
         await sock.connect(sockaddr(address))
-    except OSError as error:  # whose own words are longer
+    except OSError as error:  # whose own message is longer
         raise OSError(error.errno, os.strerror(error.errno or 0)) from None
     if sock.getsockname() == sock.getpeername():
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

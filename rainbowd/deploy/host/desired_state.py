@@ -1,4 +1,4 @@
-"""What the files say is to be live, and how: the config, its env file, the release link, the trigger file."""
+"""The desired state, read from the config, its env file, the release link and the trigger file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ log = get_logger()
 
 
 class DesiredState:
-    """Reads them, each time anew.
+    """Reads the files again at each call.
 
     Args:
         file: the config file.
-        loaded: what it said at the start, which counts for where the others are.
+        loaded: its content at the start, whose paths of the other files stay in effect.
     """
 
     def __init__(self, file: Path, loaded: LoadedConfig) -> None:
@@ -34,31 +34,31 @@ class DesiredState:
         self._loaded = loaded
 
     def named(self) -> Path | None:
-        """The release that the files name, resolved; a dangling link's target as written; None where there is none."""
+        """Return the release that the files name, resolved, or the target of a dangling link; None without a link."""
         release = self._loaded.config.release
         try:
             return Path(os.path.realpath(release, strict=True))
         except OSError:
-            with contextlib.suppress(OSError):  # no link, or none any more
+            with contextlib.suppress(OSError):  # not a link, or no longer one
                 return Path(os.readlink(release))  # noqa: PTH115 - as written
         return None
 
     def look(self) -> FileState | None:
-        """What the files look like now; None where that cannot be told."""
+        """Return the present state of the files; None if it cannot be read."""
         try:
             return observe(self._loaded.config.release, self._loaded.config.trigger_file)
         except OSError:
             return None
 
     def is_there(self, release: Path) -> bool:
-        """Whether ``release`` is a directory now."""
+        """Return whether ``release`` is a directory now."""
         return release.is_dir()
 
     def plan(self, release: Path | None = None) -> LaunchPlan:
-        """Read the config and what the files name.
+        """Read the config and the release that the files name.
 
         Args:
-            release: to launch instead of what the files name.
+            release: to launch instead of the release that the files name.
 
         Raises:
             DeployFailed: the config is broken, the release is missing or dangles.

@@ -1,4 +1,4 @@
-"""Which directory has a name: the one that was there before, or one that was made again in its place."""
+"""Distinguishing a directory from a later one of the same name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BTIME_OFFSET = 80
 
 
 def directory_identity(path: Path) -> list[int] | None:
-    """Return the inode of the directory ``path`` and when it was made, in nanoseconds; None if there is none.
+    """Return the inode of the directory ``path`` and its creation time in nanoseconds; None if it does not exist.
 
-    An inode alone may be given to the next directory.  A file system that does not know when a directory was made
-    gives the time of its last change instead, so that a directory may then be taken for another, never the reverse.
+    A later directory may get the same inode.  On a file system without creation times, the time of the last change is
+    used instead: then a changed directory may be taken for another one, but never another one for the same.
     """
     try:
         status = path.stat()
@@ -32,7 +32,7 @@ def directory_identity(path: Path) -> list[int] | None:
 
 
 def _born_ns(path: Path) -> int | None:
-    """When ``path`` was made, by statx(2), which Python does not have; None where that is unknown."""
+    """Return the creation time of ``path``, by statx(2), which Python does not have; None if unknown."""
     statx = getattr(ctypes.CDLL(None), "statx", None)
     if statx is None:  # another C library
         return None

@@ -1,6 +1,6 @@
-"""The beginning and the end of what a process writes, for the report of a failure.
+"""The beginning and the end of a process's output, for the report of a failure.
 
-The cause of a failed boot is often in the first lines, and health checks may fill any number of lines after it.
+The cause of a failed start is often in the first lines, and health checks may fill any number of lines after it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Excerpt:
         self._omitted_lines = 0
 
     def add(self, text: str) -> None:
-        """Take the next line, without its end."""
+        """Add the next line, given without its end."""
         newest = self._last or ([] if self._omitted_lines else self._first)
         if newest and newest[-1].text == text:
             newest[-1].times += 1
@@ -45,13 +45,13 @@ class Excerpt:
                 self._omitted_lines += self._last.popleft().times
 
     def leave_out(self, count: int) -> None:
-        """Count ``count`` lines that come next; at least 50 others have to follow at once."""
+        """Count the next ``count`` lines as omitted; at least 50 other lines must be added directly after."""
         if count:
             self._omitted_lines += count + sum(line.times for line in self._last)
             self._last.clear()
 
     def lines(self) -> list[str]:
-        """Return them, oldest first; a line such as ``… 190 lines …`` stands for those between."""
+        """Return the lines, oldest first; a line such as ``… 190 lines …`` stands for the omitted ones."""
         omitted = [f"… {self._omitted_lines} lines …"] if self._omitted_lines else []
         first, last = ([shown for line in part for shown in line.shown()] for part in (self._first, self._last))
         return [*first, *omitted, *last]

@@ -19,16 +19,16 @@ _DIRECTORY_MODE = 0o700
 
 
 class GenerationFiles:
-    """Where they are.
+    """The paths of a generation's files.
 
     Attributes:
         directory: the app's own, 0700.
         pidfile, socket: in it, for the app to make.
         output: the named pipe that the app writes its output to.
-        record: what a later agent knows it by.
+        record: the record by which a later agent identifies it.
         source: what it was launched from, with secrets, 0600.
-        boot: what it said until it was live.
-        files: all but the directory.
+        startup_output: its output until it was live.
+        files: all of these except the directory and its content.
     """
 
     def __init__(self, state_dir: Path, number: int) -> None:
@@ -38,14 +38,17 @@ class GenerationFiles:
         self.output = state_dir / f"generation-{number}.out"
         self.record = state_dir / f"generation-{number}.json"
         self.source = state_dir / f"generation-{number}.plan"
-        self.boot = state_dir / f"generation-{number}.boot"
-        self.files = self.record, self.source, self.output, self.boot
+        self.startup_output = state_dir / f"generation-{number}.boot"
+        self.files = self.record, self.source, self.output, self.startup_output
 
     def make(self, account: Account | None = None) -> None:
-        """Make the directory, empty, and give it to ``account``.
+        """Create the directory, empty and owned by ``account``.
+
+        Args:
+            account: of the app; None for the agent's own.
 
         Raises:
-            OSError: it cannot be made, or something is there.
+            OSError: it cannot be created, or it exists.
         """
         self.directory.mkdir(mode=0o700)
         if account is not None and account.uid != os.geteuid():
@@ -54,21 +57,21 @@ class GenerationFiles:
         try:
             if account is not None and os.geteuid() == ROOT:
                 os.fchown(fd, account.uid, account.gid)
-            os.fchmod(fd, _DIRECTORY_MODE)  # whatever the state directory hands down
+            os.fchmod(fd, _DIRECTORY_MODE)  # whatever is inherited from the state directory
         finally:
             os.close(fd)
 
     def put_on_record(self, record: bytes, source: bytes) -> None:
-        """Put there what a later agent needs, the record last, before the app's first instruction runs.
+        """Write the files that a later agent needs, the record last, before the app's first instruction runs.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: a file cannot be written.
         """
         replace_file(self.source, source, mode=SECRET_MODE)
         replace_file(self.record, record)
 
     def launched_from(self) -> bytes | None:
-        """Return what it was launched from, as it is on disk; None if that is gone."""
+        """Return the content of ``source``; None if it is gone."""
         try:
             with open_to_read(self.source) as file:
                 return file.read()
@@ -76,10 +79,10 @@ class GenerationFiles:
             return None
 
     def clear(self) -> None:
-        """Remove everything, including what the app has put there; in a thread, as the app decides how much that is.
+        """Remove all files, including those of the app; call it in a thread: the app decides how many there are.
 
         Raises:
-            OSError: something cannot be removed; all else is.
+            OSError: a file cannot be removed; all others are.
         """
         refusal: OSError | None = None
         removals = partial(remove_tree, self.directory), *(partial(file.unlink, missing_ok=True) for file in self.files)

@@ -1,7 +1,7 @@
-"""Whether a generation answers as it should: one request per probe, each on a connection of its own.
+"""Health checks over HTTP: one request per probe, each on a new connection.
 
-The status decides, if the proxy can pass the answer on to clients. The rest of what the app sends is quoted when the
-status is a wrong one.
+The status decides, provided that the proxy can pass the response on to clients.  If the status is wrong, the beginning
+of the response is quoted.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from urllib.parse import quote
 import trio
 
 from rainbowd.address import UnixAddress
+from rainbowd.deploy.host.config_hint import config_hint, hint_at_protocol
 from rainbowd.deploy.host.connect import connect
-from rainbowd.deploy.host.hint import config_hint, hint_at_protocol
 from rainbowd.errors import DeployFailed
 from rainbowd.plain_text import escape_control, plain, without_escapes
 
-# httpx does without its command line where that cannot be imported, which None says to the import system: where click
-# is installed, it and rich behind it are a fifth of a start.
+# None makes the import of httpx's command line fail, which httpx accepts.  If click is installed, importing it together
+# with rich takes a fifth of the agent's start.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 try:
     import httpx
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS = 0.01
 PAUSE_GROWTH = 1.2
-"""A check is late by a fifth of the app's boot at the most."""
+"""A check is late by at most a fifth of the app's start."""
 QUOTED_BYTES = 200
-"""How much of an unhealthy answer's body is quoted."""
+"""How much of an unhealthy response's body is quoted."""
 BODY_BYTES = 65536
 BODY_SECONDS = 1.0
-"""How much of a healthy answer's body is read to see that the proxy can pass it on, and for how long."""
+"""How much of a healthy response's body is read to check that the proxy can pass it on, and for how long."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one probe saw.
+class ProbeResult:
+    """The result of one probe.
 
     Attributes:
         brief: in a few words, such as ``503 Service Unavailable``.
         problem: in one sentence; None if the app is healthy.
-        is_answer: a process has answered, which may be one of another service.
+        is_answer: whether a process answered, which may belong to another service.
     """
 
     brief: str
@@ -64,22 +64,27 @@ class Seen:
 
 
 class Prober:
-    """Asks over plain HTTP/1.1, directly, whatever proxy the environment names."""
+    """Sends health checks over plain HTTP/1.1, directly, whatever proxy the environment names."""
 
-    async def probe(self, address: Address, health: Health) -> Seen:
-        """Ask once, for ``health.timeout`` seconds at most."""
+    async def probe(self, address: Address, health: Health) -> ProbeResult:
+        """Send one request, for at most ``health.timeout`` seconds.
+
+        Args:
+            address: of the app.
+            health: the config of the check.
+        """
         probe = _Probe(address, health)
         try:
             with trio.move_on_after(health.timeout):
                 await probe.run()
         except OSError as error:
             brief = error.strerror or str(error)
-            return Seen(brief, f"{address}: {brief}")
-        return probe.seen()
+            return ProbeResult(brief, f"{address}: {brief}")
+        return probe.result()
 
 
 class _Probe:
-    """One request, and as much of its answer as has come, so that this is known when time runs out."""
+    """One request, and as much of its response as has arrived, so that a timeout can report it."""
 
     def __init__(self, address: Address, health: Health) -> None:
         self._address = address
@@ -93,7 +98,7 @@ class _Probe:
         self._is_answer = False
 
     async def run(self) -> None:
-        """Connect, ask and read.
+        """Connect, send the request and read the response.
 
         Raises:
             OSError: the app does not accept connections.
@@ -120,14 +125,14 @@ class _Probe:
                 if len(self._body) >= limit_bytes:
                     break
 
-    def seen(self) -> Seen:
-        """Judge what has come."""
-        brief, problem = self._judged()
+    def result(self) -> ProbeResult:
+        """Return the result, from what has arrived so far."""
+        brief, problem = self._evaluate()
         if problem is not None and self._hint is not None:
             problem += f" ({self._hint})"
-        return Seen(brief, problem, self._is_answer)
+        return ProbeResult(brief, problem, self._is_answer)
 
-    def _judged(self) -> tuple[str, str | None]:
+    def _evaluate(self) -> tuple[str, str | None]:
         if self._status is None and self._refusal is not None:
             brief = f"the answer cannot be used: {self._refusal}"
             return brief, f"{self._address}: {brief}"
@@ -137,14 +142,14 @@ class _Probe:
         brief = f"{self._status} {self._reason}".rstrip()
         seen = f"{self._address} answered {brief}"
         if not self._health.status.matches(self._status):
-            return brief, seen + self._explained()
+            return brief, seen + self._details()
         if self._refusal is not None:
             flaw = f", but the answer cannot be used: {self._refusal}"
             return brief + flaw, seen + flaw
         return brief, None
 
-    def _explained(self) -> str:
-        """What an unhealthy answer says beside its status, and the line of the config that would make it healthy."""
+    def _details(self) -> str:
+        """Return the details of an unhealthy response, and the config line that would make it healthy."""
         assert self._status is not None
         location = "" if self._location is None else f", Location {self._location!r}"
         body = f": {_quoted(self._body)}" if self._body else ""
@@ -156,26 +161,26 @@ def _quoted(body: bytes) -> str:
     return f"'{escape_control(without_escapes(body[:QUOTED_BYTES].decode(errors='replace')))}'"
 
 
-async def until_healthy(ask: Callable[[], Awaitable[str | None]], health: Health) -> None:
-    """Ask, often at first and then less so, until enough answers in a row were healthy.
+async def until_healthy(probe: Callable[[], Awaitable[str | None]], health: Health) -> None:
+    """Probe, at first often and then less often, until enough results in a row are healthy.
 
     Args:
-        ask: returns what is wrong with the app, in one sentence; None if nothing is.
-        health: how often to ask, and for how long.
+        probe: returns what is wrong with the app, in one sentence; None if nothing is.
+        health: how often to probe, and for how long.
 
     Raises:
-        DeployFailed: they were not by the deadline; the reason says what was last seen.
+        DeployFailed: the deadline has passed; the reason contains the last result.
     """
-    seen, passes, pause_seconds = "no answer yet", 0, FIRST_PAUSE_SECONDS
+    last, passes, pause_seconds = "no answer yet", 0, FIRST_PAUSE_SECONDS
     with trio.move_on_after(health.deadline):
         while passes < health.passes:
             await trio.sleep(min(pause_seconds, health.interval))
             pause_seconds *= PAUSE_GROWTH
-            problem = await ask()
+            problem = await probe()
             passes = 0 if problem else passes + 1
-            seen = problem or f"{passes} healthy in a row, {health.passes} wanted"
+            last = problem or f"{passes} healthy in a row, {health.passes} wanted"
         return
-    raise DeployFailed(f"not healthy within {health.deadline:g} s; last seen: {seen}")
+    raise DeployFailed(f"not healthy within {health.deadline:g} s; last seen: {last}")
 
 
 def _request(address: Address, health: Health) -> httpx.Request:
@@ -183,7 +188,7 @@ def _request(address: Address, health: Health) -> httpx.Request:
         {"Host": health.host, "User-Agent": "rainbowd", "Accept": "*/*", "Accept-Encoding": "identity"}
     )
     headers.update(health.headers)
-    # The path goes as it is written, but for what no request line can hold (RFC 9112 §3.2).
+    # The path is sent as it is written, except for characters that a request line cannot contain (RFC 9112 §3.2).
     target = quote(health.path, safe=string.punctuation).encode()
     origin = "localhost" if isinstance(address, UnixAddress) else str(address)
     return httpx.Request("GET", f"http://{origin}/", headers=headers, extensions={"target": target})

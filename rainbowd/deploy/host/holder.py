@@ -1,4 +1,4 @@
-"""Who answers at a generation's address: it, another generation by a process that they share, or a stranger."""
+"""Which process answers at a generation's address: its own, another generation's, or another program's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Kind(enum.Enum):
-    """Whose a listening socket is."""
+    """The relation of a listening socket to a generation."""
 
     OWN = enum.auto()
     NOBODY = enum.auto()
@@ -39,12 +39,12 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the socket that a connect to an address reaches.
+    """The holder of the socket that a connect to an address reaches.
 
     Attributes:
-        kind: whose it is.
-        reason: what is wrong with that, in words; empty if nothing is.
-        command: of a stranger, without numbers, so that it can be known again on another port.
+        kind: its relation to the generation.
+        reason: what is wrong with it, in words; empty if nothing is.
+        command: of another program, without numbers, so that it can be recognised on another port.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class Holder:
 
 
 async def find_holder(process: ProcessTree, address: Address) -> Holder:
-    """Find out who answers at ``address``, where the generation ``process`` is to listen."""
+    """Find which process answers at ``address``, on which the generation ``process`` should listen."""
     pids = await process.members()
     is_own = await trio.to_thread.run_sync(owns, pids, address)
     if is_own:
@@ -71,7 +71,7 @@ async def find_holder(process: ProcessTree, address: Address) -> Holder:
 
 
 def _stranger(pid: int, address: Address) -> Holder:
-    """Name the process that holds the socket; reads all of /proc."""
+    """Describe the process that holds the socket; reads all of /proc."""
     origin = find_origin(pid)
     if origin is None:
         kind, whose = Kind.STRANGER, "started outside of this generation"

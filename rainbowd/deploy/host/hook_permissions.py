@@ -1,8 +1,8 @@
-"""The programs of hooks, for an agent that runs as root: what others may change, root is not to start.
+"""The permissions of hook programs, for an agent that runs as root: root must not run a file that others can change.
 
-A list names its program.  A string's program is the shell; where it would run as root, what its first word names
-is judged too, as far as that is plain.  As another user it can do no more than the release, which runs as that
-user anyway.
+A hook that is a list names its program.  The program of a string is the shell; if it would run as root, the program
+that its first word names is checked too, if that is clear.  A hook that runs as another user can do no more than the
+release, which runs as that user anyway.
 """
 
 from __future__ import annotations
@@ -30,13 +30,17 @@ _FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=[\w./:+-]*\s+)*(?:exec\s+)?([\w./+
 
 
 def first_word(command: str) -> str | None:
-    """The program of a shell's command, behind assignments and ``exec``, where it is plain."""
+    """Return the program of a shell command, after assignments and ``exec``; None if it is not clear."""
     found = _FIRST_WORD.match(command)
     return found[1] if found else None
 
 
 def check_file_permissions(file: Path, config: Config) -> None:
-    """At a start as root, refuse what others than root may write; what is missing is for the deploy to say.
+    """At a start as root, reject files that others can write; missing files are reported by the deploy.
+
+    Args:
+        file: the config file.
+        config: its content.
 
     Raises:
         ConfigError: others may write the config file, the env file or a hook's program.
@@ -47,22 +51,22 @@ def check_file_permissions(file: Path, config: Config) -> None:
     variables: dict[str, str] = {}
     if config.env_file is not None and config.env_file.exists():
         check_only_root_writes(config.env_file)
-        with suppress(ConfigError):  # broken, which the deploy says
+        with suppress(ConfigError):  # the deploy reports what is wrong with it
             variables = read_env_file(config.env_file)
     check_hook_permissions(config, config.release.resolve(), {**os.environ, **config.env, **variables})
 
 
 def check_hook_permissions(config: Config, release: Path, env: Mapping[str, str], hooks: Sequence[str] = HOOKS) -> None:
-    """Refuse hooks whose program, or its interpreter, others than root may write; where we are not root, none.
+    """Reject hooks whose program or interpreter others than root can write; only if the agent runs as root.
 
     Args:
-        config: with the hooks.
+        config: contains the hooks.
         release: the resolved directory that they run in; ``{release}`` in a program is this one.
         env: with the ``PATH`` that counts; ``{release}`` in it is filled in.
         hooks: which of them.
 
     Raises:
-        ConfigError: others may; each program is named.
+        ConfigError: others can write one; each program is named.
     """
     if os.geteuid() != ROOT:
         return
@@ -80,13 +84,13 @@ def _problems(config: Config, hook: str, release: Path, env: Mapping[str, str]) 
                 check_only_root_writes(file)
         except ConfigError as error:
             problems += [f"hooks.{hook}: {problem}" for problem in error.problems]
-        except DeployFailed:  # what is not there is said when the hook is to run
+        except DeployFailed:  # a missing program is reported when the hook runs
             continue
     return problems
 
 
 def _programs(config: Config, command: str | tuple[str, ...] | None) -> list[str]:
-    """What a hook would start, as far as that can be told."""
+    """Return the programs that a hook would start, as far as they are clear."""
     if command is None:
         return []
     if not isinstance(command, str):

@@ -1,7 +1,7 @@
 """One run of a hook: its processes, its time limit, its output.
 
-A hook's processes are held like a generation's, behind a gate, in a session of their own and by a mark; the
-mark is another one, so that neither is taken for the other.  What a hook leaves running ends with it.
+A hook's processes are tracked like a generation's: they wait to be started, and have their own session and a mark.
+The mark differs, so that neither is mistaken for the other.  Processes that a hook leaves running are ended with it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ async def run_hook(
     hurry: trio.Event,
     tell: Callable[[str], None],
 ) -> HookResult:
-    """Run a hook, and end all that it started.
+    """Run a hook, and end every process that it started.
 
     Args:
-        call: which, and what it is told.
-        state_dir: absolute; by it a later agent finds what an agent that was killed has left.
+        call: the hook, and what its environment contains.
+        state_dir: absolute; by it a later agent finds the processes of an agent that was killed.
         nofile_limit: its soft limit of open files.
-        drop: it is not to go on.
-        hurry: no patience with what does not end once it is told to.
-        tell: is given each line of its output as it comes; must not block.
+        drop: when set, the hook is stopped.
+        hurry: when set, processes that still run after they were told to stop are killed at once.
+        tell: called with each line of its output; must not block.
 
     Returns:
-        How it ended; also where it could not be started.
+        The result, also if the hook could not be started.
     """
     try:
         start = _prepare(call, state_dir)
@@ -84,7 +84,7 @@ async def run_hook(
 
 @dataclass(frozen=True)
 class _Start:
-    """What a hook is started with."""
+    """The command, environment and account of a hook."""
 
     argv: list[str]
     env: dict[str, str]
@@ -92,15 +92,15 @@ class _Start:
 
     @property
     def owner(self) -> int:
-        """Of its output."""
+        """The uid that owns its output pipe; -1 for the agent's own."""
         return -1 if self.account is None else self.account.uid
 
 
 def _prepare(call: HookCall, state_dir: Path) -> _Start:
-    """Render a hook's command and see that it can be run.
+    """Render a hook's command and check that it can be run.
 
     Raises:
-        RainbowdError: it is not there, or not to be trusted.
+        RainbowdError: the program does not exist, or others can write it.
     """
     config, release = call.plan.config, call.plan.release
     account = find_account(config.user, config.group)
@@ -142,7 +142,7 @@ async def _until_over(
     hurry: trio.Event,
     tell: Callable[[str], None],
 ) -> str | None:
-    """Let it run until it has ended, its time is over or it is dropped; what went wrong, in words."""
+    """Wait until the hook exits, times out or is stopped; return what went wrong, in words, or None."""
     config = call.plan.config
     failure: str | None = f"did not end within {config.hooks.timeout:g} s"
     async with trio.open_nursery() as nursery:
@@ -159,12 +159,12 @@ async def _until_over(
             nursery.cancel_scope.cancel()
     output.finish()
     if ending.left:
-        log.error("processes could not be ended", hook=call.hook, pids=ending.left, why=ending.why)
+        log.error("processes could not be ended", hook=call.hook, pids=ending.left, reason=ending.why)
     return failure and f"the hook {call.hook} {failure}"
 
 
 async def _first(process: ProcessTree, drop: trio.Event) -> str | None:
-    """Its own end or its being dropped, whichever comes first; what went wrong, in words."""
+    """Wait until the hook exits or ``drop`` is set; return what went wrong, in words, or None."""
     failure: str | None = "was ended, as it is not wanted any more"
     async with trio.open_nursery() as nursery:
 

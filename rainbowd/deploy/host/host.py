@@ -1,4 +1,4 @@
-"""The real world: ports, processes, their files and their output."""
+"""The Linux host: ports, processes, their files and their output."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.config import find_account
 from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.app import LaunchedApp
-from rainbowd.deploy.host.boot import StartupOutput
 from rainbowd.deploy.host.desired_state import DesiredState
 from rainbowd.deploy.host.directory import directory_identity
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.health import Prober
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.host.output import Output
+from rainbowd.deploy.host.output import Output, StartupOutput
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.previous_run import PreviousRun
 from rainbowd.deploy.host.programs import find_command
@@ -40,20 +39,20 @@ if TYPE_CHECKING:
     from rainbowd.report.generation_ids import GenerationIds
 
 CLEAR_SECONDS = 30.0
-"""How long the end of a generation waits for the removal of what its app has left."""
+"""How long the end of a generation waits for the removal of its app's files."""
 
 log = get_logger()
 
 
 class LinuxHost(PreviousRun):
-    """What the supervisor can do to this machine.
+    """The ``Host`` of this machine.
 
     Args:
         file: the config file, read again at each deploy.
-        loaded: what it said at the start.
-        soft_limit: of open files, as the agent was started with; the apps have it again.
-        numbers: gives out the generations' numbers.
-        app_sink: takes a generation's number and one line of its output; must not block.
+        loaded: its content at the start.
+        soft_limit: the limit of open files that the agent was started with, which apps get too.
+        numbers: hands out the ids of generations.
+        app_sink: called with a generation's id and one line of its output; must not block.
         keep: makes bytes the content of a file in the state directory, None removes it; must not block.
     """
 
@@ -78,10 +77,10 @@ class LinuxHost(PreviousRun):
         self._alive: dict[int, tuple[LaunchedApp, bytes | None]] = {}
 
     def write_again(self) -> None:
-        """Write what a later agent has to find, after the state directory was removed and made again.
+        """Write the files that a later agent needs, after the state directory was removed and created again.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: a file cannot be written.
         """
         self._numbers.save()
         if self._memory is not None:
@@ -95,12 +94,12 @@ class LinuxHost(PreviousRun):
             app.note_again()
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return the time in seconds since the epoch."""
         return time.time()
 
     @contextlib.asynccontextmanager
     async def launch(self, plan: LaunchPlan, number: int, hurry: trio.Event) -> AsyncIterator[LaunchedApp]:
-        """Prepare one launch of ``plan``, in front of its gate; its output is read as long as the context is open.
+        """Prepare one launch of ``plan``, up to the app's first instruction; the context reads its output.
 
         Raises:
             DeployFailed: no free port, command not found, directory gone, no room for its record.
@@ -110,7 +109,7 @@ class LinuxHost(PreviousRun):
         try:
             app = self._spawn(plan, number, place, address, hurry)
             await _put_on_record(app, place, plan)
-            app.boot = StartupOutput(partial(self._keep, place.boot.name))
+            app.startup_output = StartupOutput(partial(self._keep, place.startup_output.name))
         except BaseException:
             await self._clear(place, address)
             raise
@@ -119,7 +118,7 @@ class LinuxHost(PreviousRun):
 
     @contextlib.asynccontextmanager
     async def _holding(self, app: LaunchedApp, number: int, place: GenerationFiles) -> AsyncIterator[None]:
-        """Read what ``app`` writes; at the end nothing of it is left, unless it is left to another agent."""
+        """Read the output of ``app``; at the end none of its processes is left, unless another agent takes it over."""
         self._alive[number] = app, place.launched_from()
         try:
             async with trio.open_nursery() as nursery:
@@ -137,28 +136,28 @@ class LinuxHost(PreviousRun):
                 await self._clear(place, app.address)
 
     def _sink(self, app: LaunchedApp, number: int) -> Callable[[str], None]:
-        def tell(line: str) -> None:
+        def pass_on(line: str) -> None:
             self._app_sink(number, line)
-            if app.boot is not None:
-                app.boot.tell(line)
+            if app.startup_output is not None:
+                app.startup_output.append(line)
 
-        return tell
+        return pass_on
 
     async def _clear(self, place: GenerationFiles, address: Address) -> None:
-        """Remove a generation's files, for ``CLEAR_SECONDS`` at most: the next start removes the rest."""
+        """Remove a generation's files, for at most ``CLEAR_SECONDS``; the next start removes the rest."""
         try:
             with trio.move_on_after(CLEAR_SECONDS, shield=True):
                 await trio.to_thread.run_sync(place.clear, abandon_on_cancel=True)
         except OSError as error:
-            log.warning("cannot remove the files of a generation", file=error.filename, why=error.strerror)
-        for file in place.files:  # and what was about to be written
+            log.warning("cannot remove the files of a generation", file=error.filename, error=error.strerror)
+        for file in place.files:  # and cancel writes that are pending
             self._keep(file.name, None)
         if isinstance(address, TcpAddress):
             self._ports_in_use.discard(address.port)
 
     @contextlib.asynccontextmanager
     async def adopt(self, left: LeftGeneration, hurry: trio.Event) -> AsyncIterator[LaunchedApp]:
-        """Take over what is left of a generation; its output is read as long as the context is open."""
+        """Take over the processes of a generation; the context reads its output."""
         place, record = GenerationFiles(self._state_dir, left.number), self._records[left.number]
         app = LaunchedApp(
             left.plan.config,
@@ -183,7 +182,7 @@ class LinuxHost(PreviousRun):
     async def run_hook(
         self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
     ) -> HookResult:
-        """Run a hook to its end; nothing of it is left then."""
+        """Run a hook to its end, after which none of its processes is left."""
         return await run_hook(call, self._state_dir, nofile_limit=self._soft_limit, drop=drop, hurry=hurry, tell=tell)
 
     def _choose_address(self, config: Config, place: GenerationFiles) -> Address:
@@ -249,12 +248,12 @@ class LinuxHost(PreviousRun):
 def _account(config: Config) -> Account | None:
     try:
         return find_account(config.user, config.group)
-    except ConfigError as error:  # removed since the config was read
+    except ConfigError as error:  # the user was removed since the config was read
         raise DeployFailed(str(error)) from None
 
 
 async def _put_on_record(app: LaunchedApp, place: GenerationFiles, plan: LaunchPlan) -> None:
-    """Write down what waits in front of the gate; what cannot be written down is not let in."""
+    """Write the record of an app that waits to be started; without a record it is not started."""
     try:
         launched = encode_plan(dict(plan.source), dict(plan.env_file), app.marks)
         place.put_on_record(app.record(State.STARTING).encode(), launched)
@@ -265,11 +264,11 @@ async def _put_on_record(app: LaunchedApp, place: GenerationFiles, plan: LaunchP
 
 
 def _open_output(place: GenerationFiles) -> Output:
-    """The pipe that the app writes to; where that is gone and cannot be made, one that stays empty."""
+    """Return the pipe that the app writes to; if it is gone and cannot be created, one that stays empty."""
     try:
         output = Output(place.output, is_kept=True)
     except OSError as error:
-        log.warning("the app's output is lost", file=error.filename, why=error.strerror)
+        log.warning("the app's output is lost", file=error.filename, error=error.strerror)
         output = Output(None)
     output.close_child_end()
     return output

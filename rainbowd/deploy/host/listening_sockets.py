@@ -1,7 +1,7 @@
-"""Whose socket answers: the listening sockets of this machine, and the processes that hold them (proc(5)).
+"""The listening sockets of this machine, and the processes that hold them (proc(5)).
 
-The kernel's own tables are read, for both questions need its rows: a socket that a master shares with its
-workers is one row with many holders, and a stranger's row may be the one that a connect reaches.
+The kernel's own tables are read, because their rows matter: a socket that a master shares with its workers is one row
+with many holders, and a connect may reach the row of another program.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _ACCEPTS_CONNECTIONS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
 
 @dataclass(frozen=True)
 class ListeningSockets:
-    """Where some processes listen.
+    """The addresses on which some processes listen.
 
     Attributes:
         addresses: as ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``, sorted.
-        hidden: there are processes whose descriptors we may not see, so that there may be more.
+        hidden: whether the descriptors of some process cannot be read, so that there may be more addresses.
     """
 
     addresses: list[str]
@@ -45,19 +45,19 @@ class ListeningSockets:
 
 
 def listeners(pids: Collection[int]) -> ListeningSockets:
-    """Where the processes ``pids`` listen; reads /proc, so call it in a thread."""
+    """Return where the processes ``pids`` listen; reads /proc, so call it in a thread."""
     sockets, hidden = _sockets_of(pids)
     addresses = {str(address) for address, inode in _rows(is_whole=True) if inode in sockets}
     return ListeningSockets(sorted(addresses), hidden)
 
 
 def owns(pids: Collection[int], address: Address) -> bool | None:
-    """Whether one of the processes ``pids`` holds the socket that a connect to ``address`` reaches.
+    """Return whether one of the processes ``pids`` holds the socket that a connect to ``address`` reaches.
 
     Reads /proc, so call it in a thread.
 
     Returns:
-        None where that cannot be seen: /proc hides descriptors, or a Unix socket was moved or bound by
+        None if that is unknown: /proc hides descriptors, or a Unix socket was moved or bound by
         another name.
     """
     sockets, hidden = _sockets_of(pids)
@@ -76,7 +76,7 @@ def owns(pids: Collection[int], address: Address) -> bool | None:
 
 
 def is_on_every_interface(pids: Collection[int], address: Address) -> bool:
-    """Return whether the processes ``pids`` answer at ``address`` by a socket that other hosts reach too.
+    """Return whether the processes ``pids`` answer at ``address`` on a socket that other hosts can reach too.
 
     Reads /proc, so call it in a thread.
     """
@@ -87,11 +87,11 @@ def is_on_every_interface(pids: Collection[int], address: Address) -> bool:
 
 @dataclass(frozen=True)
 class Holders:
-    """Who holds the socket that a connect reaches.
+    """The processes that hold the socket that a connect reaches.
 
     Attributes:
-        pids: of those that were asked about.
-        is_bound: there is such a socket, whoever holds it.
+        pids: of the holders among the processes in question.
+        is_bound: whether there is such a socket, held by any process.
     """
 
     pids: list[int]
@@ -108,7 +108,7 @@ def holders(pids: Collection[int], address: Address) -> Holders:
 
 
 def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
-    """The inodes of the sockets that a connect to ``address`` reaches: the most specific that there are."""
+    """Return the inodes of the sockets that a connect to ``address`` reaches: the most specific ones."""
     for form in forms(address):
         inodes = {inode for bound, inode in rows if bound == form}
         if inodes:
@@ -117,7 +117,7 @@ def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
 
 
 def forms(address: Address) -> list[Address]:
-    """The addresses that a socket may be bound to in order to answer at ``address``, most specific first.
+    """Return the addresses to which a socket can be bound to answer at ``address``, most specific first.
 
     An IPv4 connect also reaches IPv6 sockets (ipv6(7)): ``::ffff:A.B.C.D`` as it does ``A.B.C.D``, ``::``
     behind ``0.0.0.0``; ``_tcp_rows`` writes mapped addresses as IPv4.
@@ -129,7 +129,7 @@ def forms(address: Address) -> list[Address]:
 
 
 def _sockets_of(pids: Collection[int]) -> tuple[set[int], bool]:
-    """The inodes of the sockets that ``pids`` hold, and whether there are some that we may not see."""
+    """Return the inodes of the sockets that ``pids`` hold, and whether some descriptors cannot be read."""
     inodes: set[int] = set()
     hidden = False
     for pid in pids:
@@ -154,11 +154,11 @@ def _sockets(descriptors: Path) -> Iterator[int]:
 
 
 def _rows(*, is_whole: bool) -> Iterator[tuple[Address, int]]:
-    """Every listening socket: what it is bound to, and its inode.
+    """Yield the address and the inode of every listening socket.
 
     Args:
-        is_whole: look for them everywhere.  Linux lists them before the connections, of which a busy proxy leaves tens
-            of thousands that wait for their end, a tenth of a second to read; but it does not promise to.
+        is_whole: whether to read the tables to their end.  Linux lists listening sockets before connections, of which a
+            busy proxy leaves tens of thousands in TIME_WAIT, a tenth of a second to read; but it does not promise to.
     """
     yield from _tcp_rows(_NET / "tcp", is_whole=is_whole)
     yield from _tcp_rows(_NET / "tcp6", is_whole=is_whole)
@@ -183,7 +183,7 @@ def _tcp_rows(table: Path, *, is_whole: bool) -> Iterator[tuple[Address, int]]:
 
 
 def _host(text: bytes) -> str:
-    """An address as the kernel writes it: hexadecimal words of 32 bits in the machine's byte order."""
+    """Read an address as the kernel writes it: hexadecimal words of 32 bits in the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     packed = struct.pack(f"={len(words)}I", *words)
     if len(words) == 1:

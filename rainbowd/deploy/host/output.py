@@ -1,4 +1,4 @@
-"""An app's stdout and stderr: one named pipe, always read, whatever becomes of what was read."""
+"""An app's stdout and stderr: one named pipe that is always read, and the beginning of what it contained."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 
 KEPT_LINE_BYTES = 2048
 LINES_A_TURN = 100
-"""How many lines are told before others have a turn: a line costs as much as a kilobyte."""
+"""How many lines are passed on before other tasks run: a line costs as much as a kilobyte."""
 FINAL_LINES = 2000
-"""How many are told at the end, at once."""
-_LINE_BYTES = 65536  # a longer line is told in pieces
+"""How many lines are passed on at the end, at once."""
+STARTUP_BYTES = 1 << 16
+"""How much of an app's first output is kept; the log has all of it, and a failure's report the end."""
+_LINE_BYTES = 65536  # a longer line is passed on in pieces
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 16384
 
 
 class Output:
-    """The named pipe of one generation, made anew.
+    """The output pipe of one generation.
 
-    The app has it open for reading and writing, so that there always is a reader: a write neither fails while
-    the agent is gone, nor is what the pipe holds lost.  We hold it open both ways too, so that it never ends.
+    The app has the pipe open for reading and writing, so that it always has a reader: while no agent runs, writes
+    succeed and the content of the pipe is kept.  The agent has it open both ways too, so that it never reaches EOF.
 
     Args:
-        path: where to make it; what is there is replaced, unless ``is_kept``.  None for a pipe without a name, whose
-            writer cannot outlive us.
-        owner: the number of the app's user, who may then open /dev/stdout again; -1 for ours.
-        is_kept: an app has one open already, and in it may be what was written while nobody read.  Where its file is
-            gone, a new one takes its place that stays empty.
+        path: of the named pipe, which is created; an existing file is replaced, unless ``is_kept``.  None for a pipe
+            without a name, whose writer cannot outlive the agent.
+        owner: the uid of the app's user, who can then open /dev/stdout again; -1 for the agent's own.
+        is_kept: an app has the pipe open already, with output that was written while nobody read it.  If its file no
+            longer exists, a new pipe is created, which stays empty.
 
     Attributes:
-        child_fd: for the app's stdout and stderr.
+        child_fd: the descriptor for the app's stdout and stderr; -1 once it is closed.
     """
 
     def __init__(self, path: Path | None, owner: int = -1, *, is_kept: bool = False) -> None:
@@ -52,66 +54,66 @@ class Output:
             os.fchown(self._fd, owner, -1)
         with suppress(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._sink: Callable[[str], None] = _nowhere
+        self._sink: Callable[[str], None] = _discard
         self._partial = b""
-        self._untold: deque[bytes] = deque()
+        self._pending: deque[bytes] = deque()
         self._excerpt = Excerpt()
 
     def excerpt(self) -> list[str]:
-        """Return the first and the last lines that are there by now, as plain text of 2 KB each at most."""
+        """Return the first and the last lines of the output so far, as plain text of at most 2 KB each."""
         self._read_all()
         partial = [_kept(self._partial)] if self._partial else []
         return [*self._excerpt.lines(), *partial]
 
     def close_child_end(self) -> None:
-        """Close ``child_fd``, which the app has by now."""
+        """Close ``child_fd``, which the app has inherited."""
         if self.child_fd >= 0:
             os.close(self.child_fd)
             self.child_fd = -1
 
     async def drain(self, sink: Callable[[str], None]) -> None:
-        """Read until cancelled.
+        """Read until cancelled, and pass each line on.
 
         Args:
-            sink: is given each line, without its end; must not block.
+            sink: called with each line, without its end; must not block.
         """
         self._sink = sink
         while True:
-            if self._untold:
+            if self._pending:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._fd)
                 self._read_once()
-            self._tell(LINES_A_TURN)
+            self._pass_on(LINES_A_TURN)
 
     def finish(self) -> None:
-        """Read and tell what is there by now, without waiting, and take what has no end of line for a line.
+        """Read the rest without waiting and pass it on; an incomplete last line counts as a line.
 
-        Of a flood only the beginning is told, and how many lines are left out.
+        If more than ``FINAL_LINES`` are left, their beginning and the number of omitted lines are passed on.
         """
         self._read_all()
         if self._partial:
-            self._take([self._partial])
+            self._add_lines([self._partial])
             self._partial = b""
-        self._tell(FINAL_LINES)
-        if self._untold:
-            self._sink(f"… {len(self._untold)} lines …")
-            self._untold.clear()
+        self._pass_on(FINAL_LINES)
+        if self._pending:
+            self._sink(f"… {len(self._pending)} lines …")
+            self._pending.clear()
 
     def close(self) -> None:
-        """Leave the pipe to those who have it open, and its file to others."""
+        """Close the agent's descriptors; the app keeps its own, and the file stays."""
         self.close_child_end()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _read_all(self) -> None:
-        for _ in range(2 * _PIPE_BYTES // _READ_BYTES):  # and no more if somebody goes on writing
+        for _ in range(2 * _PIPE_BYTES // _READ_BYTES):  # bounded, because the app may continue to write
             if not self._read_once():
                 break
 
     def _read_once(self) -> bool:
-        """Return whether there was something to read."""
+        """Read one chunk; return whether there was one."""
         try:
             chunk = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
@@ -120,11 +122,11 @@ class Output:
         while len(self._partial) >= _LINE_BYTES:
             lines.append(self._partial[:_LINE_BYTES])
             self._partial = self._partial[_LINE_BYTES:]
-        self._take(lines)
+        self._add_lines(lines)
         return True
 
-    def _take(self, lines: list[bytes]) -> None:
-        self._untold.extend(lines)
+    def _add_lines(self, lines: list[bytes]) -> None:
+        self._pending.extend(lines)
         left_out = max(0, len(lines) - FIRST_LINES - LAST_LINES)
         for line in lines[:FIRST_LINES]:
             self._excerpt.add(_kept(line))
@@ -132,14 +134,41 @@ class Output:
         for line in lines[FIRST_LINES + left_out :]:
             self._excerpt.add(_kept(line))
 
-    def _tell(self, count: int) -> None:
-        """Give ``count`` lines at most to the sink."""
-        for _ in range(min(count, len(self._untold))):
-            self._sink(_decode(self._untold.popleft().removesuffix(b"\r")))
+    def _pass_on(self, count: int) -> None:
+        """Pass at most ``count`` lines to the sink."""
+        for _ in range(min(count, len(self._pending))):
+            self._sink(_decode(self._pending.popleft().removesuffix(b"\r")))
+
+
+class StartupOutput:
+    """The output of an app until it is live, kept in a file for commands that wait for the deploy.
+
+    It only grows, so that a reader can continue where it stopped.
+
+    Args:
+        store: makes the bytes the content of the file, soon.
+    """
+
+    def __init__(self, store: Callable[[bytes], None]) -> None:
+        self._store = store
+        self._text = b""
+        self._is_complete = False
+
+    def append(self, line: str) -> None:
+        """Add a line, given without its end; after ``STARTUP_BYTES``, lines are left out."""
+        data = plain(line).encode(errors="backslashreplace") + b"\n"
+        self._is_complete |= len(self._text) + len(data) > STARTUP_BYTES
+        if not self._is_complete:
+            self._text += data
+            self._store(self._text)
+
+    def finish(self) -> None:
+        """Ignore all further lines: the app is live, or never will be."""
+        self._is_complete = True
 
 
 def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
-    """Make the named pipe ``path`` and open it twice, for us and for the app."""
+    """Create the named pipe ``path`` and open it twice, for the agent and for the app."""
     if is_kept:
         with suppress(OSError):
             return _open(path), -1
@@ -151,7 +180,7 @@ def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
 
 
 def _open(path: Path) -> int:
-    """Open the named pipe ``path`` both ways (fifo(7): never blocks), and nothing in its place."""
+    """Open the named pipe ``path`` both ways, which never blocks (fifo(7)), and no other kind of file."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)
@@ -167,5 +196,5 @@ def _decode(line: bytes) -> str:
     return line.decode(errors="backslashreplace")
 
 
-def _nowhere(line: str) -> None:
-    """The sink before there is one."""
+def _discard(line: str) -> None:
+    """Discard a line, while there is no sink."""

@@ -1,4 +1,4 @@
-"""A free TCP port for a generation."""
+"""Choosing a free TCP port for a generation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _WHERE = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF
 
 
 def choose_port(ports: PortRange, in_use: Collection[int]) -> int:
-    """A port that an app can bind on any address, at this moment.
+    """Return a port that an app can bind on any address, at this moment.
 
-    Those outside ``net.ipv4.ip_local_port_range`` come first: who polls a closed port inside that range is at
-    some time connected to itself, and other connections of the machine may take it (ip(7)).  A port that is
-    free only to those who set ``SO_REUSEADDR``, because connections to it linger, comes last.
+    Ports outside ``net.ipv4.ip_local_port_range`` come first: a program that polls a closed port inside that range is
+    eventually connected to itself, and other connections of the machine can take the port (ip(7)).  Ports that can be
+    bound only with ``SO_REUSEADDR``, because connections to them linger, come last.
 
     Args:
         ports: the range, both ends included.
-        in_use: ports that generations have, whether they listen yet or not.
+        in_use: the ports of other generations, whether they listen yet or not.
 
     Raises:
-        DeployFailed: there is none.
+        DeployFailed: no port is free.
     """
     for reuse_address in (False, True):
         for port in _candidates(ports):
@@ -40,12 +40,12 @@ def choose_port(ports: PortRange, in_use: Collection[int]) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether an app could bind ``port`` on any address; connections to it that linger do not count."""
+    """Return whether an app can bind ``port`` on any address; connections to it that linger do not matter."""
     return _can_bind(port, reuse_address=True)
 
 
 def _candidates(ports: PortRange) -> Iterator[int]:
-    """All of ``ports`` from a random start, those that the kernel gives to outgoing connections last."""
+    """Yield all of ``ports`` from a random start, those that the kernel gives to outgoing connections last."""
     count = ports.last - ports.first + 1
     start = random.randrange(count)  # noqa: S311 - spreads, hides nothing
     rotated = [ports.first + (start + step) % count for step in range(count)]

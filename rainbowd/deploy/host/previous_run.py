@@ -1,4 +1,4 @@
-"""What the real world knows of the agent before: the half of ``World`` that looks back."""
+"""The files and processes of the previous agent: the half of ``Host`` that reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = get_logger()
 
 
 class PreviousRun:
-    """Finds what an earlier agent left.
+    """Finds the records, processes and files of earlier agents.
 
     Args:
         file: the config file.
@@ -65,16 +65,16 @@ class PreviousRun:
         self._memory: DeployMemory | None = None
 
     def recall(self) -> DeployMemory:
-        """What the last agent remembered."""
+        """Return what the previous agent stored."""
         return read_memory(self._state_dir)
 
     def remember(self, memory: DeployMemory) -> None:
-        """Keep it for the next agent."""
+        """Store ``memory`` for the next agent."""
         self._memory = memory
         self._keep(MEMORY_NAME, memory.encode())
 
     def left(self) -> list[LeftGeneration]:
-        """The generations that an earlier agent left on record; their ports are taken from now on."""
+        """Return the generations that an earlier agent recorded; their ports count as used from now on."""
         self._numbers.refresh()
         self._records, self._last_left = read_records(self._state_dir), self._numbers.last
         return [self._left(number, record) for number, record in self._records.items()]
@@ -98,7 +98,7 @@ class PreviousRun:
         )
 
     async def undecided(self) -> UndecidedDeploys:
-        """What the journal of the agents before says was begun and not ended."""
+        """Return the deploys and generations of earlier agents whose end is missing from the journal."""
         return await trio.to_thread.run_sync(read_undecided, self._state_dir, self._last_left)
 
     def marks_of(self, number: int) -> LaunchMarks:
@@ -117,13 +117,13 @@ class PreviousRun:
         return await trio.to_thread.run_sync(find_leftovers, self._state_dir, launches, uids)
 
     async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
-        """End them, then remove the files of generations without a record."""
+        """End ``strays``, then remove the files of generations without a record."""
         if strays.known:
             log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
             patience_seconds = self._loaded.config.drain.kill_after
             left, why = await end_leftovers(strays, patience_seconds=patience_seconds, hurry=hurry)
             if left:
-                log.error("processes could not be ended", pids=left, why=why)
+                log.error("processes could not be ended", pids=left, reason=why)
         clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
 

@@ -1,7 +1,7 @@
-"""The programs that a command would execute, found before anything is started.
+"""Finding the programs that a command would execute, before it is started.
 
-A script runs its interpreter, and ``/usr/bin/env NAME`` runs whatever ``PATH`` has under that name.  All of them are
-judged, because the kernel and ``env`` name the script when one of the others is missing or closed.
+A script runs its interpreter, and ``/usr/bin/env NAME`` runs the program NAME in ``PATH``.  All of them are checked,
+because the kernel and ``env`` name only the script if one of the others is missing or not executable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LINKS_MAX = 40  # path_resolution(7)
 
 
 class CommandNotFound(DeployFailed):
-    """A command or its interpreter does not exist.
+    """A command or an interpreter that does not exist.
 
     Args:
         reason: in one sentence, which names the key.
@@ -41,7 +41,7 @@ class CommandNotFound(DeployFailed):
 
 
 class _Search(NamedTuple):
-    """What a search for programs depends on."""
+    """The parameters of a search for programs."""
 
     env: Mapping[str, str]
     cwd: Path
@@ -56,10 +56,10 @@ def find_command(
 
     Args:
         argv: its first element is searched for.
-        env: with the ``PATH`` that counts; relative entries start at ``cwd``.
+        env: contains the ``PATH`` to search; relative entries start at ``cwd``.
         cwd: the resolved release.
         key: of the config, for messages.
-        account: who is to run it; None for the agent's own user.
+        account: that will run it; None for the agent's own user.
 
     Returns:
         What would be executed: the program, then its interpreter if it is a script, and so on.
@@ -70,32 +70,32 @@ def find_command(
     """
     if not cwd.is_dir():
         raise DeployFailed(f"release: directory gone: {cwd}")
-    refuse_closed(cwd, account, f"release: user may not enter {cwd}")
+    check_executable(cwd, account, f"release: user may not enter {cwd}")
     return tuple(_programs(argv[0], _Search(env, cwd, key, account)))
 
 
-def refuse_closed(path: Path, account: Account | None, message: str) -> None:
-    """Refuse a file that ``account`` may not run, or a directory that it may not enter, as far as modes tell.
+def check_executable(path: Path, account: Account | None, message: str) -> None:
+    """Reject a file that ``account`` cannot run, or a directory that it cannot enter, by their modes.
 
     Args:
-        path: the file or directory; what does not exist is not judged.
-        account: None for the agent's own user, who is not judged.
-        message: of the error; if a directory on the way to ``path`` is closed, that is added.
+        path: the file or directory; ignored if it does not exist.
+        account: None for the agent's own user, for which nothing is checked.
+        message: of the error; a directory in the path that cannot be entered is added.
 
     Raises:
-        DeployFailed: a mode is against it.
+        DeployFailed: a mode does not allow it.
     """
     if account is None:
         return
     whole = (path, path.resolve())
-    for part in _way(path):
+    for part in _path_parts(path):
         with suppress(FileNotFoundError):
             if not account.may_execute(part.stat()) and not has_acl(part):
                 raise DeployFailed(message + ("" if part in whole else f", as {part} is closed to it"))
 
 
-def _way(path: Path) -> Iterator[Path]:
-    """Yield ``path`` and every directory that leads to it, also through the links that it is."""
+def _path_parts(path: Path) -> Iterator[Path]:
+    """Yield ``path`` and every directory that leads to it, also through symlinks."""
     for _ in range(_LINKS_MAX):
         yield from (path, *path.parents)
         if not path.is_symlink():
@@ -130,7 +130,7 @@ def _find(name: str, search: _Search, script: Path | None) -> Path:
     for file in files:
         if file.is_file() and os.access(file, os.X_OK):
             shown = file if script is None else file.resolve()
-            refuse_closed(file, search.account, f"{search.key}: not executable by user: {shown}{of_script}")
+            check_executable(file, search.account, f"{search.key}: not executable by user: {shown}{of_script}")
             return file
     if files:
         raise DeployFailed(f"{search.key}: not executable: {name}{of_script} ({_why_not_executable(files[0])})")

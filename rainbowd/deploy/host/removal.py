@@ -1,8 +1,8 @@
-"""Removes what an app has left in its directory, whatever that is: deep trees, many files, odd permissions.
+"""Removing an app's directory, whatever it contains: deep trees, many files, odd permissions.
 
-The app chooses what is there, so nothing here may depend on how deep, how wide or how closed it is.  A directory that
-is found inside another one is moved to the top before it is emptied.  The tree that is worked on is therefore never
-deeper than two levels: there is no recursion, no path gets too long, and no list of the entries is kept.
+The app chooses the content, so the work must not depend on its depth, number of entries or modes.  A directory inside
+another one is moved to the top before it is emptied.  So the tree is never deeper than two levels: there is no
+recursion, no path gets too long, and no list of entries is kept.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_SECONDS = 600.0
-"""For one tree: a process that outlived its generation may go on making files."""
+"""How long to work on one tree: a process that outlived its generation may still create files."""
 
 _FULL_ACCESS = stat.S_IRWXU
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove ``directory`` and all that is in it; no symlink is followed and no other file system entered.
+    """Remove ``directory`` and its content, without following symlinks or entering other file systems.
 
-    It takes as long as there are files, so call it in a thread.
+    The time depends on the number of files, so call it in a thread.
 
     Args:
-        directory: one whose parent only the agent may write; nothing there is fine too.
+        directory: in a directory that only the agent can write; it need not exist.
 
     Raises:
-        OSError: something could not be removed; all else is gone.
+        OSError: something cannot be removed; all else is removed.
     """
     try:
         with _opened(directory, None) as top:
             refusal = _empty(top, os.fstat(top).st_dev)
     except FileNotFoundError:
         return
-    except NotADirectoryError:  # never made by us, but it has to go
+    except NotADirectoryError:  # not created by the agent, but it must go
         directory.unlink(missing_ok=True)
         return
     if refusal is not None:
@@ -51,7 +51,7 @@ def remove_tree(directory: Path) -> None:
 
 
 def _empty(top: int, device: int) -> OSError | None:
-    """Empty the directory ``top``; returns why something in it could not be removed.
+    """Empty the directory ``top``; return why something in it could not be removed, or None.
 
     Each pass removes or flattens every entry that it sees, so it is repeated as long as that makes a difference.
 
@@ -66,7 +66,7 @@ def _empty(top: int, device: int) -> OSError | None:
             for entry in entries:
                 if time.monotonic() > deadline:
                     raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), entry.name)
-                with _noting(refusals):
+                with _collecting(refusals):
                     is_gone = _remove(top, entry)
                     has_changed |= is_gone or _flatten(top, entry.name, device, refusals)
         if not has_changed:
@@ -74,7 +74,7 @@ def _empty(top: int, device: int) -> OSError | None:
 
 
 def _remove(directory: int, entry: os.DirEntry[str]) -> bool:
-    """Remove a file or an empty directory; returns whether it is gone."""
+    """Remove a file or an empty directory; return whether it was removed."""
     if not entry.is_dir(follow_symlinks=False):
         os.unlink(entry.name, dir_fd=directory)
         return True
@@ -85,11 +85,11 @@ def _remove(directory: int, entry: os.DirEntry[str]) -> bool:
 
 
 def _flatten(top: int, name: str, device: int, refusals: list[OSError]) -> bool:
-    """Remove the files of the directory ``name`` and move its directories to ``top``; returns whether any was there."""
+    """Remove the files of the directory ``name`` and move its directories to ``top``; return whether there were any."""
     has_changed = False
     with _opened(name, top, device) as directory, os.scandir(directory) as entries:
         for entry in entries:
-            with _noting(refusals):
+            with _collecting(refusals):
                 if not _remove(directory, entry):
                     _lift(directory, entry.name, top)
                 has_changed = True
@@ -97,8 +97,8 @@ def _flatten(top: int, name: str, device: int, refusals: list[OSError]) -> bool:
 
 
 @contextmanager
-def _noting(refusals: list[OSError]) -> Iterator[None]:
-    """Note the first error of a pass, so that the rest of it goes on; what is gone already is none."""
+def _collecting(refusals: list[OSError]) -> Iterator[None]:
+    """Store the first error of a pass, so that the pass continues; a file that is already gone is not an error."""
     try:
         yield
     except FileNotFoundError:
@@ -108,32 +108,32 @@ def _noting(refusals: list[OSError]) -> Iterator[None]:
 
 
 def _lift(directory: int, name: str, top: int) -> None:
-    """Move the directory ``name`` to ``top``, where its name is another and short."""
+    """Move the directory ``name`` to ``top``, with another, short name."""
     try:
         os.rename(name, secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=top)
-    except PermissionError:  # rename(2): to be moved it has to be writable itself
+    except PermissionError:  # rename(2): it must be writable itself to be moved
         with _opened(name, directory):
             os.rename(name, secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=top)
 
 
 @contextmanager
 def _opened(name: Path | str, above: int | None, device: int | None = None) -> Iterator[int]:
-    """The directory ``name``, open for reading, with full access for its owner.
+    """Open the directory ``name`` for reading, with full access for its owner.
 
     Args:
         name: relative to ``above``.
         above: a descriptor, or None for a whole path.
-        device: the one that it has to be on; a file system that is mounted there is not ours to empty.
+        device: that it must be on; a file system that is mounted there must not be emptied.
 
     Raises:
-        OSError: it is no directory, is on another device, or may not be opened.
+        OSError: it is not a directory, is on another device, or cannot be opened.
     """
-    place = os.open(name, _LOOK, dir_fd=above)
+    place = os.open(name, _OPEN_PATH, dir_fd=above)
     try:
         status = os.fstat(place)
         if device not in {None, status.st_dev}:
             raise OSError(errno.EXDEV, "another file system is mounted there", str(name))
-        this = f"/proc/self/fd/{place}"  # the descriptor itself, never what is at the path by now
+        this = f"/proc/self/fd/{place}"  # the descriptor itself, because the path may lead elsewhere by now
         if status.st_mode & _FULL_ACCESS != _FULL_ACCESS:
             with suppress(PermissionError):
                 os.chmod(this, _FULL_ACCESS)  # noqa: PTH101

@@ -1,4 +1,4 @@
-"""What an earlier agent left on disk, read with suspicion: it was killed, or the disk was full, or this is a copy."""
+"""Reading the files of an earlier agent, which may be incomplete or copied from another state directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.interfaces import UndecidedDeploys
 from rainbowd.deploy.process import LaunchMarks
 from rainbowd.deploy.process.identity import boot_id
-from rainbowd.deploy.records import DeployMemory, GenerationRecord, NewerFormat, need_format
+from rainbowd.deploy.records import DeployMemory, GenerationRecord, NewerFormat, require_format
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.log import get_logger
 from rainbowd.report.journal import read_events
@@ -39,15 +39,16 @@ log = get_logger()
 
 
 def read_memory(state_dir: Path) -> DeployMemory:
-    """What the last agent remembered; nothing where that cannot be read."""
+    """Return what the previous agent stored about deploys; empty if it cannot be read."""
     without = "what the files name is deployed where it is not live"
     return _read(state_dir / MEMORY_NAME, DeployMemory.decode, without) or DeployMemory()
 
 
 def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
-    """Every record that counts, by the generation's number.
+    """Return the valid records, by the generation's id.
 
-    One of another boot says nothing about what runs now, nor does one that was copied here from elsewhere.
+    A record from before the last boot of the machine, or one that was copied from another state directory, says nothing
+    about the processes that run now, and is ignored.
     """
     records = {}
     for number in sorted(_numbers(state_dir)):
@@ -59,7 +60,10 @@ def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
         if (record.identity.state_dir, record.identity.generation) != (str(state_dir), number) or not _is_address(
             record.identity.address
         ):
-            log.warning("a record of another place does not count", file=GenerationFiles(state_dir, number).record)
+            log.warning(
+                "ignoring a generation record from another state directory",
+                file=GenerationFiles(state_dir, number).record,
+            )
             continue
         if record.identity.boot_id == boot_id():
             records[number] = record
@@ -93,7 +97,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
     """Return what a generation was launched from and as; None if that is lost."""
 
     def decode(data: bytes) -> Launched:
-        fields = need_format(json.loads(data), PLAN_FORMAT)
+        fields = require_format(json.loads(data), PLAN_FORMAT)
         source, env_file = fields["config"], fields["env_file"]
         try:
             return Launched(
@@ -116,12 +120,12 @@ def read_undecided(state_dir: Path, last: int) -> UndecidedDeploys:
     try:
         return undecided(read_events(state_dir), last)
     except RainbowdError as error:
-        log.warning("cannot tell what was undecided", why=str(error))
+        log.warning("cannot read which deploys were undecided", error=str(error))
         return UndecidedDeploys()
 
 
 def undecided(events: Iterable[Event], last: int) -> UndecidedDeploys:
-    """Those that were begun and not ended; generations above ``last`` are of this agent."""
+    """Return the deploys and generations without an end; generations above ``last`` belong to this agent."""
     deploys: dict[object, Event] = {}
     generations: dict[object, str] = {}
     for event in events:
@@ -141,15 +145,15 @@ def undecided(events: Iterable[Event], last: int) -> UndecidedDeploys:
 
 
 def clear_all_but(state_dir: Path, spared: Collection[int], last: int) -> None:
-    """Remove the files of all generations up to ``last`` except these, in a thread, as ``GenerationFiles.clear``."""
+    """Remove the files of all generations up to ``last`` except ``spared``; call it in a thread."""
     for number in {number for number in _numbers(state_dir) if number <= last and number not in spared}:
         try:
             place = GenerationFiles(state_dir, number)
             place.clear()
-            for file in (place.record, place.source, place.boot):
-                file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was cut off
+            for file in (place.record, place.source, place.startup_output):
+                file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was interrupted
         except OSError as error:
-            log.warning("cannot remove what an earlier agent left", file=error.filename, why=error.strerror)
+            log.warning("cannot remove the files of an earlier agent", file=error.filename, error=error.strerror)
 
 
 def _is_address(text: str) -> bool:
@@ -168,16 +172,16 @@ def _entries(state_dir: Path) -> Iterator[Path]:
     try:
         yield from state_dir.iterdir()
     except OSError as error:
-        log.warning("cannot look for what an earlier agent left", why=error.strerror)
+        log.warning("cannot list the files of an earlier agent", error=error.strerror)
 
 
 def _read(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
-    """What a file says; None where there is none, and with a warning where it says nothing that can be used.
+    """Return the content of a file; None if it does not exist, or, after a warning, if it cannot be used.
 
     Args:
         path: of the file.
-        decode: reads it.
-        without: what comes of it where a newer version wrote it.
+        decode: converts the bytes.
+        without: what happens instead if a newer version wrote the file.
     """
     try:
         with open_to_read(path) as file:
@@ -186,7 +190,7 @@ def _read(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
         return None
     except NewerFormat as error:
         hint = f"start the newer version to go on from there; with this one {without}"
-        log.warning("a file of the state directory is not understood", file=path, why=str(error), hint=hint)
+        log.warning("a file of the state directory is not understood", file=path, error=str(error), hint=hint)
     except (OSError, ValueError, KeyError) as error:
-        log.warning("a file of the state directory cannot be used", file=path, why=str(error))
+        log.warning("a file of the state directory cannot be used", file=path, error=str(error))
     return None

@@ -1,7 +1,7 @@
-"""How httpx reads an app's answer: as the proxy does, so that a health check sees what clients will get.
+"""The httpx transport for health checks, which reads responses with the proxy's parser.
 
-httpx's own transport has another parser. It accepts answers that the proxy refuses, and refuses some that the proxy
-passes on.
+So a health check sees what clients will get.  httpx's own parser accepts responses that the proxy refuses, and refuses
+some that the proxy passes on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _FIRST_BYTES = 64
 
 
 class AppTransport(httpx.AsyncBaseTransport):
-    """One request on a connection to an app.
+    """The transport of one request on a connection to an app.
 
     Attributes:
-        first: the first bytes that the app sent, 64 at most.
+        first: the first bytes that the app sent, at most 64.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -29,10 +29,10 @@ class AppTransport(httpx.AsyncBaseTransport):
         self._stream = stream
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` and read the head of the answer; its ``target`` extension is sent as it is.
+        """Send ``request`` and read the head of the response; the ``target`` extension is sent as it is.
 
         Raises:
-            httpx.RemoteProtocolError: the proxy refuses the answer; the message is what the proxy logs.
+            httpx.RemoteProtocolError: the proxy refuses the response; the message is what the proxy logs.
         """
         with suppress(trio.BrokenResourceError):  # the app reads no more, but its answer may be there
             await self._stream.send_all(_serialised(request))
@@ -49,7 +49,7 @@ class AppTransport(httpx.AsyncBaseTransport):
         )
 
     async def receive(self) -> bytes:
-        """Return the next bytes; none once the app has closed the connection."""
+        """Return the next bytes; empty after the app has closed the connection."""
         try:
             data = bytes(await self._stream.receive_some(_RECEIVE_BYTES))
         except trio.BrokenResourceError:  # a reset
@@ -63,7 +63,7 @@ class AppTransport(httpx.AsyncBaseTransport):
 
 
 class _Answer(httpx.AsyncByteStream):
-    """An answer, read on as its body is iterated."""
+    """A response whose body is read while it is iterated."""
 
     def __init__(self, transport: AppTransport, method: bytes) -> None:
         self.judge = ResponseCheck(method)
@@ -71,7 +71,7 @@ class _Answer(httpx.AsyncByteStream):
         self._payload = b""
 
     async def receive(self) -> None:
-        """Read the next bytes."""
+        """Read and parse the next bytes."""
         data = await self._transport.receive()
         if data:
             self.judge.feed(data)
@@ -80,7 +80,7 @@ class _Answer(httpx.AsyncByteStream):
             self.judge.feed_eof()
 
     def raise_problem(self) -> None:
-        """Raise ``httpx.RemoteProtocolError`` if the proxy refuses what has come."""
+        """Raise ``httpx.RemoteProtocolError`` if the proxy refuses what has arrived."""
         if self.judge.problem is not None:
             raise httpx.RemoteProtocolError(self.judge.problem)
 

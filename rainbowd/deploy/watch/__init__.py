@@ -1,1 +1,1 @@
-"""The release link and the trigger file: what they say, and when they change."""
+"""Watching the release link and the trigger file for changes that request a deploy."""

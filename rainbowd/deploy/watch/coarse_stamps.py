@@ -1,7 +1,7 @@
-"""Touches that leave no trace, as the file system's stamps are whole seconds.
+"""Touches that do not change a file's stamp, on file systems with timestamps in whole seconds.
 
-Such are ext3, ext4 with 128-byte inodes and some NFS.  The second touch within a second gives the file the stamp
-that it has already.  Only an event tells of it.
+Such are ext3, ext4 with 128-byte inodes and some NFS servers.  A second touch within one second gives the file the
+stamp that it already has, so only an event reveals it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 LATE_SECONDS = 0.2
-"""How long after a touch its event may come."""
+"""How long after a touch its event can arrive."""
 
 
 class Taps:
-    """Events on the trigger file.
+    """The events on the trigger file since the last comparison.
 
     Args:
-        trigger_file: None if that is off.
+        trigger_file: its path; None if it is turned off.
     """
 
     def __init__(self, trigger_file: Path | None) -> None:
@@ -34,24 +34,28 @@ class Taps:
         self._mode: tuple[int, int, int] | None = None
         self._seen_without_event_at = float("-inf")
 
-    def tell(self, paths: Iterable[str]) -> None:
-        """Take in that there were events on ``paths``."""
+    def on_events(self, paths: Iterable[str]) -> None:
+        """Record that there were events on ``paths``."""
         self._is_tapped |= str(self._trigger_file) in paths
 
     def reported(self, *, is_woken: bool) -> None:
-        """A touch was seen by its stamp; without having been woken, its event is still to come."""
+        """Record that a touch was reported because of its stamp.
+
+        Args:
+            is_woken: whether an event came first; otherwise the event of this touch is still to come.
+        """
         self._is_tapped = False
         if not is_woken:
             self._seen_without_event_at = time.monotonic()
 
     def without_trace(self, seen: FileState, now: FileState) -> FileState:
-        """Return what to compare ``now`` with: ``seen``, but without the trigger file if that was touched meanwhile.
+        """Return the state to compare ``now`` with: ``seen``, without the trigger file if it was touched meanwhile.
 
-        Reads from the disk, so use it in a thread.
+        Reads from the disk, so call it in a thread.
 
         Args:
-            seen: what the files looked like before.
-            now: what they look like, with the trigger file as in ``seen``.
+            seen: the previous state of the files.
+            now: their present state, with the same stamp of the trigger file.
         """
         is_tapped, self._is_tapped = self._is_tapped, False
         before, self._mode = self._mode, self._read_mode()
@@ -62,7 +66,7 @@ class Taps:
         return seen if is_late or is_chmod or not _is_coarse(now) else replace(seen, trigger=())
 
     def _read_mode(self) -> tuple[int, int, int] | None:
-        """The mode and the owners: a chmod has an event, too, and is no touch."""
+        """Return the mode and the owners, because a chmod causes an event too and is not a touch."""
         try:
             status = self._trigger_file.lstat() if self._trigger_file is not None else None
         except OSError:
@@ -71,7 +75,7 @@ class Taps:
 
 
 def _is_coarse(now: FileState) -> bool:
-    """Whether the trigger file's stamp is a whole second that has only just begun."""
+    """Return whether the trigger file's stamp is a whole second that has only just begun."""
     stamped_ns = now.trigger[-1].mtime_ns
     age_ns = time.time_ns() - stamped_ns
     return stamped_ns % SECOND_NS == 0 and 0 <= age_ns < SECOND_NS * (1 + LATE_SECONDS)

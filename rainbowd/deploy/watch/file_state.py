@@ -1,6 +1,6 @@
-"""What the release link and the trigger file look like, and what changed between two looks.
+"""The state of the release link and the trigger file, and the changes between two states.
 
-A change is a fact about two ``FileState``s, never an event: so no event can be lost and none can count twice.
+A change is a difference between two ``FileState``s, never an event, so no change can be lost or counted twice.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class TriggerNote:
 
     Attributes:
         note: the deployer's words.
-        request: what the asker knows its own deploy by.
-        release: where the link is about to be turned to, as written.
-        is_rollback: it asks to go back to that release.
+        request: by which the requester recognises its own deploy.
+        release: to which the link is about to be pointed, as written.
+        is_rollback: whether it requests a rollback to that release.
     """
 
     note: str | None = None
@@ -36,7 +36,7 @@ class TriggerNote:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """By what a file is known to be new or modified; not the ctime, which a mere chmod changes."""
+    """The attributes that show that a file is new or modified; not the ctime, which a chmod changes too."""
 
     inode: int
     mtime_ns: int
@@ -45,14 +45,14 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """One look at both files.
+    """The state of both files at one moment.
 
     Attributes:
-        release: the directory that the release path leads to; None where it leads to none.
+        release: the directory that the release path leads to; None if it leads to none.
         problem: why it leads to none.
-        link: the release path's own stamp; None where that is no symlink.
+        link: the release path's own stamp; None if it is not a symlink.
         link_owner, trigger_owner: user ids.
-        trigger: the trigger file's own stamp and, where it is a symlink, also its target's, which is what
+        trigger: the trigger file's own stamp and, if it is a symlink, also its target's, which is what
             touch(1) touches.
     """
 
@@ -68,13 +68,17 @@ class FileState:
 
 
 def observe(release: Path, trigger_file: Path | None) -> FileState:
-    """Look at both files now; what is absent is part of the sight.
+    """Return the present state of both files; a missing file is part of the state.
 
-    The link comes first: ``rainbowd deploy`` writes its note before it re-links, so that a new link is never
-    seen without the note.
+    The link is read first: ``rainbowd deploy`` writes its note before it changes the link, so that a new link is never
+    observed without the note.
+
+    Args:
+        release: the release path, not resolved.
+        trigger_file: None if it is turned off.
 
     Raises:
-        OSError: a file cannot be looked at, which says nothing about whether it changed.
+        OSError: a file cannot be read, so that it is unknown whether it changed.
     """
     link = _lstat(release)
     if link is not None and not stat.S_ISLNK(link.st_mode):
@@ -92,10 +96,10 @@ def observe(release: Path, trigger_file: Path | None) -> FileState:
 
 
 def resolve_release(release: Path) -> Path:
-    """The directory that ``release`` leads to now, free of symlinks.
+    """Return the directory that ``release`` leads to now, without symlinks.
 
     Raises:
-        DeployFailed: it leads to none; the reason names what is missing.
+        DeployFailed: it leads to none; the reason names the missing file.
     """
     try:
         resolved = Path(os.path.realpath(release, strict=True))
@@ -110,10 +114,10 @@ def resolve_release(release: Path) -> Path:
 
 
 def read_note(trigger_file: Path) -> TriggerNote:
-    """The first line of a trigger file, 1 KiB of it at most, or nothing where it cannot be had without harm.
+    """Return the first line of a trigger file, at most 1 KiB; an empty note if it cannot be read safely.
 
-    Whoever may write the file's directory may put anything in its place, and what is read is published: so
-    neither a symlink nor a hard link to another file is read, and nothing is opened that could block.
+    Anyone who can write the file's directory can put any file in its place, and the content is published.  So neither a
+    symlink nor a hard link to another file is read, and nothing is opened that could block.
     """
     try:
         expected = trigger_file.lstat()
@@ -134,7 +138,7 @@ def read_note(trigger_file: Path) -> TriggerNote:
 
 
 def parse_note(data: bytes) -> TriggerNote:
-    """What the beginning of a trigger file says: words, or the JSON that ``rainbowd deploy`` writes."""
+    """Parse the beginning of a trigger file: free text, or the JSON that ``rainbowd deploy`` writes."""
     line = data.partition(b"\n")[0].decode(errors="backslashreplace").strip()
     try:
         fields = json.loads(line) if line.startswith("{") else None
@@ -153,13 +157,13 @@ def parse_note(data: bytes) -> TriggerNote:
 
 
 def watched_directories(release: Path, trigger_file: Path | None) -> dict[Path, tuple[int, int]]:
-    """The directories whose entries matter, with the device and inode of those that exist.
+    """Return the directories to watch that exist, with the device and inode of each.
 
-    The parents: a link or a file watched itself goes unheard once it was replaced.  A release that is a plain
-    directory is not watched.
+    They are the parents, because a watch on a link or file itself ends when that is replaced.  A release that is a
+    plain directory is not watched.
 
     Raises:
-        OSError: one cannot be looked at.
+        OSError: the status of one cannot be read.
     """
     parents = set() if trigger_file is None else {trigger_file.parent}
     if release.is_symlink() or not release.is_dir():
@@ -176,36 +180,35 @@ def watched_directories(release: Path, trigger_file: Path | None) -> dict[Path, 
 
 
 def link_changed(seen: FileState, now: FileState) -> bool:
-    """Whether the link leads elsewhere, was linked again, or its release came or went."""
+    """Return whether the link has changed, was created again, or its release appeared or disappeared."""
     return not _plain_directory_is_away(seen, now) and (seen.link, seen.release) != (now.link, now.release)
 
 
 def trigger_touched(seen: FileState, now: FileState) -> bool:
-    """Whether the trigger file is new or modified; that it is gone asks for nothing."""
+    """Return whether the trigger file is new or modified; its removal does not request a deploy."""
     return bool(set(now.trigger) - set(seen.trigger))
 
 
 def is_transient(seen: FileState, now: FileState) -> bool:
-    """Whether this is a state that rarely lasts.
+    """Return whether ``now`` is a state that rarely lasts.
 
-    No release is what ``rm`` leaves to ``ln``, and an emptied trigger file is what ``command >file`` leaves
-    to the command.
+    There is no release between ``rm`` and ``ln``, and the trigger file is empty while ``command >file`` runs.
     """
     return now.release is None or (trigger_touched(seen, now) and _size_bytes(seen) > _size_bytes(now) == 0)
 
 
 def baseline(seen: FileState, now: FileState) -> FileState:
-    """What to compare with from now on: ``now``, in which a plain directory that is away keeps its place."""
+    """Return the state to compare with next: ``now``, or the old release if that is a plain directory that is away."""
     return with_link_of(seen, now) if _plain_directory_is_away(seen, now) else now
 
 
 def with_link_of(seen: FileState, now: FileState) -> FileState:
-    """``now``, but with the release as it was in ``seen``."""
+    """Return ``now`` with the release as it was in ``seen``."""
     return replace(now, release=seen.release, problem=seen.problem, link=seen.link, link_owner=seen.link_owner)
 
 
-def _size_bytes(looked: FileState) -> int:
-    return looked.trigger[-1].size_bytes if looked.trigger else 0
+def _size_bytes(state: FileState) -> int:
+    return state.trigger[-1].size_bytes if state.trigger else 0
 
 
 def _plain_directory_is_away(seen: FileState, now: FileState) -> bool:
@@ -250,13 +253,13 @@ def _why_unresolved(release: Path, error: OSError) -> str:
         return f"the release {_named(release)} leads back to itself"
     if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
         return f"the release {_named(release)} cannot be reached: {error.strerror} ({error.filename})"
-    if not os.path.islink(release):  # noqa: PTH114 - that of pathlib raises where the other says no
+    if not os.path.islink(release):  # noqa: PTH114 - pathlib's raises if this one returns False
         return f"the release {release} does not exist"
     return f"the release {_named(release)} is a dangling link: {error.filename} does not exist"
 
 
 def _named(release: Path) -> str:
-    """The path and, where it is a link, the target as it is written."""
+    """Return the path and, if it is a link, its target as written."""
     try:
         return f"{release} -> {os.readlink(release)}"  # noqa: PTH115 - as written, not as pathlib puts it
     except OSError:
@@ -264,7 +267,7 @@ def _named(release: Path) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` without anything that a terminal would obey."""
+    """Return ``text`` with every control character written as an escape."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -1,7 +1,7 @@
-"""Notice that the files ask for a deploy: events say when to look, comparing what is seen says what changed.
+"""Noticing that the files request a deploy: events trigger a comparison, and the comparison finds the changes.
 
-Inotify goes silent when a directory is made again, loses events without a word when its queue overflows, has
-limits, and does not exist on some file systems.  So the files are compared twice a second whatever it says.
+Inotify stops when a directory is replaced, loses events silently when its queue overflows, has limits, and does not
+exist on some file systems.  So the files are also compared twice a second.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMPARE_SECONDS = 0.5
-PASSING_SECONDS = 0.1
+TRANSIENT_SECONDS = 0.1
 SETTLE_SECONDS = 0.01
 """At least a tick of the clock that stamps files (10 ms at HZ=100): a later change has a later mtime."""
-TURN_SECONDS = 1.0
+LINK_SECONDS = 1.0
 REOPEN_SECONDS = 0.1
 RETRY_SECONDS = 30.0
 
@@ -46,14 +46,14 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What asks for a deploy.
+    """A request for a deploy.
 
     Attributes:
         kind: ``symlink``, ``file``, ``start``, ``signal`` or ``api``.
         note: the deployer's own words.
         by: the owner of the new link or of the trigger file.
-        request: what the asker knows its own deploy by; such a one has turned the link, or left it as it was.
-        is_rollback: it asks to go back, not for something new.
+        request: by which the requester recognises its own deploy; the link then points to the requested release.
+        is_rollback: whether it requests a rollback.
     """
 
     kind: str
@@ -71,13 +71,13 @@ async def watch(
     seen: FileState | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Report every request for a deploy until cancelled; started once later changes cannot be missed.
+    """Report every request for a deploy until cancelled; started when no later change can be missed.
 
     Args:
         release: the app's directory or a symlink to it, absolute and not resolved.
-        trigger_file: what is touched to deploy; None where that is off.
-        report: called once a trigger; those seen together are reported without an await in between.
-        seen: what the files looked like at the last decided deploy; None: as they look now.
+        trigger_file: what is touched to deploy; None if it is turned off.
+        report: called once for each trigger; those seen together are reported without an await in between.
+        seen: the state of the files at the last decided deploy; None for their present state.
         task_status: for ``nursery.start``.
     """
     watcher = _Watcher(release, trigger_file)
@@ -87,7 +87,7 @@ async def watch(
         nursery.start_soon(_set_when_cancelled, stop)
         if seen is None:
             seen, _ = await watcher.compare(None)
-        nursery.start_soon(_listen, watcher, wake, stop)
+        nursery.start_soon(_wake_on_events, watcher, wake, stop)
         task_status.started()
         is_woken = False
         while True:
@@ -105,12 +105,12 @@ async def watch(
 
 @dataclass
 class _Watcher:
-    """Looks and compares; all that touches the disk is done in a thread, for a disk can hang."""
+    """Reads and compares the files; disk access runs in threads, because a disk can hang."""
 
     release: Path
     trigger_file: Path | None
-    is_blind: bool = False
-    answered: str | None = None  # the request that was reported last
+    is_failing: bool = False
+    last_request: str | None = None  # the id of the last reported request
     taps: Taps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,76 +118,76 @@ class _Watcher:
         self._moves_with_link = self.trigger_file is not None and self.trigger_file.is_relative_to(self.release)
 
     async def compare(self, seen: FileState | None) -> tuple[FileState | None, list[Trigger]]:
-        """What to compare with next (``seen`` again if looking fails), and what asks for a deploy."""
+        """Return the state to compare with next (``seen`` again if reading fails), and the requests for a deploy."""
         try:
-            now = await self._look()
-            self.is_blind = False
+            now = await self._observe()
+            self.is_failing = False
             if seen is None:
                 return now, []
-            return await self._judge(await _on_disk(self.taps.without_trace, seen, now), now)
+            return await self._find_triggers(await _on_disk(self.taps.without_trace, seen, now), now)
         except OSError as error:
-            if not self.is_blind:
-                log.warning("cannot look for triggers, trying on", error=str(error))
-            self.is_blind = True
+            if not self.is_failing:
+                log.warning("cannot check the release link and trigger file; retrying", error=str(error))
+            self.is_failing = True
             return seen, []
 
-    async def _judge(self, seen: FileState, now: FileState) -> tuple[FileState, list[Trigger]]:
+    async def _find_triggers(self, seen: FileState, now: FileState) -> tuple[FileState, list[Trigger]]:
         if self._moves_with_link and seen.release != now.release:
-            seen = replace(seen, trigger=now.trigger)  # another release's file, which nobody has touched
+            seen = replace(seen, trigger=now.trigger)  # the file of another release, which nobody has touched
         if not (link_changed(seen, now) or trigger_touched(seen, now)):
             return baseline(seen, now), []
         now, note = await self._settled(seen, now)
         if seen.link is not None and now.link is None and now.release is not None:
             log.warning("the release is a directory now, and no command can point it elsewhere", release=self.release)
-        if note.request is not None and note.request == self.answered:
-            note = TriggerNote()  # of a deploy that was: this is a touch of the file that it left
+        if note.request is not None and note.request == self.last_request:
+            note = TriggerNote()  # of an earlier deploy: someone touched the file that it left
         if trigger_touched(seen, now) and note.release is not None:
-            now = await self._with_its_turn(seen, now, self.release.parent / note.release)
+            now = await self._with_its_link(seen, now, self.release.parent / note.release)
         triggers = await _on_disk(_triggers, seen, now, note)
         if trigger_touched(seen, now):
-            self.answered = note.request or self.answered
+            self.last_request = note.request or self.last_request
         return baseline(seen, now), triggers
 
     async def _settled(self, seen: FileState, now: FileState) -> tuple[FileState, TriggerNote]:
-        """Look until two looks agree and a passing state has lasted, though no longer than twice that.
+        """Observe until two states are equal and a transient state has lasted, for at most twice that time.
 
-        The note is read between the last two looks, so it is the one of the trigger file that they saw.
+        The note is read between the last two observations, so it belongs to the trigger file that they saw.
         """
         start = since = trio.current_time()
         while True:
             note = await _on_disk(file_state.read_note, self.trigger_file) if self.trigger_file else TriggerNote()
             await trio.sleep(SETTLE_SECONDS)
-            before, now, time = now, await self._look(), trio.current_time()
+            before, now, time = now, await self._observe(), trio.current_time()
             if not is_transient(seen, now):
                 since = time
-            has_lasted = since == time or time - since >= PASSING_SECONDS
-            if (now == before and has_lasted) or time - start >= 2 * PASSING_SECONDS:
+            has_lasted = since == time or time - since >= TRANSIENT_SECONDS
+            if (now == before and has_lasted) or time - start >= 2 * TRANSIENT_SECONDS:
                 return now, note
 
-    async def _with_its_turn(self, seen: FileState, noted: FileState, named: Path) -> FileState:
-        """Wait for the link to be turned to the release that the note names: that is the same request.
+    async def _with_its_link(self, seen: FileState, noted: FileState, named: Path) -> FileState:
+        """Wait until the link points to the release that the note names, which is part of the same request.
 
-        If it is not, nor before another note, all that became of the link is left to the next comparing.
+        If that does not happen before another note, changes of the link are left to the next comparison.
         """
         wanted = Path(await _on_disk(os.path.realpath, named))
         now = noted
-        with trio.move_on_after(TURN_SECONDS):
+        with trio.move_on_after(LINK_SECONDS):
             while now.trigger == noted.trigger:
                 if link_changed(seen, now) and now.release == wanted:
                     return now
                 await trio.sleep(SETTLE_SECONDS)
-                now = await self._look()
+                now = await self._observe()
         return file_state.with_link_of(seen, noted)
 
     async def directories(self) -> dict[Path, tuple[int, int]]:
         return await _on_disk(file_state.watched_directories, self.release, self.trigger_file)
 
-    async def _look(self) -> FileState:
+    async def _observe(self) -> FileState:
         return await _on_disk(file_state.observe, self.release, self.trigger_file)
 
 
-async def _listen(watcher: _Watcher, wake: trio.MemorySendChannel[None], stop: trio.Event) -> None:
-    """Wake the comparing at every event; no failure of this is more than a delay."""
+async def _wake_on_events(watcher: _Watcher, wake: trio.MemorySendChannel[None], stop: trio.Event) -> None:
+    """Wake the comparison at every event; a failure here only delays it."""
     has_warned = False
     while True:
         directories: dict[Path, tuple[int, int]] = {}
@@ -196,7 +196,7 @@ async def _listen(watcher: _Watcher, wake: trio.MemorySendChannel[None], stop: t
             await _wake_until_changed(watcher, directories, wake, stop)
             has_warned = False
         except FileNotFoundError:
-            pass  # It went between the look and the watch.
+            pass  # It was removed before the watch began.
         except Exception as error:  # noqa: BLE001 - of several kinds, one of them private; none may end the watching
             if not has_warned:
                 _warn_without_events(error)
@@ -211,7 +211,7 @@ async def _wake_until_changed(
     wake: trio.MemorySendChannel[None],
     stop: trio.Event,
 ) -> None:
-    """Wake at every event in ``directories`` until others are to be watched or one of them was made again."""
+    """Wake at every event in ``directories`` until other directories must be watched or one was replaced."""
     if not directories:
         await _until_changed(watcher, directories)
         return
@@ -229,17 +229,17 @@ async def _wake_until_changed(
     async with aclosing(events):
         async for changes in events:
             if changes:
-                watcher.taps.tell({path for _, path in changes})
+                watcher.taps.on_events({path for _, path in changes})
                 with suppress(trio.WouldBlock):
                     wake.send_nowait(None)
-            # A directory made again may have got the inode of the one before.
+            # A new directory may have the inode of the one before.
             is_replaced = any(Path(path) in directories for _, path in changes)
             if is_replaced or await watcher.directories() != directories:
                 return
 
 
 async def _until_changed(watcher: _Watcher, directories: dict[Path, tuple[int, int]]) -> None:
-    """Wait until other directories are to be watched, or it is time to try again."""
+    """Wait until other directories must be watched, or it is time to try again."""
     with trio.move_on_after(RETRY_SECONDS):
         while True:
             await trio.sleep(COMPARE_SECONDS)
@@ -252,12 +252,12 @@ def _warn_without_events(error: Exception) -> None:
     log.warning(
         "no events from the file system: files are compared twice a second instead",
         error=str(error),
-        hint="where a limit is reached, raise fs.inotify.max_user_watches or fs.inotify.max_user_instances",
+        hint="if a limit is reached, raise fs.inotify.max_user_watches or fs.inotify.max_user_instances",
     )
 
 
 async def _set_when_cancelled(stop: trio.Event) -> None:
-    """A plain cancellation would wait for the thread that waits for events; this tells that thread."""
+    """Set ``stop`` when cancelled, so that the thread that waits for events ends: cancellation would wait for it."""
     try:
         await trio.sleep_forever()
     finally:
@@ -269,19 +269,19 @@ async def _on_disk(read: Callable[..., T], *args: object) -> T:
 
 
 def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigger]:
-    """What to report; a turn that belongs to ``note`` is no trigger of its own."""
+    """Return the requests to report; a change of the link that belongs to ``note`` is not one of its own."""
     found = []
-    is_asked = trigger_touched(seen, now)
-    if link_changed(seen, now) and not (is_asked and note.release is not None):
+    is_touched = trigger_touched(seen, now)
+    if link_changed(seen, now) and not (is_touched and note.release is not None):
         found.append(Trigger("symlink", by=_user_name(now.link_owner)))
-    if is_asked:
+    if is_touched:
         by = _user_name(now.trigger_owner)
         found.append(Trigger("file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback))
     return found
 
 
 def _user_name(user_id: int | None) -> str | None:
-    """The name of a user, the number where nobody has it."""
+    """Return the name of a user; the number if no user has it, None if it is unknown."""
     if user_id is None:
         return None
     try:

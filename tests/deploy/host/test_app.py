@@ -14,7 +14,7 @@ import trio
 from rainbowd.address import TcpAddress
 from rainbowd.config import Config
 from rainbowd.deploy.host.app import LaunchedApp
-from rainbowd.deploy.host.health import Seen
+from rainbowd.deploy.host.health import ProbeResult
 from rainbowd.deploy.interfaces import PortTaken
 from rainbowd.deploy.process import ExitReport, Launch, LaunchMarks
 from rainbowd.deploy.records import GenerationRecord
@@ -68,9 +68,9 @@ class FakeProber:
     def __init__(self, *answers: str | None) -> None:
         self.answers = list(answers)
 
-    async def probe(self, *_: object) -> Seen:
+    async def probe(self, *_: object) -> ProbeResult:
         problem = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return Seen(problem or "200 OK", problem, is_answer=problem != "refused")
+        return ProbeResult(problem or "200 OK", problem, is_answer=problem != "refused")
 
 
 class CheckedApp:
@@ -179,7 +179,7 @@ async def test_an_app_that_other_hosts_reach_past_the_proxy_is_warned_of(
 async def test_an_app_that_listens_elsewhere_is_known_while_its_check_waits(
     monkeypatch: pytest.MonkeyPatch, ours: TcpAddress, nowhere: TcpAddress
 ) -> None:
-    monkeypatch.setattr("rainbowd.deploy.host.checks._SEEK_SECONDS", 0.0)
+    monkeypatch.setattr("rainbowd.deploy.host.checks._SOCKETS_SECONDS", 0.0)
     launch = CheckedApp(nowhere, members=US, answers=("refused",), health="/")
     await launch.app.probe()
     assert launch.app.last_check == "refused"

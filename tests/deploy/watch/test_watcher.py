@@ -175,7 +175,7 @@ async def test_a_link_turned_time_and_again_is_one_trigger_each(site: Path) -> N
 async def test_a_moment_without_the_link_is_waited_out(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PASSING_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "TRANSIENT_SECONDS", FOR_EVER)
     async with watched(site) as it:
         await it.sh("rm current")
         await looks.until(lambda look: look.release is None, times=4)
@@ -187,7 +187,7 @@ async def test_a_moment_without_the_link_is_waited_out(
 async def test_a_link_moved_away_and_back_in_a_moment_is_no_trigger(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PASSING_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "TRANSIENT_SECONDS", FOR_EVER)
     async with watched(site) as it:
         await it.sh("mv current away")
         await looks.until(lambda look: look.release is None, times=4)
@@ -270,7 +270,7 @@ async def test_touching_and_appending_are_one_trigger_with_the_first_line(site: 
 async def test_a_file_emptied_for_a_command_that_then_writes_is_one_trigger(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PASSING_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "TRANSIENT_SECONDS", FOR_EVER)
     (site / "trigger").write_text("before")
     async with watched(site) as it:
         with (site / "trigger").open("w") as writing:
@@ -359,7 +359,7 @@ async def test_without_a_trigger_file_the_link_alone_counts(site: Path) -> None:
 async def test_link_and_trigger_file_at_once_are_reported_without_a_pause(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PASSING_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "TRANSIENT_SECONDS", FOR_EVER)
     reported: list[Trigger] = []
     async with trio.open_nursery() as nursery:
         with trio.fail_after(30):
@@ -389,7 +389,7 @@ def write_note(site: Path, request: str, release: str) -> None:
 async def test_a_note_and_the_turn_that_it_names_are_one_trigger(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(watching, "TURN_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "LINK_SECONDS", FOR_EVER)
     release = form.format(site=site)
     async with watched(site) as it:
         before = file_state.observe(site / "current", site / "trigger")
@@ -403,7 +403,7 @@ async def test_a_note_and_the_turn_that_it_names_are_one_trigger(
 async def test_a_touch_of_the_file_that_a_deploy_left_is_no_second_deploy_of_its_note(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "TURN_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "LINK_SECONDS", FOR_EVER)
     async with watched(site) as it:
         write_note(site, "r1", "releases/v2")
         await it.sh("ln -sfn releases/v2 current")
@@ -418,7 +418,7 @@ async def test_a_touch_of_the_file_that_a_deploy_left_is_no_second_deploy_of_its
 async def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "TURN_SECONDS", 0.02)
+    monkeypatch.setattr(watching, "LINK_SECONDS", 0.02)
     async with watched(site) as it:
         write_note(site, "r1", "releases/v2")
         assert (await it.next()).request == "r1"
@@ -428,7 +428,7 @@ async def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(
 
 
 async def test_a_turn_elsewhere_is_a_trigger_of_its_own(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "TURN_SECONDS", 0.02)
+    monkeypatch.setattr(watching, "LINK_SECONDS", 0.02)
     async with watched(site) as it:
         write_note(site, "r1", f"{site}/releases/v9")
         await it.sh("ln -sfn releases/v2 current")
@@ -439,7 +439,7 @@ async def test_a_turn_elsewhere_is_a_trigger_of_its_own(site: Path, monkeypatch:
 async def test_a_second_note_does_not_swallow_the_first(
     site: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "TURN_SECONDS", FOR_EVER)
+    monkeypatch.setattr(watching, "LINK_SECONDS", FOR_EVER)
     async with watched(site) as it:
         read: list[str] = []
         really_read = file_state.read_note

@@ -6,7 +6,7 @@ import pytest
 
 from rainbowd.address import UnixAddress
 from rainbowd.config import Health
-from rainbowd.deploy.host.hint import config_hint, hint_at_protocol
+from rainbowd.deploy.host.config_hint import config_hint, hint_at_protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
