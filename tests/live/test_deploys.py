@@ -210,7 +210,7 @@ def test_while_nothing_is_live_so_many_requests_wait_for_so_long(tmp_path: Path)
         for client in clients:
             client.join()
         told = Counter(text.partition(": ")[2].strip() for text in seen)
-        assert told == {"Nothing answered in time.": 2, "Too many requests are waiting for the app already.": 2}
+        assert told == {"Nothing answered in time.": 2, "Too many requests are waiting for the app.": 2}
     finally:
         agent.destroy()
 
