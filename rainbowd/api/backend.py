@@ -19,7 +19,7 @@ class Outcome(Protocol):
 
     @property
     def result(self) -> str:
-        """``succeeded``, ``rolled_back`` or ``failed``."""
+        """The result: ``succeeded``, ``rolled_back`` or ``failed``."""
 
     @property
     def generation(self) -> int | None:

@@ -46,7 +46,7 @@ class Guard:
         self._turns = trio.StrictFIFOLock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Check one request, and pass it on to the app if it is allowed."""
         if scope["type"] != "http":  # no WebSockets, and no lifespan events
             await send({"type": "websocket.close"})
             return

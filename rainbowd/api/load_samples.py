@@ -56,7 +56,7 @@ class LoadSampler:
         self._durations = list(sources.traffic.by_duration)
 
     async def run(self) -> None:
-        """Take samples until cancelled."""
+        """Take a sample every ``SAMPLE_SECONDS`` until cancelled."""
         while True:
             try:
                 self.take_sample(datetime.now(UTC))

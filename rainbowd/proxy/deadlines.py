@@ -32,7 +32,7 @@ class Deadlines:
         self._by_tick.setdefault(_tick(connection.deadline), set()).add(connection)
 
     def unwatch(self, connection: Connection) -> None:
-        """Stop checking ``connection``. Idempotent."""
+        """Stop checking the deadline of ``connection``; idempotent."""
         if connection.watched_until < math.inf:
             tick = _tick(connection.watched_until)
             connection.watched_until = math.inf

@@ -158,7 +158,7 @@ class Hub(trio.abc.Instrument):
         self._run_once()
 
     async def run(self) -> None:
-        """Handle events until cancelled."""
+        """Handle the events of all sockets until cancelled."""
         trio.lowlevel.add_instrument(self)
         try:
             with _interrupting_trio(self._epoll) as is_arranged:

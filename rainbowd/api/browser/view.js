@@ -56,7 +56,7 @@ function showAgent(status) {
 // Red is for trouble alone: no generation has it.
 const TROUBLE = "#d92d3a", WAITING = "#c27c00"
 
-// What matters most: a headline, a line below it and a colour. `silentSince`: when the agent did not answer any more.
+// What matters most: a headline, a line below it and a colour. `silentSince`: since when the agent has not answered.
 function condition(status, silentSince) {
   const live = status?.generations.find(one => one.id === status.live)
   if (silentSince !== null) return { mood: "gone", colour: TROUBLE, headline: "the agent does not answer",
