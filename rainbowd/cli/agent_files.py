@@ -1,4 +1,4 @@
-"""Where a command's files are, and what the agent that runs for them says of itself."""
+"""The files of a config, and the status of the agent that runs with them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from rainbowd.locations import Locations
 
 FIRST_STATUS_SECONDS = 5.0
-"""An agent that has just started has its lock for a moment before it writes its first status."""
+"""How long to wait for the first status of an agent that has just started."""
 POLL_SECONDS = 0.02
 
 
 def locate(config_path: Path | None) -> Locations:
-    """Where the files of the config are.
+    """Return the paths that the config contains.
 
     Args:
-        config_path: of ``--config``; None looks in the working directory.
+        config_path: the value of ``--config``; None searches the working directory.
 
     Raises:
-        ConfigError: there is no config file.
-        RainbowdError: it is broken; judging it is the agent's, we cannot go on, that is all.
+        ConfigError: the config file does not exist.
+        RainbowdError: the config is invalid.
     """
     file = find_config(config_path)
     if not file.exists():
@@ -44,11 +44,11 @@ def locate(config_path: Path | None) -> Locations:
 
 
 def require_agent(state_dir: Path) -> int:
-    """The pid of the agent that has the state directory, be it still starting.
+    """Return the pid of the agent that uses the state directory, even if it is still starting.
 
     Raises:
-        NotRunning: there is none.
-        UsageError: that cannot be told.
+        NotRunning: no agent is running.
+        UsageError: the lock cannot be read.
     """
     pid = holder(state_dir)
     if pid is None:
@@ -57,11 +57,11 @@ def require_agent(state_dir: Path) -> int:
 
 
 def read_status(state_dir: Path) -> dict[str, Any]:
-    """What the agent wrote that is running now: a file that an earlier one left is none of its.
+    """Return the status that the running agent wrote, and not the file of an earlier agent.
 
     Raises:
-        NotRunning: there is none.
-        RainbowdError: it has left no status that can be read.
+        NotRunning: no agent is running.
+        RainbowdError: the running agent has written no readable status.
     """
     deadline = time.monotonic() + FIRST_STATUS_SECONDS
     while True:
@@ -75,7 +75,7 @@ def read_status(state_dir: Path) -> dict[str, Any]:
 
 
 def live_generation(state_dir: Path) -> dict[str, Any] | None:
-    """Return the live generation as the status has it; None if nothing is live.
+    """Return the live generation from the status; None if nothing is live.
 
     Raises:
         RainbowdError: as ``read_status``, or the file is damaged.
@@ -85,7 +85,7 @@ def live_generation(state_dir: Path) -> dict[str, Any] | None:
         found = (one for one in status["generations"] if one["id"] == status["live"] and str(one["release"]))
         return next(found, None)
     except (KeyError, TypeError):
-        raise RainbowdError(f"{state_dir / NAME}: damaged; expected what an agent writes there") from None
+        raise RainbowdError(f"{state_dir / NAME}: damaged; expected the status of an agent") from None
 
 
 def live_release(state_dir: Path) -> str | None:
@@ -108,14 +108,14 @@ def current_release(locations: Locations) -> Path | None:
 
 
 def reject_own_deploy(state_dir: Path, verb: str) -> None:
-    """Refuse what would wait for the deploy that runs this command in a hook, and so for itself.
+    """Reject a command in a hook that would wait for the deploy that runs the hook, and so for itself.
 
     Args:
         state_dir: of the agent that the command is for.
-        verb: what the command would do: ``wait for a deploy``.
+        verb: the action of the command, for the message: ``wait for a deploy``.
 
     Raises:
-        UsageError: this runs in a hook of a deploy of the same agent that is not decided yet.
+        UsageError: this command runs in a hook of a deploy of the same agent that has no outcome yet.
     """
     deploy, own = os.environ.get("RAINBOWD_DEPLOY"), os.environ.get("RAINBOWD_STATE_DIR")
     if not deploy or not own or os.path.realpath(own) != os.path.realpath(state_dir):
@@ -130,7 +130,7 @@ def reject_own_deploy(state_dir: Path, verb: str) -> None:
 
 
 def linked_release(link: Path) -> Path | None:
-    """The directory that the link leads to, or would if there were one; None where there is no link."""
+    """Return the directory that the link points to, even if it does not exist; None if the link does not exist."""
     return Path(os.path.realpath(link)) if os.path.lexists(link) else None
 
 

@@ -1,8 +1,8 @@
-"""Signalling the agent of a state directory, and nothing that only claims to be it.
+"""The process of the agent, checked before a command signals it.
 
-The pid in ``lock`` is a number that the owner of the file wrote.  A command that root runs must not signal whatever
-process that number names, so the process itself is checked first.  A pidfd holds on to it from then on: its number can
-not pass to another process between the check and the signal (pidfd_open(2), pidfd_send_signal(2)).
+The pid in ``lock`` is a number that the owner of the file wrote.  A command that root runs must not signal any other
+process that has that number, so the process itself is checked first.  A pidfd refers to that process alone, even if its
+number is reused between the check and the signal (pidfd_open(2), pidfd_send_signal(2)).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``rainbowd check``: whether a start and a launch would work, what would run, and who may deploy."""
+"""``rainbowd check``: validate a config, and show what would run and who can deploy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
-    """Judge a config as the agent would, without starting or making anything.
+    """Check a config as the agent would, without starting or creating anything.
 
-    The verdict comes first, then problems and warnings on stderr, then what would run.
+    The verdict is printed first, then problems and warnings on stderr, then what would run.
 
     Args:
-        config_path: of ``--config``; None for the one in the working directory.
+        config_path: the value of ``--config``; None searches the working directory.
         is_verbose: print the effective config too.
 
     Returns:
@@ -66,7 +66,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _print(line: str) -> None:
-    """Print a line that a terminal does not obey: names of files and users are anybody's to choose."""
+    """Print a line without control characters, which names of files and users can contain."""
     print(escape_control(line), flush=True)
 
 

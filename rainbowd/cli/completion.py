@@ -1,4 +1,4 @@
-"""Completion for bash, zsh and fish: each asks ``rainbowd completion words``, so that all know the same."""
+"""Completion for bash, zsh and fish: each script calls ``rainbowd completion words``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ complete -o default -F _rainbowd rainbowd
 """
 
 ZSH = r"""#compdef rainbowd
-# rainbowd's completion for zsh: eval "$(rainbowd completion zsh)" behind compinit in ~/.zshrc,
+# rainbowd's completion for zsh: eval "$(rainbowd completion zsh)" after compinit in ~/.zshrc,
 # or this as the file _rainbowd in a directory of $fpath.
 _rainbowd() {
     local word help
@@ -52,43 +52,43 @@ complete -c rainbowd -f -a '(__rainbowd_words)'
 """
 
 DEPLOYS = 20
-"""How many are offered, the newest."""
+"""How many deploys are offered, newest first."""
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 class Completion(NamedTuple):
-    """What may come next, and what it is."""
+    """A word that can come next, with its help."""
 
     word: str
     help: str = ""
 
 
 def completion(parser: argparse.ArgumentParser, shell: str, words: Sequence[str]) -> int:
-    """Print a shell's script, or for ``words`` what may come, a line each with a tab before its help.
+    """Print the script of a shell, or the words that can come next, each followed by a tab and its help.
 
     Args:
-        parser: of the whole command line.
+        parser: the parser of the whole command line.
         shell: one of ``SCRIPTS``, or ``words``.
-        words: behind the program's name, up to the one that is being typed, which may be empty.
+        words: the arguments up to the one that is being typed, which may be empty.
 
     Returns:
-        The exit status; 1 where nothing is known, as for a file.
+        The exit status; 1 if no word is known, such as for a file.
     """
     if shell in SCRIPTS:
         print(SCRIPTS[shell], end="")
         return 0
     found = list(candidates(parser, words))
-    for one in found:
-        print(f"{one.word}\t{one.help}")
+    for item in found:
+        print(f"{item.word}\t{item.help}")
     return 0 if found else 1
 
 
 def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[Completion]:
-    """What may come in the place of the last word."""
+    """Yield the words that can take the place of the last one."""
     *before, typed = words or [""]
     pending: argparse.Action | None = None
-    places, config = _places(parser), None
+    positionals, config = _positionals(parser), None
     for word in before:
         if pending is not None:
             config = word if pending.dest == "config" else config
@@ -96,18 +96,20 @@ def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterato
         elif word.startswith("-"):
             option = _option(parser, word)
             pending = option if option is not None and option.nargs != 0 and "=" not in word else None
-        elif places:
-            place = places.pop(0)
-            if isinstance(place.choices, dict):
-                parser = place.choices[word] if word in place.choices else argparse.ArgumentParser(add_help=False)
-                places = _places(parser)
+        elif positionals:
+            positional = positionals.pop(0)
+            if isinstance(positional.choices, dict):
+                parser = (
+                    positional.choices[word] if word in positional.choices else argparse.ArgumentParser(add_help=False)
+                )
+                positionals = _positionals(parser)
     if pending is not None:
         found = _values(pending, config)
     elif typed.startswith("-"):
         found = (_candidate(action) for action in _actions(parser) if action.option_strings)
     else:
-        found = _values(places[0], config) if places else iter(())
-    return (one for one in found if one.word.startswith(typed) and one.help != argparse.SUPPRESS)
+        found = _values(positionals[0], config) if positionals else iter(())
+    return (item for item in found if item.word.startswith(typed) and item.help != argparse.SUPPRESS)
 
 
 def _candidate(option: argparse.Action) -> Completion:
@@ -132,19 +134,19 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Completion]
 
 
 def _releases(config: str | None) -> Iterator[Completion]:
-    """The directories beside the one that the link names."""
+    """Yield the directories next to the linked release."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
         locations = read_locations(find_config(None if config is None else Path(config)))
         linked = linked_release(locations.release)
         if linked is not None and locations.release.is_symlink():
-            beside = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
-            for entry in beside:
+            siblings = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
+            for entry in siblings:
                 if entry.name.isprintable() and not entry.name.startswith("."):
                     yield Completion(entry.name, "the present release" if entry == linked else "a release")
 
 
 def _deploys(config: str | None) -> Iterator[Completion]:
-    """The last deploys, with what is known of each."""
+    """Yield the last deploys, with their releases and results."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
         locations = read_locations(find_config(None if config is None else Path(config)))
         for entry in deploys(read_events(locations.state_dir, "deploy."))[:DEPLOYS]:
@@ -160,8 +162,8 @@ def _option(parser: argparse.ArgumentParser, word: str) -> argparse.Action | Non
     return next((action for action in _actions(parser) if name in action.option_strings), None)
 
 
-def _places(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What stands by its place, in order."""
+def _positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the positional arguments, in order."""
     return [action for action in _actions(parser) if not action.option_strings]
 
 

@@ -1,4 +1,4 @@
-"""What app is in a directory, and how it is to be run and asked: guesses, from its files alone."""
+"""The detection of the app in a directory, and of the way to run and check it, from its files alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNOWN = (
     "a Procfile"
 )
 SUB_DIRECTORIES = ("backend", "server", "api", "web", "app", "site")
-"""Where an app often is, if not at the top."""
+"""The usual directories of an app that is not at the top."""
 SHOWN_MAX = 12
 
 APPS: tuple[Finder, ...] = (
@@ -42,21 +42,24 @@ APPS: tuple[Finder, ...] = (
     others.find_java,
     others.find_ruby,
 )
-"""What is looked for, in this order: many an app of another kind has a package.json for its assets."""
+"""The kinds of apps, in the order of detection: apps of other kinds often have a package.json for their assets."""
 REST: tuple[Finder, ...] = (others.find_executable, others.find_static)
-"""What is looked for if there is no app in a sub-directory either."""
+"""The kinds that are tried last, after the subdirectories."""
 
 
 def detect(release: Path, server: str | None, app: str | None = None) -> DetectedApp:
-    """See what is in a release.
+    """Detect the app in a release.
 
     Args:
-        release: its directory, or a link to it.
-        server: what to run it with, a name of ``SERVERS``; None to choose.
-        app: what the server is to serve; None to choose.
+        release: the directory of the release, or a link to it.
+        server: the server to run it with, a name of ``SERVERS``; None to choose one.
+        app: the app that the server serves; None to choose one.
+
+    Returns:
+        The app.
 
     Raises:
-        UsageError: nothing is there that can be run, or nothing that ``server`` serves.
+        UsageError: no app was found, or none that ``server`` serves.
     """
     if server is not None and server not in SERVERS:
         raise UsageError(f"--server: found {server!r}; expected one of {', '.join(SERVERS)}")
@@ -78,7 +81,7 @@ def detect(release: Path, server: str | None, app: str | None = None) -> Detecte
 
 
 def _found(release: Path) -> DetectedApp:
-    """Return the app at the top, else one in a sub-directory, else what is there beside an app."""
+    """Return the app at the top, else one in a subdirectory, else an executable or static files."""
     places = [(release, APPS), *((place, APPS) for place in _sub_directories(release)), (release, REST)]
     for place, finders in places:
         for finder in finders:
@@ -108,10 +111,10 @@ def _sub_directories(release: Path) -> Iterator[Path]:
 
 
 def _name_app(found: DetectedApp, release: Path, app: str | None) -> None:
-    """See that the server is told what to serve.
+    """Add the app that the server serves.
 
     Raises:
-        UsageError: it cannot be told.
+        UsageError: no app was found for the server, or the server needs none.
     """
     recipe = SERVERS.get(found.server)
     if recipe is None or not recipe.serves:

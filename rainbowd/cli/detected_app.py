@@ -1,4 +1,4 @@
-"""An app that ``rainbowd init`` found."""
+"""The description of an app that ``rainbowd init`` detected."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ Health = str | dict[str, object]
 
 @dataclass
 class DetectedApp:
-    """An app.
+    """An app, and the way to run it.
 
     Attributes:
-        seen: what was seen, for people.
-        server: a name of ``SERVERS``, or empty if ``command`` runs it.
-        apps: what a server is told to serve, by its kind.
-        command: of a Procfile.
-        health: a path, or an object.
-        prefix: words before the server's command.
-        programs: the directory that the command is in, with a slash; empty for ``PATH``.
-        env: what its environment has to have.
+        seen: what was detected, in sentences for people.
+        server: a name of ``SERVERS``, or empty if ``command`` runs the app.
+        apps: the app that a server serves, by kind: the keys are those of ``KINDS``.
+        command: the command of a Procfile.
+        health: the health check, a path or an object.
+        prefix: arguments before the server's command.
+        programs: the directory of the server's program, with a slash; empty to search ``PATH``.
+        env: environment variables that the app needs.
         hook: a command for ``before_launch``; empty for none.
-        directory: below the release, if the app is not at its top; the command runs there.
-        notes: what its owner should know.
+        directory: the app's directory inside of the release; empty if the app is at its top.
+        notes: what the user should know about the app.
     """
 
     seen: list[str] = field(default_factory=list)

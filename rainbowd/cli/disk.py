@@ -1,4 +1,4 @@
-"""Whether the agent can write its state: on a full disk what it wrote last is all that a command can read."""
+"""The check of the state directory's disk: if it is full, a command reads an outdated status."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 ROOT = 0
 LEAST_BYTES = 64 << 10
-"""What a status and some lines of the journal take, and the smallest disk keeps for itself."""
+"""The size of a status and some lines of the journal."""
 
 
 def warning(state_dir: Path) -> str | None:
-    """Return what to say of a disk on which the agent can write nothing; None if it can, or that is not known."""
+    """Return a warning if the agent cannot write to the disk of its state directory, else None."""
     try:
         file = os.stat(state_dir / NAME)  # noqa: PTH116 - pathlib is not needed for this
         room = os.statvfs(state_dir)
@@ -31,7 +31,7 @@ def warning(state_dir: Path) -> str | None:
 
 
 def problem_of(room: os.statvfs_result, *, is_root: bool) -> str | None:
-    """Return why a file system takes nothing more, some of which may be kept for root; None if it does: statvfs(3)."""
+    """Return why a file system cannot be written to, else None: statvfs(3).  Some space may be reserved for root."""
     blocks, files = (room.f_bfree, room.f_ffree) if is_root else (room.f_bavail, room.f_favail)
     if room.f_flag & os.ST_RDONLY:
         return "is read-only"

@@ -1,4 +1,4 @@
-"""How an app is asked for its health: guesses, from its files alone."""
+"""Guesses of the health check of an app, from its files alone."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HEALTH_PATHS = (
     "/api/health",
     "/api/healthz",
 )
-"""What apps call the page that says that they are there, the likeliest first."""
+"""Usual paths of health pages, the likeliest first."""
 ALIVE: dict[str, object] = {"path": "/", "status": "200-399,401,403,404"}
-"""Where no such page is known: any answer of an app that is not broken will do."""
+"""The health check if no health page is found: any answer of a working app is accepted."""
 
 SOURCES = "*.py", "*.rb", "*.ru", "*.js", "*.mjs", "*.ts", "*.php", "*.java", "*.go", "*.pl", "*.psgi", "*.exs"
 HEALTH_FILES = (
@@ -36,15 +36,15 @@ HEALTH_FILES = (
     *((f"{top}/api/health.*", "/api/health") for top in ("pages", "src/pages", "server")),
     *((f"src/routes/{name}/+server.*", f"/{name}") for name in ("up", "health", "healthz")),
 )
-"""Pages whose path is that of their file, as in Next.js, Nuxt and SvelteKit."""
+"""Files whose path is the path of their page, as in Next.js, Nuxt and SvelteKit."""
 FILES_READ = 200
 
 
-def with_path(release: Path, told: Health) -> Health:
-    """``told``, with the path that the app's own source has for it."""
-    if isinstance(told, str) and told != "/":
-        return told
-    extra = {} if isinstance(told, str) else {key: value for key, value in told.items() if key != "path"}
+def with_path(release: Path, health: Health) -> Health:
+    """Return the health check ``health`` with the path that the app's source contains."""
+    if isinstance(health, str) and health != "/":
+        return health
+    extra = {} if isinstance(health, str) else {key: value for key, value in health.items() if key != "path"}
     path = _health_path(release)
     if path is None:
         return {**ALIVE, **extra}
@@ -68,12 +68,12 @@ def _sources(release: Path) -> Iterable[str]:
 
 
 def of_django(settings: str) -> Health:
-    """The fields without which Django refuses or redirects: ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
+    """Return the fields that Django requires: for ALLOWED_HOSTS and SECURE_SSL_REDIRECT."""
     return _with_fields(settings, r"^ALLOWED_HOSTS\s*=\s*", r"^SECURE_SSL_REDIRECT\s*=\s*(?!False)")
 
 
 def of_rails(release: Path) -> Health:
-    """Those without which Rails does: config.hosts and config.force_ssl."""
+    """Return the fields that Rails requires: for config.hosts and config.force_ssl."""
     files = release / "config" / "application.rb", release / "config" / "environments" / "production.rb"
     return _with_fields(
         "\n".join(map(read_source, files)), r"^\s*config\.hosts\s*=\s*", r"^\s*config\.force_ssl\s*=\s*true"
@@ -81,7 +81,7 @@ def of_rails(release: Path) -> Health:
 
 
 def _with_fields(settings: str, hosts: str, https: str) -> Health:
-    """The first host that a list of ``settings`` behind ``hosts`` has, and HTTPS where ``https`` is found."""
+    """Return the first host in the list after ``hosts`` in ``settings``, and HTTPS if ``https`` is found."""
     health: dict[str, object] = {}
     host = _first_host(settings, hosts)
     if host is not None:

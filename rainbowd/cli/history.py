@@ -1,6 +1,6 @@
-"""``rainbowd history``: the deploys that the journal tells of, newest first, whether an agent runs or not.
+"""``rainbowd history``: list the deploys in the journal, newest first, whether an agent is running or not.
 
-This has to start as fast as Python does: nothing but the standard library, and of that little.
+This must start as fast as Python does, so it imports only a few modules of the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rainbowd.report.history import DeployEntry
 
 SHOWN = 20
-"""Of all, where a person looks and says no number."""
+"""How many deploys are listed by default."""
 
 HEADER = ["when (UTC)", "deploy", "release", "generation", "result", "seconds", "by", "note"]
 NUMBERS = {"generation", "seconds"}
@@ -30,16 +30,16 @@ def history(config_path: Path | None, *, as_json: bool, count: int | None) -> in
     """Print the deploys, newest first.
 
     Args:
-        config_path: of ``--config``; None looks in the working directory.
-        as_json: a list of ``report.history.Entry``.
-        count: of ``-n``; None: all as JSON, else the last 20.
+        config_path: the value of ``--config``; None searches the working directory.
+        as_json: print the entries as a JSON list.
+        count: the value of ``-n``; None for the last 20, or for all of them as JSON.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        ConfigError: there is no config file.
-        RainbowdError: the config is broken, or the journal may not be read.
+        ConfigError: the config file does not exist.
+        RainbowdError: the config is invalid, or the journal cannot be read.
     """
     state_dir = locate(config_path).state_dir
     found = deploys(read_events(state_dir, "deploy."))
@@ -50,13 +50,13 @@ def history(config_path: Path | None, *, as_json: bool, count: int | None) -> in
     for line in _readable(chosen):
         print(line)
     if count is None and len(found) > SHOWN:
-        print(f"and {len(found) - SHOWN} before these: -n {len(found)} shows them all")
+        print(f"{len(found) - SHOWN} older deploys are not shown; -n {len(found)} shows all")
     return 0
 
 
 def _readable(entries: list[DeployEntry]) -> list[str]:
     if not entries:
-        return ["no deploy is on record"]
+        return ["no deploys recorded"]
     paint = painter()
     first, *rows = align_columns([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
     lines = [paint(DIM, first)]
@@ -88,7 +88,7 @@ def describe_entry_result(entry: DeployEntry) -> tuple[str, str]:
 
 
 def format_utc(at: str) -> str:
-    """Return a time in RFC 3339 as the log has it, in UTC, to the second."""
+    """Return a time in RFC 3339 as date and time in UTC, to the second."""
     try:
         return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     except ValueError:

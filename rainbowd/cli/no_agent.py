@@ -1,4 +1,4 @@
-"""What a command adds to "no agent is running": whether the app runs on without one, and how to start an agent."""
+"""The hints after "no agent is running": whether the app is still running, and how to start an agent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _START_TIME = 19
-"""Of the fields after the name in ``/proc/PID/stat``: proc(5), starttime."""
+"""The index of starttime among the fields after the name in ``/proc/PID/stat``: proc(5)."""
 
 
 class Orphan(NamedTuple):
     """An app that runs without an agent.
 
     Attributes:
-        generation: its number.
-        pid: of one of its processes, the first if that is alive.
+        generation: the id of its generation.
+        pid: the pid of one of its processes, the main process if that is alive.
     """
 
     generation: int
@@ -32,10 +32,10 @@ class Orphan(NamedTuple):
 
 
 def hints(config_path: Path | None) -> list[str]:
-    """Return what to say after "no agent is running", a line each; nothing if the config cannot be read.
+    """Return the hints after "no agent is running", one a line; empty if the config cannot be read.
 
     Args:
-        config_path: of ``--config``; None searches the working directory.
+        config_path: the value of ``--config``; None searches the working directory.
     """
     try:
         locations = locate(config_path)
@@ -45,7 +45,7 @@ def hints(config_path: Path | None) -> list[str]:
     orphan = find_orphan(locations.state_dir)
     if orphan is not None:
         lines.append(
-            f"the app still runs (generation {orphan.generation}, pid {orphan.pid}), but gets no requests; "
+            f"the app is still running (generation {orphan.generation}, pid {orphan.pid}), but gets no requests; "
             f"the next agent takes it over"
         )
     start = shlex.join(["rainbowd", "--config", str(locations.config_file)])
@@ -53,9 +53,9 @@ def hints(config_path: Path | None) -> list[str]:
 
 
 def find_orphan(state_dir: Path) -> Orphan | None:
-    """Return the app that an agent left running; None if there is none, or it cannot be known.
+    """Return the app that an agent left running; None if there is none, or its records cannot be read.
 
-    The record of a generation names its processes by their numbers and start times, which no other process has.
+    The record of a generation contains the pids and start times of its processes, which together are unique.
     """
     return next(_orphans(state_dir), None)
 
@@ -76,7 +76,7 @@ def _orphans(state_dir: Path) -> Iterator[Orphan]:
 
 
 def _start_time(pid: int) -> int | None:
-    """Return when a process was started, in clock ticks since boot; None if there is none."""
+    """Return when a process was started, in clock ticks since boot; None if it does not exist."""
     try:
         return int(_content(f"/proc/{int(pid)}/stat").rpartition(")")[2].split()[_START_TIME])
     except (OSError, IndexError):

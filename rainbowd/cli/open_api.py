@@ -1,4 +1,4 @@
-"""What a start does for an API that is enabled: see that it is installed, listen, and have a token."""
+"""The start of the API, if it is enabled: check its packages, listen, and find the token."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
 
 
 def require_api_packages() -> None:
-    """See that what the API needs is installed.
+    """Check that the packages of the API are installed.
 
     Raises:
-        UsageError: it is not; the message has the line to type.
+        UsageError: a package is missing; the message contains the command to install it.
     """
     try:
         import rainbowd.api.service  # noqa: F401
     except ModuleNotFoundError as error:
-        words = " ".join(f"'{package}'" for package in PACKAGES)
+        packages = " ".join(f"'{package}'" for package in PACKAGES)
         raise UsageError(
             f"the API is enabled, and needs {error.name}, which is not installed; type\n"
-            f"{sys.executable} -m pip install {words}"
+            f"{sys.executable} -m pip install {packages}"
         ) from None
 
 
 def open_api(config: Config, offered: list[OfferedSocket], stack: contextlib.ExitStack) -> tuple[ApiService, Listener]:
-    """The API, with its socket open until ``stack`` ends.
+    """Return the API and its listener, which is open until ``stack`` ends.
 
     Args:
-        config: with where it listens.
-        offered: what an agent that is upgraded hands over.
+        config: the config, which contains the address.
+        offered: the sockets that the old agent hands over in an upgrade.
         stack: closes the socket.
 
     Raises:
-        UsageError: it is not installed, cannot listen, or has no token that can be used.
+        UsageError: a package is missing, the address cannot be used, or no token can be read or made.
     """
     require_api_packages()
     from rainbowd.api.service import ApiService
@@ -69,10 +69,10 @@ def open_api(config: Config, offered: list[OfferedSocket], stack: contextlib.Exi
 
 
 def _token_directory(config: Config) -> Path:
-    """Return where the token is to be made, which is there by now.
+    """Return the directory of the token, after creating it.
 
     Raises:
-        UsageError: it cannot be made for this user alone.
+        UsageError: the directory cannot be made private to this user.
     """
     directory = token_directory(config)
     if directory is None or directory == config.state_dir:

@@ -1,4 +1,4 @@
-"""``rainbowd proxy``: the proxy alone, the same code path, in front of an address that is not managed."""
+"""``rainbowd proxy``: run only the proxy, in front of an app that rainbowd does not manage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_SECONDS = 25.0
 
 
 def proxy(upstream: str, listen: str, limits: list[str]) -> int:
-    """Pass requests on until TERM or INT; a second one does not wait for those under way.
+    """Forward requests until TERM or INT; a second signal does not wait for requests in flight.
 
     Args:
         upstream: ``HOST:PORT`` or ``unix:PATH``.
@@ -33,14 +33,14 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
         limits: ``NAME=VALUE``, names and values as in the config's ``limits``.
 
     Raises:
-        UsageError: one of them is not that, or the address is in use.
+        UsageError: an argument is invalid, or the address is in use.
     """
     target = _address("--upstream", upstream)
     settings = ProxySettings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
     listeners = open_listeners(_address("--listen", listen), report=print_error)
     log.configure("info", "auto")
     log.load()
-    log.get_logger().info("ready", listen=", ".join(one.address for one in listeners), upstream=str(target))
+    log.get_logger().info("ready", listen=", ".join(listener.address for listener in listeners), upstream=str(target))
     try:
         trio.run(_serve, target, settings, listeners)
     finally:
@@ -57,12 +57,12 @@ async def _serve(target: Address, settings: ProxySettings, listeners: list[Liste
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_handle_signals, signals, stop, nursery.cancel_scope)
             await Server(roster, settings).serve(listeners, stop, STOP_SECONDS)
             nursery.cancel_scope.cancel()
 
 
-async def _obey(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
+async def _handle_signals(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
     async for _ in signals:
         if stop.is_set():
             scope.cancel()

@@ -1,6 +1,6 @@
-"""``rainbowd``: the agent in the foreground.  Everything that can be refused is refused before anything is started.
+"""``rainbowd``: run the agent in the foreground.  Every check is made before anything is started.
 
-It listens before it loads what is heavy, so that connections wait and are not refused meanwhile.
+The agent listens before it loads the large modules, so that connections wait meanwhile and are not refused.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ UPGRADE = "RAINBOWD_UPGRADE"
 
 
 def run(config_path: Path | None, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False) -> int:
-    """Run the agent until it is told to stop.
+    """Run the agent until a signal stops it.
 
     Args:
-        config_path: of ``--config``; None looks in the working directory.
-        listen: of ``--listen``; replaces the file's.
-        log_level: of ``--log-level``; replaces the file's.
-        enable_api: of ``--enable-api``.
+        config_path: the value of ``--config``; None searches the working directory.
+        listen: the values of ``--listen``, instead of those in the config.
+        log_level: the value of ``--log-level``, instead of the one in the config.
+        enable_api: whether ``--enable-api`` was given.
 
     Raises:
         UsageError: the config, the addresses or the state directory cannot be used; nothing was started.
@@ -107,7 +107,7 @@ def _left_behind(config: Config, directory: Path) -> list[str]:
 
 
 def _offer() -> Offer | None:
-    """What an agent that is upgraded offers."""
+    """Return the offer of the old agent in an upgrade; None in any other start."""
     if UPGRADE not in os.environ:  # what it takes is heavy
         return None
     from rainbowd.prctl import set_pdeathsig
@@ -119,7 +119,7 @@ def _offer() -> Offer | None:
 
 
 def _listen(config: Config, offered: list[OfferedSocket], stack: contextlib.ExitStack) -> list[Listener]:
-    """Every listener that there is to be: handed over by systemd, by the agent before us, or opened."""
+    """Return all listeners: from systemd, from the old agent, or newly opened."""
     listeners = from_systemd(os.environ, os.getpid())
     shared = [one for one in offered if one.part == "proxy"]
     listeners += [from_predecessor(one.sock, None) for one in shared if one.asked is None]

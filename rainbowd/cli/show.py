@@ -1,4 +1,4 @@
-"""``rainbowd show``: one deploy with its steps and all the output that was kept, whether an agent runs or not."""
+"""``rainbowd show``: print one deploy with its steps and output, whether an agent is running or not."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 LEAST_CHARACTERS = 4
-"""Of an id, if it is shortened."""
+"""The shortest beginning of an id that is accepted."""
 
 
 def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
-    """Print a deploy.
+    """Print a deploy with its steps and its output.
 
     Args:
-        config_path: of ``--config``; None searches the working directory.
-        deploy: its id or the beginning of it, or the id of a request; None for the last deploy.
-        as_json: an object as ``rainbowd history --json`` has it, with the ``events`` of the deploy.
+        config_path: the value of ``--config``; None searches the working directory.
+        deploy: the id of the deploy or its beginning, or the id of a request; None for the last deploy.
+        as_json: print an object as in ``rainbowd history --json``, with the ``events`` of the deploy.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        UsageError: there is no such deploy, or more than one.
-        RainbowdError: the config is broken, or the journal may not be read.
+        UsageError: no deploy matches, or more than one.
+        RainbowdError: the config is invalid, or the journal cannot be read.
     """
     state_dir = locate(config_path).state_dir
     events = list(read_events(state_dir))
@@ -57,7 +57,7 @@ def show(config_path: Path | None, deploy: str | None, *, as_json: bool) -> int:
 def _find(entries: list[DeployEntry], events: list[Event], deploy: str | None) -> DeployEntry:
     if deploy is None:
         if not entries:
-            raise UsageError("no deploy is on record")
+            raise UsageError("no deploys recorded")
         return entries[0]
     asked = {str(event.get("deploy")) for event in events if event.get("request") == deploy}
     found = [entry for entry in entries if entry["deploy"] == deploy or entry["deploy"] in asked]
@@ -66,7 +66,7 @@ def _find(entries: list[DeployEntry], events: list[Event], deploy: str | None) -
     if not found:
         raise UsageError(f"no such deploy: {deploy}; `rainbowd history` lists them")
     if len(found) > 1:
-        raise UsageError(f"{deploy} is the beginning of {len(found)} deploys; give more of it")
+        raise UsageError(f"{deploy} is the beginning of {len(found)} deploys; give a longer id")
     return found[0]
 
 
@@ -97,7 +97,7 @@ def _indented(output: object) -> list[str]:
 
 
 def _boot_output(state_dir: Path, entry: DeployEntry) -> list[str]:
-    """Return what the generation wrote until it was live, as long as it is there."""
+    """Return the output of the generation until it was live; empty if it was removed."""
     try:
         with open_to_read(state_dir / f"generation-{entry['generation']}.boot") as file:
             return file.read().decode(errors="backslashreplace").splitlines()

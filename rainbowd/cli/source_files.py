@@ -1,4 +1,4 @@
-"""An app's own files, as far as they are read for a guess."""
+"""The source files of an app, which are read to guess what it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE_BYTES = 100_000
 
 
 def files_near_top(release: Path, pattern: str) -> list[Path]:
-    """Files at the top, and one directory below."""
+    """Return the files at the top of a release, and in its directories."""
     below = (file for file in sorted(release.glob(f"*/{pattern}")) if file.parent.name not in SKIPPED)
     return [*sorted(release.glob(pattern)), *below]
 
@@ -25,7 +25,7 @@ def src_layout_files(release: Path, pattern: str) -> list[Path]:
 
 
 def read_source(file: Path) -> str:
-    """The beginning of a text file; empty where there is none."""
+    """Return the beginning of a text file; empty if it cannot be read."""
     try:
         with open_regular(file) as source:
             return source.read(FILE_BYTES).decode(errors="replace")

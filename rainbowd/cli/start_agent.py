@@ -1,4 +1,4 @@
-"""The part of a start that loads what is heavy, and starts things: by now the listeners are open."""
+"""The second part of a start, after the listeners are open: load the large modules and run the agent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def start_agent(
     offer: Offer | None,
     warnings: Iterable[str],
 ) -> int:
-    """Be the agent until told to stop.
+    """Run the agent until a signal stops it.
 
     Args:
         file: the config file.
@@ -112,7 +112,7 @@ def start_agent(
 
 
 def _accept(offer: Offer) -> Message:
-    """Take it once all is loaded: what fails here changes nothing, as the agent before us goes on."""
+    """Accept the offer after everything is loaded: if the start fails before that, the old agent continues."""
     log.load()
     return offer.accept()
 

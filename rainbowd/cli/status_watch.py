@@ -1,6 +1,6 @@
-"""``rainbowd status --watch``: the status as it changes, on a screen of its own that is gone afterwards.
+"""``rainbowd status --watch``: the status as it changes, on the terminal's alternate screen.
 
-Beneath it are the journal's last sentences, as the API's page has them.
+Below it are the latest events of the journal, in the same sentences as on the API's page.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 POLL_SECONDS = 0.2
-TOLD_MINUTES = 60
-"""How far back the journal is told."""
+JOURNAL_MINUTES = 60
+"""How far back the events of the journal go."""
 SENTENCES_MAX = 100
 USUAL_LINES = 24
-"""Of a terminal that does not say."""
+"""The height of a terminal that does not report one."""
 
 # DEC private modes, as xterm's "Control Sequences" has them: 1049 the other screen, 25 the cursor, 7 wrapping.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
@@ -46,15 +46,15 @@ def watch(state_dir: Path, *, as_json: bool) -> int:
     """Show the status until interrupted.
 
     Args:
-        state_dir: of the agent.
-        as_json: one object a line, a line for each change.
+        state_dir: the state directory of the agent.
+        as_json: print one JSON object a line, for each change.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        NotRunning: no agent runs; on a terminal only if it did not from the beginning.
-        RainbowdError: its status cannot be read.
+        NotRunning: no agent is running; on a terminal, only at the beginning.
+        RainbowdError: the status cannot be read.
     """
     read_status(state_dir)
     try:
@@ -67,7 +67,7 @@ def watch(state_dir: Path, *, as_json: bool) -> int:
 
 
 def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
-    """Print each change for a program, and for people each that is more than a counter."""
+    """Print the status after each change; as text, only if more than a counter changed."""
     shown = None
     while True:
         status = read_status(state_dir)
@@ -79,7 +79,7 @@ def _print_changes(state_dir: Path, *, as_json: bool) -> NoReturn:
 
 
 def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
-    """Return a status without what changes while nothing happens."""
+    """Return a status without the fields that change all the time."""
     generations = status.get("generations")
     kept = {key: value for key, value in status.items() if key not in {"generations", "deploying"}}
     if isinstance(status.get("deploying"), dict):
@@ -90,7 +90,7 @@ def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _draw(state_dir: Path) -> NoReturn:
-    """Draw it anew where it has changed, be it the age of something."""
+    """Draw the status again whenever a line has changed."""
     shown: list[str] = []
     journal = _Journal(state_dir)
     while True:
@@ -103,13 +103,13 @@ def _draw(state_dir: Path) -> NoReturn:
 
 
 def _lines(state_dir: Path, journal: _Journal) -> list[str]:
-    """What there is to see, as far as there is room; an agent that has gone may come again."""
+    """Return the lines that fit on the screen; if no agent is running, the error and the journal."""
     paint = painter()
     try:
         lines = status_text(read_status(state_dir), state_dir).split("\n")
     except RainbowdError as error:
         lines = [paint(YELLOW, escape_control(error))]
-    end = ["", paint(DIM, "Ctrl-C ends this, and nothing else")]
+    end = ["", paint(DIM, "Ctrl-C closes this screen; the agent keeps running")]
     height = os.get_terminal_size().lines or USUAL_LINES
     room = height - len(lines) - len(end) - 1
     told = journal.lines()[-room:] if room > 0 else []
@@ -118,30 +118,30 @@ def _lines(state_dir: Path, journal: _Journal) -> list[str]:
 
 
 class _Journal:
-    """The journal's last sentences, oldest first."""
+    """The latest events of the journal as sentences, oldest first."""
 
     def __init__(self, state_dir: Path) -> None:
-        since = datetime.now(UTC) - timedelta(minutes=TOLD_MINUTES)
+        since = datetime.now(UTC) - timedelta(minutes=JOURNAL_MINUTES)
         self._tail = Tail(state_dir, parse_id(since.strftime("%Y-%m-%dT%H:%M:%SZ")))
         self._lines: deque[str] = deque(maxlen=SENTENCES_MAX)
 
     def lines(self) -> list[str]:
         with contextlib.suppress(RainbowdError, OSError):  # what cannot be read now is read later
             while lines := self._tail.read():
-                told = map(_told, (json.loads(line.text) for line in lines))
+                told = map(_line, (json.loads(line.text) for line in lines))
                 self._lines.extend(filter(None, told))
         return list(self._lines)
 
 
-def _told(event: Event) -> str:
-    words, paint = sentence(event), painter()
-    if not words:
+def _line(event: Event) -> str:
+    text, paint = sentence(event), painter()
+    if not text:
         return ""
-    return f"{paint(DIM, _clock(str(event.get('at'))))}  {paint(_style(event), escape_control(words))}"
+    return f"{paint(DIM, _clock(str(event.get('at'))))}  {paint(_style(event), escape_control(text))}"
 
 
 def _clock(at: str) -> str:
-    """Return the time of day of a time in RFC 3339 as the log has it, in UTC."""
+    """Return the time of day in UTC of a time in RFC 3339."""
     try:
         return datetime.fromisoformat(at).astimezone(UTC).strftime("%H:%M:%SZ")
     except ValueError:
@@ -149,7 +149,7 @@ def _clock(at: str) -> str:
 
 
 def _style(event: Event) -> str:
-    """Red and green for how a deploy ended, as in the history; else the generation's own colour."""
+    """Return red or green for the outcome of a deploy, else the colour of the generation."""
     result, generation = DECISIONS.get(str(event["event"])), event.get("generation")
     if event.get("superseded_by"):
         return YELLOW
@@ -160,7 +160,7 @@ def _style(event: Event) -> str:
 
 @contextlib.contextmanager
 def _screen() -> Iterator[None]:
-    """The terminal's other screen; whatever ends us, it is left."""
+    """Show the terminal's alternate screen, and leave it however the command ends."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _exit)
     print(_ENTER, end="", flush=True)

@@ -167,7 +167,7 @@ def test_a_command_is_looked_for_in_the_path_of_the_app(tmp_path: Path, checked:
     [
         ("gone", "a dangling link to gone"),
         ("current", "a dangling link to current"),
-        ("rainbowd.json", "no directory"),
+        ("rainbowd.json", "not a directory"),
     ],
 )
 def test_a_link_that_leads_to_no_directory_is_an_error(
@@ -216,7 +216,7 @@ def test_a_socket_path_that_is_too_long_for_unix_is_an_error(checked: Checked) -
 def test_a_state_directory_that_nobody_could_make_is_an_error(tmp_path: Path, checked: Checked, state_dir: str) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     status, _, err = checked(state_dir=state_dir)
-    assert (status, "which is no directory" in err) == (2, True)
+    assert (status, "which is not a directory" in err) == (2, True)
     assert checked(state_dir="not/yet/there")[0] == 0
 
 

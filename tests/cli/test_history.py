@@ -115,9 +115,9 @@ def test_as_many_are_told_as_are_asked_for(site: Site, capsys: pytest.CaptureFix
     site.history("--json")
     assert len(told(capsys)) == SHOWN + 5
     site.history()
-    assert "and 5 before these" in capsys.readouterr().out.splitlines()[-1]
+    assert "5 older deploys are not shown" in capsys.readouterr().out.splitlines()[-1]
     site.history("-n", "0")
-    assert capsys.readouterr().out == "no deploy is on record\n"
+    assert capsys.readouterr().out == "no deploys recorded\n"
 
 
 def test_rotated_files_are_read_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +143,7 @@ def test_garbage_in_the_middle_costs_its_own_line_alone(site: Site, capsys: pyte
 
 def test_without_a_journal_there_is_nothing_to_tell(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert site.history() == 0
-    assert capsys.readouterr().out == "no deploy is on record\n"
+    assert capsys.readouterr().out == "no deploys recorded\n"
     assert site.history("--json") == 0
     assert told(capsys) == []
 

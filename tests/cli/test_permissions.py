@@ -66,7 +66,7 @@ def as_another(site: Path, *words: str, is_member: bool) -> tuple[int, str]:
 
 
 def test_a_member_of_the_group_may_read(site: Path) -> None:
-    for words, said in ((["status"], "no generations"), (["history"], "no deploy is on record")):
+    for words, said in ((["status"], "no generations"), (["history"], "no deploys recorded")):
         status, text = as_another(site, *words, is_member=True)
         assert (status, said in text) == (0, True), text
 

@@ -92,4 +92,4 @@ def test_without_a_deploy_there_is_nothing_to_show(
     (tmp_path / "rainbowd.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     assert main(["show"]) == 2
-    assert "no deploy is on record" in capsys.readouterr().err
+    assert "no deploys recorded" in capsys.readouterr().err

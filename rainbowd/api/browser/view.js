@@ -159,7 +159,7 @@ function showDeploys(history) {
   const isKnown = new Set([...byId("deploys").querySelectorAll("details")].map(one => one.dataset.deploy))
   const last = history.find(entry => entry.result !== "rolled_back")  // a failure is often followed by the link's way back
   const items = history.map(entry => deployed(entry, isOpen.has(entry.deploy) || (entry === last && !isKnown.has(entry.deploy))))
-  const none = make("li", { className: "soft" }, "no deploy is on record")
+  const none = make("li", { className: "soft" }, "no deploys recorded")
   show(byId("deploys"), JSON.stringify(history), ...(items.length ? items : [none]))
 }
 

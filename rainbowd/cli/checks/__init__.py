@@ -1,4 +1,4 @@
-"""What ``rainbowd check`` finds out about a config: what would be refused, and what is seldom meant."""
+"""The checks of ``rainbowd check``: what a start or a launch would reject, and likely mistakes."""
 
 from rainbowd.cli.checks.findings import Findings, check_config
 

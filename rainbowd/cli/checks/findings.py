@@ -1,4 +1,4 @@
-"""All that is found out about one config, by how bad it is."""
+"""The findings about one config, by severity."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Findings:
-    """What is wrong with a config, a line each.
+    """The findings about a config, one a line.
 
     Attributes:
-        problems: what a start or a launch would fail with, or would do in another way than it is written.
-        warnings: what is allowed, but seldom meant.
-        notes: what is good to know.
+        problems: what would make a start or a launch fail, or behave differently than the config states.
+        warnings: what is allowed, but likely a mistake.
+        notes: facts that are useful to know.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def attempt(self, key: str, action: Callable[[], object]) -> None:
-        """Do something, and keep what it fails with as problems of ``key``."""
+        """Call ``action``, and add its error to the problems of ``key``."""
         try:
             action()
         except RainbowdError as error:
@@ -41,10 +41,13 @@ class Findings:
 
 
 def check_config(config: Config) -> Findings:
-    """Judge a config as a start and a launch would, and change nothing.
+    """Check a config as a start and a launch would, and change nothing.
 
     Args:
-        config: loaded.
+        config: the loaded config.
+
+    Returns:
+        The findings.
     """
     found = Findings(warnings=cautions(config))
     env_file: Mapping[str, str] = {}

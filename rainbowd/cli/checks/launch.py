@@ -1,4 +1,4 @@
-"""What a launch would fail with: the release, the programs, the port or the socket."""
+"""The checks of a launch: the release, the programs, and the port or the socket."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     Command = str | tuple[str, ...]
 
 LONGEST_GENERATION = 99_999
-"""Numbers only grow; a socket path has to have room for them for years."""
+"""A generation id that is large enough for years: ids only grow, and are part of the socket path."""
 
 
 def check_launch(config: Config, env_file: Mapping[str, str], found: Findings, *, is_known: bool) -> None:
-    """Judge what a launch needs.
+    """Check what a launch needs.
 
     Args:
-        config: of the launch.
-        env_file: the variables of its env file.
-        found: where findings go.
-        is_known: the env file could be read, so that the environment is known.
+        config: the config.
+        env_file: the variables of the env file.
+        found: the findings to add to.
+        is_known: the env file could be read, so the environment is known.
     """
     release_problems = _release_problems(config.release)
     found.problems += release_problems
@@ -61,14 +61,14 @@ def _release_problems(release: Path) -> list[str]:
         found = f"a dangling link to {release.readlink()}" if is_link else f"no directory {release}"
         return [f"release: found {found} ({error.strerror}); {expected}"]
     if not Path(directory).is_dir():
-        return [f"release: found {directory}, which is no directory; {expected}"]
+        return [f"release: found {directory}, which is not a directory; {expected}"]
     if not os.access(directory, os.X_OK):
         return [f"release: found {directory}, which may not be entered; {expected}"]
     return []
 
 
 def _check_programs(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
-    """Judge the programs of ``run`` and of the hooks."""
+    """Check the programs of ``run`` and of the hooks."""
     release = config.release.resolve()
     env = environment(
         os.environ,
@@ -126,7 +126,7 @@ def _shell_knows(word: str, env: Mapping[str, str], release: Path) -> bool:
 
 
 def _is_inside(path: Path, release: Path) -> bool:
-    """Whether a file, which need not exist, belongs to the release; a link there does, wherever it leads."""
+    """Return whether a file or link, which need not exist, is in the release, wherever the link points."""
     return Path(os.path.realpath(path.parent)).is_relative_to(release)
 
 
@@ -167,7 +167,7 @@ def _address(config: Config) -> _Address:
 
 
 def _check_socket(config: Config, found: Findings) -> None:
-    """Judge whether the app could listen in its own directory."""
+    """Check whether the app could listen in its own directory."""
     account = find_account(config.user, config.group)
     parent = config.state_dir.parent  # the directory itself is opened at the launch
     found.attempt("state_dir", lambda: check_executable(parent, account, f"user may not enter {parent}"))

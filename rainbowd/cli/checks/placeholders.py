@@ -1,4 +1,4 @@
-"""How commands and the environment are written: what looks like a placeholder or a variable and is neither."""
+"""The checks of commands and the environment: misspelt placeholders, unexpanded variables and fixed ports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MEANT = {"PORT": "port", "1": "port", "SOCKET": "socket", "PIDFILE": "pidfile",
 
 
 def check_commands(config: Config, found: Findings) -> None:
-    """Judge how ``run`` and the hooks are written."""
+    """Check how ``run`` and the hooks are written."""
     commands = {"run": config.run} | {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
     for key, command in commands.items():
         if isinstance(command, str):
@@ -59,7 +59,7 @@ def _problems_of_list(key: str, command: Command) -> Iterator[str]:
 
 
 def _check_address(config: Config, found: Findings) -> None:
-    """Judge how the app gets to know where it is to listen."""
+    """Check how the app receives its address."""
     words = [config.run] if isinstance(config.run, str) else list(config.run)
     texts = [*words, *config.env.values()]
     if config.uses_socket:
@@ -85,7 +85,7 @@ def _fixed_port(before: str, word: str) -> str | None:
 
 
 def check_environment(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
-    """Judge the values of ``env`` and of the env file; no message shows one."""
+    """Check the values of ``env`` and of the env file, without printing a value."""
     for name, value in config.env.items():
         found.warnings += [f"env.{name}: {problem}" for problem in _misspelt(value)]
         found.warnings += [f"env.{name}: {doubt}" for doubt in _unexpanded(name, value, config.env)]

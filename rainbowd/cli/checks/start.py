@@ -1,6 +1,7 @@
-"""What a start would refuse: the state directory, the app's log file, the addresses to listen on.
+"""The checks of a start: the state directory, the app's log file, and the addresses to listen on.
 
-A start makes these; ``check`` only asks whether it could.  What the agent of this config has already is not judged.
+A start creates these; ``check`` only tests whether it could.  If an agent is running with this config, nothing is
+checked.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _CONNECT_SECONDS = 1.0
 
 
 def check_start(config: Config, found: Findings) -> None:
-    """Judge what a start makes or opens."""
+    """Check what a start creates or opens."""
     found.problems += _not_a_directory(config.state_dir)
     found.warnings += ephemeral_port_warnings(config.listen)
     try:
@@ -56,7 +57,7 @@ def check_start(config: Config, found: Findings) -> None:
 
 def _not_a_directory(state_dir: Path) -> list[str]:
     there = _nearest(state_dir)
-    return [] if _is_directory(there) else [f"state_dir: found {there}, which is no directory; expected one"]
+    return [] if _is_directory(there) else [f"state_dir: found {there}, which is not a directory; expected one"]
 
 
 def _nearest(path: Path) -> Path:
