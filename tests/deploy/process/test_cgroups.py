@@ -85,7 +85,7 @@ async def test_a_process_that_anothers_daemon_starts_with_a_mark_belongs_to_the_
     launch: Launcher, delegated: Path
 ) -> None:
     client = launch("sleep", "1000")
-    script = f"{MARK}={client.marks.secret} sleep 1000 & echo $!; wait"
+    script = f"{MARK}={client.marks.secret} sh -c 'echo $$; exec sleep 1000' & wait"
     with inside(delegated):
         daemon = launch("sh", "-c", script)
     helper = int(await launch.line())
