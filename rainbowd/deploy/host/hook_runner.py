@@ -165,7 +165,7 @@ async def _until_over(
 
 async def _first(process: ProcessTree, drop: trio.Event) -> str | None:
     """Wait until the hook exits or ``drop`` is set; return what went wrong, in words, or None."""
-    failure: str | None = "was ended, as it is not wanted any more"
+    failure: str | None = "was stopped, because another release was requested"
     async with trio.open_nursery() as nursery:
 
         async def watch_end() -> None:

@@ -119,8 +119,8 @@ def _reached(address: Address, rows: list[tuple[Address, int]]) -> set[int]:
 def forms(address: Address) -> list[Address]:
     """Return the addresses to which a socket can be bound to answer at ``address``, most specific first.
 
-    An IPv4 connect also reaches IPv6 sockets (ipv6(7)): ``::ffff:A.B.C.D`` as it does ``A.B.C.D``, ``::``
-    behind ``0.0.0.0``; ``_tcp_rows`` writes mapped addresses as IPv4.
+    An IPv4 connect also reaches IPv6 sockets (ipv6(7)): ``::ffff:A.B.C.D`` like ``A.B.C.D``, and ``::`` like
+    ``0.0.0.0``; ``_tcp_rows`` writes mapped addresses as IPv4.
     """
     if isinstance(address, UnixAddress):
         return [address]

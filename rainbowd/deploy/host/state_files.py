@@ -53,7 +53,7 @@ def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
     records = {}
     for number in sorted(_numbers(state_dir)):
         record = _read(
-            GenerationFiles(state_dir, number).record, GenerationRecord.decode, "what runs is ended, and launched anew"
+            GenerationFiles(state_dir, number).record, GenerationRecord.decode, "its app is ended and launched again"
         )
         if record is None:
             continue

@@ -257,7 +257,7 @@ async def test_a_hook_that_is_dropped_is_ended(site: Site) -> None:
         site.drop.set()
     (ending,) = endings
     assert ending.exit_status == -signal.SIGTERM
-    assert ending.failure == "the hook before_launch was ended, as it is not wanted any more"
+    assert ending.failure == "the hook before_launch was stopped, because another release was requested"
 
 
 async def test_in_a_hurry_there_is_no_time_between_telling_and_killing(site: Site) -> None:
