@@ -128,6 +128,6 @@ def _is_elf(file: Path) -> bool:
 
 
 def find_static(release: Path) -> DetectedApp | None:
-    """Find static files."""
+    """Detect a directory of static files."""
     is_there = (release / "index.html").is_file()
     return DetectedApp(["static files"], "busybox", {"directory": "."}, health="/index.html") if is_there else None

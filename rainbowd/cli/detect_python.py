@@ -106,7 +106,7 @@ def find_python(release: Path) -> DetectedApp | None:
 
 
 def find_django(release: Path) -> DetectedApp | None:
-    """Find a Django project."""
+    """Detect a Django project in the release."""
     if not (release / "manage.py").is_file():
         return None
     project = next((file.parent for file in sorted(release.glob("*/wsgi.py"))), None)

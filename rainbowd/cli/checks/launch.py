@@ -133,7 +133,7 @@ def _is_inside(path: Path, release: Path) -> bool:
 def _of_other_releases(key: str, programs: tuple[Path, ...], release: Path) -> list[str]:
     """Return a warning for an interpreter in another release, as a virtual environment that was copied along has one.
 
-    Such an interpreter stands where this release has one of its own, but for the name of the release.
+    Such an interpreter has the path of one in this release, except for the name of the release.
     """
     script, *interpreters = programs
     warnings = []
