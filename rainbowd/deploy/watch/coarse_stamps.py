@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.watch.file_state import FileState
 
 SECOND_NS = 1_000_000_000
-LATE_SECONDS = 0.2
-"""How long after a touch its event can arrive."""
+LATE_SECONDS = 0.3
+"""How long after a touch was reported its events can arrive: there are several, in more than one batch."""
 
 
 class Taps:
@@ -32,21 +32,16 @@ class Taps:
         self._trigger_file = trigger_file
         self._is_tapped = False
         self._mode: tuple[int, int, int] | None = None
-        self._seen_without_event_at = float("-inf")
+        self._reported_at = float("-inf")
 
     def on_events(self, paths: Iterable[str]) -> None:
         """Record that there were events on ``paths``."""
         self._is_tapped |= str(self._trigger_file) in paths
 
-    def reported(self, *, is_woken: bool) -> None:
-        """Record that a touch was reported because of its stamp.
-
-        Args:
-            is_woken: whether an event came first; otherwise the event of this touch is still to come.
-        """
+    def reported(self) -> None:
+        """Record that a touch was reported; its remaining events are not another one."""
         self._is_tapped = False
-        if not is_woken:
-            self._seen_without_event_at = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def without_trace(self, seen: FileState, now: FileState) -> FileState:
         """Return the state to compare ``now`` with: ``seen``, without the trigger file if it was touched meanwhile.
@@ -61,7 +56,7 @@ class Taps:
         before, self._mode = self._mode, self._read_mode()
         if not is_tapped or now.trigger != seen.trigger or not now.trigger:
             return seen
-        is_late = time.monotonic() - self._seen_without_event_at < LATE_SECONDS
+        is_late = time.monotonic() - self._reported_at < LATE_SECONDS
         is_chmod = before is not None and before != self._mode
         return seen if is_late or is_chmod or not _is_coarse(now) else replace(seen, trigger=())
 

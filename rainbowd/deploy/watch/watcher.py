@@ -89,18 +89,16 @@ async def watch(
             seen, _ = await watcher.compare(None)
         nursery.start_soon(_wake_on_events, watcher, wake, stop)
         task_status.started()
-        is_woken = False
         while True:
             before = seen
             seen, triggers = await watcher.compare(before)
             for trigger in triggers:
                 report(trigger)
             if triggers:
-                watcher.taps.reported(is_woken=is_woken)
+                watcher.taps.reported()
             if seen == before:
-                with trio.move_on_after(COMPARE_SECONDS) as patience:
+                with trio.move_on_after(COMPARE_SECONDS):
                     await woken.receive()
-                is_woken = not patience.cancelled_caught
 
 
 @dataclass

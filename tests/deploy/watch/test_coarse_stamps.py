@@ -55,7 +55,7 @@ async def heard(it: Watched) -> None:
     """Wait until events are heard, and what that took is over."""
     await it.touch_until_heard()
     await it.link_again()
-    await trio.sleep(0.3)
+    await trio.sleep(0.4)
 
 
 async def kinds(it: Watched, count: int) -> list[str]:
@@ -68,7 +68,7 @@ async def test_a_second_touch_within_a_second_is_another_trigger(site: Path) -> 
         at = await early_in_a_second()
         touch(site, at)
         assert await kinds(it, 1) == ["file"]
-        await trio.sleep(0.25)  # so that it is no part of the first
+        await trio.sleep(0.4)  # so that it is no part of the first
         touch(site, at)
         assert await kinds(it, 1) == ["file"]
         assert await it.link_again() == ["symlink"]
@@ -80,7 +80,7 @@ async def test_a_chmod_is_none_there_either(site: Path) -> None:
         at = await early_in_a_second()
         touch(site, at)
         assert await kinds(it, 1) == ["file"]
-        await trio.sleep(0.25)
+        await trio.sleep(0.4)
         (site / "trigger").chmod(0o600)
         assert await it.link_again() == ["symlink"]
 
@@ -90,7 +90,7 @@ async def test_an_old_stamp_that_is_set_again_is_none(site: Path) -> None:
         await heard(it)
         touch(site, 1_000_000_000)
         assert await kinds(it, 1) == ["file"]
-        await trio.sleep(0.25)
+        await trio.sleep(0.4)
         touch(site, 1_000_000_000)
         assert await it.link_again() == ["symlink"]
 
@@ -102,5 +102,5 @@ async def test_on_such_a_file_system_three_touches_are_three_triggers(disk: Path
         for _ in range(3):
             (disk / "trigger").touch()
             assert await kinds(it, 1) == ["file"]
-            await trio.sleep(0.22)
+            await trio.sleep(0.4)
         assert await it.link_again() == ["symlink"]

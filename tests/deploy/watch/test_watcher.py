@@ -108,7 +108,7 @@ class Watched:
 
             async def touch() -> None:
                 while True:
-                    await self.sh("touch trigger")
+                    (self.site / "trigger").touch()
                     await trio.sleep(0.05)
 
             nursery.start_soon(touch)
