@@ -28,6 +28,9 @@ LOOK_SECONDS = 0.01
 
 Event = dict[str, Any]
 
+INSTALLED_PYTHON = "RAINBOWD_TESTED_PYTHON"
+"""Names the Python of an environment whose installed rainbowd the tests run instead of this tree's."""
+
 PASS_ON = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -134,13 +137,14 @@ class Agent:
     def start(self) -> None:
         """Start the agent; what it says goes to ``agent.log``."""
         installed = self.directory / "installed"  # a test's own version
-        path = os.pathsep.join(filter(None, [str(installed), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        tree = "" if INSTALLED_PYTHON in os.environ else str(ROOT)
+        path = os.pathsep.join(filter(None, [str(installed), tree, os.environ.get("PYTHONPATH", "")]))
         with self.output_file.open("ab") as output:
             given = [] if self.inherited is None else [self.inherited.fileno()]
             self.process = subprocess.Popen(
                 [
                     *([sys.executable, "-S", "-c", PASS_ON, str(given[0])] if given else []),
-                    *[sys.executable, "-m", self.module, "--config", str(self.directory / "rainbowd.json")],
+                    *[tested_python(), "-m", self.module, "--config", str(self.directory / "rainbowd.json")],
                 ],
                 pass_fds=given,
                 cwd=self.directory,
@@ -306,6 +310,17 @@ def running(
         yield agent
     finally:
         agent.destroy()
+
+
+def tested_python() -> str:
+    """Return the Python that runs rainbowd: the tests' own, or that of an environment where it is installed."""
+    return os.environ.get(INSTALLED_PYTHON, sys.executable)
+
+
+def command(*words: str) -> list[str]:
+    """Return the command line of ``rainbowd WORDS``, which does not depend on the working directory."""
+    python = tested_python()
+    return [python, *(["-P", "-m", "rainbowd"] if INSTALLED_PYTHON in os.environ else ["-m", "rainbowd"]), *words]
 
 
 def free_port() -> int:

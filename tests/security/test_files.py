@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import pytest
 
 from tests.accounts import STRANGER, USER, account, needs_root
 from tests.deploy.host.test_removal import emptied, nested
-from tests.live.agent import running
+from tests.live.agent import command, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +45,8 @@ def rainbowd(site: Path, *words: str, **config: object) -> tuple[int, str]:
     }
     file = site / "rainbowd.json"
     file.write_text(json.dumps(usual | config))
-    command = [sys.executable, "-m", "rainbowd", *words, "--config", str(file)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command_line = command(*words, "--config", str(file))
+    ended = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return ended.returncode, ended.stderr
 
 
@@ -141,6 +140,7 @@ ATTACKS = [
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__.replace("_", " "))
 def test_a_state_directory_that_others_may_change_is_refused(site: Path, attack: Callable[[Path], None]) -> None:
+    """Root starts an agent whose state directory another account may write or replace."""
     attack(site)
     for words in ([], ["check"]):
         status, said = rainbowd(site, *words)
@@ -152,6 +152,7 @@ def test_a_state_directory_that_others_may_change_is_refused(site: Path, attack:
 
 @pytest.mark.parametrize("layout", ["shared/state", "deep/deeper/state"])
 def test_a_state_directory_of_roots_is_good(site: Path, layout: str) -> None:
+    """Root checks a config whose state directory is root's."""
     assert rainbowd(site, "check", state_dir=layout) == (0, "")
 
 
@@ -167,6 +168,7 @@ def test_a_state_directory_of_roots_is_good(site: Path, layout: str) -> None:
 def test_no_file_in_a_directory_of_others_is_written_or_believed(
     site: Path, key: str, config: dict[str, object]
 ) -> None:
+    """A log, a socket or a token file lies in a directory of another account, with links to a file of root's."""
     secret = site / "secret"
     secret.write_text("of root's")
     secret.chmod(0o600)
@@ -181,6 +183,7 @@ def test_no_file_in_a_directory_of_others_is_written_or_believed(
 
 
 def test_a_deploy_by_root_makes_no_program_of_a_file_that_others_fill(tmp_path: Path) -> None:
+    """Another account makes its trigger file set-uid, and root runs ``rainbowd deploy`` and ``rollback``."""
     (tmp_path / "shared").mkdir()
     with running(tmp_path, trigger_file="shared/trigger") as agent:
         trigger = tmp_path / "shared" / "trigger"
@@ -188,14 +191,15 @@ def test_a_deploy_by_root_makes_no_program_of_a_file_that_others_fill(tmp_path: 
         give(tmp_path / "shared")
         give(trigger, 0o6777)
         for words in (["deploy", "b"], ["rollback"]):
-            command = [sys.executable, "-m", "rainbowd", *words, "--config", str(agent.directory / "rainbowd.json")]
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+            command_line = command(*words, "--config", str(agent.directory / "rainbowd.json"))
+            subprocess.run(command_line, cwd=ROOT, check=True, capture_output=True)
             assert stat.S_IMODE(trigger.stat().st_mode) & 0o7111 == 0
             give(trigger, 0o6777)
 
 
 @pytest.mark.usefixtures(emptied.__name__)
 def test_an_app_that_nests_directories_stops_no_deploy_and_no_start(tmp_path: Path) -> None:
+    """The app nests 3000 directories in its own directory; a deploy, a crash and a start follow."""
     with running(tmp_path) as agent:
         nested(agent.state_dir / "generation-1" / "deep", 3000)
         since = len(agent.events())
@@ -217,6 +221,7 @@ def test_an_app_that_nests_directories_stops_no_deploy_and_no_start(tmp_path: Pa
 
 
 def test_the_state_directory_may_be_removed_and_the_agent_is_found_again(tmp_path: Path) -> None:
+    """The state directory of a running agent is removed."""
     with running(tmp_path) as agent:
         shutil.rmtree(agent.state_dir)
         assert agent.process is not None

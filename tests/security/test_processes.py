@@ -149,6 +149,7 @@ def eventually(look: Callable[[], object], what: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::"])
 def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Path, host: str) -> None:
+    """A stranger who knows the mark listens where the app of a deploy is to listen."""
     with site(open_path) as one:
         slow = [accounts.python(), "-c", "import sys, time; time.sleep(2)", "{port}"]
         one.agent.configure(run=slow, user=USER, health={"path": "/up", "deadline": 5})
@@ -172,6 +173,7 @@ def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Pa
 
 
 def test_a_stranger_cannot_have_the_apps_unix_socket(open_path: Path) -> None:
+    """A stranger binds in the directory of the app's Unix socket."""
     run = [accounts.python(), str(open_path / "app.py"), "{socket}"]
     with site(open_path, run=run) as one:
         address = one.agent.status()["generations"][0]["address"].removeprefix("unix:")
@@ -183,6 +185,7 @@ def test_a_stranger_cannot_have_the_apps_unix_socket(open_path: Path) -> None:
 
 
 def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Path) -> None:
+    """The live app closes its port, and a stranger listens there."""
     health = {"path": "/up", "deadline": 20, "liveness": {"interval": 0.2, "failures": 2}}
     with site(open_path, health=health) as one:
         port = one.agent.status()["generations"][0]["address"].rpartition(":")[2]
@@ -200,6 +203,7 @@ def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Pat
 @pytest.mark.parametrize("user", [STRANGER, USER])
 @pytest.mark.parametrize("after", ["deploy", "kill", "upgrade"])
 def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, user: str, after: str) -> None:
+    """A child of root's script has the mark of a generation that is retired."""
     with site(open_path) as one:
         marked = " ".join(f"{name}={value}" for name, value in one.mark(1).items())
         script = f"setpriv --reuid {user} --clear-groups env {marked} sleep 1000 & echo $!; wait"
@@ -228,6 +232,7 @@ def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, us
 
 
 def test_a_strangers_process_with_the_mark_is_no_stray(open_path: Path) -> None:
+    """A stranger's process has the mark of a generation that does not exist, when the agent starts."""
     with site(open_path) as one:
         forged = {**one.mark(1), "RAINBOWD_GENERATION": "77"}
         stranger = one.attack("sleep", "1000", env=forged)
@@ -246,6 +251,7 @@ def test_a_strangers_process_with_the_mark_is_no_stray(open_path: Path) -> None:
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("after", ["deploy", "kill", "stop"])
 def test_nothing_that_an_app_started_outlives_its_generation(open_path: Path, after: str, late: bool) -> None:
+    """The app forks twice, leaves its session, ignores TERM and changes or clears its environment."""
     with site(open_path) as one:
         file = open_path / "releases" / "b" / "escapes.json"
         file.write_text("[]" if late else json.dumps(ESCAPES))
@@ -273,6 +279,7 @@ def test_nothing_that_an_app_started_outlives_its_generation(open_path: Path, af
 def test_an_escape_from_an_adopted_generation_ends_with_it_if_systemd_delegates_a_control_group(
     open_path: Path,
 ) -> None:
+    """An adopted app leaves a process behind that only its control group leads to."""
     with delegated_cgroup(open_path) as cgroup, site(open_path, cgroup) as one:
         (open_path / "releases" / "a" / "escapes.json").write_text(json.dumps([None]))
         with inside(cgroup):
@@ -294,6 +301,7 @@ def test_an_escape_from_an_adopted_generation_ends_with_it_if_systemd_delegates_
 
 @pytest.mark.parametrize("wrapper", [[], ["sh", "-c", '"$@"; true', "sh"]], ids=["direct", "wrapped"])
 def test_an_app_that_became_another_account_is_never_live_and_is_said(open_path: Path, wrapper: list[str]) -> None:
+    """The command of the app becomes a third account by a set-uid program."""
     setpriv = str(shutil.copy(needs("setpriv"), open_path / "sudo"))
     Path(setpriv).chmod(0o4755)
     with site(open_path) as one:
