@@ -152,7 +152,7 @@ def test_an_address_in_use_is_refused_and_nothing_is_started(tmp_path: Path) -> 
     assert outcome.returncode == 2
     assert outcome.stderr == (
         f"rainbowd: listen: cannot listen on {agent.host}:{agent.port}: another program listens there already; "
-        "--listen takes another address\n"
+        "use --listen for another address\n"
     )
     assert agent.processes() == []
     assert agent.events() == []
@@ -232,17 +232,20 @@ def test_a_bug_in_any_task_ends_the_agent_with_every_child_reaped(tmp_path: Path
     agent.flip("a")
     with_bug = (
         "import sys, trio\n"
-        "from rainbowd.agent import Agent\n"
+        "from pathlib import Path\n"
+        "from rainbowd.agent import agent\n"
         "from rainbowd.cli import main\n"
-        "async def break_down(self):\n"
-        "    while self._roster.live is None:\n"
+        "journal = Path(sys.argv[2])\n"
+        "async def break_down():\n"
+        "    while not journal.exists() or 'deploy.succeeded' not in journal.read_text():\n"
         "        await trio.sleep(0.05)\n"
         "    raise ZeroDivisionError('a bug')\n"
-        "Agent._reap = break_down\n"
+        "agent.reap_repeatedly = break_down\n"
         "sys.exit(main(['--config', sys.argv[1]]))\n"
     )
     with agent.output_file.open("ab") as output:
-        command = [sys.executable, "-c", with_bug, str(tmp_path / "rainbowd.json")]
+        journal = agent.state_dir / "journal.jsonl"
+        command = [sys.executable, "-c", with_bug, str(tmp_path / "rainbowd.json"), str(journal)]
         agent.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:
         assert agent.process.wait(30) == 1

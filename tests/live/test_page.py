@@ -393,7 +393,7 @@ def test_a_token_that_is_no_more_the_agents_is_asked_for_again(board: Page) -> N
     assert agent.stop() == 0
     (agent.state_dir / "token").write_text("another-token-than-before")
     agent.start()
-    board.until("#refusal", "The token is refused now")
+    board.until("#refusal", "The token was refused: the agent has a new one.")
     assert board.text("#board") == ""
 
 
