@@ -41,7 +41,7 @@ def check_launch(config: Config, env_file: Mapping[str, str], found: Findings, *
     found.problems += release_problems
     if is_known and not release_problems:
         _check_programs(config, env_file, found)
-    if not config.release.is_symlink():
+    if config.release.is_dir() and not config.release.is_symlink():
         found.notes.append(
             "release: is not a symlink; a deploy in place overwrites what is live, so that after a failed one there is "
             "nothing to go back to"
