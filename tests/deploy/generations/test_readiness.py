@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.deploy.generations.readiness import until_ready
+from rainbowd.deploy.generations.readiness import sharing_hint, until_ready
 from rainbowd.deploy.interfaces import PortTaken
 from tests.fakes import Behaviour, FakeApp, FakeHost
 
@@ -46,6 +46,23 @@ async def test_its_own_end_comes_before_any_deadline(autojump: MockClock) -> Non
     assert failure is not None
     assert failure.reason == "the app exited with status 3 before it was ready"
     assert failure.output == ["last words of 7"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "A server is already running (pid: 71, file: /srv/shop/tmp/pids/server.pid).",
+        "OSError: [Errno 98] Address already in use",
+        "sqlite3.OperationalError: database is locked",
+        "flock: Resource temporarily unavailable",
+    ],
+)
+def test_what_two_generations_cannot_share_has_a_hint(line: str) -> None:
+    assert "two generations run side by side" in sharing_hint(["booting", line])
+
+
+def test_another_last_line_has_no_hint() -> None:
+    assert sharing_hint(["booting", "FATAL: cannot reach the database"]) == ""
 
 
 async def test_the_checks_own_words_are_the_reason(autojump: MockClock) -> None:
