@@ -24,6 +24,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._by_tick: dict[int, set[Connection]] = {}
+        self._next_tick = _tick(time.monotonic())
 
     def watch(self, connection: Connection) -> None:
         """Check ``connection`` at its deadline, which is earlier than its next check so far."""
@@ -43,13 +44,12 @@ class Deadlines:
 
     async def run(self) -> None:
         """Call ``expire`` of each connection whose deadline has passed, until cancelled."""
-        tick = _tick(time.monotonic())
         while True:
             await trio.sleep(_TICK_SECONDS)
             now_seconds = time.monotonic()
-            while tick < _tick(now_seconds):
-                self._check(tick, now_seconds)
-                tick += 1
+            while self._next_tick < _tick(now_seconds):
+                self._check(self._next_tick, now_seconds)
+                self._next_tick += 1
 
     def _check(self, tick: int, now_seconds: float) -> None:
         for connection in list(self._by_tick.get(tick, ())):

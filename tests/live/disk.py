@@ -70,11 +70,16 @@ def mount(*words: str) -> None:
 def full(directory: Path, name: str = "ballast") -> Iterator[None]:
     """Not one byte more goes into the file system of ``directory``; the file ``name`` has all that was left."""
     ballast = directory / name
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(512))
+    fill(ballast)
     yield
     ballast.unlink()
+
+
+def fill(ballast: Path) -> None:
+    """Append to ``ballast`` until the disk is full."""
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(512))
 
 
 @contextlib.contextmanager
@@ -100,6 +105,13 @@ def warned(agent: Agent, why: str) -> dict[str, Any] | None:
     """The status, which is up to date although the disk is full, if it warns of that."""
     status = agent.status()
     return status if any(one["kind"] == "disk" and why in one["text"] for one in status["warnings"]) else None
+
+
+def warned_when_full(agent: Agent, ballast: Path) -> dict[str, Any] | None:
+    """Ask for a deploy on a full disk, and return the status if it warns: each one that fails leaves some room."""
+    fill(ballast)
+    agent.touch()
+    return warned(agent, FULL)
 
 
 def deploy(agent: Agent, why: str | None = None) -> None:
@@ -133,9 +145,8 @@ def run(directory: Path) -> None:
             deploy(agent, READ_ONLY)
             with full(state):
                 deploy_in_vain(agent, FULL)
-                with full(state, "more"):  # in the room that the failed deploy has left
-                    agent.touch()
-                    agent.wait_until(lambda: warned(agent, FULL), "a status that says so")
+                with full(state, "more"):
+                    agent.wait_until(lambda: warned_when_full(agent, state / "more"), "a status that says so")
         agent.wait_until(lambda: {} if warned(agent, "") is None else None, "a status without that warning")
         with full(state):
             agent.kill()

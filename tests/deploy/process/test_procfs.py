@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +30,6 @@ from rainbowd.deploy.process.procfs import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -142,6 +142,8 @@ def test_a_process_belongs_to_the_account_that_started_it() -> None:
 def test_a_command_is_text_without_control_characters(tmp_path: Path) -> None:
     odd = shutil.copy("/bin/sleep", tmp_path / "a\x1b[31m")
     with running(str(odd), "60") as entry:
+        while not Path(f"/proc/{entry.pid}/cmdline").read_bytes():  # Popen returns before execve(2) is over
+            time.sleep(0.001)
         assert procfs.read_command(entry.pid) == f"{tmp_path}/a?[31m 60"
     assert procfs.read_command(entry.pid) == ""
 
