@@ -29,7 +29,7 @@ class ManPages(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
         """Write the man pages and add them to the files of the wheel."""
-        directory = Path(self.directory) / "man"
+        directory = Path(self.root) / "build" / "man"
         directory.mkdir(parents=True, exist_ok=True)
         for name in PAGES:
             (directory / name).write_text(man_page(name))
