@@ -321,7 +321,7 @@ def test_an_agent_that_was_upgraded_holds_no_address_while_it_finishes(api: Call
     connection.close()
 
 
-def test_a_upgrade_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
+def test_an_upgrade_hands_the_api_over_and_no_event_is_missed(api: Caller) -> None:
     agent = api.agent
     events = api.events()
     token = api.token

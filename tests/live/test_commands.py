@@ -197,7 +197,7 @@ def test_without_a_trigger_file_the_link_alone_asks(tmp_path: Path) -> None:
         assert not agent.trigger_file.exists()
 
 
-def test_a_upgrade_meanwhile_makes_no_difference(agent: Agent) -> None:
+def test_an_upgrade_meanwhile_makes_no_difference(agent: Agent) -> None:
     assert agent.process is not None
     agent.add_release("slow", boot_seconds=1)
     command = start(agent, "deploy", "slow")

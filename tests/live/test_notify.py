@@ -64,7 +64,7 @@ def test_an_agent_that_hangs_gives_no_sign_of_life(systemd: Systemd, tmp_path: P
         systemd.hear("WATCHDOG")
 
 
-def test_after_a_upgrade_the_next_main_process_speaks(systemd: Systemd, tmp_path: Path) -> None:
+def test_after_an_upgrade_the_next_main_process_speaks(systemd: Systemd, tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         assert agent.process is not None
         agent.process.send_signal(signal.SIGUSR2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -211,7 +212,7 @@ def test_a_stop_of_the_new_agent_waits_for_what_the_old_one_has(agent: Agent) ->
     assert agent.processes() == []
 
 
-def test_a_stop_during_a_upgrade_ends_everything(agent: Agent, tmp_path: Path) -> None:
+def test_a_stop_during_an_upgrade_ends_everything(agent: Agent, tmp_path: Path) -> None:
     install(tmp_path, "is_slow_to_start")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR2)
@@ -250,7 +251,7 @@ def test_a_stop_while_a_failing_upgrade_is_taken_back_ends_everything(agent: Age
     assert agent.find("agent.stopped")
 
 
-def test_a_upgrade_listens_where_the_config_says_by_then(agent: Agent) -> None:
+def test_an_upgrade_listens_where_the_config_says_by_then(agent: Agent) -> None:
     kept, added, unix = agent.port, free_port(), agent.directory / "web"
     config = json.loads((agent.directory / "rainbowd.json").read_text())
     both = [f"127.0.0.1:{kept}", f"127.0.0.1:{added}", f"unix:{unix}"]
@@ -304,7 +305,7 @@ def test_what_is_sent_to_the_old_pid_reaches_the_new_agent(agent: Agent) -> None
     assert upload.finish() == (200, "1")
 
 
-def test_the_app_knows_nothing_of_a_upgrade(agent: Agent) -> None:
+def test_the_app_knows_nothing_of_an_upgrade(agent: Agent) -> None:
     agent.upgrade()
     since = len(agent.events())
     agent.touch()
@@ -317,6 +318,12 @@ def test_the_app_knows_nothing_of_a_upgrade(agent: Agent) -> None:
 
 
 def sockets(pid: int) -> set[str]:
-    """Those that a process holds, by their inodes."""
-    held = {str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()}
-    return {name for name in held if name.startswith("socket:")}
+    """Return the inodes of the sockets that a process has open.
+
+    A descriptor may be closed between the listing and the reading of its link.
+    """
+    names = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            names.add(str(descriptor.readlink()))
+    return {name for name in names if name.startswith("socket:")}

@@ -62,7 +62,7 @@ async def until(true: Callable[[], bool]) -> None:
             await trio.sleep(0.001)
 
 
-async def test_what_a_upgraded_agent_leases_is_known_to_one_that_finds_it(
+async def test_what_an_upgraded_agent_leases_is_known_to_one_that_finds_it(
     tmp_path: Path, another: Callable[[], None]
 ) -> None:
     old, new = roster(1, 2, live=2), roster(1, 2, 3, live=2)
@@ -142,7 +142,7 @@ def test_where_one_is_in_the_way_or_nothing_can_be_there(tmp_path: Path) -> None
         Rendezvous(tmp_path / "missing")
 
 
-async def test_a_upgraded_agent_does_not_wait_for_those_that_took_its_place(
+async def test_an_upgraded_agent_does_not_wait_for_those_that_took_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They wait for it: neither would ever end."""
