@@ -129,6 +129,12 @@ class Metrics(Collector):
             "rainbowd_live_generation", "The number of the live generation; 0: none", value=live.id if live else 0
         )
         yield _by_generation("requests", "Leases that it was given", {one.id: one.requests for one in alive})
+        errors = CounterMetricFamily(
+            "rainbowd_generation_errors", "Requests that the app failed", labels=["generation"]
+        )
+        for one in alive:
+            errors.add_metric([str(one.id)], one.errors)
+        yield errors
         yield _by_generation("in_flight", "Exchanges under way", {one.id: len(one.holders) for one in alive})
         yield _by_generation("tunnels", "Tunnels that are open", {one.id: len(one.tunnels) for one in alive})
         yield _by_generation(

@@ -90,6 +90,7 @@ class Claim:
             Refusal: no connection can be made.
         """
         waiting: HeldRequest | None = None
+        refused_by: Generation | None = None
         while True:
             generation = await self._lease(waiting)
             upstream = self._take_from_pool(generation) if pooled else None
@@ -101,6 +102,9 @@ class Claim:
                 self.disconnect()
                 if not self._settings.managed:
                     raise Refusal(502, "The app refused the connection.") from None
+                if generation is not refused_by:
+                    refused_by = generation
+                    generation.count_error("connection refused")
                 generation.on_connect_refused(time.monotonic())
                 self._end_lease()
                 waiting = waiting or HeldRequest(self._settings.hold.timeout)

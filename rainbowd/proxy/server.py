@@ -13,6 +13,7 @@ from rainbowd.http1 import OtherProtocol, Refusal
 from rainbowd.log import get_logger
 from rainbowd.log import request as log_request
 from rainbowd.proxy.acceptor import Acceptor
+from rainbowd.proxy.app_errors import SERVER_ERROR, count_app_error
 from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.error_response import CLIENT_GONE
 from rainbowd.proxy.exchange import AppBroke, ClientGone
@@ -198,6 +199,8 @@ class Server:
             exchange: the exchange.
             error: why it failed; None if the complete response was relayed.
         """
+        if error is not None or exchange.status >= SERVER_ERROR:
+            count_app_error(exchange, error)
         gone = isinstance(error, ClientGone)
         if self.traffic is not None:
             if error is None:

@@ -63,9 +63,11 @@ class Generation:
         started_at, live_at: seconds since the epoch; ``live_at`` is None until the generation is live.
         state: changed by ``advance`` only.
         requests: the number of leases so far.
+        errors: how many of them the app failed: with a status of 500 or more, or without a complete response.
         holders: the exchanges in flight.
         tunnels: the connections after ``101 Switching Protocols``.
         on_advance: called after each change of the state.
+        on_error: called after each error, with what failed, such as ``GET /basket: 500``; None if nobody watches.
         on_idle: called when the last of ``holders`` or the last of ``tunnels`` has ended.
         on_refusing: called when the address has refused connections for a whole second.
     """
@@ -78,9 +80,11 @@ class Generation:
     live_at: float | None = None
     state: State = State.STARTING
     requests: int = 0
+    errors: int = 0
     holders: set[LeaseHolder] = field(default_factory=set)
     tunnels: set[LeaseHolder] = field(default_factory=set)
     on_advance: Callable[[], None] | None = None
+    on_error: Callable[[str], None] | None = None
     on_idle: Callable[[], None] | None = None
     on_refusing: Callable[[], None] | None = None
     _refused_since: float | None = None
@@ -114,6 +118,16 @@ class Generation:
         """Count ``holder`` as a tunnel from now on; tunnels have a drain timeout of their own."""
         self.tunnels.add(holder)
         self.release_lease(holder)
+
+    def count_error(self, failed: str) -> None:
+        """Count a request that the app failed.
+
+        Args:
+            failed: the request and how it failed, such as ``GET /basket: 500``.
+        """
+        self.errors += 1
+        if self.on_error is not None:
+            self.on_error(failed)
 
     def on_connect_refused(self, now_seconds: float, *, limit_seconds: float = 1.0) -> None:
         """Record a refused connect, and call ``on_refusing`` once they have lasted for a while.

@@ -79,11 +79,13 @@ async def test_gauges_know_the_generations_that_are_alive_and_no_others(agent: F
         agent.roster.add(one)
         agent.roster.promote(one, live_at=1.0)
     new.requests = 12
+    new.errors = 3
     agent.usage = {4: ResourceUsage(2, 1 << 20, 1.5)}
     samples = await scraped(agent)
     assert value(samples, "live_generation") == 4
     assert [value(samples, "generations", state=state) for state in ("live", "draining", "standby")] == [1, 1, 0]
     assert value(samples, "generation_requests", generation="4") == 12
+    assert value(samples, "generation_errors_total", generation="4") == 3
     assert value(samples, "generation_started_timestamp_seconds", generation="3") == 5
     assert value(samples, "generation_memory_bytes", generation="4") == 1 << 20
     assert ("rainbowd_generation_memory_bytes", frozenset({("generation", "3")})) not in samples
