@@ -9,7 +9,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from rainbowd import tcp
+from rainbowd import tcp_ports
 from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address, sockaddr
 from rainbowd.errors import UsageError
 
@@ -127,7 +127,7 @@ class _Absent(UsageError):
 
 def _resolve(address: TcpAddress, key: str) -> list[tuple[socket.AddressFamily, TcpAddress]]:
     try:
-        return tcp.resolve(address.host, address.port)
+        return tcp_ports.resolve(address.host, address.port)
     except OSError as error:
         raise UsageError(f"{key}: cannot listen on {address}: {error.strerror}") from None
 
@@ -137,12 +137,12 @@ def _open_tcp(
 ) -> socket.socket:
     """Listen on one IP address and port."""
     try:
-        sock = tcp.bind(family, address, patience_seconds=PATIENCE_SECONDS, report=report)
+        sock = tcp_ports.bind(family, address, patience_seconds=PATIENCE_SECONDS, report=report)
         sock.listen(backlog)
     except OSError as error:
         error_class = _Absent if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} else UsageError
         hint = "; use --listen for another address" if key == "listen" and error.errno == errno.EADDRINUSE else ""
-        raise error_class(f"{key}: cannot listen on {address}: {tcp.explain(error, address)}{hint}") from None
+        raise error_class(f"{key}: cannot listen on {address}: {tcp_ports.explain(error, address)}{hint}") from None
     return sock
 
 
@@ -186,9 +186,9 @@ def bind(sock: socket.socket, name: str | tuple[str, int], *, mode: int) -> None
 def ephemeral_port_warnings(addresses: Iterable[Address]) -> list[str]:
     """Return a warning for each of ``addresses`` whose port an outgoing connection may be using at a start."""
     return [
-        f"listen: {address}: {tcp.explain_ephemeral()}"
+        f"listen: {address}: {tcp_ports.explain_ephemeral()}"
         for address in addresses
-        if isinstance(address, TcpAddress) and tcp.is_ephemeral(address.port)
+        if isinstance(address, TcpAddress) and tcp_ports.is_ephemeral(address.port)
     ]
 
 

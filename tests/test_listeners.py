@@ -17,7 +17,7 @@ import rainbowd
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.errors import UsageError
 from rainbowd.listeners import bind, close_all, ephemeral_port_warnings, from_systemd, open_listener, open_listeners
-from rainbowd.tcp import ephemeral_ports
+from rainbowd.tcp_ports import ephemeral_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_a_port_that_only_a_connection_has_is_waited_for(monkeypatch: pytest.Mon
 
 
 def test_a_port_that_a_program_listens_on_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rainbowd.tcp.time.sleep", lambda _seconds: pytest.fail("waits"))
+    monkeypatch.setattr("rainbowd.tcp_ports.time.sleep", lambda _seconds: pytest.fail("waits"))
     found = r"another program listens there already; use --listen for another address$"
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UsageError, match=found):
         open_listeners(TcpAddress("127.0.0.1", server.getsockname()[1]))
@@ -100,7 +100,7 @@ def test_a_port_that_a_program_listens_on_is_not_waited_for(monkeypatch: pytest.
 
 def test_every_address_of_a_name_is_listened_on_with_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET6, TcpAddress("::1", 0)), (socket.AF_INET, TcpAddress("127.0.0.1", 0))]
-    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: both)
+    monkeypatch.setattr("rainbowd.tcp_ports.resolve", lambda _host, _port: both)
     listeners = open_listeners(TcpAddress("localhost", 0))
     if len(listeners) < 2:
         pytest.skip("this machine has no IPv6")
@@ -112,11 +112,11 @@ def test_every_address_of_a_name_is_listened_on_with_one_port(monkeypatch: pytes
 
 def test_an_address_of_a_name_that_this_machine_does_not_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [(socket.AF_INET, TcpAddress("192.0.2.1", 0)), (socket.AF_INET, TcpAddress("127.0.0.1", 0))]
-    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some)
+    monkeypatch.setattr("rainbowd.tcp_ports.resolve", lambda _host, _port: some)
     (listener,) = open_listeners(TcpAddress("app.example", 0))
     assert listener.address.startswith("127.0.0.1:")
     listener.close()
-    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some[:1])
+    monkeypatch.setattr("rainbowd.tcp_ports.resolve", lambda _host, _port: some[:1])
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0: this machine has no such address"):
         open_listeners(TcpAddress("app.example", 0))
 
@@ -127,7 +127,7 @@ def test_one_listener_takes_the_first_address_of_a_name_that_there_is(monkeypatc
         (socket.AF_INET, TcpAddress("192.0.2.1", 0)),
         (socket.AF_INET, TcpAddress("127.0.0.1", 0)),
     ]
-    monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: some)
+    monkeypatch.setattr("rainbowd.tcp_ports.resolve", lambda _host, _port: some)
     listener = open_listener(TcpAddress("app.example", 0))
     assert listener.address.startswith("127.0.0.1:")
     listener.close()
@@ -137,7 +137,7 @@ def test_where_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         both = [(socket.AF_INET, TcpAddress("127.0.0.2", port)), (socket.AF_INET, TcpAddress("127.0.0.1", port))]
-        monkeypatch.setattr("rainbowd.tcp.resolve", lambda _host, _port: both)
+        monkeypatch.setattr("rainbowd.tcp_ports.resolve", lambda _host, _port: both)
         with pytest.raises(UsageError, match="another program listens there already"):
             open_listeners(TcpAddress("app.example", port))
         socket.create_server(("127.0.0.2", port)).close()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import rainbowd
+from rainbowd.config_paths import ConfigPaths, find_config, lasting_path, read_config_paths
 from rainbowd.errors import ConfigError
-from rainbowd.locations import Locations, find_config, lasting_path, read_locations
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_without_one_given_the_new_name_goes_before_the_old(tmp_path: Path, monk
 
 def test_locations_have_defaults_beside_the_config(file: Path) -> None:
     file.write_text("{}")
-    assert read_locations(file) == Locations(
+    assert read_config_paths(file) == ConfigPaths(
         config_file=file,
         release=file.parent,
         trigger_file=file.parent / "redeploy.trigger",
@@ -46,13 +46,13 @@ def test_locations_are_absolute_and_keep_their_symlinks(file: Path, monkeypatch:
     (file.parent / "current").symlink_to("v1")
     file.write_text(json.dumps({"release": "current/", "trigger_file": None, "state_dir": "/var/x"}))
     monkeypatch.chdir(file.parent)
-    found = read_locations(Path("rainbowd.json"))
-    assert found == Locations(file, file.parent / "current", None, Path("/var/x"))
+    found = read_config_paths(Path("rainbowd.json"))
+    assert found == ConfigPaths(file, file.parent / "current", None, Path("/var/x"))
 
 
 def test_locations_do_not_judge_other_keys(file: Path) -> None:
     file.write_text('{"unknown": 1, "run": 5}')
-    assert read_locations(file).release == file.parent
+    assert read_config_paths(file).release == file.parent
 
 
 @pytest.mark.parametrize("key", ["release", "trigger_file", "state_dir"])
@@ -60,11 +60,11 @@ def test_locations_do_not_judge_other_keys(file: Path) -> None:
 def test_locations_refuse_what_is_no_path(file: Path, key: str, value: object) -> None:
     file.write_text(json.dumps({key: value}))
     with pytest.raises(ConfigError, match=f"{key}: found .*; expected a path"):
-        read_locations(file)
+        read_config_paths(file)
 
 
 def test_importing_locations_loads_nothing_heavy() -> None:
-    code = "import sys, rainbowd.locations; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, rainbowd.config_paths; print(*{name.partition('.')[0] for name in sys.modules})"
     root = Path(rainbowd.__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"pydantic", "trio", "httpx", "rich", "structlog", "asyncio"} & set(run.stdout.split())
@@ -81,10 +81,10 @@ def test_a_config_is_found_again_though_the_release_that_it_was_named_from_is_pr
     monkeypatch.chdir(tmp_path / "releases" / "r1")
     file = lasting_path(Path("../../rainbowd.json"))
     assert file == tmp_path / "rainbowd.json"
-    where = read_locations(Path("../../rainbowd.json"))
+    where = read_config_paths(Path("../../rainbowd.json"))
     monkeypatch.chdir("/")
     (tmp_path / "releases" / "r1").rmdir()
-    assert where == read_locations(file)
+    assert where == read_config_paths(file)
     assert where.release == tmp_path / "current"
 
 
@@ -96,19 +96,19 @@ def test_a_config_in_a_release_names_places_that_stay(tmp_path: Path) -> None:
         )
     link = tmp_path / "current"
     link.symlink_to("releases/r1")
-    before = read_locations(link / "rainbowd.json")
+    before = read_config_paths(link / "rainbowd.json")
     assert before.config_file == link / "rainbowd.json", "each release brings its own"
     assert before[1:] == (link, tmp_path / "shared" / "go", tmp_path / "shared" / "state")
     link.unlink()
     link.symlink_to("releases/r2")
-    assert read_locations(link / "rainbowd.json") == before
+    assert read_config_paths(link / "rainbowd.json") == before
 
 
 def test_only_the_release_follows_the_link_that_the_config_is_reached_by(tmp_path: Path) -> None:
     (tmp_path / "r1").mkdir()
     (tmp_path / "r1" / "rainbowd.json").write_text("{}")
     (tmp_path / "current").symlink_to("r1")
-    where = read_locations(tmp_path / "current" / "rainbowd.json")
+    where = read_config_paths(tmp_path / "current" / "rainbowd.json")
     assert where.release == tmp_path / "current"
     assert (where.state_dir, where.trigger_file) == (
         tmp_path / "r1" / ".rainbowd",

@@ -8,22 +8,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rainbowd.config_paths import CONFIG_VARIABLE, find_config, read_config_paths
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError, UsageError
-from rainbowd.locations import CONFIG_VARIABLE, find_config, read_locations
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 from rainbowd.report.lock import holder
 from rainbowd.report.status import NAME, read
 
 if TYPE_CHECKING:
-    from rainbowd.locations import Locations
+    from rainbowd.config_paths import ConfigPaths
 
 FIRST_STATUS_SECONDS = 5.0
 """How long to wait for the first status of an agent that has just started."""
 POLL_SECONDS = 0.02
 
 
-def locate(config_path: Path | None) -> Locations:
+def locate(config_path: Path | None) -> ConfigPaths:
     """Return the paths that the config contains.
 
     Args:
@@ -38,7 +38,7 @@ def locate(config_path: Path | None) -> Locations:
         by = f" ({CONFIG_VARIABLE} names it)" if config_path is None else ""
         raise ConfigError(f"{file}: no such file{by}; expected the config of the agent")
     try:
-        return read_locations(file)
+        return read_config_paths(file)
     except ConfigError as error:
         raise RainbowdError(str(error)) from None
 
@@ -98,13 +98,13 @@ def live_release(state_dir: Path) -> str | None:
     return None if live is None else str(live["release"])
 
 
-def current_release(locations: Locations) -> Path | None:
+def current_release(paths: ConfigPaths) -> Path | None:
     """Return the live release, or the one that the link names while nothing is live; None if there is neither."""
     with contextlib.suppress(RainbowdError):
-        live = live_release(locations.state_dir)
+        live = live_release(paths.state_dir)
         if live is not None:
             return Path(live)
-    return linked_release(locations.release)
+    return linked_release(paths.release)
 
 
 def reject_own_deploy(state_dir: Path, verb: str) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
 from rainbowd.config import deployers, find_account, load, placement_problems, redacted, user_name
+from rainbowd.config_paths import find_config
 from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
-from rainbowd.locations import find_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.cli.agent_files import linked_release
 from rainbowd.cli.terminal import escape_control, release_name
+from rainbowd.config_paths import find_config, read_config_paths
 from rainbowd.errors import RainbowdError
-from rainbowd.locations import find_config, read_locations
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 
@@ -136,9 +136,9 @@ def _values(action: argparse.Action, config: str | None) -> Iterator[Completion]
 def _releases(config: str | None) -> Iterator[Completion]:
     """Yield the directories next to the linked release."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
-        locations = read_locations(find_config(None if config is None else Path(config)))
-        linked = linked_release(locations.release)
-        if linked is not None and locations.release.is_symlink():
+        paths = read_config_paths(find_config(None if config is None else Path(config)))
+        linked = linked_release(paths.release)
+        if linked is not None and paths.release.is_symlink():
             siblings = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
             for entry in siblings:
                 if entry.name.isprintable() and not entry.name.startswith("."):
@@ -148,8 +148,8 @@ def _releases(config: str | None) -> Iterator[Completion]:
 def _deploys(config: str | None) -> Iterator[Completion]:
     """Yield the last deploys, with their releases and results."""
     with contextlib.suppress(RainbowdError, OSError, RuntimeError):
-        locations = read_locations(find_config(None if config is None else Path(config)))
-        for entry in deploys(read_events(locations.state_dir, "deploy."))[:DEPLOYS]:
+        paths = read_config_paths(find_config(None if config is None else Path(config)))
+        for entry in deploys(read_events(paths.state_dir, "deploy."))[:DEPLOYS]:
             result = (entry["result"] or "undecided").replace("_", " ")
             if entry["deploy"].isprintable():
                 yield Completion(

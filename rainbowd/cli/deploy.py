@@ -33,7 +33,7 @@ from rainbowd.release_choice import find_release, rollback_target
 from rainbowd.report.tail import Tail
 
 if TYPE_CHECKING:
-    from rainbowd.locations import Locations
+    from rainbowd.config_paths import ConfigPaths
     from rainbowd.release_link import LinkChange
 
 
@@ -67,11 +67,11 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         TimedOut: the deploy had no outcome in time.
         RainbowdError: the config is invalid, or the agent exited.
     """
-    locations = locate(config_path)
-    if release is not None and os.path.lexists(locations.release):
-        release_link.require_symlink(locations.release)  # first: next to a real directory there are no releases
-    wanted = None if release is None else find_release(release, Path.cwd(), current_release(locations))
-    return _request(locations, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
+    paths = locate(config_path)
+    if release is not None and os.path.lexists(paths.release):
+        release_link.require_symlink(paths.release)  # first: next to a real directory there are no releases
+    wanted = None if release is None else find_release(release, Path.cwd(), current_release(paths))
+    return _request(paths, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
 def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> int:
@@ -89,45 +89,43 @@ def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> i
         RainbowdError: no other release was live before, and as ``deploy``.
         UsageError: the directory of that release no longer exists, and as ``deploy``.
     """
-    locations = locate(config_path)
-    release_link.require_symlink(locations.release)
-    require_agent(locations.state_dir)
-    live = live_release(locations.state_dir)
-    target = rollback_target(
-        None if live is None else Path(live), linked_release(locations.release), locations.state_dir
-    )
+    paths = locate(config_path)
+    release_link.require_symlink(paths.release)
+    require_agent(paths.state_dir)
+    live = live_release(paths.state_dir)
+    target = rollback_target(None if live is None else Path(live), linked_release(paths.release), paths.state_dir)
     request = DeployRequest(os.urandom(6).hex(), note or None, target, is_rollback=True)
-    return _request(locations, request, wait)
+    return _request(paths, request, wait)
 
 
-def _request(locations: Locations, request: DeployRequest, wait: WaitOptions) -> int:
+def _request(paths: ConfigPaths, request: DeployRequest, wait: WaitOptions) -> int:
     """Check that a request is possible before anything is changed, then make it."""
-    require_agent(locations.state_dir)
+    require_agent(paths.state_dir)
     if wait.is_wanted:
-        reject_own_deploy(locations.state_dir, "wait for a deploy")
-    check_request(locations, request)
+        reject_own_deploy(paths.state_dir, "wait for a deploy")
+    check_request(paths, request)
     if is_shortened(request):
         print_error("warning: the note is shortened, because a trigger file holds only 1 KiB")
-    with contextlib.closing(Tail(locations.state_dir, None)) as tail:
+    with contextlib.closing(Tail(paths.state_dir, None)) as tail:
         try:
-            return _carry_out(locations, request, wait, tail)
+            return _carry_out(paths, request, wait, tail)
         except KeyboardInterrupt:
             print_error("stopped waiting; the deploy continues: `rainbowd history` shows its outcome")
             return INTERRUPTED
 
 
-def _carry_out(locations: Locations, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
+def _carry_out(paths: ConfigPaths, request: DeployRequest, wait: WaitOptions, tail: Tail) -> int:
     """Write the trigger file, then switch the link, in the order that the agent expects; wait if that is wanted."""
     requested_at = time.time()
-    trigger = TriggerFile(locations.trigger_file, request)
+    trigger = TriggerFile(paths.trigger_file, request)
     trigger.write()
-    link_change = switch_link(locations, request)
+    link_change = switch_link(paths, request)
     if not wait.is_wanted:
-        release = escape_control(request.release or locations.release)
+        release = escape_control(request.release or paths.release)
         print_line(f"requested a deploy of {release}: `rainbowd history` shows its outcome")
         return 0
     tracker = DeployTracker(
-        None if locations.trigger_file is None else request.id,
+        None if paths.trigger_file is None else request.id,
         None if request.release is None else str(request.release),
         _timestamp(time.time()),
     )
@@ -136,7 +134,7 @@ def _carry_out(locations: Locations, request: DeployRequest, wait: WaitOptions, 
             outcome = follow(
                 tracker,
                 tail,
-                locations.state_dir,
+                paths.state_dir,
                 progress,
                 trigger=trigger,
                 timeout_seconds=wait.timeout_seconds,

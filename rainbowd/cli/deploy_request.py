@@ -15,7 +15,7 @@ from rainbowd.errors import Unwritable, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.locations import Locations
+    from rainbowd.config_paths import ConfigPaths
     from rainbowd.release_link import LinkChange
 
 LINE_BYTES = 1024
@@ -46,30 +46,30 @@ class DeployRequest(NamedTuple):
     is_rollback: bool = False
 
 
-def check_request(locations: Locations, request: DeployRequest) -> None:
+def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
     """Check that the trigger file and the link can be written, before anything is changed.
 
     Args:
-        locations: the paths of the config.
+        paths: the paths of the config.
         request: the deploy to request.
 
     Raises:
         UsageError: one of them cannot be written.
     """
-    if locations.trigger_file is not None:
-        _check_trigger_file(locations.trigger_file)
-    elif request.release is None and not locations.release.is_symlink():
+    if paths.trigger_file is not None:
+        _check_trigger_file(paths.trigger_file)
+    elif request.release is None and not paths.release.is_symlink():
         raise UsageError(
-            f"cannot request a deploy: trigger_file is off, and {locations.release} is not a symlink; "
+            f"cannot request a deploy: trigger_file is off, and {paths.release} is not a symlink; "
             f"set trigger_file, or release to a symlink"
         )
-    if request.release is None and locations.trigger_file is not None:
+    if request.release is None and paths.trigger_file is not None:
         return
-    if os.path.lexists(locations.release):
-        release_link.require_symlink(locations.release)
-    directory = locations.release.parent
+    if os.path.lexists(paths.release):
+        release_link.require_symlink(paths.release)
+    directory = paths.release.parent
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise UsageError(f"release: cannot switch {locations.release}: you have no permission to write to {directory}")
+        raise UsageError(f"release: cannot switch {paths.release}: you have no permission to write to {directory}")
 
 
 class TriggerFile:
@@ -117,7 +117,7 @@ class TriggerFile:
             return True
 
 
-def switch_link(locations: Locations, request: DeployRequest) -> LinkChange | None:
+def switch_link(paths: ConfigPaths, request: DeployRequest) -> LinkChange | None:
     """Switch the link to the requested release; without a trigger file, to the same release again.
 
     Returns:
@@ -127,9 +127,9 @@ def switch_link(locations: Locations, request: DeployRequest) -> LinkChange | No
         UsageError: this user cannot switch the link.
     """
     if request.release is not None:
-        return release_link.repoint(locations.release, request.release)
-    if locations.trigger_file is None:
-        return release_link.repoint(locations.release, locations.release.resolve())
+        return release_link.repoint(paths.release, request.release)
+    if paths.trigger_file is None:
+        return release_link.repoint(paths.release, paths.release.resolve())
     return None
 
 

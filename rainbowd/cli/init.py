@@ -16,8 +16,8 @@ from rainbowd.cli.health_guess import ALIVE
 from rainbowd.cli.recipe import APP
 from rainbowd.cli.recipes import SERVERS
 from rainbowd.cli.terminal import escape_control
+from rainbowd.config_paths import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 from rainbowd.errors import UsageError
-from rainbowd.locations import CONFIG_NAME, LEGACY_CONFIG_NAME, named_config
 
 if TYPE_CHECKING:
     from rainbowd.cli.detected_app import DetectedApp

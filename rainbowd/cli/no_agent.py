@@ -38,17 +38,17 @@ def hints(config_path: Path | None) -> list[str]:
         config_path: the value of ``--config``; None searches the working directory.
     """
     try:
-        locations = locate(config_path)
+        paths = locate(config_path)
     except RainbowdError:
         return []
     lines = []
-    orphan = find_orphan(locations.state_dir)
+    orphan = find_orphan(paths.state_dir)
     if orphan is not None:
         lines.append(
             f"the app is still running (generation {orphan.generation}, pid {orphan.pid}), but gets no requests; "
             f"the next agent takes it over"
         )
-    start = shlex.join(["rainbowd", "--config", str(locations.config_file)])
+    start = shlex.join(["rainbowd", "--config", str(paths.config_file)])
     return [*lines, f"`{start}` starts an agent; under systemd `systemctl start` of its unit does"]
 
 

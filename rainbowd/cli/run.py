@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import print_error
 from rainbowd.config import cautions, check_api_exposure, check_placement, check_state_dir, load, with_overrides
+from rainbowd.config_paths import find_config, lasting_path
 from rainbowd.listeners import ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
-from rainbowd.locations import find_config, lasting_path
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
 

@@ -28,7 +28,7 @@ from rainbowd.report.journal import read_events
 from rainbowd.report.tail import Tail, parse_id
 
 if TYPE_CHECKING:
-    from rainbowd.locations import Locations
+    from rainbowd.config_paths import ConfigPaths
     from rainbowd.report.history import DeployEntry
 
 POLL_SECONDS = 0.1
@@ -53,11 +53,11 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
         NotRunning: no agent is running that could carry out a deploy.
         TimedOut: the deploy had no outcome in time.
     """
-    locations = locate(config_path)
-    require_agent(locations.state_dir)
-    reject_own_deploy(locations.state_dir, "wait for a deploy")
-    wanted = None if release is None else find_release(release, Path.cwd(), current_release(locations))
-    with contextlib.closing(_Waiting(locations, timeout_seconds)) as waiting:
+    paths = locate(config_path)
+    require_agent(paths.state_dir)
+    reject_own_deploy(paths.state_dir, "wait for a deploy")
+    wanted = None if release is None else find_release(release, Path.cwd(), current_release(paths))
+    with contextlib.closing(_Waiting(paths, timeout_seconds)) as waiting:
         try:
             if wanted is not None:
                 return waiting.until_live(str(wanted))
@@ -70,13 +70,13 @@ def wait(config_path: Path | None, deploy: str | None, release: str | None, time
 class _Waiting:
     """The journal and the files, polled until the deploy has an outcome or the time is up."""
 
-    def __init__(self, locations: Locations, timeout_seconds: float | None) -> None:
-        self._locations = locations
+    def __init__(self, paths: ConfigPaths, timeout_seconds: float | None) -> None:
+        self._paths = paths
         self._timeout_seconds = timeout_seconds
         self._began_at = time.monotonic()
-        self._tail = Tail(locations.state_dir, None)  # opened first: an event may be read twice, but is not missed
-        self._events = list(read_events(locations.state_dir, "deploy."))
-        self._files_at = _changed_at(locations)
+        self._tail = Tail(paths.state_dir, None)  # opened first: an event may be read twice, but is not missed
+        self._events = list(read_events(paths.state_dir, "deploy."))
+        self._files_at = _changed_at(paths)
 
     def close(self) -> None:
         self._tail.close()
@@ -99,7 +99,7 @@ class _Waiting:
     def until_live(self, release: str) -> int:
         """Wait until a release is live, or a deploy of it fails."""
         while True:
-            live = live_generation(self._locations.state_dir)
+            live = live_generation(self._paths.state_dir)
             if live is not None and live["release"] == release:
                 name, generation = escape_control(release_name(release)), escape_control(live["id"])
                 print_line(painter()(GREEN, f"{name} is live: generation {generation}"))
@@ -120,11 +120,11 @@ class _Waiting:
         tracker = DeployTracker.for_deploy(entry["deploy"])
         just_before = parse_id(datetime.fromtimestamp(requested_at - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         with (
-            contextlib.closing(Tail(self._locations.state_dir, just_before)) as tail,
+            contextlib.closing(Tail(self._paths.state_dir, just_before)) as tail,
             show_progress(requested_at) as progress,
         ):
             outcome = follow(
-                tracker, tail, self._locations.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
+                tracker, tail, self._paths.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
             )
         return print_outcome(outcome, time.time() - requested_at, progress.shown)
 
@@ -157,14 +157,14 @@ class _Waiting:
     def _pause(self) -> None:
         if self._remaining() == 0.0:
             raise TimedOut(f"no outcome within {self._timeout_seconds:g} seconds")
-        require_agent(self._locations.state_dir)
+        require_agent(self._paths.state_dir)
         time.sleep(POLL_SECONDS)
 
 
-def _changed_at(locations: Locations) -> float:
+def _changed_at(paths: ConfigPaths) -> float:
     """Return when the link or the trigger file was last changed, in seconds since the epoch."""
     times = [0.0]
-    for file in (locations.release if locations.release.is_symlink() else None, locations.trigger_file):
+    for file in (paths.release if paths.release.is_symlink() else None, paths.trigger_file):
         with contextlib.suppress(OSError):
             times += [] if file is None else [file.lstat().st_mtime]
     return max(times)

@@ -6,8 +6,8 @@ import json
 import re
 
 from rainbowd.address import PORT_MAX
+from rainbowd.config_paths import LEGACY_CONFIG_NAME
 from rainbowd.json_file import format_value
-from rainbowd.locations import LEGACY_CONFIG_NAME
 
 NEW_NAMES = {"healthCheckPath": "health", "warmupTime": "warmup", "port": "listen", "controlPort": "api"}
 

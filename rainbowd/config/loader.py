@@ -18,9 +18,9 @@ from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.parsers import parse_listen
+from rainbowd.config_paths import lasting_path, real_directory
 from rainbowd.errors import ConfigError, UsageError
 from rainbowd.json_file import describe_type, format_value, key_path, read_json
-from rainbowd.locations import lasting_path, real_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -34,7 +34,7 @@ from rainbowd.config.types import (
     SecondsAboveZero,
     SecondsOrOff,
 )
-from rainbowd.locations import DEFAULT_RELEASE, DEFAULT_STATE_DIR, DEFAULT_TRIGGER_FILE
+from rainbowd.config_paths import DEFAULT_RELEASE, DEFAULT_STATE_DIR, DEFAULT_TRIGGER_FILE
 
 DEFAULT_API = "127.0.0.1:7001"
 DEFAULT_TRUST = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))

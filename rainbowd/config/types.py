@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 
 from rainbowd.address import Address
 from rainbowd.config import parsers
-from rainbowd.locations import EXPECTED_PATH, absolute_path
+from rainbowd.config_paths import EXPECTED_PATH, absolute_path
 
 APP_NAME_MAX = 64
 """The most characters of a name, which has to fit into a browser's tab and a line of a terminal."""

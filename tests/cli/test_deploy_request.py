@@ -18,25 +18,25 @@ from rainbowd.cli.deploy_request import (
     is_shortened,
     switch_link,
 )
+from rainbowd.config_paths import ConfigPaths
 from rainbowd.deploy.watch.file_state import TriggerNote, parse_note, read_note
 from rainbowd.errors import UsageError
-from rainbowd.locations import Locations
 from tests.accounts import needs_root
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Locations:
+def where(tmp_path: Path) -> ConfigPaths:
     for name in ("v1", "v2"):
         (tmp_path / "releases" / name).mkdir(parents=True)
     (tmp_path / "current").symlink_to("releases/v1")
-    return Locations(tmp_path / "rainbowd.json", tmp_path / "current", tmp_path / "trigger", tmp_path / "state")
+    return ConfigPaths(tmp_path / "rainbowd.json", tmp_path / "current", tmp_path / "trigger", tmp_path / "state")
 
 
 def request(note: str | None = None, release: Path | None = None) -> DeployRequest:
     return DeployRequest("0123456789ab", note, release)
 
 
-def test_an_agent_reads_what_is_written(where: Locations) -> None:
+def test_an_agent_reads_what_is_written(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     release = where.release.parent / "releases" / "v2"
     TriggerFile(where.trigger_file, request("a note", release)).write()
@@ -44,7 +44,7 @@ def test_an_agent_reads_what_is_written(where: Locations) -> None:
     assert json.loads(where.trigger_file.read_text()).keys() == {"request", "note", "release"}
 
 
-def test_a_trigger_file_is_replaced_and_nothing_else_is_left(where: Locations) -> None:
+def test_a_trigger_file_is_replaced_and_nothing_else_is_left(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     where.trigger_file.write_text("old")
     where.trigger_file.chmod(0o600)
@@ -57,7 +57,7 @@ def test_a_trigger_file_is_replaced_and_nothing_else_is_left(where: Locations) -
 
 
 @pytest.mark.parametrize(("old", "new"), [(0o6777, 0o666), (0o7660, 0o664), (0o4755, 0o644), (0o1400, 0o644)])
-def test_no_bit_but_those_to_write_is_taken_from_the_old_file(where: Locations, old: int, new: int) -> None:
+def test_no_bit_but_those_to_write_is_taken_from_the_old_file(where: ConfigPaths, old: int, new: int) -> None:
     assert where.trigger_file is not None
     where.trigger_file.touch()
     where.trigger_file.chmod(old)
@@ -65,7 +65,7 @@ def test_no_bit_but_those_to_write_is_taken_from_the_old_file(where: Locations, 
     assert stat.S_IMODE(where.trigger_file.stat().st_mode) == new
 
 
-def test_the_mode_of_a_link_that_was_put_there_is_not_taken(where: Locations) -> None:
+def test_the_mode_of_a_link_that_was_put_there_is_not_taken(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     where.trigger_file.symlink_to("nowhere")
     TriggerFile(where.trigger_file, request()).write()
@@ -91,7 +91,7 @@ def test_another_file_that_is_linked_in_its_place_is_not_overwritten(open_path: 
     assert (open_path / "precious").read_text() == "precious"
 
 
-def test_a_request_is_there_until_anybody_changes_the_file(where: Locations) -> None:
+def test_a_request_is_there_until_anybody_changes_the_file(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     trigger = TriggerFile(where.trigger_file, request())
     trigger.write()
@@ -117,7 +117,7 @@ def test_where_only_the_file_may_be_written_it_is_overwritten(open_path: Path) -
         status = 1
         try:
             os.setuid(65534)
-            where = Locations(open_path / "rainbowd.json", open_path / "current", file, open_path / "state")
+            where = ConfigPaths(open_path / "rainbowd.json", open_path / "current", file, open_path / "state")
             check_request(where, request())
             trigger = TriggerFile(file, request("n"))
             trigger.write()
@@ -161,14 +161,14 @@ def test_a_path_that_does_not_fit_is_left_out() -> None:
     assert read == TriggerNote("n", "0123456789ab", None)
 
 
-def test_the_link_is_turned_to_the_release_that_is_asked_for(where: Locations) -> None:
+def test_the_link_is_turned_to_the_release_that_is_asked_for(where: ConfigPaths) -> None:
     assert switch_link(where, request()) is None
     turned = switch_link(where, request(None, where.release.parent / "releases" / "v2"))
     assert turned is not None
     assert (turned.before, release_link.read(where.release)) == ("releases/v1", "releases/v2")
 
 
-def test_without_a_trigger_file_the_same_release_is_linked_again(where: Locations) -> None:
+def test_without_a_trigger_file_the_same_release_is_linked_again(where: ConfigPaths) -> None:
     off = where._replace(trigger_file=None)
     before = where.release.lstat().st_ino
     check_request(off, request())
@@ -189,7 +189,7 @@ def _symlink(file: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "found"), [(_directory, "a directory"), (_symlink, "a symlink"), (os.mkfifo, "a special file")]
 )
-def test_what_is_no_file_is_not_written_to(where: Locations, make: object, found: str) -> None:
+def test_what_is_no_file_is_not_written_to(where: ConfigPaths, make: object, found: str) -> None:
     assert where.trigger_file is not None
     assert callable(make)
     make(where.trigger_file)
@@ -197,7 +197,7 @@ def test_what_is_no_file_is_not_written_to(where: Locations, make: object, found
         check_request(where, request())
 
 
-def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where: Locations) -> None:
+def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where: ConfigPaths) -> None:
     plain = where._replace(release=where.release.parent / "releases" / "v1")
     check_request(plain, request())
     with pytest.raises(UsageError, match="expected a symlink"):
@@ -206,7 +206,7 @@ def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where
         check_request(plain._replace(trigger_file=None), request())
 
 
-def test_a_trigger_file_whose_directory_is_missing_is_named(where: Locations) -> None:
+def test_a_trigger_file_whose_directory_is_missing_is_named(where: ConfigPaths) -> None:
     lost = where._replace(trigger_file=where.release.parent / "none" / "trigger")
     with pytest.raises(UsageError, match="found no directory"):
         check_request(lost, request())

@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd import tcp
+from rainbowd import tcp_ports
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import user_name
 from rainbowd.errors import UsageError
@@ -107,16 +107,16 @@ def _check_address(key: str, address: Address, found: Findings) -> None:
         found.problems += [f"{key}: {problem}" for problem in _unix_problems(address.path)]
         return
     try:
-        places = tcp.resolve(address.host, address.port)
+        places = tcp_ports.resolve(address.host, address.port)
     except OSError as error:
         found.problems.append(f"{key}: cannot listen on {address}: {error.strerror}")
         return
     absent = []
     for family, place in places:
         try:
-            tcp.bind(family, place).close()
+            tcp_ports.bind(family, place).close()
         except OSError as error:
-            problem = f"{key}: cannot listen on {place}: {tcp.explain(error, place)}"
+            problem = f"{key}: cannot listen on {place}: {tcp_ports.explain(error, place)}"
             if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
                 absent.append(problem)
             elif _is_passing(error, place):
@@ -128,7 +128,7 @@ def _check_address(key: str, address: Address, found: Findings) -> None:
 
 
 def _is_passing(error: OSError, place: TcpAddress) -> bool:
-    return error.errno == errno.EADDRINUSE and tcp.is_listened_on(place) is False
+    return error.errno == errno.EADDRINUSE and tcp_ports.is_listened_on(place) is False
 
 
 def _unix_problems(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import DeployFailed
-from rainbowd.tcp import ephemeral_ports
+from rainbowd.tcp_ports import ephemeral_ports
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

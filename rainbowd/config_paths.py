@@ -25,7 +25,7 @@ DEFAULT_STATE_DIR = ".rainbowd"
 EXPECTED_PATH = "a path, neither empty nor with a NUL in it"
 
 
-class Locations(NamedTuple):
+class ConfigPaths(NamedTuple):
     """The paths that the config file names; all are absolute, and their symlinks are not resolved.
 
     Attributes:
@@ -71,7 +71,7 @@ def find_config(given: Path | None) -> Path:
     )
 
 
-def read_locations(config_file: Path) -> Locations:
+def read_config_paths(config_file: Path) -> ConfigPaths:
     """Read only ``release``, ``trigger_file`` and ``state_dir`` from a config file.
 
     Args:
@@ -92,7 +92,7 @@ def read_locations(config_file: Path) -> Locations:
             raise ConfigError(f"{config_file}: {key}: found {format_value(value)}; expected {EXPECTED_PATH}") from None
 
     is_off = data.get("trigger_file", DEFAULT_TRIGGER_FILE) is None
-    return Locations(
+    return ConfigPaths(
         config_file=file,
         release=read_path("release", DEFAULT_RELEASE),
         trigger_file=None if is_off else read_path("trigger_file", DEFAULT_TRIGGER_FILE),
