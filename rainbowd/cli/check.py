@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
-from rainbowd.config import deployers, find_account, load, placement_problems, redacted, user_name
+from rainbowd.config import deployers, find_account, load, path_problems, redacted, user_name
 from rainbowd.config_paths import find_config
 from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
@@ -39,7 +39,7 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     file = find_config(config_path)
     loaded = load(file)
     found = check_config(loaded.config)
-    found.problems[:0] = placement_problems(file, loaded.config)
+    found.problems[:0] = path_problems(file, loaded.config)
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))
     for problem in found.problems:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rainbowd.config import token_directory
-from rainbowd.config.runtime import make_private
+from rainbowd.config.runtime_dir import make_private
 from rainbowd.errors import UsageError
 from rainbowd.listeners import from_predecessor, open_listener
 

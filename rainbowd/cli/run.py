@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import print_error
-from rainbowd.config import cautions, check_api_exposure, check_placement, check_state_dir, load, with_overrides
+from rainbowd.config import cautions, check_api_exposure, check_paths, check_state_dir, load, with_overrides
 from rainbowd.config_paths import find_config, lasting_path
 from rainbowd.listeners import ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
 from rainbowd.report.lock import Lock
@@ -60,7 +60,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
             warnings.append(f"{file}: state_dir: stays {offer.state_dir} until a restart")
             config = config.model_copy(update={"state_dir": offer.state_dir})
             loaded = replace(loaded, config=loaded.config.model_copy(update={"state_dir": offer.state_dir}))
-        check_placement(file, config)
+        check_paths(file, config)
         prepare(config.state_dir, is_searched=config.user is not None)
         check_state_dir(file, config.state_dir)
         lock = Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)

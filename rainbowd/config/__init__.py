@@ -1,9 +1,9 @@
 """The configuration in ``rainbowd.json``: its models, its loader, and the permissions of the files it names."""
 
 from rainbowd.config.account import Account, find_account
+from rainbowd.config.api_exposure import check_api_exposure, exposure_problems, token_directory
 from rainbowd.config.deploy_access import cautions, check_only_root_writes, deployers
 from rainbowd.config.env_file import doubtful_lines, read_env_file
-from rainbowd.config.exposure import check_api_exposure, exposure_problems, token_directory
 from rainbowd.config.loader import LoadedConfig, load, parse_limits, redacted, restart_needed, validate, with_overrides
 from rainbowd.config.models import (
     DEFAULT_TRUST,
@@ -19,7 +19,7 @@ from rainbowd.config.models import (
     default_trust,
 )
 from rainbowd.config.parsers import PortRange, StatusRanges
-from rainbowd.config.placement import check_placement, check_state_dir, placement_problems, system_state_dir
+from rainbowd.config.path_checks import check_paths, check_state_dir, path_problems, system_state_dir
 from rainbowd.permissions import Writers, has_acl, user_name
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "cautions",
     "check_api_exposure",
     "check_only_root_writes",
-    "check_placement",
+    "check_paths",
     "check_state_dir",
     "default_trust",
     "deployers",
@@ -51,7 +51,7 @@ __all__ = [
     "has_acl",
     "load",
     "parse_limits",
-    "placement_problems",
+    "path_problems",
     "read_env_file",
     "redacted",
     "restart_needed",

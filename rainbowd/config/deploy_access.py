@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT, find_account
-from rainbowd.config.exposure import is_published, token_directory
+from rainbowd.config.api_exposure import is_published, token_directory
 from rainbowd.errors import ConfigError
 from rainbowd.permissions import Writers, entry_writers, find_writable_by_others, writers
 

@@ -56,7 +56,7 @@ def test_a_token_that_the_app_may_publish_is_made_elsewhere(
 
 def test_a_token_that_the_app_may_publish_is_refused(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: dict[str, object] = {"release": "current", "state_dir": "v1/state"}
-    monkeypatch.setattr("rainbowd.config.exposure.secret_directory", lambda _state_dir, _environ: None)
+    monkeypatch.setattr("rainbowd.config.api_exposure.find_runtime_dir", lambda _state_dir, _environ: None)
     with pytest.raises(ConfigError, match=r"^state_dir: found .* expected another state_dir, or an api.token_file"):
         check_api_exposure(loaded(api={"enabled": True}, **inside))
     check_api_exposure(loaded(api={"enabled": True, "token_file": "token"}, **inside))

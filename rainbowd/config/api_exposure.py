@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.address import UnixAddress
-from rainbowd.config.runtime import secret_directory
+from rainbowd.config.runtime_dir import find_runtime_dir
 from rainbowd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def token_directory(config: Config) -> Path | None:
     """
     if not is_published(config.state_dir, config):
         return config.state_dir
-    found = secret_directory(config.state_dir, os.environ)
+    found = find_runtime_dir(config.state_dir, os.environ)
     return None if found is None or is_published(found, config) else found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.address import UnixAddress
 from rainbowd.config.account import ROOT
-from rainbowd.config.exposure import is_published
+from rainbowd.config.api_exposure import is_published
 from rainbowd.errors import ConfigError
 from rainbowd.permissions import WritableByOthers, find_writable_by_others, includes_others, writers
 
@@ -26,7 +26,7 @@ _DIRECTORY_OF_APP = re.compile(r"generation-[0-9]+")
 """Directories of a generation belong to the app, and nothing in them is trusted."""
 
 
-def check_placement(file: Path, config: Config) -> None:
+def check_paths(file: Path, config: Config) -> None:
     """Raise an error if the agent's own files would move with a release, or other accounts could change them.
 
     Args:
@@ -36,12 +36,12 @@ def check_placement(file: Path, config: Config) -> None:
     Raises:
         ConfigError: with every problem, a line each.
     """
-    problems = placement_problems(file, config)
+    problems = path_problems(file, config)
     if problems:
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
 
 
-def placement_problems(file: Path, config: Config) -> list[str]:
+def path_problems(file: Path, config: Config) -> list[str]:
     """Return the reasons why the agent's own files cannot be at the paths that ``config`` names, a line each."""
     found = [*_moved_by_deploys(file, config), *_irregular(config)]
     if os.geteuid() == ROOT:

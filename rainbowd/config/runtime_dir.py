@@ -22,7 +22,7 @@ _TMP = Path("/tmp")  # noqa: S108 - its entry is checked before it is used
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def secret_directory(state_dir: Path, environ: Mapping[str, str]) -> Path | None:
+def find_runtime_dir(state_dir: Path, environ: Mapping[str, str]) -> Path | None:
     """Return the directory for the secrets of an agent: always the same for a state directory; None if none is safe.
 
     Args:
@@ -38,7 +38,7 @@ def make_private(directory: Path) -> None:
     """Create ``directory`` and its parent, accessible to this user only, unless they exist.
 
     Args:
-        directory: that ``secret_directory`` returned.
+        directory: that ``find_runtime_dir`` returned.
 
     Raises:
         OSError: one of them cannot be made, belongs to another user, or is open to others.
