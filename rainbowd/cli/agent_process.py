@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import require_agent
 from rainbowd.errors import RainbowdError
-from rainbowd.report import agent_identity
+from rainbowd.report import agent_pid_file
 from rainbowd.report.lock import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ def _check(pid: int, lock: Path, verb: str) -> None:
         raise _refusal(verb, pid, "/proc does not show that process")
     if accounts != {owner}:
         raise _refusal(verb, pid, "that process does not belong to the owner of the lock")
-    found = agent_identity.read(lock.parent)
+    found = agent_pid_file.read(lock.parent)
     if found is not None and found[0].pid == pid:
         agent, writer = found
         if writer != owner or not agent.is_alive(owner):
-            raise _refusal(verb, pid, f"that process is not the one that {agent_identity.NAME} describes")
-        program = agent_identity.executable(pid)  # hidden from its own user if the process has capabilities: ptrace(2)
+            raise _refusal(verb, pid, f"that process is not the one that {agent_pid_file.NAME} describes")
+        program = agent_pid_file.executable(pid)  # hidden from its own user if the process has capabilities: ptrace(2)
         if program != agent.executable and (program or os.geteuid() == ROOT):
             raise _refusal(verb, pid, f"that process does not run {agent.executable}")
     if os.geteuid() == ROOT and not _has_open(pid, lock):

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rainbowd.errors import Unwritable, UsageError
-from rainbowd.report import agent_identity
+from rainbowd.report import agent_pid_file
 from rainbowd.report.lost_lock import find_agent_without_lock
 from rainbowd.report.state_dir import SECRET_MODE, open_file
 
@@ -87,7 +87,7 @@ class Lock:
         os.pwrite(self._fd, line, 0)
         os.ftruncate(self._fd, len(line))
         with contextlib.suppress(OSError):  # for readers only; the agent writes it again as soon as it can
-            agent_identity.write(self._state_dir, agent_identity.current_identity(self.config))
+            agent_pid_file.write(self._state_dir, agent_pid_file.current_identity(self.config))
 
     def is_lost(self) -> bool:
         """Return whether the locked file was removed or replaced.
@@ -108,7 +108,7 @@ class Lock:
         if self._fd < 0 or not self._is_ours:
             return True
         with contextlib.suppress(OSError):
-            found = agent_identity.read(self._state_dir)
+            found = agent_pid_file.read(self._state_dir)
             return found is not None and found[0].pid == os.getpid()
         return False
 
@@ -140,7 +140,7 @@ class Lock:
             os.ftruncate(self._fd, 0)
             if not self.is_lost():
                 with contextlib.suppress(OSError):
-                    (self._state_dir / agent_identity.NAME).unlink()
+                    (self._state_dir / agent_pid_file.NAME).unlink()
         os.close(self._fd)
         self._fd = -1
 
@@ -174,9 +174,9 @@ def holder(state_dir: Path) -> int | None:
 
 def _read_identity(state_dir: Path) -> int | None:
     """Return the pid of the running agent that ``agent.json`` names."""
-    path = state_dir / agent_identity.NAME
+    path = state_dir / agent_pid_file.NAME
     try:
-        found = agent_identity.running_agent(state_dir)
+        found = agent_pid_file.running_agent(state_dir)
     except PermissionError:
         raise UsageError(f"{path}: permission denied: you must be its owner, or a member of its group") from None
     except OSError as error:
@@ -188,7 +188,7 @@ def _taken_error(state_dir: Path, pid: int | str, config: Path | None) -> UsageE
     """Return the error for a state directory that another agent uses, with advice."""
     found = None
     with contextlib.suppress(OSError):
-        found = agent_identity.running_agent(state_dir)
+        found = agent_pid_file.running_agent(state_dir)
     theirs = found.config if found is not None and found.pid == pid else ""
     if config is not None and theirs == str(config):
         advice = "it runs with this config: to replace it, use `rainbowd upgrade`, or stop it first"

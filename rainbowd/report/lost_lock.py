@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from rainbowd.report.agent_identity import executable, running_agent
+from rainbowd.report.agent_pid_file import executable, running_agent
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.agent import StateDirGuard
-from rainbowd.report import agent_identity
+from rainbowd.report import agent_pid_file
 from rainbowd.report.lock import Lock, holder
 from rainbowd.report.state_dir import prepare
 
@@ -70,6 +70,6 @@ async def test_the_lock_of_another_agent_is_not_taken(
 
 
 async def test_a_record_for_readers_that_is_gone_is_written_again(guard: StateDirGuard, state_dir: Path) -> None:
-    (state_dir / agent_identity.NAME).unlink()
+    (state_dir / agent_pid_file.NAME).unlink()
     assert not await guard.restore_if_lost()
-    assert (state_dir / agent_identity.NAME).exists()
+    assert (state_dir / agent_pid_file.NAME).exists()

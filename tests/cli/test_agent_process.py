@@ -11,8 +11,8 @@ import pytest
 
 from rainbowd.cli.agent_process import open_agent
 from rainbowd.errors import NotRunning, RainbowdError
-from rainbowd.report import agent_identity
-from rainbowd.report.agent_identity import AgentIdentity
+from rainbowd.report import agent_pid_file
+from rainbowd.report.agent_pid_file import AgentIdentity
 from rainbowd.report.lock import LOCK_NAME
 from rainbowd.report.state_dir import prepare
 from tests.accounts import account, needs_root, python
@@ -152,17 +152,17 @@ def test_an_agent_that_may_bind_low_ports_is_known_to_its_own_user(state_dir: Pa
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        start_time, boot_id = agent_identity._stat(process.pid)[1], agent_identity._boot_id()
+        start_time, boot_id = agent_pid_file._stat(process.pid)[1], agent_pid_file._boot_id()
         described = AgentIdentity(process.pid, start_time, boot_id, python(), "")
-        agent_identity.write(state_dir, described._replace(executable=os.path.realpath(python())))
-        os.chown(state_dir / agent_identity.NAME, account().uid, -1)
+        agent_pid_file.write(state_dir, described._replace(executable=os.path.realpath(python())))
+        os.chown(state_dir / agent_pid_file.NAME, account().uid, -1)
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 os.setgid(account().gid)
                 os.setuid(account().uid)
-                assert not agent_identity.executable(process.pid), "hidden"
+                assert not agent_pid_file.executable(process.pid), "hidden"
                 with open_agent(state_dir, "stop") as agent:
                     agent.send(signal.SIGKILL)
                 status = 0

@@ -12,7 +12,7 @@ import pytest
 
 import rainbowd
 from rainbowd.errors import UsageError
-from rainbowd.report import agent_identity
+from rainbowd.report import agent_pid_file
 from rainbowd.report import lock as lock_module
 from rainbowd.report.lock import Lock, holder
 from rainbowd.report.state_dir import open_file, prepare
@@ -158,7 +158,7 @@ def test_a_lock_that_readers_could_open_is_closed_to_them(shared: Path) -> None:
 @pytest.mark.parametrize("change", [{"pid": 1}, {"start_time": 1}, {"boot_id": "another"}])
 def test_a_record_of_a_process_that_is_another_by_now_names_nobody(shared: Path, change: dict[str, object]) -> None:
     lock = Lock.acquire(shared)
-    agent_identity.write(shared, agent_identity.current_identity(None)._replace(**change))  # type: ignore[arg-type]
+    agent_pid_file.write(shared, agent_pid_file.current_identity(None)._replace(**change))  # type: ignore[arg-type]
     assert as_reader(shared, "holder(path)") == "None"
     lock.release()
 
@@ -166,15 +166,15 @@ def test_a_record_of_a_process_that_is_another_by_now_names_nobody(shared: Path,
 @needs_root
 def test_a_record_that_another_user_wrote_of_a_process_of_root_names_nobody(shared: Path) -> None:
     lock = Lock.acquire(shared)
-    os.chown(shared / agent_identity.NAME, account().uid, -1)
+    os.chown(shared / agent_pid_file.NAME, account().uid, -1)
     assert as_reader(shared, "holder(path)") == "None"
     lock.release()
 
 
 def test_a_process_that_has_ended_and_waits_to_be_reaped_is_not_alive(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        there = agent_identity.current_identity(None)._replace(
-            pid=process.pid, start_time=agent_identity._stat(process.pid)[1]
+        there = agent_pid_file.current_identity(None)._replace(
+            pid=process.pid, start_time=agent_pid_file._stat(process.pid)[1]
         )
         assert there.is_alive(os.geteuid())
         process.kill()
@@ -184,8 +184,8 @@ def test_a_process_that_has_ended_and_waits_to_be_reaped_is_not_alive(tmp_path: 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "1"}', b'{"pid": 1}', b"\xff", b"[" * 9000])
 def test_a_damaged_record_names_nobody(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / agent_identity.NAME).write_bytes(content)
-    assert agent_identity.read(tmp_path) is None
+    (tmp_path / agent_pid_file.NAME).write_bytes(content)
+    assert agent_pid_file.read(tmp_path) is None
 
 
 # --- a lock that was lost -----------------------------------------------------------------------------------
