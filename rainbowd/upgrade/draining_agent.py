@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.upgrade.leases import encode_leases, follow_live
+from rainbowd.upgrade.roster_messages import encode_leases, follow_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable

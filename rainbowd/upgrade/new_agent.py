@@ -18,8 +18,8 @@ from rainbowd.deploy.process import await_status, let_go, read_entry, reap, regi
 from rainbowd.errors import RainbowdError
 from rainbowd.log import get_logger
 from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.leases import encode_leases
 from rainbowd.upgrade.offer import FORMAT, VARIABLE
+from rainbowd.upgrade.roster_messages import encode_leases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.upgrade.leases import LeaseCounts, decode_leases, encode_live
 from rainbowd.upgrade.rendezvous import find_upgraded
+from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases, encode_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,8 +14,8 @@ import trio
 
 from rainbowd.cli.run import UPGRADE
 from rainbowd.errors import UsageError
-from rainbowd.upgrade.leases import LeaseCounts, decode_leases
 from rainbowd.upgrade.offer import FORMAT, VARIABLE, receive_offer
+from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases
 from tests.formats import FORMATS, written
 
 if TYPE_CHECKING:
