@@ -94,7 +94,7 @@ LIGHT = {
     "cli/init.py",
     "cli/outcome.py",
     "cli/parser.py",
-    "cli/progress.py",
+    "cli/progress_printer.py",
     "cli/source_files.py",
     "cli/recipe.py",
     "cli/recipes.py",

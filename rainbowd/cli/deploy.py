@@ -26,7 +26,7 @@ from rainbowd.cli.deploy_request import DeployRequest, TriggerFile, check_reques
 from rainbowd.cli.deploy_tracker import FAILED, DeployTracker
 from rainbowd.cli.follow import AgentGone, follow
 from rainbowd.cli.outcome import print_outcome
-from rainbowd.cli.progress import show_progress
+from rainbowd.cli.progress_printer import show_progress
 from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_line
 from rainbowd.errors import UsageError
 from rainbowd.release_choice import find_release, rollback_target

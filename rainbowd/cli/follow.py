@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rainbowd.cli.deploy_request import TriggerFile
     from rainbowd.cli.deploy_tracker import DeployResult, DeployTracker
-    from rainbowd.cli.progress import Progress
+    from rainbowd.cli.progress_printer import Progress
     from rainbowd.report.journal import Event
     from rainbowd.report.tail import Tail
 

@@ -68,8 +68,8 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
         offered = offer.sockets if offer is not None else []
         listeners = _listen(config, offered, stack)
 
-        from rainbowd.cli.open_api import open_api
         from rainbowd.cli.start_agent import start_agent
+        from rainbowd.cli.start_api import open_api
 
         api = open_api(config, offered, stack) if config.api.enabled else None
         return start_agent(

@@ -10,7 +10,7 @@ from rainbowd.cli.agent_files import locate
 from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.history import describe_entry_result, format_utc
 from rainbowd.cli.outcome import output_source
-from rainbowd.cli.progress import ProgressPrinter
+from rainbowd.cli.progress_printer import ProgressPrinter
 from rainbowd.cli.terminal import DIM, escape_control, painter, printable, release_name
 from rainbowd.errors import UsageError
 from rainbowd.report.history import deploys

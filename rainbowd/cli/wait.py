@@ -19,7 +19,7 @@ from rainbowd.cli.agent_files import current_release, live_generation, locate, r
 from rainbowd.cli.deploy_tracker import DeployTracker
 from rainbowd.cli.follow import follow
 from rainbowd.cli.outcome import outcome_from_entry, print_outcome
-from rainbowd.cli.progress import show_progress
+from rainbowd.cli.progress_printer import show_progress
 from rainbowd.cli.terminal import GREEN, INTERRUPTED, escape_control, painter, print_error, print_line, release_name
 from rainbowd.errors import TimedOut, UsageError
 from rainbowd.release_choice import find_release

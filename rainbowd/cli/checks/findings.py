@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rainbowd.cli.checks.launch import check_launch
 from rainbowd.cli.checks.placeholders import check_commands, check_environment
 from rainbowd.cli.checks.start import check_start
-from rainbowd.cli.open_api import require_api_packages
+from rainbowd.cli.start_api import require_api_packages
 from rainbowd.config import cautions, doubtful_lines, exposure_problems, read_env_file
 from rainbowd.errors import RainbowdError
 
