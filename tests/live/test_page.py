@@ -440,5 +440,5 @@ def test_words_are_filled_in_as_on_a_terminal(driver: webdriver.Chrome) -> None:
         {"event": "something.new"},
     ]
     events += [{"event": name, "reason": "because", "hook": "after_live"} for name in SENTENCES]
-    script = f"const WORDS = {words()}\n{(BROWSER / 'story.js').read_text()}\nreturn arguments[0].map(sentence)"
+    script = f"const WORDS = {words()}\n{(BROWSER / 'timeline.js').read_text()}\nreturn arguments[0].map(sentence)"
     assert driver.execute_script(script, events) == [sentence(event) for event in events]

@@ -54,10 +54,10 @@ function grid(scale, height) {
 
 // --- bands ----------------------------------------------------------------------------------------------------------
 
-function drawBands(svg, story, load, scale) {
-  const seen = story.placed().filter(one => (one.endedAt ?? scale.now) > scale.from)
+function drawBands(svg, timeline, loadHistory, scale) {
+  const seen = timeline.placed().filter(one => (one.endedAt ?? scale.now) > scale.from)
   const lanes = Math.max(0, ...seen.map(one => one.lane)) + 1
-  const loads = loadsByColumn(load, scale)
+  const loads = loadsByColumn(loadHistory, scale)
   const most = Math.max(4, ...[...loads.values()].flatMap(columns => columns.map(([flight, tunnels]) => flight + tunnels)))
   const freeTo = new Map()
   const bands = seen.reverse().map(one => {  // the youngest first: its label is sure of its place
@@ -75,10 +75,10 @@ function drawBands(svg, story, load, scale) {
 }
 
 // For each generation an array of [in flight, tunnels], one a column: the most that was seen in it.
-function loadsByColumn(load, scale) {
+function loadsByColumn(loadHistory, scale) {
   const loads = new Map()
-  load.samples.forEach((sample, index) => {
-    const until = Math.min(load.samples[index + 1]?.at ?? scale.now, sample.at + GAP_MS)
+  loadHistory.samples.forEach((sample, index) => {
+    const until = Math.min(loadHistory.samples[index + 1]?.at ?? scale.now, sample.at + GAP_MS)
     if (until < scale.from) return
     for (const [id, { in_flight: flight, tunnels }] of sample.generations) {
       if (!loads.has(id)) loads.set(id, [])
@@ -147,8 +147,8 @@ const GUTTER = 58  // for the numbers next to a picture
 const PLOT = 84, FLOOR = PLOT - 2, CEILING = 14
 
 // The generations' shares, in their colours, on top of each other.
-function drawRequests(svg, load, scale) {
-  const known = load.rates(scale.from)
+function drawRequests(svg, loadHistory, scale) {
+  const known = loadHistory.rates(scale.from)
   const columns = new Map(known.map(one => [scale.column(one.at), one]))  // of several in one column the last
   const most = Math.max(1, ...[...columns.values()].map(one => one.total))
   const y = rate => FLOOR - rate / most * (FLOOR - CEILING)
@@ -183,8 +183,8 @@ const outline = run =>
   `M${[...run.map(({ x, above }) => point(x, above)), ...run.map(({ x, below }) => point(x, below)).reverse()].join("L")}Z`
 
 // Logarithmic, because rare requests take a hundred times as long as usual ones.
-function drawLatency(svg, load, scale) {
-  const known = load.latencies.filter(one => one.at >= scale.from)
+function drawLatency(svg, loadHistory, scale) {
+  const known = loadHistory.latencies.filter(one => one.at >= scale.from)
   const least = 10 ** Math.floor(Math.log10(Math.max(1e-4, Math.min(...known.map(one => one.half)))))
   const most = 10 ** Math.ceil(Math.log10(Math.max(least * 10, ...known.map(one => one.most))))
   const y = seconds => FLOOR - Math.log10(Math.max(seconds, least) / least) / Math.log10(most / least) * (FLOOR - CEILING)

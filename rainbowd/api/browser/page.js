@@ -4,7 +4,7 @@ const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000, SPANS_MS = [300_000, 90
 const TAKES_OVER = /^(deploy\.(waiting|failed)|hook\.ended|generation\.launched)$/
 const ANNOUNCED = /^(deploy\.|generation\.(live|crashed)|agent\.)/
 
-let story, load, status, history, chosenSpanMs = null, watched = null, closed = null, session = null
+let timeline, loadHistory, status, history, chosenSpanMs = null, watched = null, closed = null, session = null
 let answeredAt = 0, silentSince = null
 
 const sleep = (ms, signal) => new Promise(resolve => {
@@ -37,7 +37,7 @@ async function unlock() {
 
 function open() {
   session = new AbortController()
-  ;[story, load, history, watched, answeredAt, silentSince] = [new Story(), new Load(), [], null, Date.now(), null]
+  ;[timeline, loadHistory, history, watched, answeredAt, silentSince] = [new Timeline(), new LoadHistory(), [], null, Date.now(), null]
   byId("gate").hidden = true
   byId("board").hidden = false
   listen(session.signal)
@@ -78,8 +78,8 @@ function look(signal) {
     missed = 0
     answeredAt = Date.now()
     connection(true)
-    story.see(status, clock.now())
-    load.see(status.generations, clock.now())
+    timeline.see(status, clock.now())
+    loadHistory.see(status.generations, clock.now())
     draw()
   }, LOOK_MS, signal, () => (connection(++missed < 2), draw()))
 }
@@ -89,7 +89,7 @@ function recall(signal) {
   return repeat(async () => {
     const samples = await json(`load${after}`)
     if (samples.length) after = `?after=${samples.at(-1).at}`
-    load.remember(samples)
+    loadHistory.remember(samples)
   }, RECALL_MS, signal)
 }
 
@@ -101,7 +101,7 @@ function listen(signal) {
     for await (const { id, event } of events(lastId, signal)) {
       if (signal.aborted) return
       lastId = id
-      story.take(event)
+      timeline.take(event)
       if (Date.parse(event.at) > recent - 1000) happened(event)
       if (event.event.startsWith("deploy.")) remember(signal)
       draw()
@@ -126,7 +126,7 @@ async function remember(signal) {
 
 // Shows a deploy that was requested elsewhere too, unless another one is shown; not the one of a restored link.
 function happened(event) {
-  const isShown = story.deploys.get(watched)?.decided === null
+  const isShown = timeline.deploys.get(watched)?.decided === null
   if (event.deploy && TAKES_OVER.test(event.event) && !isShown) watched = event.deploy
   if (ANNOUNCED.test(event.event)) byId("announcer").textContent = sentence(event)
 }
@@ -154,24 +154,24 @@ function draw() {
     if (!status) return
     for (const part of [showAgent, showWarnings, showGenerations, showLastDeploy]) part(status)
     showDeploying(status.deploying)
-    showJournal(story)
+    showJournal(timeline)
     watch(status.deploying)
-    const deploy = story.deploys.get(watched)
+    const deploy = timeline.deploys.get(watched)
     if (deploy) showProgress(deploy, status.deploying?.deploy === deploy.id ? status.deploying : null)
-    byId("rainbow").classList.toggle("busy", [...story.deploys.values()].some(one => !one.decided))
+    byId("rainbow").classList.toggle("busy", [...timeline.deploys.values()].some(one => !one.decided))
     drawCharts()
   })
 }
 
 // A deploy that is under way is shown, unless another is or this one was closed.
 function watch(deploying) {
-  const isShown = story.deploys.get(watched)?.decided === null
-  if (deploying && !isShown && deploying.deploy !== closed && story.deploys.has(deploying.deploy)) watched = deploying.deploy
+  const isShown = timeline.deploys.get(watched)?.decided === null
+  if (deploying && !isShown && deploying.deploy !== closed && timeline.deploys.has(deploying.deploy)) watched = deploying.deploy
 }
 
 // The shortest range that has all that is known, until another is chosen.
 function spanNow(now) {
-  const oldest = Math.min(now, ...story.placed().map(one => one.phases[0].at))
+  const oldest = Math.min(now, ...timeline.placed().map(one => one.phases[0].at))
   const spanMs = chosenSpanMs ?? SPANS_MS.find(ms => now - oldest <= ms) ?? KEEP_MS
   byId("span-name").textContent = spanMs === KEEP_MS ? "hour" : `${spanMs / 60_000} minutes`
   document.querySelector(`#spans [value="${spanMs / 1000}"]`).checked = true
@@ -180,9 +180,9 @@ function spanNow(now) {
 
 function drawCharts() {
   const now = clock.now(), spanMs = spanNow(now)
-  drawBands(byId("bands"), story, load, new Scale(byId("bands"), spanMs, now))
-  const rate = drawRequests(byId("requests"), load, new Scale(byId("requests"), spanMs, now, GUTTER))
-  const latency = drawLatency(byId("latency"), load, new Scale(byId("latency"), spanMs, now, GUTTER))
+  drawBands(byId("bands"), timeline, loadHistory, new Scale(byId("bands"), spanMs, now))
+  const rate = drawRequests(byId("requests"), loadHistory, new Scale(byId("requests"), spanMs, now, GUTTER))
+  const latency = drawLatency(byId("latency"), loadHistory, new Scale(byId("latency"), spanMs, now, GUTTER))
   showFigures(status, rate, latency)
 }
 

@@ -147,8 +147,8 @@ function told(event) {
     event.generation && event.event.startsWith("generation.") ? swatch(event.generation) : null, sentence(event))
 }
 
-function showJournal(story) {
-  const shown = story.journal.filter(event => WORDS.sentences[event.event]).slice(-JOURNAL_MAX).reverse()
+function showJournal(timeline) {
+  const shown = timeline.journal.filter(event => WORDS.sentences[event.event]).slice(-JOURNAL_MAX).reverse()
   const lines = shown.map(event => make("li", {}, make("time", { dateTime: event.at }, timeOf(event.at)), told(event)))
   const none = make("li", { className: "soft" }, "nothing within the last hour")
   show(byId("journal"), `${shown.length} ${shown[0]?.at} ${shown[0]?.event}`, ...(lines.length ? lines : [none]))

@@ -3,7 +3,7 @@
 const GAP_MS = 15_000  // between two samples; a longer gap has no data
 const CLOSE_MS = 400   // samples that are closer add nothing
 
-class Load {
+class LoadHistory {
   samples = []    // { at, generations: Map of id to { in_flight, tunnels, requests } }, oldest first
   latencies = []  // { at, half, most }: the median and the 95th percentile, in seconds
 

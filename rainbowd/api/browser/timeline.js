@@ -41,7 +41,7 @@ function enter(one, state, at) {
   one.phases.sort((a, b) => a.at - b.at)
 }
 
-class Story {
+class Timeline {
   generations = new Map()  // by id: { id, release, phases: [{ state, at }], endedAt, breaks: [at], lane }
   deploys = new Map()      // by id: { id, events, generations, decided }
   journal = []             // oldest first
