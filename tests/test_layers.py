@@ -137,7 +137,6 @@ PLACES = {
     "pydantic_core": {"config"},
     "rich": {"cli"},
     "starlette": {"api"},
-    "structlog": {"log/structured.py"},
     "trio": {"proxy", "deploy", "api", "upgrade", "agent", "sd_notify.py", "hangup.py", "cli", "report/recorder.py"},
     "watchfiles": {"deploy/watch/watcher.py"},
 }

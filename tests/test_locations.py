@@ -67,7 +67,7 @@ def test_importing_locations_loads_nothing_heavy() -> None:
     code = "import sys, rainbowd.config_paths; print(*{name.partition('.')[0] for name in sys.modules})"
     root = Path(rainbowd.__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert not {"pydantic", "trio", "httpx", "rich", "structlog", "asyncio"} & set(run.stdout.split())
+    assert not {"pydantic", "trio", "httpx", "rich", "asyncio"} & set(run.stdout.split())
 
 
 # --- what a deploy does not move --------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
-from rainbowd.agent.background import load_log, reap_repeatedly
+from rainbowd.agent.background import reap_repeatedly
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.status import StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
@@ -137,7 +137,6 @@ class Agent:
             reporting.start_soon(self._status.systemd.run)
             if self._guard is not None:
                 reporting.start_soon(self._guard.run, self._status.publish)
-            reporting.start_soon(load_log, self._deploys.supervisor)
             if self._old_agent is None:
                 self._recorder.record(
                     "agent.started", version=__version__, pid=os.getpid(), listen=self._status.addresses

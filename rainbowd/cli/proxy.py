@@ -39,7 +39,6 @@ def proxy(upstream: str, listen: str, limits: list[str]) -> int:
     settings = ProxySettings(limits=parse_limits(limits), hold=Hold(), trust=DEFAULT_TRUST, managed=False)
     listeners = open_listeners(_address("--listen", listen), report=print_error)
     log.configure("info", "auto")
-    log.load()
     log.get_logger().info("ready", listen=", ".join(listener.address for listener in listeners), upstream=str(target))
     try:
         trio.run(_serve, target, settings, listeners)

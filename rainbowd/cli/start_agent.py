@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rainbowd.listeners import Listener
     from rainbowd.report.lock import Lock
     from rainbowd.upgrade import Offer
-    from rainbowd.upgrade.channel import Message
 
 FLUSH_SECONDS = 1.0
 _M_ARENA_MAX = -8
@@ -74,7 +73,7 @@ def start_agent(
         for warning in warnings:
             log.get_logger().warning(warning)
         soft_limit = _raise_descriptor_limit() if offer is None else offer.soft_limit
-        old_agent = None if offer is None else partial(ReplacedAgent, offer, _accept(offer))
+        old_agent = None if offer is None else partial(ReplacedAgent, offer, offer.accept())
         hangup = Hangup.now()
         early = _prepare_process()
         recorder = Recorder(config.state_dir)
@@ -109,12 +108,6 @@ def start_agent(
         return _run(agent)
     finally:
         log.flush(FLUSH_SECONDS)
-
-
-def _accept(offer: Offer) -> Message:
-    """Accept the offer after everything is loaded: if the start fails before that, the old agent continues."""
-    log.load()
-    return offer.accept()
 
 
 def _prepare_process() -> list[int]:

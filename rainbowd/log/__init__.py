@@ -4,14 +4,14 @@ Logging never waits, never raises into its caller and has bounded memory: a line
 writes it.  If the reader is gone, slow or stopped (Ctrl-S), or the disk is full, lines are dropped and counted; the
 count is logged as soon as writing works again.
 
-- ``logger``: the agent's own entries, through structlog as ``structured`` connects it; ``stdout``: the place for them.
+- ``logger``: the agent's own entries; ``stdout``: the place for them.
 - ``app_output``: the lines of the app.
 - ``format``: an entry as bytes; ``writer``: the queue and its thread.
 """
 
 from rainbowd.log.app_output import app_line, open_app_sink
-from rainbowd.log.logger import Logger, configure, flush, get_logger, load, request
-from rainbowd.log.writer import BYTES_MAX, LINES_MAX, Writer
+from rainbowd.log.logger import Logger, configure, get_logger, request
+from rainbowd.log.writer import BYTES_MAX, LINES_MAX, Writer, flush
 
 __all__ = [
     "BYTES_MAX",
@@ -22,7 +22,6 @@ __all__ = [
     "configure",
     "flush",
     "get_logger",
-    "load",
     "open_app_sink",
     "request",
 ]

@@ -39,7 +39,7 @@ def app_line(generation: int, line: str) -> None:
         entry = f"{DIM}{at}{RESET} {colour}[{generation}]{RESET} {text}"
     else:
         entry = f"{at} [{generation}] {text}"
-    get_logger().put(encode(entry))
+    stdout.writer.put(encode(entry))
 
 
 def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:

@@ -26,17 +26,16 @@ _ERROR_COLOUR = "\x1b[31m"
 _INDENT = "    "
 
 
-def format_entry(form: Form, level: str, event: str, fields: Mapping[str, Any], at: str | None = None) -> bytes:
-    """Return an entry as bytes, with its newline.
+def format_entry(form: Form, level: str, event: str, fields: Mapping[str, Any]) -> bytes:
+    """Return an entry of this moment as bytes, with its newline.
 
     Args:
         form: ``json``, ``colour`` or ``plain``.
         level: the level's name.
         event: the message.
         fields: the other fields, in order.
-        at: the time in RFC 3339; by default now.
     """
-    at = at or now()
+    at = now()
     if form == "json":
         return encode(json.dumps({"at": at, "level": level, "event": event, **fields}, default=str))
     dim, colour, reset = "", "", ""

@@ -15,7 +15,7 @@ _FD = 1 if sys.__stdout__ is not None else -1
 
 
 class Stdout:
-    """The log lines' way to standard output; structlog uses it as its innermost logger.
+    """The log lines' way to standard output.
 
     Attributes:
         form: how an entry is formatted.
@@ -32,12 +32,6 @@ class Stdout:
         """Set the level and the format: see ``logger.configure``."""
         self.level = LEVELS[level]
         self.form = "json" if format == "json" else "colour" if _is_terminal(_FD) else "plain"
-
-    def info(self, line: bytes) -> None:
-        """Queue a line, whatever its level; structlog calls the method that has the level's name."""
-        self.writer.put(line)
-
-    debug = warning = error = critical = info
 
     def _format_lost(self, lost: int) -> bytes:
         return format_entry(self.form, "warning", "lines of this log were lost", {"lines": lost})

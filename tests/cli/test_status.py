@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(rainbowd.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-HEAVY = {"pydantic", "trio", "httpx", "structlog", "watchfiles", "httptools", "asyncio", "rich"}
+HEAVY = {"pydantic", "trio", "httpx", "watchfiles", "httptools", "asyncio", "rich"}
 
 
 def at(ago_seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -10,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import rainbowd
 from rainbowd import log
-from rainbowd.log.logger import EARLY_MAX
 from tests.log.conftest import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -53,82 +55,39 @@ def test_a_logger_follows_what_is_configured_after_it_was_got(said: Said) -> Non
     assert "debug said" in said()
 
 
-EARLY = """
-import sys
-from rainbowd.log.format import now
-log.get_logger().info("early", number=1)
-log.get_logger().error("early", number=2, exc_info=ValueError("odd"))
-log.get_logger().debug("unsaid")
-assert "structlog" not in sys.modules
-between = now()
-log.load()
-log.get_logger().info("late", between=between)
-assert log.flush(30)
-"""
+def test_a_traceback_names_each_line_and_the_cause(said: Said) -> None:
+    def fail() -> None:
+        try:
+            int("x")
+        except ValueError as bug:
+            raise ExceptionGroup("two", [bug, OSError("disk")]) from bug
+
+    with pytest.raises(ExceptionGroup) as raised:
+        fail()
+    log.get_logger().error("bug", exc_info=raised.value, generation=3)
+    first, *below = said().splitlines()
+    assert first.endswith("error bug generation=3")
+    assert below[0] == "    Traceback (most recent call last):"
+    assert "    ValueError: invalid literal for int() with base 10: 'x'" in below
+    assert "      | ExceptionGroup: two (2 sub-exceptions)" in below
+    assert any("OSError: disk" in line for line in below)
+    log.configure("info", "json")
+    log.get_logger().error("bug", exc_info=raised.value)
+    assert json.loads(said())["exception"].endswith("+------------------------------------")
 
 
-def test_what_is_said_before_structlog_is_loaded_is_said_behind_it_in_order_and_with_its_own_time() -> None:
-    process = python(EARLY, stdout=subprocess.PIPE)
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, errors
-    first, second, trace, late = output.splitlines()
-    assert first.endswith("info  early number=1")
-    assert second.endswith("error early number=2")
-    assert trace == "    ValueError: odd"
-    assert first[:24] <= second[:24] <= late.partition("between=")[2]
-
-
-def test_so_many_lines_wait_for_structlog_and_no_more() -> None:
-    code = f"""
-import sys
-for number in range({EARLY_MAX + 1}):
-    assert "structlog" not in sys.modules
-    log.get_logger().info("line", number=number)
-assert "structlog" in sys.modules
-assert log.flush(30)
-"""
-    process = python(code, stdout=subprocess.PIPE)
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, errors
-    assert [int(found) for found in re.findall(r"number=(\d+)", output)] == list(range(EARLY_MAX + 1))
-
-
-WITHOUT_STRUCTLOG = """
-import sys
-sys.modules["structlog"] = None
-log.get_logger().info("early", number=1)
-try:
-    log.load()
-except ImportError:
-    log.get_logger().error("late", exc_info=ValueError("odd"))
-assert log.flush(30)
-"""
-
-
-def test_where_structlog_is_not_as_it_was_installed_lines_are_said_without_it() -> None:
-    process = python(WITHOUT_STRUCTLOG, stdout=subprocess.PIPE)
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, errors
-    first, second, *_ = output.splitlines()
-    assert first.endswith("info  early number=1")
-    assert "error late" in second
-    assert "odd" in output
-
-
-def test_the_apps_lines_and_the_requests_come_after_what_the_agent_has_said_before() -> None:
+def test_the_lines_of_the_app_and_of_requests_keep_their_order_among_the_agents_own() -> None:
     code = """
 log.get_logger().info("first")
 log.app_line(1, "second")
 log.request({"third": 3})
 log.get_logger().info("fourth")
-log.load()
-log.app_line(1, "fifth")
 assert log.flush(30)
 """
     process = python(code, stdout=subprocess.PIPE)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
-    assert re.findall(r"first|second|third|fourth|fifth", output) == ["first", "second", "third", "fourth", "fifth"]
+    assert re.findall(r"first|second|third|fourth", output) == ["first", "second", "third", "fourth"]
 
 
 def test_an_apps_line_waits_for_nothing_if_the_agent_has_said_nothing() -> None:
