@@ -51,8 +51,8 @@ def make_api_backend(
         )
 
     def last_result() -> str | None:
-        decision = deploys().supervisor.last_decision
-        return decision.result if decision is not None else None
+        last = deploys().supervisor.last_outcome
+        return last.result if last is not None else None
 
     return ApiBackend(
         state_dir=state_dir,

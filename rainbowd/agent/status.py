@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.supervisor import Supervisor
     from rainbowd.deploy.generations.crash_count import CrashCount
-    from rainbowd.deploy.records import Decision
+    from rainbowd.deploy.records import LastOutcome
     from rainbowd.listeners import Listener
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Generation, Roster
@@ -159,7 +159,7 @@ def build_status(agent: Mapping[str, object], roster: Roster, supervisor: Superv
         "live": roster.live.id if roster.live is not None else None,
         "wanted": str(supervisor.named_release) if supervisor.named_release is not None else None,
         "deploying": _deploying(supervisor.deploying),
-        "last_deploy": _decision(supervisor.last_decision),
+        "last_deploy": _last_deploy(supervisor.last_outcome),
         "crashes": _crashes(supervisor.crashes),
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, supervisor)],
         "generations": [_generation(generation) for generation in roster.generations.values()],
@@ -196,11 +196,11 @@ def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
     }
 
 
-def _decision(decision: Decision | None) -> dict[str, object] | None:
-    if decision is None:
+def _last_deploy(outcome: LastOutcome | None) -> dict[str, object] | None:
+    if outcome is None:
         return None
-    at = timestamp(decision.at_seconds)
-    return {"deploy": decision.deploy, "result": decision.result, "reason": decision.reason, "at": at}
+    at = timestamp(outcome.at_seconds)
+    return {"deploy": outcome.deploy, "result": outcome.result, "reason": outcome.reason, "at": at}
 
 
 def _crashes(crashes: CrashCount | None) -> dict[str, object] | None:

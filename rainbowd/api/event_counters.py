@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +64,8 @@ class EventCounters:
             self._triggers[fields.get("deploy")] = str(fields.get("trigger"))
             while len(self._triggers) > UNDECIDED_MAX:
                 del self._triggers[next(iter(self._triggers))]
-        elif event in DECISIONS:
-            key = self._triggers.pop(fields.get("deploy"), "unknown"), DECISIONS[event]
+        elif event in RESULTS:
+            key = self._triggers.pop(fields.get("deploy"), "unknown"), RESULTS[event]
             self.deploys[key] = self.deploys.get(key, 0) + 1
         elif event == "generation.live" and fields.get("switch_seconds") is not None:
             self.boot.add(fields.get("boot_seconds"))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 
 if TYPE_CHECKING:
     from rainbowd.report.journal import Event
@@ -33,7 +33,7 @@ class DeployResult(NamedTuple):
     """The outcome of a deploy.
 
     Attributes:
-        result: a value of ``history.DECISIONS``.
+        result: a value of ``history.RESULTS``.
         at: when the deploy ended.
         release: the release that was deployed.
         generation: the id of the candidate or of the live generation; None if there was none.
@@ -98,9 +98,9 @@ class DeployTracker:
             self._generations.clear()
         unread, self._events = self._events, []
         ours = [event for event in unread if self._is_ours(event)]
-        decision = next((event for event in ours if event["event"] in DECISIONS), None)
-        if decision is not None:
-            self.outcome = self._evaluate(decision)
+        end = next((event for event in ours if event["event"] in RESULTS), None)
+        if end is not None:
+            self.outcome = self._evaluate(end)
         return ours
 
     def _find_deploy(self) -> str | None:
@@ -132,17 +132,17 @@ class DeployTracker:
             return True
         return str(event["event"]).startswith("generation.") and event.get("generation") in self._generations
 
-    def _evaluate(self, decision: Event) -> DeployResult:
+    def _evaluate(self, event: Event) -> DeployResult:
         """Return the outcome for our request: a success of a different release is a failure."""
-        release, generation, output = decision.get("release"), decision.get("generation"), decision.get("output")
+        release, generation, output = event.get("release"), event.get("generation"), event.get("output")
         outcome = DeployResult(
-            result=DECISIONS[str(decision["event"])],
-            at=str(decision.get("at")),
+            result=RESULTS[str(event["event"])],
+            at=str(event.get("at")),
             release=release if isinstance(release, str) else None,
             generation=generation if isinstance(generation, int) else None,
-            reason=str(decision.get("reason") or ""),
+            reason=str(event.get("reason") or ""),
             output=[str(line) for line in output] if isinstance(output, list) else [],
-            is_rollback=decision.get("rollback") is True,
+            is_rollback=event.get("rollback") is True,
         )
         if outcome.result != FAILED and self._release not in {None, outcome.release}:
             return outcome._replace(result=FAILED, reason=f"superseded by {outcome.release}, which is live")

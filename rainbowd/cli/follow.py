@@ -11,7 +11,7 @@ from rainbowd.cli import deploy_step
 from rainbowd.cli.terminal import print_error
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report import status
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 from rainbowd.report.lock import holder
 from rainbowd.report.state_dir import open_to_read
 
@@ -181,7 +181,7 @@ class _Output:
         if event["event"] == "generation.launched" and isinstance(generation, int):
             self._finish()
             self._generation, self._offset = generation, 0
-        elif event["event"] in DECISIONS:
+        elif event["event"] in RESULTS:
             self._finish()
 
     def show_more(self) -> None:

@@ -17,7 +17,7 @@ from rainbowd.cli.terminal import (
     print_line,
     printable,
 )
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 from rainbowd.report.sentences import sentence
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ProgressPrinter:
 
     def step(self, event: Event) -> str:
         """Return the line for a step; empty for unknown events and for the outcome, which the command prints."""
-        text = "" if event["event"] in DECISIONS else sentence(event)
+        text = "" if event["event"] in RESULTS else sentence(event)
         if not text:
             return ""
         style = YELLOW if event.get("reason") else _style(event)

@@ -19,7 +19,7 @@ from rainbowd.cli.agent_files import read_status
 from rainbowd.cli.status_text import status_text
 from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, escape_control, generation_style, painter
 from rainbowd.errors import RainbowdError
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 from rainbowd.report.sentences import sentence
 from rainbowd.report.tail import Tail, parse_id
 
@@ -150,7 +150,7 @@ def _clock(at: str) -> str:
 
 def _style(event: Event) -> str:
     """Return red or green for the outcome of a deploy, else the colour of the generation."""
-    result, generation = DECISIONS.get(str(event["event"])), event.get("generation")
+    result, generation = RESULTS.get(str(event["event"])), event.get("generation")
     if event.get("superseded_by"):
         return YELLOW
     if result is not None:

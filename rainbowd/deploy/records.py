@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
 
+_KEYS = {"last_outcome": "decision"}
+"""The keys of this format that differ from the name of the field."""
+
 
 class NewerFormat(ValueError):
     """A file that a later version of rainbowd wrote."""
@@ -86,8 +89,15 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """How a deploy was decided: ``succeeded``, ``rolled_back`` or ``failed``, and at which second since the epoch."""
+class LastOutcome:
+    """The outcome of the last deploy.
+
+    Attributes:
+        deploy: the deploy's id.
+        result: ``succeeded``, ``rolled_back`` or ``failed``.
+        reason: why it failed; None if it did not.
+        at_seconds: when it ended, in seconds since the epoch.
+    """
 
     deploy: str
     result: str
@@ -100,8 +110,8 @@ class DeployMemory:
     """What the next agent must know of the deploys.
 
     Attributes:
-        decision: the last.
-        sight: what the files looked like to the last decided deploy.
+        last_outcome: how the last deploy ended; None before the first has.
+        sight: the state of the files at that time.
         live_release: the release that was live last.
         previous_release: another one, which was live before that.
         crashes: of the live release since it was deployed; None for none.
@@ -109,7 +119,7 @@ class DeployMemory:
             identity at that time; the latest is the last.
     """
 
-    decision: Decision | None = None
+    last_outcome: LastOutcome | None = None
     sight: FileState | None = None
     live_release: Path | None = None
     previous_release: Path | None = None
@@ -120,7 +130,7 @@ class DeployMemory:
         """Return the memory as one line of JSON, without the empty fields that were added to this format later."""
         fields = asdict(self)
         added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
-        kept = {name: value for name, value in fields.items() if name not in added}
+        kept = {_KEYS.get(name, name): value for name, value in fields.items() if name not in added}
         return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"
 
     @classmethod
@@ -136,7 +146,7 @@ class DeployMemory:
             decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
             previous_release, crashes = fields.get("previous_release"), fields.get("crashes")
             return cls(
-                decision=None if decision is None else Decision(**decision),
+                last_outcome=None if decision is None else LastOutcome(**decision),
                 sight=None if sight is None else _sight(sight),
                 live_release=None if live_release is None else Path(live_release),
                 previous_release=None if previous_release is None else Path(previous_release),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.journal import Event
 
-DECISIONS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back", "deploy.failed": "failed"}
+RESULTS = {"deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled_back", "deploy.failed": "failed"}
 """The results of deploys, by the event that ends one."""
 
 
@@ -54,9 +54,9 @@ def deploys(events: Iterable[Event]) -> list[DeployEntry]:
             _copy_fields(entry, event, "release")
             entry["note"] = _text(event.get("note")) or entry["note"]
             entry["rollback"] = event.get("rollback") is True
-        elif name in DECISIONS:
+        elif name in RESULTS:
             entry = found.setdefault(deploy, _new_entry(deploy, at))  # the file with its first event may be gone
-            entry["result"] = DECISIONS[str(name)]
+            entry["result"] = RESULTS[str(name)]
             entry["seconds"] = _number(event.get("seconds"))
             if entry["seconds"] is None:
                 entry["seconds"] = _seconds_between(entry["at"], at)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
-from rainbowd.deploy.process import await_status, let_go, read_entry, reap, registering, restore_agent
+from rainbowd.deploy.process import read_entry, reap, registering, release_status, reserve_status, restore_agent
 from rainbowd.errors import RainbowdError
 from rainbowd.log import get_logger
 from rainbowd.upgrade.channel import Channel
@@ -150,7 +150,7 @@ class NewAgent:
         """Let the process live on by itself, because it is the agent; nothing reads its stderr from now on."""
         if not self._is_released:
             self._is_released = True
-            let_go(self.pid, self._start_time)
+            release_status(self.pid, self._start_time)
             os.close(self._pidfd)
             os.close(self._stderr_fd)
 
@@ -256,7 +256,7 @@ def _start(directory: Path) -> NewAgent:
             restore_agent(child.pid)  # it lowers its own when it is the agent
             entry = read_entry(child.pid)
             assert entry is not None, "a child has its entry until it is reaped"
-            await_status(child.pid, entry.start_time)
+            reserve_status(child.pid, entry.start_time)
     except OSError as error:
         channel.close()
         os.close(stderr_fd)

@@ -9,7 +9,7 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.agent.status import StatusPublisher, app_name, build_status, timestamp
-from rainbowd.deploy.records import Decision
+from rainbowd.deploy.records import LastOutcome
 from rainbowd.roster import Generation, Roster
 from tests.deploy.generations.test_adoption import A, B
 
@@ -21,7 +21,7 @@ def supervisor(**changes: Any) -> Any:
                 "named_release": None,
                 "link": Path("/current"),
                 "deploying": None,
-                "last_decision": None,
+                "last_outcome": None,
                 "crashes": None,
                 "previous_release": None,
                 "is_waiting": False,
@@ -106,7 +106,9 @@ def test_every_generation_is_told_and_which_is_live() -> None:
     for number, release in ((1, A), (2, B)):
         roster.add(Generation(number, release, TcpAddress("127.0.0.1", 20000 + number), started_at=1e9, pid=number))
     roster.promote(roster.generations[1], live_at=1e9 + 1)
-    told: Any = build_status({}, roster, supervisor(named_release=B, last_decision=Decision("d", "failed", "why", 1e9)))
+    told: Any = build_status(
+        {}, roster, supervisor(named_release=B, last_outcome=LastOutcome("d", "failed", "why", 1e9))
+    )
     assert (told["live"], told["wanted"]) == (1, "/b")
     assert told["last_deploy"] == {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
     assert [(one["id"], one["state"], one["live_at"]) for one in told["generations"]] == [

@@ -10,7 +10,7 @@ import pytest
 from rainbowd.deploy import records
 from rainbowd.deploy.host import state_files
 from rainbowd.deploy.host.state_files import PLAN_FORMAT, encode_plan, read_memory, read_plan
-from rainbowd.deploy.records import Decision, DeployMemory, GenerationRecord
+from rainbowd.deploy.records import DeployMemory, GenerationRecord, LastOutcome
 from rainbowd.deploy.watch.file_state import FileState, Stamp
 from rainbowd.log import flush
 from rainbowd.report import status
@@ -25,7 +25,7 @@ SIGHT = FileState(
     trigger=(Stamp(12, 1700000000000000002, 5),),
     trigger_owner=0,
 )
-MEMORY = DeployMemory(Decision("1f0e8a4c5b2d", "failed", "why", 1e9), SIGHT, Path("/srv/releases/a"))
+MEMORY = DeployMemory(LastOutcome("1f0e8a4c5b2d", "failed", "why", 1e9), SIGHT, Path("/srv/releases/a"))
 SOURCE = {"run": ["app", "{port}"], "health": "/up", "env": {"A": "b"}, "standby": 7}
 
 

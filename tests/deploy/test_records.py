@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rainbowd.deploy.generations.crash_count import CrashCount
-from rainbowd.deploy.records import FORMAT, Decision, DeployMemory, GenerationRecord, NewerFormat
+from rainbowd.deploy.records import FORMAT, DeployMemory, GenerationRecord, LastOutcome, NewerFormat
 from rainbowd.deploy.watch.file_state import observe
 from rainbowd.roster import State
 from tests.deploy.process import test_identity
@@ -17,7 +17,7 @@ IDENTITY = replace(test_identity.IDENTITY, release="/srv/a\nb\udcff")
 RECORD = GenerationRecord(IDENTITY, State.STANDBY, 17.25, 1e9, 1e9 + 3, {4711: 123456, 4712: 123460})
 
 
-@pytest.mark.parametrize("encoded", [RECORD.encode(), DeployMemory(Decision("d", "failed", "why", 1.5)).encode()])
+@pytest.mark.parametrize("encoded", [RECORD.encode(), DeployMemory(LastOutcome("d", "failed", "why", 1.5)).encode()])
 def test_every_torn_one_is_refused(encoded: bytes) -> None:
     decode = GenerationRecord.decode if encoded == RECORD.encode() else DeployMemory.decode
     for length in range(len(encoded) - 1):
@@ -67,7 +67,7 @@ def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
     crashes = CrashCount(Path("/srv/releases/a"), 3, 2, 1.5, 2.5, "exited with status 1")
     prepared = {"/srv/releases/a": {"hook": ["build"], "identity": [1, 2]}}
     memory = DeployMemory(
-        Decision("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"), Path("/srv/b"), crashes, prepared
+        LastOutcome("d", "failed", "why", 1.5), sight, Path("/srv/releases/a"), Path("/srv/b"), crashes, prepared
     )
     assert DeployMemory.decode(memory.encode()) == memory
     assert DeployMemory.decode(DeployMemory().encode()) == DeployMemory()

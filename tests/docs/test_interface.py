@@ -16,7 +16,7 @@ from rainbowd import errors
 from rainbowd.agent.status import build_status
 from rainbowd.cli.parser import EXIT_STATUS
 from rainbowd.report import status
-from rainbowd.report.history import DECISIONS, DeployEntry
+from rainbowd.report.history import RESULTS, DeployEntry
 from rainbowd.report.journal import KEPT, LIMIT_BYTES
 from tests.fakes import playing
 
@@ -79,7 +79,7 @@ def _names(node: ast.expr) -> list[str]:
         case ast.Constant(value=str(name)):
             return [name]
         case ast.JoinedStr(values=[ast.Constant(value="deploy."), _]):
-            return list(DECISIONS)
+            return list(RESULTS)
     return []
 
 
@@ -101,7 +101,7 @@ def test_an_event_has_the_keys_that_are_documented(event: str) -> None:
 async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) -> None:
     async with playing() as scene:
         scene.ask()
-        while scene.live is None or scene.supervisor.last_decision is None:  # noqa: ASYNC110 - virtual time
+        while scene.live is None or scene.supervisor.last_outcome is None:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
         agent = dict.fromkeys(_agent_keys(), "")
         found = build_status(agent, scene.roster, scene.supervisor)

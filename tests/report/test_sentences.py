@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rainbowd.report.history import DECISIONS
+from rainbowd.report.history import RESULTS
 from rainbowd.report.sentences import SENTENCES, WARNINGS, fill, sentence
 
 
@@ -44,7 +44,7 @@ def test_a_template_is_well_formed(template: str) -> None:
 
 
 def test_every_decision_has_its_words() -> None:
-    assert DECISIONS.keys() <= SENTENCES.keys()
+    assert RESULTS.keys() <= SENTENCES.keys()
 
 
 def test_a_warning_names_both_releases() -> None:

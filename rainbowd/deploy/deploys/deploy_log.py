@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rainbowd.deploy.deploys.deploy import Outcome
 from rainbowd.deploy.generations.crash_count import count_crash
 from rainbowd.deploy.interfaces import Superseded
-from rainbowd.deploy.records import Decision, DeployMemory
+from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class DeployLog:
         is_deployed = result == "succeeded" and deploy.relaunch_plan is None
         if crashes is not None and (is_deployed or crashes.release != lifecycle.plan.release):
             self.remember(crashes=None)
-        decision = Decision(deploy.id, result, None, self._host.now())
-        self._remember_outcome(deploy, decision if is_news else self.memory.decision)
+        outcome = LastOutcome(deploy.id, result, None, self._host.now())
+        self._remember_outcome(deploy, outcome if is_news else self.memory.last_outcome)
         log.info(
             "deploy finished",
             deploy=deploy.id,
@@ -122,7 +122,7 @@ class DeployLog:
     def record_failure(self, deploy: Deploy, failure: DeployFailed) -> None:
         """Record that ``deploy`` has failed because of ``failure``, which finishes it."""
         deploy.file_state_before = self.memory.sight
-        self._remember_outcome(deploy, Decision(deploy.id, "failed", failure.reason, self._host.now()))
+        self._remember_outcome(deploy, LastOutcome(deploy.id, "failed", failure.reason, self._host.now()))
         superseded_by = failure.release if isinstance(failure, Superseded) else None
         if isinstance(failure, Superseded):
             log.info("deploy superseded", deploy=deploy.id, release=deploy.release, by=superseded_by)
@@ -180,6 +180,6 @@ class DeployLog:
         """
         self._recorder.record(event, deploy=deploy.id, **fields)
 
-    def _remember_outcome(self, deploy: Deploy, decision: Decision | None) -> None:
+    def _remember_outcome(self, deploy: Deploy, outcome: LastOutcome | None) -> None:
         files = {} if deploy.file_state is None else {"sight": deploy.file_state}
-        self.remember(decision=decision, **files)
+        self.remember(last_outcome=outcome, **files)

@@ -41,7 +41,7 @@ def choose_first_launch(memory: DeployMemory, now: FileState | None, last_good_r
     """
     if now is None:
         return FirstLaunch.NAMED
-    if memory.decision is None and memory.live_release is None and now.release is None:
+    if memory.last_outcome is None and memory.live_release is None and now.release is None:
         return FirstLaunch.WAIT
     if last_good_release is None or last_good_release == now.release:
         return FirstLaunch.NAMED
@@ -60,7 +60,7 @@ async def until_release_exists(host: Host) -> None:
 
 def _has_failed(memory: DeployMemory, now: FileState) -> bool:
     """Return whether the last deploy failed by itself, and the files have not changed since."""
-    decision, then = memory.decision, memory.sight
-    if decision is None or decision.result != "failed" or decision.reason == INTERRUPTED or then is None:
+    last, then = memory.last_outcome, memory.sight
+    if last is None or last.result != "failed" or last.reason == INTERRUPTED or then is None:
         return False
     return not link_changed(then, now) and not trigger_touched(then, now)

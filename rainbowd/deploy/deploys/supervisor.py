@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import Host
-    from rainbowd.deploy.records import Decision
+    from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -112,9 +112,9 @@ class Supervisor:
         return self._queue.named_release
 
     @property
-    def last_decision(self) -> Decision | None:
+    def last_outcome(self) -> LastOutcome | None:
         """The outcome of the last deploy, of this agent or an earlier one; None if there was none."""
-        return self._deploy_log.memory.decision
+        return self._deploy_log.memory.last_outcome
 
     @property
     def crashes(self) -> CrashCount | None:

@@ -114,7 +114,7 @@ def should_deploy(memory: DeployMemory, now: FileState | None, named: Path | Non
     if memory.sight is None or now is None:
         return True
     is_unchanged = not link_changed(memory.sight, now) and not trigger_touched(memory.sight, now)
-    return is_unchanged and (memory.decision is None or memory.decision.result != "failed")
+    return is_unchanged and (memory.last_outcome is None or memory.last_outcome.result != "failed")
 
 
 async def _switch_to(generations: Generations, lifecycle: Lifecycle) -> None:
@@ -158,12 +158,12 @@ async def _end_strays(
 def _record_cut_short(
     undecided: UndecidedDeploys, recorder: Recorder, memory: DeployMemory, own_deploys: Collection[str]
 ) -> None:
-    decision = memory.decision
+    last = memory.last_outcome
     for deploy, event in undecided.deploys.items():
         if deploy in own_deploys:
             continue
-        if decision is not None and decision.deploy == deploy:  # it had an outcome, which the journal has missed
-            result, reason = decision.result, decision.reason
+        if last is not None and last.deploy == deploy:  # it had an outcome, which the journal has missed
+            result, reason = last.result, last.reason
         else:
             result, reason = "failed", KILLED
         output: dict[str, object] = {"reason": reason, "output": []} if result == "failed" else {}

@@ -7,11 +7,11 @@ from rainbowd.deploy.process.oom import protect_agent, restore_agent
 from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
 from rainbowd.deploy.process.reaper import (
-    await_status,
-    let_go,
     reap,
     reap_orphans,
     registering,
+    release_status,
+    reserve_status,
     reset_signals,
 )
 from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
@@ -28,12 +28,10 @@ __all__ = [
     "ProcessIdentity",
     "ProcessTree",
     "ResourceUsage",
-    "await_status",
     "end_leftovers",
     "find_leftovers",
     "find_origin",
     "find_shared",
-    "let_go",
     "name_process",
     "protect_agent",
     "read_command",
@@ -43,6 +41,8 @@ __all__ = [
     "reap",
     "reap_orphans",
     "registering",
+    "release_status",
+    "reserve_status",
     "reset_signals",
     "restore_agent",
     "spawn",

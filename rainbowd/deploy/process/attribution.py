@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rainbowd.deploy.process.cgroups import read_cgroup
 from rainbowd.deploy.process.procfs import read_pidfile
-from rainbowd.deploy.process.reaper import awaited, registering
+from rainbowd.deploy.process.reaper import registering, reserved_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,7 +154,7 @@ class Attribution:
         if not orphans:
             return False
         with registering:
-            children = awaited()
+            children = reserved_children()
         named = {
             pid: launch for launch in reversed(self._launches) if (pid := read_pidfile(launch.pidfile)) is not None
         }

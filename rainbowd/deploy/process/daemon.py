@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.reaper import await_status, let_go, reap
+from rainbowd.deploy.process.reaper import reap, release_status, reserve_status
 
 if TYPE_CHECKING:
     from rainbowd.deploy.process.attribution import Members
@@ -39,8 +39,8 @@ class Daemon:
         """Follow this process from now on, and record its exit status when it ends; None follows no process."""
         followed, self.entry = self.entry, entry
         if entry is not None:
-            await_status(entry.pid, entry.start_time)
+            reserve_status(entry.pid, entry.start_time)
         if followed is not None and (entry is None or entry.pid != followed.pid):
             status = reap(followed.pid, followed.start_time)
             self.status = self.status if status is None else status
-            let_go(followed.pid, followed.start_time)
+            release_status(followed.pid, followed.start_time)

@@ -31,7 +31,7 @@ from rainbowd.deploy.process.procfs import (
     read_table,
     until_ended,
 )
-from rainbowd.deploy.process.reaper import await_status, children, let_go, reap, reap_orphans
+from rainbowd.deploy.process.reaper import children, reap, reap_orphans, release_status, reserve_status
 from rainbowd.deploy.process.survivors import keep_survivors
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class ProcessTree:
         self.launch = Launch.of(identity, marks, (known or {}).items())
         self._daemon = Daemon()
         self._refreshing = trio.Lock()
-        await_status(identity.pid, identity.start_time)
+        reserve_status(identity.pid, identity.start_time)
         launches.register(self.launch)
 
     @classmethod
@@ -127,7 +127,7 @@ class ProcessTree:
         return self.identity.pid
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the child has not ended."""
         if self._reaped:
             return False
@@ -155,12 +155,12 @@ class ProcessTree:
         launches.unregister(self.launch)
         if not self._reaped:
             self._reaped = True
-            let_go(self.pid, self.identity.start_time)
+            release_status(self.pid, self.identity.start_time)
             os.close(self._pidfd)
 
     def signal(self, signum: int) -> None:
         """Send ``signum`` to the child, if that has not ended."""
-        if self.alive:
+        if self.is_alive:
             pidfd_send_signal(self._pidfd, signum)
 
     async def wait(self) -> int | None:
@@ -282,8 +282,8 @@ class ProcessTree:
         return self.exit_status if self._daemon.status is None else self._daemon.status
 
     def _reap(self) -> None:
-        if not self._reaped and not self.alive:
+        if not self._reaped and not self.is_alive:
             self._reaped = True
             self.exit_status = reap(self.pid, self.identity.start_time)
-            let_go(self.pid, self.identity.start_time)
+            release_status(self.pid, self.identity.start_time)
             os.close(self._pidfd)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rainbowd.deploy.process.procfs import read_entry, read_table
 
-_awaited: set[tuple[int, int]] = set()
+_reserved: set[tuple[int, int]] = set()
 """Children whose exit status a task waits for, by number and start time."""
 
 registering = threading.Lock()
-"""Held from the start of a child until ``await_status`` was called for it: ``reap_orphans`` runs in a thread."""
+"""Held from the start of a child until ``reserve_status`` was called for it: ``reap_orphans`` runs in a thread."""
 
 
 def reset_signals() -> None:
@@ -28,24 +28,24 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def await_status(pid: int, start_time: int) -> None:
+def reserve_status(pid: int, start_time: int) -> None:
     """Keep ``reap_orphans`` from reaping a child, whose exit status ``reap`` will return.
 
     Args:
         pid: number of the child.
         start_time: in clock ticks since boot.
     """
-    _awaited.add((pid, start_time))
+    _reserved.add((pid, start_time))
 
 
-def let_go(pid: int, start_time: int) -> None:
-    """Let ``reap_orphans`` reap a child again, after ``await_status``."""
-    _awaited.discard((pid, start_time))
+def release_status(pid: int, start_time: int) -> None:
+    """Let ``reap_orphans`` reap a child again, after ``reserve_status``."""
+    _reserved.discard((pid, start_time))
 
 
-def awaited() -> frozenset[tuple[int, int]]:
+def reserved_children() -> frozenset[tuple[int, int]]:
     """Return the children that ``reap_orphans`` does not reap, by number and start time."""
-    return frozenset(_awaited)
+    return frozenset(_reserved)
 
 
 def children() -> frozenset[int]:
@@ -81,7 +81,7 @@ def reap_orphans() -> None:
     """Reap the orphans that became our children and have ended.
 
     This reads /proc only if a child has ended.  A child whose exit status matters must be registered by
-    ``await_status``, or it is reaped here.
+    ``reserve_status``, or it is reaped here.
     """
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -91,5 +91,5 @@ def reap_orphans() -> None:
     for entry in read_table().values():
         if entry.parent == os.getpid() and entry.ended:
             with registering:
-                if (entry.pid, entry.start_time) not in _awaited:
+                if (entry.pid, entry.start_time) not in _reserved:
                     reap(entry.pid, entry.start_time)

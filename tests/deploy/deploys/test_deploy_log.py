@@ -31,8 +31,8 @@ class Recorded:
 
     @property
     def result(self) -> str | None:
-        decision = self.host.memory.decision
-        return None if decision is None else decision.result
+        last = self.host.memory.last_outcome
+        return None if last is None else last.result
 
 
 def lifecycle() -> Lifecycle:

@@ -117,8 +117,8 @@ async def test_a_link_that_a_command_restores_is_the_end_of_its_failed_deploy(au
         (restored,) = scene.events.named("link.restored")
         assert (restored["deploy"], restored["release"]) == (failed["deploy"], A)
         assert scene.supervisor.named_release == A
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "failed"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "failed"
         scene.turn("a")  # the same release again, and somebody means it
         await trio.sleep(3)
         assert scene.live == 3
@@ -142,8 +142,8 @@ async def test_a_link_pointed_by_hand_to_the_live_release_leaves_the_last_deploy
         await live_of(scene, "b", "a")
         assert entries(scene)[0]["result"] == "rolled_back"
         assert entries(scene)[0]["rollback"]
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "failed"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "failed"
 
 
 async def test_a_rollback_by_a_command_to_what_is_live_is_the_last_deploy(autojump: MockClock) -> None:
@@ -151,8 +151,8 @@ async def test_a_rollback_by_a_command_to_what_is_live_is_the_last_deploy(autoju
         await live_of(scene, "b")
         scene.turn("a", request="x", is_rollback=True)
         await trio.sleep(3)
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "rolled_back"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "rolled_back"
         assert scene.live == 1
 
 

@@ -205,8 +205,8 @@ async def test_a_link_turned_back_to_the_live_release_launches_nothing(autojump:
         assert scene.live == 1
         assert [app.number for app in scene.host.apps] == [1, 2]
         assert "deploy.rolled_back 1" in scene.story()
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "failed"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "failed"
 
 
 async def test_the_same_release_linked_again_is_deployed_anew(autojump: MockClock) -> None:

@@ -10,7 +10,7 @@ import trio
 from rainbowd.config import Config, Drain
 from rainbowd.deploy.generations.adoption import assign_roles, should_deploy
 from rainbowd.deploy.interfaces import LaunchPlan, LeftGeneration
-from rainbowd.deploy.records import Decision, DeployMemory
+from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.deploy.watch.file_state import FileState, Stamp
 from rainbowd.roster import State
 from tests.fakes import Behaviour, Scene, acting
@@ -61,8 +61,8 @@ async def test_the_last_decision_is_still_known(autojump: MockClock) -> None:
         await trio.sleep(50)
         assert scene.live == 1
         assert len(scene.host.apps) == 2  # what failed is not tried again
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "failed"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "failed"
         scene.ask()
         await trio.sleep(1)
         assert len(scene.host.apps) == 3
@@ -169,8 +169,8 @@ async def test_after_a_failed_deploy_and_a_reboot_the_release_that_was_live_come
         await trio.sleep(3)
         assert scene.roster.live is not None
         assert scene.roster.live.release.name == "a"
-        assert scene.supervisor.last_decision is not None
-        assert scene.supervisor.last_decision.result == "failed"
+        assert scene.supervisor.last_outcome is not None
+        assert scene.supervisor.last_outcome.result == "failed"
         launched = len(scene.host.apps)
         await trio.sleep(300)
         assert len(scene.host.apps) == launched
@@ -233,7 +233,7 @@ def test_there_is_one_standby_and_it_is_kept_as_the_live_one_says() -> None:
 A, B = Path("/a"), Path("/b")
 SIGHT = FileState(B, None, Stamp(1, 1, 1), 0, (), None)
 ANEW = FileState(B, None, Stamp(2, 2, 2), 0, (), None)
-FAILED, DONE = Decision("d", "failed", "x", 0.0), Decision("d", "succeeded", None, 0.0)
+FAILED, DONE = LastOutcome("d", "failed", "x", 0.0), LastOutcome("d", "succeeded", None, 0.0)
 
 
 @pytest.mark.parametrize(

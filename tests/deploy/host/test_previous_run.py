@@ -12,7 +12,7 @@ from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.previous_run import PreviousRun
 from rainbowd.deploy.host.state_files import MEMORY_NAME, encode_plan
 from rainbowd.deploy.process import Leftovers
-from rainbowd.deploy.records import Decision, DeployMemory
+from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.report.generation_ids import GenerationIds
 from rainbowd.roster import State
 from tests.deploy.host.test_state_files import record
@@ -50,7 +50,7 @@ def site(tmp_path: Path) -> Site:
 
 def test_what_is_remembered_is_recalled(site: Site) -> None:
     assert site.successor.recall() == DeployMemory()
-    memory = DeployMemory(Decision("d", "failed", "why", 1.5))
+    memory = DeployMemory(LastOutcome("d", "failed", "why", 1.5))
     site.successor.remember(memory)
     assert (site.state_dir / MEMORY_NAME).exists()
     assert site.successor.recall() == memory

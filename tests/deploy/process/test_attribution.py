@@ -11,7 +11,7 @@ import pytest
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.procfs import ProcessInfo
-from rainbowd.deploy.process.reaper import await_status, let_go
+from rainbowd.deploy.process.reaper import release_status, reserve_status
 from tests.deploy.process.test_identity import IDENTITY
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ def test_what_has_not_come_to_us_or_has_ended_is_no_orphan(change: dict[str, int
 
 
 def test_a_child_that_was_launched_is_no_orphan() -> None:
-    await_status(300, BORN + 50)
+    reserve_status(300, BORN + 50)
     assert Case().found(FIRST, SECOND, orphan(BORN + 50)) == ({100}, {200})
-    let_go(300, BORN + 50)
+    release_status(300, BORN + 50)
 
 
 def test_an_init_takes_nobody_for_ours_but_whom_a_pidfile_names(

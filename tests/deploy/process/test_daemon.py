@@ -5,7 +5,7 @@ import os
 from rainbowd.deploy.process.attribution import Members
 from rainbowd.deploy.process.daemon import Daemon
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry
-from rainbowd.deploy.process.reaper import awaited
+from rainbowd.deploy.process.reaper import reserved_children
 
 CHILD = 4_000_000
 ONE, OTHER = (ProcessInfo(4_000_000 + number, 1, 4_000_000, 17) for number in (1, 2))
@@ -31,9 +31,9 @@ def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
     assert daemon.entry is None
     daemon.refresh(found(child, ONE, named=ONE), CHILD)
     assert daemon.entry == ONE
-    assert (ONE.pid, ONE.start_time) in awaited()
+    assert (ONE.pid, ONE.start_time) in reserved_children()
     daemon.follow(None)
-    assert (ONE.pid, ONE.start_time) not in awaited()
+    assert (ONE.pid, ONE.start_time) not in reserved_children()
 
 
 def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() -> None:

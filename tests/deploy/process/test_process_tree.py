@@ -16,7 +16,7 @@ import trio
 from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessIdentity, ProcessTree, ending, process_tree
 from rainbowd.deploy.process.identity import boot_id
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry, read_table, send_signal
-from rainbowd.deploy.process.reaper import awaited
+from rainbowd.deploy.process.reaper import reserved_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ async def test_the_exit_status_is_known_once_the_child_has_ended(launch: Launche
     app = launch("sh", "-c", command)
     assert await app.wait() == status
     assert app.exit_status == status
-    assert not app.alive
+    assert not app.is_alive
     assert await app.wait() == await app.ended() == status
     assert await end(app) == ExitReport(status, killed=False, left=[])
 
@@ -119,7 +119,7 @@ async def test_any_number_of_tasks_wait_for_one_process(launch: Launcher) -> Non
                 nursery.start_soon(wait)
                 nursery.start_soon(ended)
             await trio.testing.wait_all_tasks_blocked()
-            assert app.alive
+            assert app.is_alive
             assert app.exit_status is None
             assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
     assert told == [TERMINATED] * 10
@@ -267,7 +267,7 @@ async def test_what_cannot_be_ended_is_said_and_not_waited_for(
         report = await end(app, hurry=hurried())
         assert report == ExitReport(None, killed=False, left=[app.pid], why=report.why)
         assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", report.why)
-    assert app.alive
+    assert app.is_alive
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
@@ -473,7 +473,7 @@ async def test_a_pidfile_that_names_an_older_generation_does_no_harm(launch: Lau
     launch.pidfile.write_text(str(older.pid))
     assert await app.members() == [app.pid]
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
-    assert older.alive
+    assert older.is_alive
     await end(older)
 
 
@@ -484,7 +484,7 @@ async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: La
     launch.pidfile.write_text(str(younger.pid))
     assert await app.members() == [app.pid]
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
-    assert younger.alive
+    assert younger.is_alive
     await end(younger)
 
 
@@ -524,27 +524,27 @@ def adopt(entry: ProcessInfo, known: dict[int, int] | None = None, **changes: An
 async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() -> None:
     with stranger() as other:
         app = adopt(other)
-        assert app.alive
+        assert app.is_alive
         assert app.pid in await app.members()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(app.wait)
             assert await end(app) == ExitReport(None, killed=False, left=[])
-        assert not app.alive
+        assert not app.is_alive
         assert await app.wait() is None
 
 
 async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launcher) -> None:
-    before = awaited()
+    before = reserved_children()
     app = launch(*daemon(launch.pidfile, "sleep", "1000"))
     await launch.line()
     await end(app)
-    assert awaited() <= before
+    assert reserved_children() <= before
 
 
 async def test_a_number_that_was_given_out_again_is_not_touched() -> None:
     with stranger() as other:
         app = adopt(other, start_time=other.start_time - 1)
-        assert not app.alive
+        assert not app.is_alive
         assert other.pid not in await app.members()
         assert await end(app) == ExitReport(None, killed=False, left=[])
         assert is_alive(other)
@@ -553,7 +553,7 @@ async def test_a_number_that_was_given_out_again_is_not_touched() -> None:
 async def test_a_daemon_is_known_by_its_record_where_its_mark_is_gone() -> None:
     with stranger() as daemon:
         app = adopt(daemon, {daemon.pid: daemon.start_time}, pid=1, pgid=1, start_time=daemon.start_time)
-        assert not app.alive
+        assert not app.is_alive
         assert await app.members() == [daemon.pid]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(app.ended)

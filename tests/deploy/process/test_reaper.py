@@ -7,7 +7,7 @@ import sys
 
 from rainbowd.deploy.process import reap_orphans
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry, read_table
-from rainbowd.deploy.process.reaper import await_status, let_go, reap
+from rainbowd.deploy.process.reaper import reap, release_status, reserve_status
 from tests.signal_sets import signal_set
 
 
@@ -38,17 +38,17 @@ def test_an_orphan_that_has_ended_is_reaped() -> None:
 
 def test_a_child_whose_status_somebody_awaits_is_left_to_them() -> None:
     zombie = orphan()
-    await_status(zombie.pid, zombie.start_time)
+    reserve_status(zombie.pid, zombie.start_time)
     reap_orphans()
     assert reap(zombie.pid, zombie.start_time) == 7
     assert reap(zombie.pid, zombie.start_time) is None
-    let_go(zombie.pid, zombie.start_time)
+    release_status(zombie.pid, zombie.start_time)
 
 
 def test_a_child_whose_status_nobody_awaits_any_more_is_reaped() -> None:
     zombie = orphan()
-    await_status(zombie.pid, zombie.start_time)
-    let_go(zombie.pid, zombie.start_time)
+    reserve_status(zombie.pid, zombie.start_time)
+    release_status(zombie.pid, zombie.start_time)
     reap_orphans()
     assert read_entry(zombie.pid) is None
 

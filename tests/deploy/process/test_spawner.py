@@ -37,7 +37,7 @@ READY = ("sh", "-c", "echo ready; exec sleep 60")
 @both_gates
 async def test_the_app_runs_once_the_gate_is_open_and_not_before(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("touch", "ran", env=env, is_open=False)
-    assert process.alive
+    assert process.is_alive
     process.open_gate()
     assert await process.wait() == 0
     assert (launch.release / "ran").exists()
@@ -90,7 +90,7 @@ async def test_a_process_that_ends_before_the_gate_opens_is_told_to_who_waits(la
     process.signal(signal.SIGKILL)
     assert await process.wait() == -signal.SIGKILL
     process.open_gate()
-    assert not process.alive
+    assert not process.is_alive
 
 
 def read_link(path: str) -> Path:
