@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.api.backend import ApiBackend, MetricSources, ProxyCounters
 from rainbowd.deploy.process import read_usage
-from rainbowd.proxy import Traffic
+from rainbowd.roster import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

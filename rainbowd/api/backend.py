@@ -3,103 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     import trio
 
-    from rainbowd.roster import Roster
-
-
-class Outcome(Protocol):
-    """The outcome of a deploy."""
-
-    @property
-    def result(self) -> str:
-        """The result: ``succeeded``, ``rolled_back`` or ``failed``."""
-
-    @property
-    def generation(self) -> int | None:
-        """The id of the generation that is live after it, or of the candidate that failed."""
-
-    @property
-    def release(self) -> Path | None:
-        """The release that is live after it, or that failed to become live."""
-
-    @property
-    def reason(self) -> str | None:
-        """The reason for which it failed, if it did."""
-
-    @property
-    def output(self) -> Sequence[str]:
-        """The app's last lines, oldest first."""
-
-
-class Deploy(Protocol):
-    """A deploy that the API requested."""
-
-    @property
-    def id(self) -> str:
-        """The id by which the journal names it."""
-
-    @property
-    def finished(self) -> trio.Event:
-        """Set when there is an outcome."""
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The outcome, or None before there is one."""
-
-
-class Usage(Protocol):
-    """The memory and CPU of a generation."""
-
-    @property
-    def processes(self) -> int:
-        """The number of its processes."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """The resident memory of its processes."""
-
-    @property
-    def cpu_seconds(self) -> float:
-        """The CPU time of its processes so far."""
-
-
-class Traffic(Protocol):
-    """The proxy's counters, while the API is enabled."""
-
-    @property
-    def by_class(self) -> Sequence[int]:
-        """Exchanges by the first digit of their status; at 0 those whose client went away."""
-
-    @property
-    def bounds_seconds(self) -> Sequence[float]:
-        """The upper bounds of all buckets but the last."""
-
-    @property
-    def by_duration(self) -> Sequence[int]:
-        """Responses of the app, by bucket of duration."""
-
-    @property
-    def seconds(self) -> float:
-        """The sum of these durations, in seconds."""
-
-    @property
-    def sent_bytes(self) -> int:
-        """Bytes of response bodies sent to clients."""
-
-    @property
-    def broken(self) -> int:
-        """Responses that the app broke off."""
-
-    @property
-    def own(self) -> Mapping[int, int]:
-        """Responses that rainbowd wrote itself, by status."""
+    from rainbowd.report.outcome import RequestedDeploy
+    from rainbowd.report.resource_usage import ResourceUsage
+    from rainbowd.roster import Roster, Traffic
 
 
 @dataclass(frozen=True)
@@ -138,7 +52,7 @@ class MetricSources:
     roster: Roster
     traffic: Traffic
     proxy: Callable[[], ProxyCounters]
-    usage: Callable[[], Mapping[int, Usage]]
+    usage: Callable[[], Mapping[int, ResourceUsage]]
     observe: Callable[[Callable[[str, Mapping[str, object]], None]], None]
     last_result: Callable[[], str | None]
 
@@ -160,8 +74,8 @@ class ApiBackend:
 
     state_dir: Path
     status: Callable[[], Mapping[str, object]]
-    redeploy: Callable[[str | None, str | None], Awaitable[Deploy]]
-    rollback: Callable[[str | None], Awaitable[Deploy]]
+    redeploy: Callable[[str | None, str | None], Awaitable[RequestedDeploy]]
+    rollback: Callable[[str | None], Awaitable[RequestedDeploy]]
     sources: MetricSources
     settle: Callable[[], Awaitable[None]]
     journal_written: Callable[[], trio.Event]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from rainbowd.api.backend import MetricSources, Usage
+    from rainbowd.api.backend import MetricSources
+    from rainbowd.report.resource_usage import ResourceUsage
     from rainbowd.roster import Generation
 
 GONE = 0
@@ -51,7 +52,7 @@ class Metrics(Collector):
 
     def __init__(self, sources: MetricSources) -> None:
         self.registry = CollectorRegistry()
-        self.usage: Mapping[int, Usage] = {}
+        self.usage: Mapping[int, ResourceUsage] = {}
         self._sources = sources
         self._counters = EventCounters()
         sources.observe(self._count)

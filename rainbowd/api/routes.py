@@ -26,9 +26,10 @@ from rainbowd.report.status import FORMAT
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from rainbowd.api.backend import ApiBackend, Deploy
+    from rainbowd.api.backend import ApiBackend
     from rainbowd.api.load_samples import LoadSampler
     from rainbowd.api.metrics import Metrics
+    from rainbowd.report.outcome import Outcome, RequestedDeploy
 
 OPENAPI = Path(__file__).with_name("openapi.json")
 HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
@@ -93,12 +94,11 @@ class Endpoints:
         deploy = await self._backend.rollback(read_note(await read_fields(request, {"note"})))
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
-    async def _answer(self, deploy: Deploy, *, is_waited_for: bool) -> Response:
+    async def _answer(self, deploy: RequestedDeploy, *, is_waited_for: bool) -> Response:
         """Return the deploy's id, or its outcome, once that is also in the journal and in status.json."""
-        if is_waited_for:
-            await deploy.finished.wait()
+        outcome = await deploy.outcome() if is_waited_for else None
         await self._backend.settle()
-        return _outcome(deploy) if is_waited_for else _json({"deploy": deploy.id}, ACCEPTED)
+        return _json({"deploy": deploy.id}, ACCEPTED) if outcome is None else _outcome(deploy.id, outcome)
 
     async def status(self, request: Request) -> Response:
         """``GET /status``."""
@@ -128,12 +128,10 @@ class Endpoints:
         return Response(self._openapi, media_type="application/json")
 
 
-def _outcome(deploy: Deploy) -> Response:
-    """Return the outcome of a deploy as a response."""
-    outcome = deploy.outcome
-    assert outcome is not None
+def _outcome(deploy: str, outcome: Outcome) -> Response:
+    """Return the outcome of the deploy with that id as a response."""
     body: dict[str, Any] = {
-        "deploy": deploy.id,
+        "deploy": deploy,
         "result": outcome.result,
         "generation": outcome.generation,
         "release": outcome.release,

@@ -6,7 +6,7 @@
 - Requests: ``exchange`` is one request and its response.  It has a ``claim`` (a lease, and a connection of the pool in
   ``upstream``), an ``upload`` and a ``download``, which use ``pipes`` for large bodies.  ``request_id`` adds the id and
   the dates.  ``hold`` holds requests while no generation is live.  ``tunnel`` follows ``101 Switching Protocols``.
-  ``error_response`` answers in place of the app, and ``traffic`` counts for the metrics.
+  ``error_response`` answers in place of the app.
 - The whole: ``server`` starts and stops the proxy, with its ``settings``.  ``deadlines`` keeps the time limits.
 
 Optimizations are kept in few places, with their reasons: sends in batches (``hub``), no task for a typical request
@@ -16,6 +16,5 @@ without timers (``deadlines``), bodies through pipes (``pipes``), and one pass o
 
 from rainbowd.proxy.server import Server
 from rainbowd.proxy.settings import ProxySettings
-from rainbowd.proxy.traffic import Traffic
 
-__all__ = ["ProxySettings", "Server", "Traffic"]
+__all__ = ["ProxySettings", "Server"]

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from rainbowd.proxy.connection import Connection
     from rainbowd.proxy.exchange import Exchange
     from rainbowd.proxy.settings import ProxySettings
-    from rainbowd.proxy.traffic import Traffic
-    from rainbowd.roster import Roster
+    from rainbowd.roster import Roster, Traffic
 
 _TRIM_SECONDS = 0.1
 _CUT_SECONDS = 1.0
@@ -204,11 +203,12 @@ class Server:
         gone = isinstance(error, ClientGone)
         if self.traffic is not None:
             if error is None:
-                self.traffic.count_response(exchange)
+                seconds = time.monotonic() - exchange.started_at
+                self.traffic.count_response(exchange.status, exchange.sent_bytes, seconds)
             elif isinstance(error, Refusal) and exchange.is_complete:
                 self.traffic.count_refusal(exchange.status)
             else:
-                self.traffic.count_cut(exchange, by_client=gone)
+                self.traffic.count_cut(exchange.status, exchange.sent_bytes, by_client=gone)
         app_failed = isinstance(error, AppBroke) or (isinstance(error, Refusal) and error.status in _APP_FAILED)
         if not (self.settings.access or gone or app_failed):
             return

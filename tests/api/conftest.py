@@ -17,36 +17,35 @@ from rainbowd.api.load_samples import LoadSampler
 from rainbowd.api.metrics import Metrics
 from rainbowd.api.routes import make_app
 from rainbowd.api.token import Token
-from rainbowd.proxy import Traffic
-from rainbowd.roster import Roster
+from rainbowd.report.outcome import Outcome, RequestedDeploy
+from rainbowd.roster import Roster, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from rainbowd.deploy.process import ResourceUsage
+    from rainbowd.report.resource_usage import ResourceUsage
 
 TOKEN = "correct-horse-battery"
 ADMITTED = {"Authorization": f"Bearer {TOKEN}"}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    result: str = "succeeded"
-    generation: int | None = 2
-    release: Path | None = Path("/srv/releases/b")
-    reason: str | None = None
-    output: list[str] = field(default_factory=list)
+SUCCEEDED = Outcome("succeeded", 2, Path("/srv/releases/b"))
 
 
 @dataclass
 class Deploy:
-    id: str = "d1"
-    finished: trio.Event = field(default_factory=trio.Event)
-    outcome: Outcome | None = None
+    """The deploy that the agent is asked for; it ends with ``decide``."""
 
-    def decide(self, outcome: Outcome) -> None:
+    finished: trio.Event = field(default_factory=trio.Event)
+    outcome: Outcome = SUCCEEDED
+
+    def decide(self, outcome: Outcome = SUCCEEDED) -> None:
         self.outcome = outcome
         self.finished.set()
+
+    async def wait(self) -> Outcome:
+        await self.finished.wait()
+        return self.outcome
 
 
 class FakeAgent:
@@ -83,20 +82,20 @@ class FakeAgent:
             "generations": [],
         }
 
-    async def redeploy(self, release: str | None, note: str | None) -> Deploy:
+    async def redeploy(self, release: str | None, note: str | None) -> RequestedDeploy:
         return self._ask("redeploy", release, note)
 
     async def settle(self) -> None:
         self.settled += 1
 
-    async def rollback(self, note: str | None) -> Deploy:
+    async def rollback(self, note: str | None) -> RequestedDeploy:
         return self._ask("rollback", note)
 
-    def _ask(self, *words: str | None) -> Deploy:
+    def _ask(self, *words: str | None) -> RequestedDeploy:
         if self.refusal is not None:
             raise self.refusal
         self.asked.append(tuple("-" if word is None else word for word in words))
-        return self.deploy
+        return RequestedDeploy("d1", self.deploy.wait)
 
     def controls(self) -> ApiBackend:
         return ApiBackend(

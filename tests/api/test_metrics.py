@@ -13,9 +13,9 @@ from rainbowd import __version__
 from rainbowd.address import TcpAddress
 from rainbowd.api.backend import ProxyCounters
 from rainbowd.api.event_counters import UNDECIDED_MAX
-from rainbowd.deploy.process import ResourceUsage
-from rainbowd.proxy.traffic import BOUNDS_SECONDS, GONE
+from rainbowd.report.resource_usage import ResourceUsage
 from rainbowd.roster import Generation, State
+from rainbowd.roster.traffic import BOUNDS_SECONDS, GONE
 from tests.live.agent import needs
 
 if TYPE_CHECKING:

@@ -19,12 +19,14 @@ from rainbowd.api.params import NOTE_BYTES
 from rainbowd.api.routes import OPENAPI, make_app
 from rainbowd.errors import Declined
 from rainbowd.report.journal import NAME, encode
+from rainbowd.report.outcome import Outcome
 from rainbowd.report.palette import COLOURS
 from rainbowd.report.sentences import SENTENCES
-from tests.api.conftest import FakeAgent, Outcome
 
 if TYPE_CHECKING:
     import httpx
+
+    from tests.api.conftest import FakeAgent
 
 DESCRIPTION: dict[str, Any] = json.loads(OPENAPI.read_bytes())
 REGISTRY: Registry[Any] = Registry().with_resource("urn:api", Resource.from_contents(DESCRIPTION, DRAFT202012))
@@ -137,7 +139,7 @@ async def test_who_waits_is_told_how_it_was_decided(agent: FakeAgent, path: str)
     async def decide() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert agent.asked
-        agent.deploy.decide(Outcome())
+        agent.deploy.decide()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(decide)

@@ -13,7 +13,7 @@ from rainbowd.api import guard, server
 from rainbowd.api.server import CONNECTIONS_MAX, serve
 from rainbowd.api.service import ApiService
 from rainbowd.api.token import Token
-from tests.api.conftest import TOKEN, FakeAgent, Outcome
+from tests.api.conftest import TOKEN, FakeAgent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -216,7 +216,7 @@ async def test_a_call_with_the_token_keeps_its_place_and_the_next_client_waits_f
         async with await here.client() as late:
             await late.send_all(GET)
             assert await are_open([*callers, late]) == [True] * 4
-            agent.deploy.decide(Outcome())
+            agent.deploy.decide()
             assert (await answer(late)).startswith(b"HTTP/1.1 200 ")
             for caller in callers:
                 assert (await answer(caller)).startswith(b"HTTP/1.1 200 ")
@@ -250,7 +250,7 @@ async def test_a_stop_lets_calls_under_way_be_answered_and_leaves_the_socket_ope
             await trio.sleep(0.001)
         here.stop.set()
         assert await rest(idle) == b""
-        agent.deploy.decide(Outcome())
+        agent.deploy.decide()
         assert (await rest(waiting)).startswith(b"HTTP/1.1 200 ")
         await here.ended.wait()
         async with await here.client() as next_agents:

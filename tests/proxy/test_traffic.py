@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rainbowd.proxy.traffic import BOUNDS_SECONDS, GONE, Traffic
+from rainbowd.roster.traffic import BOUNDS_SECONDS, GONE, Traffic
 from tests.proxy.scripted import GET, Setting, eventually, setting
 
 

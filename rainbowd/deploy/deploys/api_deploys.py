@@ -19,13 +19,15 @@ from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, RainbowdError, UsageError
 from rainbowd.log import get_logger
 from rainbowd.release_choice import find_sibling, rollback_target
+from rainbowd.report.outcome import RequestedDeploy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.deploy.deploys.deploy import Deploy, Outcome
+    from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.supervisor import Supervisor
+    from rainbowd.report.outcome import Outcome
     from rainbowd.roster import Roster
 
 NOTICE_SECONDS = 3.0
@@ -38,29 +40,6 @@ BAD_REQUEST, CONFLICT, INTERNAL_ERROR, UNAVAILABLE = 400, 409, 500, 503
 T = TypeVar("T")
 
 log = get_logger()
-
-
-@dataclass(frozen=True)
-class RequestedDeploy:
-    """A deploy that the API has requested.
-
-    Attributes:
-        deploy: the deploy.
-        finished: set once it has an outcome and, if it failed, the link is restored.
-    """
-
-    deploy: Deploy
-    finished: trio.Event
-
-    @property
-    def id(self) -> str:
-        """The id of the deploy in the journal."""
-        return self.deploy.id
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The outcome of the deploy; None until it has finished."""
-        return self.deploy.outcome
 
 
 @dataclass(eq=False)
@@ -127,7 +106,7 @@ class ApiDeploys:
         trigger = Trigger(kind="api", note=escaped(note) if note else None)
         if release is None:
             deploy = self._request(trigger)
-            return RequestedDeploy(deploy, deploy.finished)
+            return _requested(deploy, deploy.finished)
         return await self._order(await _choose(self._find_sibling, release), trigger)
 
     async def rollback(self, note: str | None) -> RequestedDeploy:
@@ -219,7 +198,7 @@ class ApiDeploys:
         await order.answered.wait()
         if order.deploy is None:
             raise order.refusal or self._refusal()
-        return RequestedDeploy(order.deploy, order.finished)
+        return _requested(order.deploy, order.finished)
 
     async def _change_link(self, order: _LinkOrder) -> release_link.LinkChange:
         """Point the link at the release, and wait until the watcher has seen that.
@@ -265,6 +244,15 @@ class ApiDeploys:
         with trio.move_on_after(NOTICE_SECONDS):
             while self._supervisor.named_release != await _on_disk(self._linked):  # noqa: ASYNC110 - no event
                 await trio.sleep(_POLL_SECONDS)
+
+
+def _requested(deploy: Deploy, finished: trio.Event) -> RequestedDeploy:
+    async def outcome() -> Outcome:
+        await finished.wait()
+        assert deploy.outcome is not None
+        return deploy.outcome
+
+    return RequestedDeploy(deploy.id, outcome)
 
 
 async def _choose(choose: Callable[..., Path], *args: object) -> Path:

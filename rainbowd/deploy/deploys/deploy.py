@@ -1,4 +1,4 @@
-"""One deploy, and its outcome."""
+"""One deploy, from its first request to its outcome."""
 
 from __future__ import annotations
 
@@ -14,25 +14,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.progress import Progress
     from rainbowd.deploy.interfaces import LaunchPlan
     from rainbowd.deploy.watch.file_state import FileState
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end of a deploy, for those who wait for it.
-
-    Attributes:
-        result: ``succeeded``, ``rolled_back`` or ``failed``.
-        generation: the id of the generation that the deploy made live, or of its candidate; None if it had none.
-        release: the release of that generation; None if it is not known.
-        reason: why the deploy failed; None if it did not.
-        output: the last lines of the app or the hook that failed, oldest first.
-    """
-
-    result: str
-    generation: int | None
-    release: Path | None
-    reason: str | None = None
-    output: list[str] = field(default_factory=list)
+    from rainbowd.report.outcome import Outcome
 
 
 @dataclass(eq=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.deploy.deploys.deploy import Outcome
 from rainbowd.deploy.generations.crash_count import count_crash
 from rainbowd.deploy.interfaces import Superseded
 from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.log import get_logger
+from rainbowd.report.outcome import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from rainbowd.deploy.process.reaper import (
 from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
 from rainbowd.deploy.process.spawner import spawn
 from rainbowd.deploy.process.survivors import name_process, survivors, why_foreign
-from rainbowd.deploy.process.usage import ResourceUsage, read_usage
+from rainbowd.deploy.process.usage import read_usage
 
 __all__ = [
     "OWN_DAEMON",
@@ -27,7 +27,6 @@ __all__ = [
     "Leftovers",
     "ProcessIdentity",
     "ProcessTree",
-    "ResourceUsage",
     "end_leftovers",
     "find_leftovers",
     "find_origin",

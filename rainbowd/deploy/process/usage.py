@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.launches import all_launches
 from rainbowd.deploy.process.procfs import ProcReader, read_table
+from rainbowd.report.resource_usage import ResourceUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,21 +20,6 @@ _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # indices of the fields that follow the name in /proc/PID/stat
-
-
-@dataclass(frozen=True)
-class ResourceUsage:
-    """The resources that one generation uses.
-
-    Attributes:
-        processes: number of processes.
-        memory_bytes: resident memory; shared memory is counted for each process.
-        cpu_seconds: CPU time so far, including that of children that were reaped.
-    """
-
-    processes: int = 0
-    memory_bytes: int = 0
-    cpu_seconds: float = 0.0
 
 
 def read_usage() -> dict[int, ResourceUsage]:

@@ -12,10 +12,11 @@ import trio.lowlevel
 from rainbowd import release_link
 from rainbowd.deploy.deploys import api_deploys
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
-from rainbowd.deploy.deploys.deploy import Deploy, Outcome
+from rainbowd.deploy.deploys.deploy import Deploy
 from rainbowd.deploy.generations.ownership import Ownership
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined
+from rainbowd.report.outcome import Outcome
 from rainbowd.roster import Roster
 
 if TYPE_CHECKING:
@@ -116,9 +117,8 @@ async def test_a_failed_deploys_turn_is_undone_before_it_is_told(tmp_path: Path)
         deploy = here.supervisor.deploys[0]
         deploy.outcome = Outcome("failed", 2, None, "it is bad")
         deploy.finished.set()
-        await asked.finished.wait()
+        assert await asked.outcome() is deploy.outcome
         assert release_link.read(here.link) == "releases/a"
-        assert asked.outcome is deploy.outcome
 
 
 async def test_a_turn_that_counted_for_somebody_else_is_asked_for_all_the_same(

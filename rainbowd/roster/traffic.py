@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rainbowd.proxy.exchange import Exchange
 
 BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """The upper bounds of the duration buckets; one more bucket has the longer durations."""
@@ -43,13 +38,18 @@ class Traffic:
         self.broken = 0
         self.own: dict[int, int] = {}
 
-    def count_response(self, exchange: Exchange) -> None:
-        """Count an exchange whose response was relayed completely."""
-        status_class = exchange.status // 100
+    def count_response(self, status: int, sent_bytes: int, seconds: float) -> None:
+        """Count an exchange whose response was relayed completely.
+
+        Args:
+            status: of the response.
+            sent_bytes: of its body.
+            seconds: since the request's head.
+        """
+        status_class = status // 100
         self.by_class[status_class] += 1
-        self.sent_bytes += exchange.sent_bytes
+        self.sent_bytes += sent_bytes
         if status_class != _SWITCHING:
-            seconds = monotonic() - exchange.started_at
             self.by_duration[bisect_left(BOUNDS_SECONDS, seconds)] += 1
             self.seconds += seconds
 
@@ -58,8 +58,14 @@ class Traffic:
         self.by_class[status // 100] += 1
         self.own[status] = self.own.get(status, 0) + 1
 
-    def count_cut(self, exchange: Exchange, *, by_client: bool) -> None:
-        """Count an exchange whose response is incomplete, because the client or the app broke it off."""
-        self.by_class[GONE if by_client else exchange.status // 100] += 1
-        self.sent_bytes += exchange.sent_bytes
+    def count_cut(self, status: int, sent_bytes: int, *, by_client: bool) -> None:
+        """Count an exchange whose response is incomplete, because the client or the app broke it off.
+
+        Args:
+            status: of the response.
+            sent_bytes: of its body so far.
+            by_client: whether the client broke it off.
+        """
+        self.by_class[GONE if by_client else status // 100] += 1
+        self.sent_bytes += sent_bytes
         self.broken += not by_client
