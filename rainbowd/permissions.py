@@ -12,6 +12,7 @@ import errno
 import grp
 import os
 import pwd
+import shlex
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -151,10 +152,11 @@ class WritableByOthers(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line for a message, with the command that removes the problem."""
-        acl = f"setfacl -b {self.path} && " if self.writers.has_acl else ""
+        path = shlex.quote(str(self.path))  # another account may have chosen the name, and root copies the command
+        acl = f"setfacl -b {path} && " if self.writers.has_acl else ""
         return (
             f"found {self.name} that may be written by {self.writers}; expected one that only root may write, because "
-            f"the agent runs as root (`{acl}chown root:root {self.path} && chmod go-w {self.path}` makes it so)"
+            f"the agent runs as root (`{acl}chown root:root {path} && chmod go-w {path}` makes it so)"
         )
 
 
@@ -167,7 +169,8 @@ def find_writable_by_others(path: Path, *, end: bool = True) -> list[WritableByO
 
     Args:
         path: absolute; if its end is missing, the directory in which it would be created is checked.
-        end: False if only the directories and symlinks that lead to the end are checked.
+        end: False for a socket, which is made again at each start: then its directory must belong to root alone, even
+            if it is sticky, because another account could use the name first.
 
     Raises:
         OSError: a step is not possible: a loop of symlinks, or something that is not a directory.
@@ -189,9 +192,10 @@ def _steps(path: Path, *, end: bool) -> Iterator[tuple[str, Path, Writers]]:
                 current.enter(name)
                 continue
             directory, status = current.status(), current.entry_status(name)
-            is_checked_later = status is None and directory.st_mode & stat.S_ISVTX  # once it is made, by its owner
-            if not is_checked_later:
-                yield f"the directory {current.path}", current.path, _entry_writers(current.name, directory, status)
+            is_end_of_socket = not remaining and not end
+            if is_end_of_socket or status is not None or not directory.st_mode & stat.S_ISVTX:  # else checked once made
+                who = _entry_writers(current.name, directory, None if is_end_of_socket else status)
+                yield f"the directory {current.path}", current.path, who
             if status is None:
                 return
             if stat.S_ISLNK(status.st_mode):

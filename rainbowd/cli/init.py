@@ -175,8 +175,8 @@ def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
     _print("next   rainbowd check     # shows what would run, and what is missing")
     _print("       rainbowd           # runs the app; then, to deploy:")
     if settings["release"] == LINK:
-        _print(f"       ln -sfn releases/NEW {file.parent / LINK}")
-    _print(f"       touch {trigger}")
+        _print(f"       ln -sfn releases/NEW {shlex.quote(str(file.parent / LINK))}")
+    _print(f"       touch {shlex.quote(str(trigger))}")
     _print("       docs/servers.md describes each server")
 
 

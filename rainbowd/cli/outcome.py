@@ -73,7 +73,7 @@ def print_outcome(outcome: DeployResult, seconds: float | None, shown: AbstractS
     success = f"rolled back to {release}" if outcome.is_rollback else f"{release} is live"
     launch = ", nothing was launched" if outcome.result == "rolled_back" else ""
     duration = "" if seconds is None else f", after {seconds:.2f} s"
-    print_line(painter()(GREEN, f"{success}: generation {outcome.generation}{launch}{duration}"))
+    print_line(painter()(GREEN, f"{success}: generation {escape_control(outcome.generation)}{launch}{duration}"))
     return 0
 
 

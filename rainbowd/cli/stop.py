@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -94,7 +95,8 @@ def _left(event: Event) -> list[object]:
 def _warn_of_systemd(pid: int) -> None:
     unit = systemd_unit(_content(f"/proc/{pid}/cgroup"), _content(f"/proc/{pid}/status"))
     if unit is not None:
-        print_error(f"warning: systemd may start the agent again; run `systemctl stop {unit}` to keep it stopped")
+        command = f"systemctl stop {shlex.quote(unit)}"
+        print_error(f"warning: systemd may start the agent again; run `{command}` to keep it stopped")
 
 
 def systemd_unit(cgroup: str, status: str) -> str | None:

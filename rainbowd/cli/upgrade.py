@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate, reject_own_deploy
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.terminal import INTERRUPTED, print_error, print_quoted
+from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_quoted
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
@@ -76,7 +76,7 @@ def _outcome(tail: Tail) -> Event | None:
 
 def _print_outcome(outcome: Event) -> int:
     if outcome["event"] == "agent.upgraded":
-        print(f"upgraded: rainbowd {outcome.get('version')}, pid {outcome.get('pid')}")
+        print(escape_control(f"upgraded: rainbowd {outcome.get('version')}, pid {outcome.get('pid')}"))
         return 0
     print_error(f"the upgrade failed, and the old agent continues: {outcome.get('reason')}")
     lines = outcome.get("output")

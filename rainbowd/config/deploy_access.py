@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT, find_account
 from rainbowd.config.api_exposure import is_published, token_directory
+from rainbowd.config.path_checks import unix_sockets
 from rainbowd.errors import ConfigError
 from rainbowd.permissions import Writers, entry_writers, find_writable_by_others, writers
 
@@ -55,12 +56,25 @@ def deployers(config: Config) -> dict[str, Writers]:
     return found
 
 
+def _can_everybody_create(path: Path) -> bool:
+    try:
+        return writers(path.parent).everybody
+    except OSError:  # the start reports it
+        return False
+
+
 def cautions(config: Config) -> list[str]:
     """Return warnings about settings that are allowed but seldom intended, a line each."""
     found = [f"everybody can deploy {way}" for way, who in deployers(config).items() if who.everybody]
     account = find_account(config.user, config.group)
     if os.geteuid() == ROOT and (account is None or account.uid == ROOT):
         found.append("the app runs as root, so anyone who can deploy can run code as root")
+    for key, path in unix_sockets(config):
+        if _can_everybody_create(path):
+            found.append(
+                f"{key}: everybody can create a socket at {path} while the agent is stopped, and receive its requests; "
+                f"use a directory that only the agent's account can write, such as one in /run"
+            )
     if is_published(config.state_dir, config):
         found.append(
             f"state_dir: {config.state_dir} is inside the release {config.release}: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,14 @@ def system_state_dir(file: Path) -> Path:
     return SYSTEM_STATE / (Path(os.path.realpath(file)).parent.name or "app")
 
 
+def unix_sockets(config: Config) -> list[tuple[str, Path]]:
+    """Return the paths of the Unix sockets that the agent itself opens, each with the key that names it."""
+    addresses = [] if "LISTEN_FDS" in os.environ else [("listen", address) for address in config.listen]
+    if config.api.enabled:
+        addresses.append(("api.listen", config.api.listen))
+    return [(key, address.path) for key, address in addresses if isinstance(address, UnixAddress)]
+
+
 def _own_paths(file: Path, config: Config) -> dict[str, tuple[Path, Path]]:
     """Return the agent's own files by the key that names them, each with a path that it could have instead."""
     shared = Path(os.path.realpath(config.release.parent))
@@ -113,12 +122,8 @@ def _open_to_others(file: Path, config: Config) -> Iterator[str]:
         yield from _foreign("log.app", config.log.app)
     if config.api.enabled and config.api.token_file is not None and config.api.token_file.exists():
         yield from _foreign("api.token_file", config.api.token_file)
-    if "LISTEN_FDS" not in os.environ:
-        for address in config.listen:
-            if isinstance(address, UnixAddress):
-                yield from _foreign("listen", address.path, end=False)
-    if config.api.enabled and isinstance(config.api.listen, UnixAddress):
-        yield from _foreign("api.listen", config.api.listen.path, end=False)
+    for key, path in unix_sockets(config):
+        yield from _foreign(key, path, end=False)
 
 
 def _open_state(file: Path, state_dir: Path) -> Iterator[str]:
@@ -147,6 +152,6 @@ def _foreign_entries(state_dir: Path) -> Iterator[str]:
         if is_apps or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # nothing that is trusted is read from these
             continue
         if stat.S_ISLNK(mode):
-            yield f"state_dir: found the symlink {entry}; expected a file (`rm {entry}` removes it)"
+            yield f"state_dir: found the symlink {entry}; expected a file (`rm {shlex.quote(str(entry))}` removes it)"
         elif includes_others(who := writers(entry)):
             yield f"state_dir: {WritableByOthers(str(entry), entry, who)}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from rainbowd.cli.deploy_request import (
 from rainbowd.config_paths import ConfigPaths
 from rainbowd.deploy.watch.file_state import TriggerNote, parse_note, read_note
 from rainbowd.errors import UsageError
-from tests.accounts import needs_root
+from tests.accounts import account, needs_root
 
 
 @pytest.fixture
@@ -219,3 +220,17 @@ def test_a_link_to_itself_leads_nowhere_and_is_no_bug(tmp_path: Path) -> None:
     assert linked_release(current) is None
     current.symlink_to("current")
     assert linked_release(current) == current
+
+
+@needs_root
+def test_root_replaces_nothing_for_a_config_that_others_can_write(where: ConfigPaths) -> None:
+    where.config_file.touch()
+    check_request(where, request())
+    os.chown(where.config_file, account().uid, -1)
+    expected = f"cannot deploy as root: {where.config_file} may be written by nobody, who could have root replace"
+    with pytest.raises(UsageError, match=re.escape(expected)):
+        check_request(where, request())
+    os.chown(where.config_file, 0, -1)
+    where.config_file.parent.chmod(0o777)
+    with pytest.raises(UsageError, match=r"cannot deploy as root: .* may be written by everybody"):
+        check_request(where, request())

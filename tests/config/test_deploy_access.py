@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from rainbowd.config import (
     deployers,
 )
 from rainbowd.errors import ConfigError
+from rainbowd.permissions import find_writable_by_others
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,3 +218,34 @@ def test_the_command_that_mends_it_is_named_and_does(rooted: Path) -> None:
     mend = re.findall(r"`(.*?)`", refusal(rooted))
     subprocess.run(mend[0], shell=True, check=True)
     check_only_root_writes(rooted)
+
+
+@needs_root
+def test_a_socket_in_a_sticky_directory_is_refused_because_others_may_take_its_name_first(rooted: Path) -> None:
+    socket = rooted.parent / "app.sock"
+    assert find_writable_by_others(socket, end=False) == []
+    rooted.parent.chmod(0o1777)
+    assert find_writable_by_others(socket) == [], "a file of root's stays root's"
+    (found,) = find_writable_by_others(socket, end=False)
+    assert str(found).startswith(f"found the directory {rooted.parent} that may be written by everybody; expected")
+    socket.touch()
+    assert find_writable_by_others(socket, end=False) == [found], "an earlier agent's socket is removed at its end"
+
+
+@needs_root
+def test_the_command_that_corrects_permissions_is_quoted_for_a_shell(rooted: Path) -> None:
+    directory = rooted.parent / "a b; touch $(x)"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    (found,) = find_writable_by_others(directory / "file")
+    command = str(found).partition("`")[2].rpartition("`")[0]
+    assert shlex.split(command) == ["chown", "root:root", str(directory), "&&", "chmod", "go-w", str(directory)]
+
+
+def test_a_socket_in_a_directory_of_everybodys_is_warned_of(tmp_path: Path, loaded: Load) -> None:
+    tmp_path.chmod(0o1777)
+    config = loaded(listen=f"unix:{tmp_path}/app.sock")
+    (caution,) = [line for line in cautions(config) if line.startswith("listen: ")]
+    assert f"everybody can create a socket at {tmp_path}/app.sock" in caution
+    tmp_path.chmod(0o755)
+    assert not [line for line in cautions(config) if line.startswith("listen: ")]

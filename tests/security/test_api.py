@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,16 +12,18 @@ import pytest
 from tests import accounts
 from tests.accounts import STRANGER, USER, needs_root
 from tests.live.agent import free_port
-from tests.security.test_processes import HERE, Site, eventually, site
+from tests.live.api import Caller
+from tests.live.test_api import TRAVERSALS
+from tests.security.site import HERE, Site, eventually, every_agent, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Record = Callable[[str, object], None]
 
 pytestmark = [pytest.mark.live, needs_root]
 
+HOSTILE_NOTE = "$(id)\x00\x1b]0;x\x07\u202e\n'\""
 CALLS = [("POST", "/redeploy"), ("POST", "/rollback"), ("GET", "/status"), ("GET", "/events"), ("GET", "/metrics")]
 
 
@@ -53,3 +56,41 @@ def test_no_other_account_deploys_or_reads_through_the_api(open_path: Path, kind
         assert seen == [expected, expected]
         assert one.get() == "2"
         record_property("got", f"{expected} to {len(CALLS)} calls of 2 accounts, before and after the upgrade")
+
+
+def ended_hooks(one: Site) -> list[tuple[int, list[str]]]:
+    """Return the exit status and the output of each hook."""
+    ended = [event for event in one.agent.events() if event["event"] == "hook.ended"]
+    return [(event["exit_status"], event["output"]) for event in ended]
+
+
+@every_agent
+def test_a_caller_with_the_token_goes_to_no_directory_but_a_release(
+    open_path: Path, agent: str, record_property: Record
+) -> None:
+    """A caller with the token deploys by 20 ways out of the releases, and rolls back with a hostile note."""
+    port = free_port()
+    (open_path / "elsewhere").mkdir()
+    hook = 'printf "%s" "$RAINBOWD_NOTE"'
+    with site(open_path, api={"enabled": True, "listen": f"127.0.0.1:{port}"}, hooks={"after_live": hook}) as one:
+        (open_path / "releases" / "link").symlink_to("/etc")
+        caller = Caller(one.agent, port)
+        assert one.deploy("b")["event"] == "deploy.succeeded"
+        one.become(agent)
+        caller.until_it_listens()
+        for name in TRAVERSALS:
+            answer = caller.deploy({"release": name})
+            assert answer.status in {400, 409}, (name, answer)
+        assert one.agent.link.readlink() == Path("releases/b")
+        for release in ("a", "b"):
+            answer = caller.deploy({"note": HOSTILE_NOTE}, path="/rollback")
+            assert (answer.status, Path(answer.told["release"]).name) == (200, release)
+            assert one.agent.link.readlink() == Path("releases") / release
+        eventually(lambda: len(ended_hooks(one)) == 3, "the hooks")
+        notes = [event["note"] for event in one.agent.events() if event.get("note")]
+        assert len(notes) == 2
+        assert all(note.isprintable() for note in notes)
+        assert ended_hooks(one)[1:] == [(0, [notes[0]]), (0, [notes[0]])]
+        record_property(
+            "got", f"{len(TRAVERSALS)} names refused, the link was only turned to releases; note {notes[0]!r}"
+        )

@@ -14,8 +14,8 @@ import pytest
 from tests import accounts
 from tests.accounts import STRANGER, USER, needs_root
 from tests.live.agent import ROOT, command
+from tests.security.site import is_there, site
 from tests.security.test_files import give
-from tests.security.test_processes import is_there, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,3 +119,27 @@ def test_root_signals_no_process_that_others_name(open_path: Path, words: list[s
         finally:
             victim.kill()
             victim.wait()
+
+
+@pytest.mark.parametrize("words", [["deploy", "b"], ["deploy"], ["rollback"]], ids=" ".join)
+def test_root_replaces_no_file_and_no_link_that_a_config_of_others_names(
+    open_path: Path, words: list[str], record_property: Record
+) -> None:
+    """A stranger's config names a file of root's as trigger file and a link of root's as release, and root deploys."""
+    with site(open_path) as one:
+        assert one.deploy("b")["event"] == "deploy.succeeded"
+        assert one.deploy("a")["event"] == "deploy.succeeded"
+        preload, lib = open_path / "ld.so.preload", open_path / "lib"
+        preload.write_text("of root's\n")
+        lib.symlink_to("releases/a")
+        forged = open_path / "forged.json"
+        config = {"run": "x", "state_dir": "state", "trigger_file": str(preload), "release": str(lib)}
+        forged.write_text(json.dumps(config))
+        give(forged)
+        ended = subprocess.run(
+            command(*words, "--config", str(forged)), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (preload.read_text(), str(lib.readlink())) == ("of root's\n", "releases/a")
+        assert ended.returncode == 2
+        assert "cannot deploy as root" in ended.stderr
+        record_property("got", ended.stderr.strip().replace(str(open_path), "")[:150])

@@ -7,16 +7,17 @@ import itertools
 import shutil
 import socket
 import string
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rainbowd.api.server import CONNECTIONS_MAX
 from tests import accounts
 from tests.accounts import USER, account, needs_root
-from tests.security.test_processes import HERE, Site, eventually, site
-from tests.security.test_tricks import Clock
+from tests.live.agent import free_port
+from tests.live.api import Caller
+from tests.security.site import HERE, Site, Visitor, eventually, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,15 @@ HEAD_BYTES = 60_000
 MORE_MIB = 64
 """What an agent may keep after a flood of heads."""
 ENVIRONMENT_PROCESSES = 40
-RETIRE_SECONDS = 15
+READ_MIB = 32
+"""What an agent may read during a deploy, with /proc; the environments are 228 MB."""
 FILES = 200_000
+ANSWERS_LEAST = 5
+FLOODERS = 16
+VISITS = 30
+CALLS = 20
+FLOOD_MIB_A_VISIT = 4
+"""How much of a flood the agent may take in, on average, for one request of somebody else."""
 
 
 def resident_mib(one: Site) -> float:
@@ -39,6 +47,13 @@ def resident_mib(one: Site) -> float:
     assert one.agent.process is not None
     status = Path(f"/proc/{one.agent.process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def read_mib(one: Site) -> float:
+    """Return how much the agent has read with read(2), in MiB: rchar of proc_pid_io(5)."""
+    assert one.agent.process is not None
+    io = Path(f"/proc/{one.agent.process.pid}/io").read_text()
+    return int(io.partition("rchar:")[2].split()[0]) / 2**20
 
 
 def send_head(one: Site, field: str) -> None:
@@ -84,18 +99,14 @@ def test_large_environments_of_others_hold_up_no_deploy(open_path: Path, record_
         for process in crammed:
             assert process.stdout is not None
             assert process.stdout.readline() == "crammed\n"
-        with Clock(one) as clock:
-            since = len(one.agent.events())
-            begun_at = time.monotonic()
+        with Visitor(one) as visitor:
+            since, before = len(one.agent.events()), read_mib(one)
             assert one.deploy("b")["event"] == "deploy.succeeded"
-            live_at = time.monotonic()
             one.agent.wait_for("generation.retired", since, generation=1)
-            retired_at = time.monotonic()
-    assert clock.errors == []
-    assert retired_at - live_at < RETIRE_SECONDS
-    record_property(
-        "got", f"live after {live_at - begun_at:.2f} s, retired {retired_at - live_at:.2f} s later; {clock}"
-    )
+            read = read_mib(one) - before
+            visitor.is_served()
+    assert read < READ_MIB
+    record_property("got", f"deployed and retired; the agent has read {read:.0f} MiB; {visitor}")
 
 
 def test_an_app_with_many_files_holds_up_no_request(open_path: Path, record_property: Record) -> None:
@@ -107,11 +118,54 @@ def test_an_app_with_many_files_holds_up_no_request(open_path: Path, record_prop
         assert filler.wait(120) == 0
         assert sum(1 for _ in first.iterdir()) >= FILES
         assert first.stat().st_uid == account().uid
-        with Clock(one) as clock:
-            begun_at = time.monotonic()
+        with Visitor(one) as visitor:
+            since = len(one.agent.events())
             assert one.deploy("b")["event"] == "deploy.succeeded"
-            eventually(lambda: not first.exists(), "the removal")
-            seconds = time.monotonic() - begun_at
-    assert clock.errors == []
-    assert clock.worst_seconds < 2
-    record_property("got", f"deployed and removed after {seconds:.1f} s; {clock}")
+            made = first.stat().st_mtime_ns
+            eventually(lambda: not first.exists() or first.stat().st_mtime_ns != made, "the first removal")
+            before = visitor.answered
+            eventually(lambda: not first.exists(), "the last removal")
+            during = visitor.answered - before
+            one.agent.wait_for("generation.retired", since, generation=1)
+            visitor.is_served()
+    assert during >= ANSWERS_LEAST
+    record_property("got", f"{during} requests answered during the removal, {visitor}")
+
+
+@pytest.mark.parametrize("chunk", ["1\r\nx\r\n", "1;extension=long\r\nx\r\n"], ids=["plain", "with extensions"])
+def test_a_flood_of_one_byte_chunks_leaves_others_their_turn(
+    open_path: Path, chunk: str, record_property: Record
+) -> None:
+    """16 clients upload chunks of one byte, as fast as the agent takes them."""
+    with site(open_path) as one:
+        script = str(shutil.copy(HERE / "flooder.py", open_path))
+        words = [accounts.python(), script, one.agent.host, str(one.agent.port), chunk]
+        flooders = [one.attack(*words) for _ in range(FLOODERS)]
+        for flooder in flooders:
+            assert flooder.stdout is not None
+            assert flooder.stdout.readline() == "floods\n"
+        for _ in range(VISITS):
+            assert one.get() == "1"
+        for flooder in flooders:
+            flooder.terminate()
+        flood_mib = sum(int(flooder.communicate(timeout=30)[0]) for flooder in flooders) / 2**20
+    assert FLOODERS / 2**4 < flood_mib < VISITS * FLOOD_MIB_A_VISIT
+    record_property("got", f"{VISITS} requests of others answered during {flood_mib:.1f} MiB of the flood")
+
+
+def test_silent_connections_to_the_api_do_not_keep_out_a_caller(open_path: Path, record_property: Record) -> None:
+    """A stranger opens silent connections to the API all the time, more than it holds."""
+    port = free_port()
+    with site(open_path, api={"enabled": True, "listen": f"127.0.0.1:{port}"}) as one:
+        caller = Caller(one.agent, port)
+        caller.until_it_listens()
+        script = str(shutil.copy(HERE / "silent.py", open_path))
+        stranger = one.attack(accounts.python(), script, "127.0.0.1", str(port), str(2 * CONNECTIONS_MAX))
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline() == "silent\n"
+        for _ in range(CALLS):
+            assert caller.call("GET", "/status").status == 200
+        stranger.terminate()
+        opened = int(stranger.communicate(timeout=30)[0])
+        assert opened > 2 * CONNECTIONS_MAX, "it went on while the calls were made"
+        record_property("got", f"{CALLS} calls answered while {opened} silent connections were opened")

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import accounts
-from tests.accounts import STRANGER, USER, becoming, needs_root
+from tests.accounts import STRANGER, USER, needs_root
 from tests.cgroups import delegated_cgroup, groups_in, inside
-from tests.live.agent import LOOK_SECONDS, PATIENCE_SECONDS, Agent, needs, pids, running
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tests.live.agent import PATIENCE_SECONDS, needs, pids
+from tests.security.site import eventually, every_agent, is_there, site
 
 pytestmark = [pytest.mark.live, needs_root]
 
-HERE = Path(__file__).parent
-open_path = accounts.open_path
 ESCAPES: list[dict[str, str] | None] = [
     None,
     {"RAINBOWD_STATE_DIR": "/nowhere"},
@@ -35,90 +28,6 @@ ESCAPES: list[dict[str, str] | None] = [
     {"RAINBOWD_MARK": "", "RAINBOWD_GENERATION": "1"},
     {"RAINBOWD_HOOK": "after_live"},
 ]
-
-
-class Site:
-    """An agent of root's with an app of another account's, and the attackers around it."""
-
-    def __init__(self, agent: Agent, directory: Path) -> None:
-        self.agent = agent
-        self.directory = directory
-        self.attackers: list[subprocess.Popen[str]] = []
-
-    def mark(self, generation: int) -> dict[str, str]:
-        """The environment by which a process is a generation's, with its secret, which only root could know."""
-        plan = json.loads((self.agent.state_dir / f"generation-{generation}.plan").read_text())
-        return {
-            "RAINBOWD_STATE_DIR": str(self.agent.state_dir),
-            "RAINBOWD_GENERATION": str(generation),
-            "RAINBOWD_MARK": plan["mark"],
-        }
-
-    def attack(self, *argv: str, user: str = STRANGER, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a process of another account."""
-        process = subprocess.Popen(
-            argv,
-            env={"PATH": os.defpath, **(env or {})},
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/",
-            start_new_session=True,
-            **becoming(user),
-        )
-        self.attackers.append(process)
-        return process
-
-    def steal(self, host: str, port: str, generation: int) -> str:
-        """Have the stranger listen, with a mark, where a generation is to; what it said."""
-        thief = self.attack(accounts.python(), str(self.directory / "thief.py"), host, port, env=self.mark(generation))
-        assert thief.stdout is not None
-        return thief.stdout.readline().strip()
-
-    def get(self, path: str = "/") -> str:
-        """The answer to a request."""
-        connection = http.client.HTTPConnection(self.agent.host, self.agent.port, timeout=20)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-
-    def deploy(self, release: str) -> dict[str, Any]:
-        """Turn the link, and wait for the decision."""
-        since = len(self.agent.events())
-        self.agent.flip(release)
-        return self.agent.decision(since)
-
-    def end(self) -> None:
-        """End the attackers, whose pipes go with them."""
-        for process in self.attackers:
-            process.kill()
-            process.communicate()
-
-
-@contextlib.contextmanager
-def site(directory: Path, cgroup: Path | None = None, /, **config: object) -> Iterator[Site]:
-    """A site whose app is ``app.py``, as the user; its agent is started in ``cgroup``."""
-    for name in ("app.py", "thief.py"):
-        shutil.copy(HERE / name, directory)
-    usual: dict[str, object] = {
-        "run": [accounts.python(), str(directory / "app.py"), "{port}"],
-        "user": USER,
-        "drain": {"kill_after": 2, "timeout": 2},
-        "health": {"path": "/up", "deadline": 20},
-    }
-    with contextlib.ExitStack() as stack:
-        with contextlib.nullcontext() if cgroup is None else inside(cgroup):
-            agent = stack.enter_context(running(directory, **{**usual, **config}))
-        one = Site(agent, directory)
-        try:
-            yield one
-        finally:
-            one.end()
-
-
-def is_there(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    return False
 
 
 def escaped(directory: Path) -> set[int]:
@@ -135,13 +44,6 @@ def escaped(directory: Path) -> set[int]:
 def on_record(record: Path) -> set[int]:
     """The processes that a generation's record knows."""
     return {pid for pid, _ in json.loads(record.read_text())["known"]}
-
-
-def eventually(look: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(LOOK_SECONDS)
 
 
 # --- a stranger in the place of the app -------------------------------------------------------------------------------
@@ -201,8 +103,8 @@ def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Pat
 
 
 @pytest.mark.parametrize("user", [STRANGER, USER])
-@pytest.mark.parametrize("after", ["deploy", "kill", "upgrade"])
-def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, user: str, after: str) -> None:
+@every_agent
+def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, user: str, agent: str) -> None:
     """A child of root's script has the mark of a generation that is retired."""
     with site(open_path) as one:
         marked = " ".join(f"{name}={value}" for name, value in one.mark(1).items())
@@ -213,12 +115,7 @@ def test_a_process_with_the_mark_has_nothing_of_others_ended(open_path: Path, us
         assert root.stdout is not None
         attacker = int(root.stdout.readline())
         try:
-            if after == "kill":
-                one.agent.kill()
-                one.agent.start()
-                one.agent.wait_for("generation.adopted")
-            elif after == "upgrade":
-                assert one.agent.upgrade()["event"] == "agent.upgraded"
+            one.become(agent)
             since = len(one.agent.events())
             assert one.deploy("b")["event"] == "deploy.succeeded"
             one.agent.wait_for("generation.retired", since, generation=1)

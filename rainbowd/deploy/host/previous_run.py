@@ -24,7 +24,7 @@ from rainbowd.deploy.host.state_files import (
     read_undecided,
 )
 from rainbowd.deploy.interfaces import LaunchPlan, LeftGeneration
-from rainbowd.deploy.process import Launch, LaunchMarks, end_leftovers, find_leftovers
+from rainbowd.deploy.process import Launch, LaunchMarks, end_leftovers, find_leftovers, remove_left_cgroups
 from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger
 
@@ -117,7 +117,7 @@ class PreviousRun:
         return await trio.to_thread.run_sync(find_leftovers, self._state_dir, launches, uids)
 
     async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
-        """End ``strays``, then remove the files of generations without a record."""
+        """End ``strays``, then remove the files of generations without a record, and control groups that are empty."""
         if strays.known:
             log.warning("ending what an earlier agent has left", pids=sorted(strays.known))
             patience_seconds = self._loaded.config.drain.kill_after
@@ -126,6 +126,7 @@ class PreviousRun:
                 log.error("processes could not be ended", pids=left, reason=why)
         clear = partial(clear_all_but, self._state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(remove_left_cgroups)
 
 
 def account_uid(config: Config) -> int:

@@ -148,8 +148,9 @@ def _why_not_executable(file: Path) -> str:
         return "a directory"
     if not file.is_file():
         return "not a regular file"
-    is_marked = file.stat().st_mode & 0o111
-    return "closed to this user, or on a file system mounted noexec" if is_marked else f"chmod +x {file}"
+    if file.stat().st_mode & 0o111:
+        return "closed to this user, or on a file system mounted noexec"
+    return f"chmod +x {shlex.quote(str(file))}"
 
 
 def _why_not_found(name: str, places: Sequence[Path]) -> str:

@@ -1,5 +1,6 @@
 """The processes of apps and hooks: launched, found in /proc, ended and reaped."""
 
+from rainbowd.deploy.process.cgroups import remove_left_cgroups
 from rainbowd.deploy.process.identity import ProcessIdentity
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.leftovers import Leftovers, end_leftovers, find_leftovers
@@ -41,6 +42,7 @@ __all__ = [
     "reap_orphans",
     "registering",
     "release_status",
+    "remove_left_cgroups",
     "reserve_status",
     "reset_signals",
     "restore_agent",

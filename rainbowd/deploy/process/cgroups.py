@@ -20,6 +20,8 @@ _OWN = Path("/proc/self/cgroup")
 _MARKS = ("user.delegate", "trusted.delegate")
 """What systemd sets on a group that it has delegated; only root can read the second."""
 _PROCESSES = "cgroup.procs"
+_NAME = re.compile(r"generation-[0-9]+(?:-[a-z_]+)?-([0-9]+)")
+"""The name of a launch's group, which ends with the number of its first process."""
 
 
 def enter_new_cgroup(name: str, pid: int) -> Path | None:
@@ -57,6 +59,18 @@ def remove_cgroup(cgroup: Path) -> None:
     for directory, _, _ in os.walk(cgroup, topdown=False):
         with suppress(OSError):
             Path(directory).rmdir()
+
+
+def remove_left_cgroups() -> None:
+    """Remove the groups of launches whose first process has ended, if no process is left there.
+
+    A killed agent leaves the groups of its hooks, and a process that could not be ended keeps its group until it ends.
+    """
+    own = _find_delegated()
+    for cgroup in () if own is None else own.iterdir():
+        launch = _NAME.fullmatch(cgroup.name)
+        if launch is not None and not Path("/proc", launch[1]).exists():
+            remove_cgroup(cgroup)
 
 
 def _find_delegated() -> Path | None:

@@ -115,3 +115,23 @@ async def test_a_later_agent_finds_it_too(launch: Launcher, delegated: Path) -> 
 def test_a_group_that_no_longer_exists_is_empty(tmp_path: Path) -> None:
     assert list(cgroups.read_cgroup(tmp_path / "gone")) == []
     cgroups.remove_cgroup(tmp_path / "gone")
+
+
+async def test_groups_that_a_killed_agent_left_are_removed_when_they_are_empty(
+    launch: Launcher, delegated: Path
+) -> None:
+    with inside(delegated):
+        process = launch("sleep", "1000")
+        kept = [f"generation-1-{process.pid}", "generation-1-x", "others"]
+        left = ["generation-1-999999999", "generation-0-before_launch-999999999", "generation-7-999999999/below"]
+        for name in (*kept[1:], *left):
+            (delegated / name).mkdir(parents=True)
+        cgroups.remove_left_cgroups()
+        assert groups_in(delegated) == sorted(kept)
+        for name in kept[1:]:
+            (delegated / name).rmdir()
+    await end(process)
+
+
+def test_without_delegation_no_group_is_removed() -> None:
+    cgroups.remove_left_cgroups()
