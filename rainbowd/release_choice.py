@@ -7,6 +7,7 @@ start fast.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from rainbowd.errors import RainbowdError, UsageError
@@ -17,13 +18,14 @@ SHOWN_MAX = 5
 """How many existing releases an error lists."""
 
 
-def find_release(name: str, base: Path, present: Path | None) -> Path:
+def find_release(name: str, base: Path, present: Path | None, link: Path | None = None) -> Path:
     """Return the resolved directory that ``name`` means.
 
     Args:
         name: a path relative to ``base``, or the bare name of a sibling of the present release.
         base: the directory that relative paths start from.
         present: the live release, or the linked one while nothing is live; None if there is neither.
+        link: the release link, near which the error for a first deploy suggests a directory; None for no suggestion.
 
     Raises:
         UsageError: there is no such directory.
@@ -38,7 +40,8 @@ def find_release(name: str, base: Path, present: Path | None) -> Path:
             if path.is_dir():
                 return path.resolve(strict=True)
     paths = ", nor ".join(dict.fromkeys(map(str, tried)))
-    raise UsageError(f"no such release: {name}: found no directory {paths}{_siblings(present)}")
+    hint = _siblings(present) if present is not None else _suggestion(name, base, link)
+    raise UsageError(f"no such release: {name}: found no directory {paths}{hint}")
 
 
 def find_sibling(name: str, base: Path, present: Path) -> Path:
@@ -85,10 +88,21 @@ def rollback_target(live: Path | None, linked: Path | None, state_dir: Path) -> 
     return target
 
 
-def _siblings(present: Path | None) -> str:
+def _suggestion(name: str, base: Path, link: Path | None) -> str:
+    """Return the end of an error that names the directory in a directory next to the link, such as releases/v1."""
+    if link is None or "/" in name or name in {".", ".."}:
+        return ""
+    with contextlib.suppress(OSError):
+        for directory in sorted(link.parent.iterdir()):
+            if (directory / name).is_dir():
+                return f"; did you mean {os.path.relpath(directory / name, base)}?"
+    return ""
+
+
+def _siblings(present: Path) -> str:
     """Return the end of an error that lists the newest releases; empty if they cannot be read."""
     try:
-        found = [entry for entry in present.parent.iterdir() if entry.is_dir()] if present is not None else []
+        found = [entry for entry in present.parent.iterdir() if entry.is_dir()]
         found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
     except OSError:
         return ""

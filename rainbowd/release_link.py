@@ -42,7 +42,10 @@ def require_symlink(link: Path) -> None:
 
 
 def repoint(link: Path, release: Path) -> LinkChange:
-    """Point ``link`` to ``release``, atomically; a relative link stays relative.
+    """Point ``link`` to ``release``, atomically.
+
+    An existing link stays relative or absolute.  A new one is relative if the release is below its directory, so that
+    the directory can be moved as a whole.
 
     Args:
         link: a symlink, or a path at which nothing exists.
@@ -57,8 +60,9 @@ def repoint(link: Path, release: Path) -> LinkChange:
     before, stamp_before = read(link), _stamp(link)
     if before is None and os.path.lexists(link):
         require_symlink(link)
-    is_relative = before is not None and not os.path.isabs(before)  # noqa: PTH117 - as written
-    target = os.path.relpath(release, link.parent.resolve()) if is_relative else str(release)
+    directory = link.parent.resolve()
+    is_relative = release.is_relative_to(directory) if before is None else not os.path.isabs(before)  # noqa: PTH117
+    target = os.path.relpath(release, directory) if is_relative else str(release)
     return LinkChange(link, before, _replace(link, target), stamp_before[1] if stamp_before else None)
 
 

@@ -44,6 +44,15 @@ def test_a_release_that_is_not_there_is_refused_with_those_that_are(site: Path) 
         find_release("c", site, site / "releases" / "a")
 
 
+def test_the_name_of_a_first_release_is_refused_with_the_directory_that_was_meant(site: Path) -> None:
+    with pytest.raises(UsageError, match=r"found no directory .*; did you mean releases/a\?$"):
+        find_release("a", site, None, site / "current")
+    with pytest.raises(UsageError, match=r"; did you mean ../releases/a\?$"):
+        find_release("a", site / "elsewhere", None, site / "current")
+    with pytest.raises(UsageError, match=r"found no directory [^;]*$"):
+        find_release("c", site, None, site / "current")
+
+
 def test_the_api_takes_only_siblings_of_the_present_release(site: Path) -> None:
     a, b = site / "releases" / "a", site / "releases" / "b"
     assert find_sibling("b", site, a) == b

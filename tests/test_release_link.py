@@ -32,6 +32,15 @@ def test_a_link_stays_relative_or_absolute_as_it_was(site: Path) -> None:
     assert sorted(entry.name for entry in site.iterdir()) == ["current", "elsewhere", "releases"]
 
 
+def test_a_new_link_is_relative_if_the_release_is_below_its_directory(site: Path) -> None:
+    (site / "current").unlink()
+    release_link.repoint(site / "current", site / "releases" / "b")
+    assert release_link.read(site / "current") == "releases/b"
+    (site / "deep").mkdir()
+    release_link.repoint(site / "deep" / "current", site / "releases" / "b")
+    assert release_link.read(site / "deep" / "current") == str(site / "releases" / "b")
+
+
 def test_a_relative_link_in_a_directory_that_is_reached_over_a_link_leads_to_the_release(site: Path) -> None:
     (site / "deep" / "er").mkdir(parents=True)
     (site / "deep" / "er" / "current").symlink_to("../../releases/a")

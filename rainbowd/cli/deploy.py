@@ -70,7 +70,7 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
     paths = locate(config_path)
     if release is not None and os.path.lexists(paths.release):
         release_link.require_symlink(paths.release)  # first: next to a real directory there are no releases
-    wanted = None if release is None else find_release(release, Path.cwd(), current_release(paths))
+    wanted = None if release is None else find_release(release, Path.cwd(), current_release(paths), paths.release)
     return _request(paths, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
 
 
