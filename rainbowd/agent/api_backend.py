@@ -57,8 +57,8 @@ def make_api_backend(
     return ApiBackend(
         state_dir=state_dir,
         status=status,
-        redeploy=lambda release, note: deploys().api_deploys.redeploy(release, note),  # noqa: PLW0108 - the present one
-        rollback=lambda note: deploys().api_deploys.rollback(note),  # noqa: PLW0108 - the present one
+        redeploy=lambda *words: deploys().api_deploys.redeploy(*words),  # noqa: PLW0108 - the present one
+        rollback=lambda *words: deploys().api_deploys.rollback(*words),  # noqa: PLW0108 - the present one
         sources=MetricSources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,

@@ -200,7 +200,13 @@ def _last_deploy(outcome: LastOutcome | None) -> dict[str, object] | None:
     if outcome is None:
         return None
     at = timestamp(outcome.at_seconds)
-    return {"deploy": outcome.deploy, "result": outcome.result, "reason": outcome.reason, "at": at}
+    return {
+        "deploy": outcome.deploy,
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "at": at,
+        "rollback": outcome.is_rollback,
+    }
 
 
 def _crashes(crashes: CrashCount | None) -> dict[str, object] | None:

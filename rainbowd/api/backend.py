@@ -65,7 +65,8 @@ class ApiBackend:
         state_dir: contains the journal.
         status: returns the present status, as in ``status.json``.
         redeploy: requests a deploy of the release that the files name (None), or points the link at another release
-            first; with the deployer's note. Raises Declined if that is not possible, and then nothing was done.
+            first; with the deployer's note and name. Raises Declined if that is not possible, and then nothing was
+            done.
         rollback: the same for the previously live release.
         sources: of the metrics.
         settle: waits until the files contain everything that has happened, or until a failing disk took too long.
@@ -74,8 +75,8 @@ class ApiBackend:
 
     state_dir: Path
     status: Callable[[], Mapping[str, object]]
-    redeploy: Callable[[str | None, str | None], Awaitable[RequestedDeploy]]
-    rollback: Callable[[str | None], Awaitable[RequestedDeploy]]
+    redeploy: Callable[[str | None, str | None, str | None], Awaitable[RequestedDeploy]]
+    rollback: Callable[[str | None, str | None], Awaitable[RequestedDeploy]]
     sources: MetricSources
     settle: Callable[[], Awaitable[None]]
     journal_written: Callable[[], trio.Event]

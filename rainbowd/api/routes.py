@@ -85,13 +85,14 @@ class Endpoints:
         """``POST /redeploy``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
         fields = await read_fields(request, {"release", "note"})
-        deploy = await self._backend.redeploy(fields.get("release"), read_note(fields))
+        deploy = await self._backend.redeploy(fields.get("release"), read_note(fields), request.scope.get("caller"))
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def rollback(self, request: Request) -> Response:
         """``POST /rollback``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
-        deploy = await self._backend.rollback(read_note(await read_fields(request, {"note"})))
+        note = read_note(await read_fields(request, {"note"}))
+        deploy = await self._backend.rollback(note, request.scope.get("caller"))
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def _answer(self, deploy: RequestedDeploy, *, is_waited_for: bool) -> Response:

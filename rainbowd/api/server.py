@@ -22,6 +22,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from rainbowd.api.caller import caller_name
 from rainbowd.api.connection_limit import Place, Places
 from rainbowd.log import get_logger
 
@@ -71,8 +72,8 @@ async def serve(
         own = BoundedStream(stream, place.scope)
         try:
             with own.scope:
-                kept: Any = _keeping(app, place)
-                await ApiConnection(ASGIWrapper(kept), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
+                within: Any = _within(app, place, caller_name(stream.socket))
+                await ApiConnection(ASGIWrapper(within), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
                 await own.linger()
         except Exception as bug:
             log.error("bug: a connection to the API failed", exc_info=bug)
@@ -110,14 +111,17 @@ async def _accept(listener: trio.SocketListener, places: Places, connections: tr
         connections.start_soon(converse, stream, place)
 
 
-def _keeping(app: ASGIApp, place: Place) -> ASGIApp:
-    """Return ``app`` with ``kept`` in its scope, in which a call with the token keeps the connection's place."""
+def _within(app: ASGIApp, place: Place, caller: str | None) -> ASGIApp:
+    """Return ``app`` with what it has to know of its connection in its scope.
 
-    async def keeping(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["kept"] = place.kept
+    These are ``kept``, in which a call with the token keeps the connection's place, and ``caller``, the caller's name.
+    """
+
+    async def within(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.update(kept=place.kept, caller=caller)
         await app(scope, receive, send)
 
-    return keeping
+    return within
 
 
 def make_config() -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +13,9 @@ from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+_ROOT = 0
 _START_TIME = 19
 """The index of starttime among the fields after the name in ``/proc/PID/stat``: proc(5)."""
 
@@ -24,15 +25,18 @@ class Orphan(NamedTuple):
 
     Attributes:
         generation: the id of its generation.
-        pid: the pid of one of its processes, the main process if that is alive.
+        pids: the pids of its processes, the main process first if that is alive.
     """
 
     generation: int
-    pid: int
+    pids: list[int]
 
 
 def hints(config_path: Path | None) -> list[str]:
     """Return the hints after "no agent is running", one a line; empty if the config cannot be read.
+
+    An agent that starts can prove which processes are the app's, even if they have moved; a command only knows those
+    that the last agent has recorded.  So commands name these, and do not stop them.
 
     Args:
         config_path: the value of ``--config``; None searches the working directory.
@@ -42,37 +46,40 @@ def hints(config_path: Path | None) -> list[str]:
     except RainbowdError:
         return []
     lines = []
-    orphan = find_orphan(paths.state_dir)
-    if orphan is not None:
+    for orphan in find_orphans(paths.state_dir):
+        pids = " ".join(map(str, orphan.pids))
         lines.append(
-            f"the app is still running (generation {orphan.generation}, pid {orphan.pid}), but gets no requests; "
-            f"the next agent takes it over"
+            f"the app is still running (generation {orphan.generation}, pid {orphan.pids[0]}), but gets no requests; "
+            f"the next agent takes it over; to stop it without an agent, run `kill {pids}`"
         )
     start = shlex.join(["rainbowd", "--config", str(paths.config_file)])
     return [*lines, f"`{start}` starts an agent; under systemd `systemctl start` of its unit does"]
 
 
-def find_orphan(state_dir: Path) -> Orphan | None:
-    """Return the app that an agent left running; None if there is none, or its records cannot be read.
+def find_orphans(state_dir: Path) -> list[Orphan]:
+    """Return the generations that an agent left running, the live one first; empty if the records cannot be read.
 
-    The record of a generation contains the pids and start times of its processes, which together are unique.
+    The record of a generation contains the pids and start times of its processes, which together are unique.  A record
+    of an account other than root can only name processes of that account: root may do what the hint says.
     """
-    return next(_orphans(state_dir), None)
-
-
-def _orphans(state_dir: Path) -> Iterator[Orphan]:
-    """Yield the orphans, the live generation's first."""
     records = []
     with contextlib.suppress(OSError):
         for path in state_dir.glob("generation-*.json"):
             with contextlib.suppress(OSError, ValueError), open_to_read(path) as file:
-                records.append(json.loads(file.read()))
+                records.append((os.fstat(file.fileno()).st_uid, json.loads(file.read())))
+    found = []
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):  # of another version, or damaged
         boot = _content("/proc/sys/kernel/random/boot_id").strip()
-        for record in sorted(records, key=lambda record: record["state"] != "live"):
-            for pid, start_time in [(record["pid"], record["start_time"]), *record["known"]]:
-                if record["boot_id"] == boot and _start_time(pid) == start_time:
-                    yield Orphan(int(record["generation"]), int(pid))
+        for owner, record in sorted(records, key=lambda owned: owned[1]["state"] != "live"):
+            known = dict([(record["pid"], record["start_time"]), *record["known"]])
+            alive = [pid for pid, start_time in known.items() if _start_time(pid) == start_time and _is_of(pid, owner)]
+            if record["boot_id"] == boot and alive:
+                found.append(Orphan(int(record["generation"]), alive))
+    return found
+
+
+def _is_of(pid: int, owner: int) -> bool:
+    return owner in {_ROOT, os.stat(f"/proc/{int(pid)}").st_uid}  # noqa: PTH116 - pathlib is not needed for this
 
 
 def _start_time(pid: int) -> int | None:

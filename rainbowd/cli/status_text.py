@@ -109,7 +109,10 @@ def _last_deploy(deploy: dict[str, Any] | None, status: dict[str, Any], paint: P
     if deploy is None:
         return []
     back = [generation["release"] for generation in status["generations"] if generation["id"] == status["live"]]
-    result, style = describe_result(deploy["result"], deploy["reason"], back[0] if back else None)
+    is_rollback = deploy.get("rollback") is True
+    result, style = describe_result(
+        deploy["result"], deploy["reason"], back[0] if back else None, is_rollback=is_rollback
+    )
     reason = f": {escape_control(deploy['reason'])}" if deploy["reason"] else ""
     return [f"last deploy  {paint(style, result)} {ago(deploy['at'])} ago{reason}"]
 

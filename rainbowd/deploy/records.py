@@ -97,12 +97,14 @@ class LastOutcome:
         result: ``succeeded``, ``rolled_back`` or ``failed``.
         reason: why it failed; None if it did not.
         at_seconds: when it ended, in seconds since the epoch.
+        is_rollback: whether a rollback was requested, which can need a launch.
     """
 
     deploy: str
     result: str
     reason: str | None
     at_seconds: float
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class DeployMemory:
     def encode(self) -> bytes:
         """Return the memory as one line of JSON, without the empty fields that were added to this format later."""
         fields = asdict(self)
+        if self.last_outcome is not None and not self.last_outcome.is_rollback:
+            del fields["last_outcome"]["is_rollback"]
         added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
         kept = {_KEYS.get(name, name): value for name, value in fields.items() if name not in added}
         return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"

@@ -110,7 +110,8 @@ def test_every_generation_is_told_and_which_is_live() -> None:
         {}, roster, supervisor(named_release=B, last_outcome=LastOutcome("d", "failed", "why", 1e9))
     )
     assert (told["live"], told["wanted"]) == (1, "/b")
-    assert told["last_deploy"] == {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
+    decision = {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
+    assert told["last_deploy"] == {**decision, "rollback": False}
     assert [(one["id"], one["state"], one["live_at"]) for one in told["generations"]] == [
         (1, "live", "2001-09-09T01:46:41.000Z"),
         (2, "starting", None),

@@ -82,13 +82,13 @@ class FakeAgent:
             "generations": [],
         }
 
-    async def redeploy(self, release: str | None, note: str | None) -> RequestedDeploy:
+    async def redeploy(self, release: str | None, note: str | None, _by: str | None) -> RequestedDeploy:
         return self._ask("redeploy", release, note)
 
     async def settle(self) -> None:
         self.settled += 1
 
-    async def rollback(self, note: str | None) -> RequestedDeploy:
+    async def rollback(self, note: str | None, _by: str | None) -> RequestedDeploy:
         return self._ask("rollback", note)
 
     def _ask(self, *words: str | None) -> RequestedDeploy:

@@ -15,7 +15,7 @@ import rainbowd
 from rainbowd.cli import agent_files as cli
 from rainbowd.cli import disk
 from rainbowd.cli import status as command
-from rainbowd.cli.no_agent import find_orphan
+from rainbowd.cli.no_agent import find_orphans
 from rainbowd.cli.terminal import ago
 from rainbowd.errors import ConfigError, NotRunning, RainbowdError
 from rainbowd.report.lock import Lock
@@ -155,6 +155,14 @@ def test_the_last_deploy_has_its_result_and_reason(
 ) -> None:
     tell(last_deploy={"deploy": "a", "result": result, "reason": reason, "at": at(86400 * 2 + 3630)})
     assert show()[-1] == line
+
+
+def test_a_rollback_that_needed_a_launch_is_shown_as_a_rollback(tell: Tell, show: Show) -> None:
+    deploy = {"deploy": "a", "result": "succeeded", "reason": None, "at": at(60), "rollback": True}
+    tell(last_deploy=deploy)
+    assert show()[-1] == "last deploy  rolled back to v1 1m 0s ago"
+    tell(last_deploy={**deploy, "result": "failed", "reason": "bad"})
+    assert show()[-1] == "last deploy  failed 1m 0s ago: bad"
 
 
 def test_the_app_has_its_name(tell: Tell, show: Show) -> None:
@@ -346,16 +354,21 @@ def test_an_app_that_runs_without_an_agent_is_named(state_dir: Path) -> None:
     record = {"pid": 1, "start_time": -1, "boot_id": boot_id, "generation": 3, "state": "live"}
     file = state_dir / "generation-3.json"
     file.write_text(json.dumps({**record, "known": [[os.getpid(), start_time]]}))
-    assert find_orphan(state_dir) == (3, os.getpid())
+    assert find_orphans(state_dir) == [(3, [os.getpid()])]
     for gone in (
         {"known": [[os.getpid(), start_time + 1]]},
         {"known": [[os.getpid(), start_time]], "boot_id": "other"},
     ):
         file.write_text(json.dumps({**record, **gone}))
-        assert find_orphan(state_dir) is None
+        assert find_orphans(state_dir) == []
+    file.write_text(json.dumps({**record, "known": [[os.getpid(), start_time]]}))
+    if os.geteuid() == 0:  # what another account wrote names none of root's processes
+        os.chown(file, 12345, -1)
+        assert find_orphans(state_dir) == []
+        os.chown(file, 0, -1)
     for damaged in ("", "[]", "{}", '{"state": 5}', '{"state": "live", "known": 7}'):
         file.write_text(damaged)
-        assert find_orphan(state_dir) is None
+        assert find_orphans(state_dir) == []
 
 
 def test_nothing_heavy_is_imported(config: Path, agent: None, tell: Tell) -> None:

@@ -25,6 +25,12 @@ def test_every_torn_one_is_refused(encoded: bytes) -> None:
             decode(encoded[:length])
 
 
+def test_only_a_rollback_is_written_as_one_so_that_older_versions_read_the_rest() -> None:
+    assert b"is_rollback" not in DeployMemory(LastOutcome("d", "succeeded", None, 1.5)).encode()
+    memory = DeployMemory(LastOutcome("d", "succeeded", None, 1.5, is_rollback=True))
+    assert DeployMemory.decode(memory.encode()) == memory
+
+
 @pytest.mark.parametrize(
     "change",
     [

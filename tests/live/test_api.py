@@ -87,7 +87,8 @@ def test_a_release_is_deployed_by_its_name_with_one_launch_and_the_link_stays_re
     assert agent.link.readlink() == Path("releases/b")
     assert api.deploy({"release": "releases/a"}).told["generation"] == 3
     assert asked(agent) == ["start", "api", "api"]
-    assert agent.wait_for("deploy.requested", trigger="api")["note"] == "to b"
+    requested = agent.wait_for("deploy.requested", trigger="api")
+    assert (requested["note"], requested["by"]) == ("to b", "127.0.0.1")
     assert api.call("GET", "/status").told["live"] == 3
     assert [entry["note"] for entry in api.call("GET", "/history").told] == [None, "to b", None]
 

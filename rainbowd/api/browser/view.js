@@ -102,7 +102,8 @@ function showDeploying(deploying) {
 function showLastDeploy(status) {
   const deploy = status.deploying ? null : status.last_deploy
   if (!deploy) return show(byId("last-deploy"), "")
-  const result = deploy.result.replace("_", " ")
+  const isRollback = deploy.rollback && deploy.result === "succeeded"
+  const result = isRollback ? "rolled back" : deploy.result.replace("_", " ")
   const told = make("b", { className: deploy.result === "failed" ? "bad" : "good" }, result)
   const reason = deploy.reason ? `: ${deploy.reason}` : ""
   const text = `last deploy ${result} ${ago(deploy.at)}`

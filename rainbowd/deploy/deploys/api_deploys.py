@@ -91,35 +91,37 @@ class ApiDeploys:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    async def redeploy(self, release: str | None, note: str | None) -> RequestedDeploy:
+    async def redeploy(self, release: str | None, note: str | None, by: str | None = None) -> RequestedDeploy:
         """Request a deploy, after pointing the link at another release if one is given.
 
         Args:
             release: the name of a directory next to the current release, or a path relative to ``base``; None for the
                 release that the files name.
             note: the deployer's note for the history; None for none.
+            by: the caller's name for the history; None if it is unknown.
 
         Raises:
             Declined: the link cannot name that release, or the agent stops; nothing was changed.
         """
         await self._supervisor.ownership.until_complete()  # the upgrade may still fail, and the request with it
-        trigger = Trigger(kind="api", note=escaped(note) if note else None)
+        trigger = Trigger(kind="api", note=escaped(note) if note else None, by=by)
         if release is None:
             deploy = self._request(trigger)
             return _requested(deploy, deploy.finished)
         return await self._order(await _choose(self._find_sibling, release), trigger)
 
-    async def rollback(self, note: str | None) -> RequestedDeploy:
+    async def rollback(self, note: str | None, by: str | None = None) -> RequestedDeploy:
         """Point the link at the live release, or at the release that was live before it, and request a deploy.
 
         Args:
             note: the deployer's note for the history; None for none.
+            by: the caller's name for the history; None if it is unknown.
 
         Raises:
             Declined: there is no such release, the link cannot name it, or the agent stops.
         """
         await self._supervisor.ownership.until_complete()
-        trigger = Trigger(kind="api", note=escaped(note) if note else None, is_rollback=True)
+        trigger = Trigger(kind="api", note=escaped(note) if note else None, by=by, is_rollback=True)
         return await self._order(await _choose(self._rollback_target), trigger)
 
     def take_trigger(self, trigger: Trigger) -> None:

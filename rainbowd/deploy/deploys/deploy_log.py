@@ -99,12 +99,13 @@ class DeployLog:
         is_deployed = result == "succeeded" and deploy.relaunch_plan is None
         if crashes is not None and (is_deployed or crashes.release != lifecycle.plan.release):
             self.remember(crashes=None)
-        outcome = LastOutcome(deploy.id, result, None, self._host.now())
+        outcome = LastOutcome(deploy.id, result, None, self._host.now(), deploy.is_rollback)
         self._remember_outcome(deploy, outcome if is_news else self.memory.last_outcome)
         log.info(
             "deploy finished",
             deploy=deploy.id,
             result=result,
+            **({"rollback": True} if deploy.is_rollback else {}),
             generation=lifecycle.id,
             release=lifecycle.plan.release,
         )
@@ -122,7 +123,8 @@ class DeployLog:
     def record_failure(self, deploy: Deploy, failure: DeployFailed) -> None:
         """Record that ``deploy`` has failed because of ``failure``, which finishes it."""
         deploy.file_state_before = self.memory.sight
-        self._remember_outcome(deploy, LastOutcome(deploy.id, "failed", failure.reason, self._host.now()))
+        outcome = LastOutcome(deploy.id, "failed", failure.reason, self._host.now(), deploy.is_rollback)
+        self._remember_outcome(deploy, outcome)
         superseded_by = failure.release if isinstance(failure, Superseded) else None
         if isinstance(failure, Superseded):
             log.info("deploy superseded", deploy=deploy.id, release=deploy.release, by=superseded_by)

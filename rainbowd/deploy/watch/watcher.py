@@ -51,7 +51,7 @@ class Trigger:
     Attributes:
         kind: ``symlink``, ``file``, ``start``, ``signal`` or ``api``.
         note: the deployer's own words.
-        by: the owner of the new link or of the trigger file.
+        by: the owner of the new link or of the trigger file, or the caller of the API.
         request: by which the requester recognises its own deploy; the link then points to the requested release.
         is_rollback: whether it requests a rollback.
     """

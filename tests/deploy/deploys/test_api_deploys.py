@@ -85,9 +85,9 @@ async def site(directory: Path) -> AsyncIterator[Site]:
 
 async def test_a_turn_by_a_call_is_known_as_the_calls(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
-        asked = await here.api_deploys.redeploy("b", "why\x1b")
+        asked = await here.api_deploys.redeploy("b", "why\x1b", "10.0.0.7")
         (trigger,) = here.supervisor.triggers
-        assert (trigger.kind, trigger.note, trigger.by) == ("api", "why\\x1b", None)
+        assert (trigger.kind, trigger.note, trigger.by) == ("api", "why\\x1b", "10.0.0.7")
         assert asked.id == here.supervisor.deploys[0].id
         assert release_link.read(here.link) == "releases/b"
 

@@ -156,6 +156,16 @@ async def test_a_rollback_by_a_command_to_what_is_live_is_the_last_deploy(autoju
         assert scene.live == 1
 
 
+async def test_a_rollback_that_needs_a_launch_is_remembered_as_one(autojump: MockClock) -> None:
+    async with playing() as scene:
+        await live_of(scene, "b")
+        scene.turn("a", request="x", is_rollback=True)
+        await trio.sleep(5)
+        decision = scene.supervisor.last_outcome
+        assert decision is not None
+        assert (decision.result, decision.is_rollback) == ("succeeded", True)
+
+
 async def test_a_superseded_deploy_keeps_its_own_release(autojump: MockClock) -> None:
     async with playing(behaviours={"b": Behaviour(boots_after=9)}) as scene:
         await live_of(scene)
