@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate
-from rainbowd.cli.terminal import DIM, align_columns, describe_result, escape_control, painter, release_name
+from rainbowd.cli.terminal import (
+    DIM,
+    align_columns,
+    describe_result,
+    escape_control,
+    painter,
+    release_name,
+    terminal_columns,
+)
 from rainbowd.report.history import deploys
 from rainbowd.report.journal import read_events
 
@@ -24,6 +32,8 @@ SHOWN = 20
 
 HEADER = ["when (UTC)", "deploy", "release", "generation", "result", "seconds", "by", "note"]
 NUMBERS = {"generation", "seconds"}
+LEFT_OUT = ["note", "generation", "seconds", "by"]
+"""The columns that a narrow terminal does not show, in this order; notes then have lines of their own."""
 
 
 def history(config_path: Path | None, *, as_json: bool, count: int | None) -> int:
@@ -58,13 +68,32 @@ def _readable(entries: list[DeployEntry]) -> list[str]:
     if not entries:
         return ["no deploys recorded"]
     paint = painter()
-    first, *rows = align_columns([HEADER, *(_row(entry) for entry in entries)], NUMBERS)
+    (first, *rows), has_notes = fit([HEADER, *(_row(entry) for entry in entries)], terminal_columns())
     lines = [paint(DIM, first)]
     for entry, row in zip(entries, rows, strict=True):
         lines.append(paint(describe_entry_result(entry)[1], row))
+        if entry["note"] and not has_notes:
+            lines.append(f"  note: {escape_control(entry['note'])}")
         if entry["reason"]:
             lines.append(f"  {escape_control(entry['reason'])}")
     return lines
+
+
+def fit(rows: list[list[str]], width: int | None) -> tuple[list[str], bool]:
+    """Return the lines of the table, without columns for which there is no room, and whether it has the notes.
+
+    Args:
+        rows: the cells, the header first.
+        width: of the terminal in characters; None for no limit.
+    """
+    lines, shown = align_columns(rows, NUMBERS), list(HEADER)
+    for name in LEFT_OUT:
+        if width is None or max(map(len, lines)) <= width:
+            break
+        shown.remove(name)
+        kept = [index for index, column in enumerate(HEADER) if column in shown]
+        lines = align_columns([[row[index] for index in kept] for row in rows], NUMBERS)
+    return lines, "note" in shown
 
 
 def _row(entry: DeployEntry) -> list[str]:

@@ -59,6 +59,14 @@ def is_output_shared() -> bool:
         return False
 
 
+def terminal_columns() -> int | None:
+    """Return the width of the terminal that stdout is; None for a file or a pipe, or if it is unknown."""
+    try:
+        return os.get_terminal_size(STDOUT).columns or None
+    except OSError:
+        return None
+
+
 def is_coloured() -> bool:
     """Return whether stdout is a terminal with colours, and the user wants them: see no-color.org."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.cli import main
-from rainbowd.cli.history import SHOWN
+from rainbowd.cli.history import HEADER, SHOWN, fit
 from rainbowd.report.journal import NAME, Journal, encode
 from rainbowd.report.state_dir import prepare
 
@@ -160,3 +160,12 @@ def test_a_number_is_a_number(site: Site, capsys: pytest.CaptureFixture[str]) ->
             site.history(*words)
         assert ended.value.code == 2
         assert "invalid number value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(None, 0), (92, 0), (91, 1), (60, 4), (10, 4)])
+def test_a_narrow_terminal_shows_fewer_columns_and_no_broken_line(width: int | None, left_out: int) -> None:
+    row = ["2026-11-23 10:00:00", "1f0e8a4c5b2d", "v1", "1", "succeeded", "0.25", "ann (file)", "note"]
+    lines, has_notes = fit([HEADER, row], width)
+    kept = [name for name in HEADER if name not in ["note", "generation", "seconds", "by"][:left_out]]
+    assert (lines[0].split(), has_notes) == (" ".join(kept).split(), left_out == 0)
+    assert width is None or width < 50 or max(map(len, lines)) <= width
