@@ -262,7 +262,8 @@ class Agent:
         if signum in {signal.SIGHUP, signal.SIGUSR2}:
             self._request(signum)
         elif self._status.state != "stopping":
-            log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=self._config.drain.stop)
+            at_most = self._config.drain.stop + self._deploys.supervisor.drain.kill_after
+            log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=at_most)
             self._begin_stop()
         else:
             log.warning("stopping at once", signal=signal.Signals(signum).name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
-from rainbowd.config import deployers, find_account, load, path_problems, redacted, user_name
+from rainbowd.config import NeedsRoot, deployers, find_account, load, path_problems, redacted, user_name
 from rainbowd.config_paths import find_config
 from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
@@ -37,16 +37,18 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
         ConfigError: the config cannot be loaded; every problem is reported.
     """
     file = find_config(config_path)
-    loaded = load(file)
-    found = check_config(loaded.config)
-    found.problems[:0] = path_problems(file, loaded.config)
+    loaded = load(file, is_for_root=True)
+    config, unchecked = _as_this_user(loaded.config)
+    found = check_config(config, is_for_root=bool(unchecked))
+    found.problems[:0] = path_problems(file, config)
+    found.warnings[:0] = unchecked
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]
     _print(_verdict(file, found))
     for problem in found.problems:
         print_error(f"{file}: {problem}")
     for warning in found.warnings:
         print_error(f"warning: {file}: {warning}")
-    _print_what_runs(loaded.config)
+    _print_what_runs(loaded.config, whose=_whose(loaded.config))
     for note in found.notes:
         _print(f"note: {note}")
     if is_verbose:
@@ -70,9 +72,27 @@ def _print(line: str) -> None:
     print(escape_control(line), flush=True)
 
 
-def _print_what_runs(config: Config) -> None:
-    account = find_account(config.user, config.group)
-    whose = user_name(os.geteuid() if account is None else account.uid)
+def _as_this_user(config: Config) -> tuple[Config, list[str]]:
+    """Return the config without an account that only root can switch to, and a warning that this is not checked."""
+    try:
+        find_account(config.user, config.group)
+    except NeedsRoot:
+        own = user_name(os.geteuid())
+        warning = (
+            f"this config needs an agent that runs as root, and {own} cannot check what root and {_whose(config)} can "
+            "do; run this command as root"
+        )
+        return config.model_copy(update={"user": None, "group": None}), [warning]
+    return config, []
+
+
+def _whose(config: Config) -> str:
+    """Return the name of the user that the app and the hooks run as."""
+    user = os.geteuid() if config.user is None else config.user
+    return user_name(user) if isinstance(user, int) else user
+
+
+def _print_what_runs(config: Config, *, whose: str) -> None:
     _print(f"run, as {whose}: {_shown(config.run)}")
     _print(f"release: {os.path.realpath(config.release)}")
     _print(f"listen: {', '.join(map(str, config.listen))}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.terminal import print_error
 from rainbowd.config import cautions, check_api_exposure, check_paths, check_state_dir, load, with_overrides
+from rainbowd.config.write_access import check_app_log
 from rainbowd.config_paths import find_config, lasting_path
 from rainbowd.listeners import ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
 from rainbowd.report.lock import Lock
@@ -61,6 +62,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
             config = config.model_copy(update={"state_dir": offer.state_dir})
             loaded = replace(loaded, config=loaded.config.model_copy(update={"state_dir": offer.state_dir}))
         check_paths(file, config)
+        check_app_log(file, config.log.app)
         prepare(config.state_dir, is_searched=config.user is not None)
         check_state_dir(file, config.state_dir)
         lock = Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)

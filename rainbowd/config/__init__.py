@@ -1,6 +1,6 @@
 """The configuration in ``rainbowd.json``: its models, its loader, and the permissions of the files it names."""
 
-from rainbowd.config.account import Account, find_account
+from rainbowd.config.account import Account, NeedsRoot, find_account
 from rainbowd.config.api_exposure import check_api_exposure, exposure_problems, token_directory
 from rainbowd.config.deploy_access import cautions, check_only_root_writes, deployers
 from rainbowd.config.env_file import doubtful_lines, read_env_file
@@ -35,6 +35,7 @@ __all__ = [
     "Liveness",
     "LoadedConfig",
     "LogSettings",
+    "NeedsRoot",
     "PortRange",
     "StatusRanges",
     "Writers",

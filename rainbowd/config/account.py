@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 ROOT = 0
 
 
+class NeedsRoot(ConfigError):
+    """An account that only an agent that runs as root can switch to."""
+
+
 @dataclass(frozen=True)
 class Account:
     """The credentials and environment variables of a user's processes.
@@ -53,7 +57,8 @@ def find_account(user: str | int | None, group: str | int | None) -> Account | N
         The account; None if both are None.
 
     Raises:
-        ConfigError: the user or group does not exist, or this process may not switch to it.
+        NeedsRoot: this process may not switch to the account.
+        ConfigError: the user or group does not exist.
     """
     if user is None and group is None:
         return None
@@ -96,6 +101,6 @@ def _number(name: str | int) -> int | None:
 def _check_privilege(user: str | int | None, group: str | int | None, uid: int, gid: int) -> None:
     """Raise an error unless this process runs as root or already has the account."""
     if uid != os.geteuid():
-        raise ConfigError(f"user: found {format_value(user)}; expected an agent that runs as root, or null")
+        raise NeedsRoot(f"user: found {format_value(user)}; expected an agent that runs as root, or null")
     if gid != os.getegid() and group is not None:
-        raise ConfigError(f"group: found {format_value(group)}; expected an agent that runs as root, or null")
+        raise NeedsRoot(f"group: found {format_value(group)}; expected an agent that runs as root, or null")

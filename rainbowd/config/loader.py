@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from rainbowd.config.account import ROOT, find_account
+from rainbowd.config.account import ROOT, NeedsRoot, find_account
 from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
@@ -55,26 +55,28 @@ class LoadedConfig:
     source: Mapping[str, object] = field(default_factory=dict)
 
 
-def load(path: Path) -> LoadedConfig:
+def load(path: Path, *, is_for_root: bool = False) -> LoadedConfig:
     """Read and validate a config file; an agent that runs as root refuses one that other accounts can change.
 
     Args:
         path: of the file.
+        is_for_root: accept an account that only root can switch to, for a check by another user.
 
     Raises:
         ConfigError: with every problem, a line each: ``FILE: KEY.PATH: found X; expected Y``.
     """
     if os.geteuid() == ROOT:  # before reading it: afterwards it could be another file
         check_only_root_writes(path, expected="a JSON file")
-    return validate(read_json(path), path)
+    return validate(read_json(path), path, is_for_root=is_for_root)
 
 
-def validate(source: Mapping[str, object], path: Path) -> LoadedConfig:
+def validate(source: Mapping[str, object], path: Path, *, is_for_root: bool = False) -> LoadedConfig:
     """Validate the content of a config file, or one that a generation was launched with.
 
     Args:
         source: the content as JSON.
         path: of the file, for the messages and for relative paths.
+        is_for_root: as for ``load``.
 
     Raises:
         ConfigError: as ``load``.
@@ -89,7 +91,7 @@ def validate(source: Mapping[str, object], path: Path) -> LoadedConfig:
         config = Config.model_validate(data, context=_bases(path))
     except ValidationError as error:
         problems = _describe_all(error, data, problems)
-    problems += _account_problems(config)
+    problems += _account_problems(config, is_for_root=is_for_root)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
     return LoadedConfig(config, tuple(f"{path}: {warning}" for warning in warnings), source)
@@ -128,10 +130,12 @@ def _describe_all(error: ValidationError, data: Mapping[str, object], problems: 
     ]
 
 
-def _account_problems(config: Config | None) -> list[str]:
+def _account_problems(config: Config | None, *, is_for_root: bool) -> list[str]:
     try:
         if config is not None:
             find_account(config.user, config.group)
+    except NeedsRoot as error:
+        return [] if is_for_root else list(error.problems)
     except ConfigError as error:
         return list(error.problems)
     return []

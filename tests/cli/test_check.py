@@ -185,6 +185,8 @@ def test_a_release_that_is_not_there_is_an_error(tmp_path: Path, checked: Checke
     status, _, err = checked(release="missing")
     assert status == 2
     assert f"release: found no directory {tmp_path}/missing (No such file or directory); expected" in err
+    assert "before the first deploy this is normal: rainbowd starts, and waits for a release" in err
+    assert "before the first deploy" not in checked(release="no/where")[2]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter everything")
@@ -550,6 +552,26 @@ def test_a_log_file_that_cannot_be_made_is_an_error(checked: Checked, path: str,
     status, _, err = checked(log={"app": path})
     assert (status, "log.app: found " in err, problem in err) == (2, True, True)
     assert checked(log={"app": "app.log"})[0] == 0
+
+
+@needs_root
+def test_a_user_who_cannot_become_the_apps_user_is_told_what_is_not_checked(
+    open_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (open_path / "v1").mkdir()
+    (open_path / "secrets").touch(mode=0o600)
+    keys = {"run": ["true", "{port}"], "health": "/", "user": "root", "listen": "127.0.0.1:80", "env_file": "secrets"}
+    (open_path / "rainbowd.json").write_text(json.dumps({**keys, "release": "v1"}))
+    main(["check", "--config", str(open_path / "rainbowd.json")])  # as root, which loads all that is needed
+    capfd.readouterr()
+    os.seteuid(uid())
+    try:
+        status = main(["check", "--config", str(open_path / "rainbowd.json")])
+    finally:
+        os.seteuid(0)
+    out, err = capfd.readouterr()
+    assert (status, "run, as root: true" in out) == (0, True)
+    assert f"needs an agent that runs as root, and {USER} cannot check what root and root can do" in err
 
 
 @needs_root

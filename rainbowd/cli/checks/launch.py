@@ -59,7 +59,9 @@ def _release_problems(release: Path) -> list[str]:
     except OSError as error:
         is_link = release.is_symlink()
         found = f"a dangling link to {release.readlink()}" if is_link else f"no directory {release}"
-        return [f"release: found {found} ({error.strerror}); {expected}"]
+        first = "; before the first deploy this is normal: rainbowd starts, and waits for a release"
+        can_appear = isinstance(error, FileNotFoundError) and release.parent.is_dir()
+        return [f"release: found {found} ({error.strerror}); {expected}{first if can_appear else ''}"]
     if not Path(directory).is_dir():
         return [f"release: found {directory}, which is not a directory; {expected}"]
     if not os.access(directory, os.X_OK):

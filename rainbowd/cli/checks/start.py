@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rainbowd import tcp_ports
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import user_name
+from rainbowd.config.write_access import app_log_problems, is_directory, nearest, not_writable
 from rainbowd.errors import UsageError
 from rainbowd.listeners import ephemeral_port_warnings
 from rainbowd.report.lock import holder
@@ -46,9 +47,9 @@ def check_start(config: Config, found: Findings) -> None:
         found.notes.append(f"state_dir: is {user_name(owner)}'s; check as that user what a start would refuse")
         return
     if not found.problems:
-        found.problems += _not_writable("state_dir", config.state_dir, "a directory that the agent's user may write to")
+        found.problems += not_writable("state_dir", config.state_dir, "a directory that the agent's user may write to")
     if isinstance(config.log.app, Path):
-        found.problems += _app_log_problems(config.log.app)
+        found.problems += app_log_problems(config.log.app)
     for address in config.listen:
         _check_address("listen", address, found)
     if config.api.enabled:
@@ -56,17 +57,8 @@ def check_start(config: Config, found: Findings) -> None:
 
 
 def _not_a_directory(state_dir: Path) -> list[str]:
-    there = _nearest(state_dir)
-    return [] if _is_directory(there) else [f"state_dir: found {there}, which is not a directory; expected one"]
-
-
-def _nearest(path: Path) -> Path:
-    """Return ``path``, or the directory above it that exists."""
-    return next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
-
-
-def _is_directory(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 - that of pathlib raises when a directory above is closed
+    there = nearest(state_dir)
+    return [] if is_directory(there) else [f"state_dir: found {there}, which is not a directory; expected one"]
 
 
 def _owner(path: Path) -> int | None:
@@ -74,32 +66,6 @@ def _owner(path: Path) -> int | None:
         return path.stat().st_uid
     except OSError:
         return None
-
-
-def _not_writable(key: str, path: Path, expected: str) -> list[str]:
-    """Return why nothing can be written at ``path``, or made in the nearest directory above it."""
-    there = _nearest(path)
-    wanted = os.W_OK | (os.X_OK if _is_directory(there) else 0)
-    if os.access(there, wanted, effective_ids=True):
-        return []
-    return [
-        f"{key}: found {there}, where {user_name(os.geteuid())} cannot write ({_reason(there)}); expected {expected}"
-    ]
-
-
-def _reason(path: Path) -> str:
-    with suppress(OSError):
-        if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return os.strerror(errno.EROFS)
-    return os.strerror(errno.EACCES)
-
-
-def _app_log_problems(file: Path) -> list[str]:
-    if _is_directory(file):
-        return [f"log.app: found {file}, which is a directory; expected a file"]
-    if not _is_directory(file.parent):
-        return [f"log.app: found no directory {file.parent}; expected one, because rainbowd makes only the file"]
-    return _not_writable("log.app", file, "a file that the agent's user may write")
 
 
 def _check_address(key: str, address: Address, found: Findings) -> None:
@@ -132,9 +98,9 @@ def _is_passing(error: OSError, place: TcpAddress) -> bool:
 
 
 def _unix_problems(path: Path) -> list[str]:
-    if not _is_directory(path.parent):
+    if not is_directory(path.parent):
         return [f"cannot listen on unix:{path}: found no directory {path.parent}; expected one"]
-    problems = _not_writable("", path.parent, "a directory that the agent's user may write to")
+    problems = not_writable("", path.parent, "a directory that the agent's user may write to")
     with suppress(OSError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             problems.append(f": found {path}, which is no socket; expected nothing there, or a socket that nobody uses")
