@@ -156,7 +156,7 @@ class Torturer:
         done = subprocess.run(
             command, cwd=self._agent.directory, env=env, capture_output=True, text=True, timeout=90, check=False
         )
-        is_usual = exit_status is None and (done.returncode in {0, 1} or "is gone" in done.stderr)
+        is_usual = exit_status is None and (done.returncode in {0, 1} or "no longer exists" in done.stderr)
         if done.returncode != exit_status and not is_usual:
             self._outcome.wrong.append(f"{words} exits with {done.returncode}: {done.stdout}{done.stderr}")
 
@@ -177,11 +177,12 @@ class Torturer:
         self._agent.wait_until(decided, "all deploys to be decided")
 
     def is_asked_for(self, events: list[Event]) -> bool:
-        """Whether the last deploy was of what the link names."""
+        """Whether the last deploy was of what the link names, or its failure has restored the link."""
         with contextlib.suppress(OSError):
             link = self._agent.link
             named = {str(link.resolve()), str(link.readlink())}  # as written where its release has vanished
-            return next(e["release"] for e in reversed(events) if e["event"] == "deploy.requested") in named
+            turned = {"deploy.requested", "link.restored"}
+            return next(e["release"] for e in reversed(events) if e["event"] in turned) in named
         return False
 
     # --- blows ----------------------------------------------------------------------------------------------------
