@@ -13,14 +13,14 @@ The invariants that all code keeps:
 2. A generation becomes live by one assignment, and only after its check: a health check on a socket that its own
    processes hold (as far as /proc shows it), or the warm-up time.  An upgrade hands over generations that have passed
    it.
-3. A generation that is alive and serving is told to stop only after it is no longer live and its last lease has ended
-   or its drain timeout has passed.  One that crashed, or refused connections for a second, is stopped at once.
+3. A generation that is alive and serving is stopped only after it is no longer live and its last lease has ended or
+   its drain timeout has passed.  One that crashed, or refused connections for a second, is stopped at once.
 4. A generation's record is on disk before the app's first instruction runs, and is removed when the generation is
    retired; processes that could not be killed are reported in ``left``.
 5. The app receives what rainbowd understood: every head is serialised again from its parsed parts.  After ``101``,
    bytes pass unchanged.
-6. The files say what should be live.  Events only make the agent check them sooner.  A relaunch uses what the
-   generation was launched from.
+6. The files name the release that should be live.  Events only make the agent check them sooner.  A relaunch uses the
+   release and the config that the generation was launched from.
 7. The task that started a process outlives it, unless another agent takes the process over.  Shutdown is the nesting of
    the nurseries reversed.
 """

@@ -1,7 +1,7 @@
-"""Finding the config file, and reading from it the paths of the app and of the agent's state.
+"""The path of the config file, and the paths in it: the release, the trigger file and the state directory.
 
-The commands that talk to a running agent read only this; the agent validates the rest of the config.  Only the standard
-library is used, so that those commands start fast.
+The commands that talk to a running agent read only these; the agent validates the rest of the config.  Only the
+standard library is used, so that those commands start fast.
 """
 
 from __future__ import annotations

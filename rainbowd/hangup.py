@@ -1,4 +1,4 @@
-"""What SIGHUP means to the agent: a deploy, unless the terminal was closed or SIGHUP was ignored at the start.
+"""The meaning of SIGHUP to the agent: a deploy, unless the terminal was closed or SIGHUP was ignored at the start.
 
 A shell sends SIGHUP to its jobs when its terminal is closed, and nohup(1) ignores it.  Neither requests a deploy.
 """
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Hangup:
-    """How this process was started with regard to SIGHUP.
+    """The treatment of SIGHUP with which this process was started.
 
     Attributes:
         is_ignored: whether SIGHUP was ignored.

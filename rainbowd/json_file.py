@@ -1,6 +1,6 @@
 """Reading a JSON or text file that a person wrote, and showing its keys and values in messages.
 
-Only the standard library is used, because the commands that have to start fast read the config through this module.
+Only the standard library is used, because the commands that must start fast read the config through this module.
 """
 
 from __future__ import annotations

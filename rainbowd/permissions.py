@@ -1,9 +1,9 @@
-"""Which accounts can change the file that a path leads to.
+"""The accounts that can change the file that a path leads to.
 
 An owner always can, because an owner can change the mode.  In a sticky directory (``/tmp``) everybody can create
 entries, but only the owners of the entry and of the directory can replace one (rename(2), unlink(2)).
 
-Only the standard library is used, because the commands that have to start fast use this module too.
+Only the standard library is used, because the commands that must start fast use this module too.
 """
 
 from __future__ import annotations

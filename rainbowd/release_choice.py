@@ -1,4 +1,4 @@
-"""Which release a deploy or a rollback means: a name or path that someone gave, or the release that was live before.
+"""The release that a deploy or a rollback means: a name or path that someone gave, or the previously live release.
 
 The commands and the API share these rules.  Only the standard library and ``report`` are used, so that the commands
 start fast.

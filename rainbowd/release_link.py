@@ -69,7 +69,7 @@ def repoint(link: Path, release: Path) -> LinkChange:
 def restore(change: LinkChange) -> bool:
     """Undo a change, unless the link did not exist before it or someone has changed the link since.
 
-    The link gets its old mtime again, which tells the agent that nobody has requested a deploy of that release.
+    The link gets its old mtime again, by which the agent sees that nobody has requested a deploy of that release.
 
     Args:
         change: as ``repoint`` returned it.

@@ -1,9 +1,9 @@
 """The agent: nested nurseries and the wiring between the two flows, nothing else.
 
-What is opened first ends last::
+The tasks end in the reverse order of their start::
 
-    reporting          the journal and status.json: outlives everything that is recorded there
-    └ signals          a second TERM cuts everything short that still runs
+    reporting          the journal and status.json: outlives everything that records events
+    └ signals          a second TERM cancels everything that still runs
       ├ deploying      until another agent deploys, see ``upgrade``
       │ └ lives        every generation; ends by reaping, or by handing all of them over to that agent
       │   ├ supervise  one deploy at a time
@@ -154,7 +154,7 @@ class Agent:
                 reporting.cancel_scope.cancel()
 
     async def _deploy_and_serve(self) -> None:
-        """Deploy and serve until told to stop; then finish requests first, and generations after them."""
+        """Deploy and serve until a stop is requested; then finish the requests, and after them the generations."""
         async with trio.open_nursery() as nursery:
             self._roster.observe(self._status.publish)
             if self._old_agent is None:
@@ -197,14 +197,14 @@ class Agent:
         )
 
     async def _wait_for_predecessors(self) -> None:
-        """Wait for old agents, which have requests on our generations; if this agent stops, they were told to."""
+        """Wait for old agents, which have requests on our generations; if this agent stops, they stop too."""
         with trio.move_on_after(math.inf if self._upgrade.is_done else self._config.drain.stop):
             await self._predecessors.until_gone()
 
     # --- deploying, and being upgraded ----------------------------------------------------------------------------
 
     async def _deploy(self) -> None:
-        """Deploy until told to stop, or until a new agent deploys; if an upgrade fails, continue unchanged."""
+        """Deploy until a stop is requested, or until a new agent deploys; if an upgrade fails, continue unchanged."""
         while True:
             with trio.CancelScope() as scope:
                 async with contextlib.AsyncExitStack() as upgrade:
@@ -241,7 +241,7 @@ class Agent:
         self._server.settings = settings(config)
 
     async def _serve_api(self, api: ApiService, listener: Listener) -> None:
-        """Serve the API until told to stop, and free its address then."""
+        """Serve the API until a stop is requested, then free its address."""
         from rainbowd.agent.api_backend import make_api_backend  # noqa: PLC0415 - loaded only if the API is enabled
 
         backend = make_api_backend(

@@ -10,7 +10,7 @@ _REAP_SECONDS = 1.0
 
 
 async def reap_repeatedly() -> None:
-    """Reap once a second what apps leave while they live: the agent is their subreaper, so it gets their orphans."""
+    """Reap orphans of the apps once a second: the agent is their subreaper, so orphans become its children."""
     while True:
         await trio.sleep(_REAP_SECONDS)
         await trio.to_thread.run_sync(reap_orphans)

@@ -128,9 +128,9 @@ class StatusPublisher:
                 self.publish()
 
     def _counters(self) -> object:
-        """Return what can change while no generation changes its state."""
+        """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
-        counters = [(one.pid, one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        counters = [(each.pid, each.requests, len(each.holders), len(each.tunnels)) for each in generations]
         deploy = self._supervisor().deploying
         progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rainbowd.upgrade import NewAgent, Predecessors
 
 TRIAL_SECONDS = 1.1
-"""How long a new agent serves next to the old one before it reports that it is ready: each of its tasks ran by then."""
+"""How long a new agent serves next to the old one before it reports that it is ready: each of its tasks has run."""
 
 _WRITE_SECONDS = 5.0
 """How long the state directory can take to accept the records that a new agent needs."""
@@ -102,7 +102,7 @@ class AgentUpgrade:
 
         Args:
             deploys: the deploys that are waited for.
-            upgrade: kills the new process when it is closed, unless that is the agent by then.
+            upgrade: kills the new process when it is closed, unless that process has become the agent.
         """
         while True:
             await self._requested.wait()
@@ -153,7 +153,7 @@ class AgentUpgrade:
         return True
 
     async def drain(self, new_agent: NewAgent, server: Server, predecessors: Predecessors) -> None:
-        """Report leases to the new agent, and follow what it has live, until cancelled.
+        """Report leases to the new agent, and follow its live generation, until cancelled.
 
         Args:
             new_agent: the agent now.

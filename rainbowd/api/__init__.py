@@ -1,1 +1,1 @@
-"""The opt-in control over HTTP: imported only where it is enabled, and harmless to the proxy whatever becomes of it."""
+"""The opt-in REST API: imported only if it is enabled, and harmless to the proxy even if it fails."""

@@ -43,7 +43,7 @@ class EventCounters:
         deploys: by trigger and result.
         boot, switch, drain: the durations of these steps.
         crashes: live generations that died.
-        killed: generations that did not exit when asked to.
+        killed: generations that did not exit after the stop signal.
         waits: deploys that waited for a slot.
     """
 

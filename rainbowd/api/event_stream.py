@@ -72,7 +72,7 @@ class EventStreams:
             nursery.cancel_scope.cancel()
 
     async def _follow(self, tail: Tail, send: Send) -> None:
-        """Send the events that exist, then new ones, until told to stop."""
+        """Send the events that exist, then new ones, until the server stops."""
         await _send(send, f"retry: {RETRY_MS}\n\n")
         while not self._stop.is_set():
             written = self._backend.journal_written()  # before reading: an event written meanwhile is not missed

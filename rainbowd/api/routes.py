@@ -118,7 +118,7 @@ class Endpoints:
         return _json(self._load.after(read_time(read_query(request, ["after"]), "after")))
 
     async def metrics(self, request: Request) -> Response:
-        """``GET /metrics``: in the format that the scraper asks for."""
+        """``GET /metrics``: in the format that the scraper accepts."""
         read_query(request)
         encode_metrics, media_type = choose_encoder(request.headers.get("accept", ""))
         self._metrics.usage = await trio.to_thread.run_sync(self._backend.sources.usage, limiter=self._disk)

@@ -60,7 +60,7 @@ class ApiService:
             nursery.cancel_scope.cancel()
 
     async def _serve(self, make: Callable[[], Starlette], stop: trio.Event) -> None:
-        """Serve until told to stop, or until the server fails."""
+        """Serve until ``stop`` is set, or until the server fails."""
         try:
             log.info("the API listens", listen=self._address)
             await serve(self._sock, Guard(make(), self._token), stop)

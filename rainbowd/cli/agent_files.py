@@ -66,9 +66,9 @@ def read_status(state_dir: Path) -> dict[str, Any]:
     deadline = time.monotonic() + FIRST_STATUS_SECONDS
     while True:
         pid = require_agent(state_dir)
-        told = read(state_dir)
-        if told is not None and _pid(told) == pid:
-            return told
+        status = read(state_dir)
+        if status is not None and _pid(status) == pid:
+            return status
         if time.monotonic() >= deadline:
             raise RainbowdError(f"{state_dir / NAME}: the running agent (pid {pid}) has not written it")
         time.sleep(POLL_SECONDS)
@@ -82,8 +82,8 @@ def live_generation(state_dir: Path) -> dict[str, Any] | None:
     """
     status = read_status(state_dir)
     try:
-        found = (one for one in status["generations"] if one["id"] == status["live"] and str(one["release"]))
-        return next(found, None)
+        generations = status["generations"]
+        return next((each for each in generations if each["id"] == status["live"] and str(each["release"])), None)
     except (KeyError, TypeError):
         raise RainbowdError(f"{state_dir / NAME}: damaged; expected the status of an agent") from None
 
@@ -120,7 +120,7 @@ def reject_own_deploy(state_dir: Path, verb: str) -> None:
     deploy, own = os.environ.get("RAINBOWD_DEPLOY"), os.environ.get("RAINBOWD_STATE_DIR")
     if not deploy or not own or os.path.realpath(own) != os.path.realpath(state_dir):
         return
-    entry = next((one for one in deploys(read_events(state_dir, "deploy.")) if one["deploy"] == deploy), None)
+    entry = next((known for known in deploys(read_events(state_dir, "deploy.")) if known["deploy"] == deploy), None)
     if entry is not None and entry["result"] is None:
         hook = os.environ.get("RAINBOWD_HOOK") or "a hook"
         raise UsageError(
@@ -134,6 +134,6 @@ def linked_release(link: Path) -> Path | None:
     return Path(os.path.realpath(link)) if os.path.lexists(link) else None
 
 
-def _pid(told: dict[str, Any]) -> object:
-    agent = told.get("agent")
+def _pid(status: dict[str, Any]) -> object:
+    agent = status.get("agent")
     return agent.get("pid") if isinstance(agent, dict) else None

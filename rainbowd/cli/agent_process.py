@@ -82,7 +82,7 @@ def open_agent(state_dir: Path, verb: str) -> Iterator[AgentProcess]:
 
     Args:
         state_dir: whose ``lock`` names the process.
-        verb: what is done to the agent, for messages: ``stop``.
+        verb: what the command does to the agent, for messages: ``stop``.
 
     Raises:
         NotRunning: no agent is running.
@@ -110,8 +110,8 @@ def _refusal(verb: str, pid: int, reason: str) -> RainbowdError:
 def _check(pid: int, lock: Path, verb: str) -> None:
     """Check that the process belongs to the lock's owner, and has the lock open.
 
-    Every account of the process has to be the owner: a program that is set-user-ID is not the owner's alone.  Who owns
-    the process and the lock already may signal it, so a user who is not root needs no more evidence than that.
+    Every account of the process must be the owner's, because a set-user-ID program is not the owner's alone.  A user
+    who owns the process and the lock may signal the process anyway, so only root needs more evidence than that.
     """
     owner = lock.lstat().st_uid
     accounts = {int(uid) for uid in _status(pid).get("Uid", [])}

@@ -142,7 +142,7 @@ def _releases(config: str | None) -> Iterator[Completion]:
             siblings = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
             for entry in siblings:
                 if entry.name.isprintable() and not entry.name.startswith("."):
-                    yield Completion(entry.name, "the present release" if entry == linked else "a release")
+                    yield Completion(entry.name, "the linked release" if entry == linked else "a release")
 
 
 def _deploys(config: str | None) -> Iterator[Completion]:

@@ -24,7 +24,7 @@ LINE_BYTES = 1024
 NEW_FILE_MODE = 0o664
 WRITE_BITS = 0o222
 READABLE = 0o444
-"""The agent, which may be another user, reads the file, and writes its content into the journal at once."""
+"""The agent, which may be another user, reads the file, and copies its content into the journal at once."""
 
 Stamp = tuple[int, int, int]
 """The device, inode and mtime of a file, which change if the file is replaced or written."""
@@ -222,7 +222,7 @@ def _replace(trigger_file: Path, line: bytes, suffix: str) -> Stamp:
 
 
 def _copy_access(fd: int, trigger_file: Path) -> None:
-    """Let the same accounts write the new file that may write the old one.
+    """Allow the accounts that could write the old file to write the new one.
 
     The write bits are copied, but not the whole mode: anyone who may write to the directory chose the old file, and its
     set-user-ID bit would make the new file a program of ours that others can fill.

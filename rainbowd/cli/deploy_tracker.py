@@ -1,6 +1,6 @@
 """Which events of the journal belong to the deploy that a command requested.  Plain functions: no files, no clock.
 
-A command requests a deploy through files, so it cannot ask the agent which deploy is its own.  These rules find it:
+A command requests a deploy through files, so the agent cannot answer with the id of the deploy.  These rules find it:
 
 1. The command writes an id into the trigger file, and the agent puts it into ``deploy.requested``, next to the deploy's
    own id.  The event with our request's id names our deploy.  Requests that are merged share one deploy.

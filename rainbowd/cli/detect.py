@@ -68,12 +68,12 @@ def detect(release: Path, server: str | None, app: str | None = None) -> Detecte
     if server is not None:
         found.server = server
     elif "web" in procfile:
-        found.seen.append(f"Procfile, which says web: {procfile['web']}")
+        found.seen.append(f"Procfile, whose web: line is {procfile['web']}")
         found.server, found.command, found.prefix, found.directory = "", procfile["web"], (), ""
     elif not found.server:
         raise UsageError(_nothing(release, procfile))
     if "release" in procfile:
-        found.seen.append(f"Procfile, which says release: {procfile['release']}")
+        found.seen.append(f"Procfile, whose release: line is {procfile['release']}")
         found.hook = procfile["release"]
     _name_app(found, release, app)
     found.health = with_path(release / found.directory, found.health)
@@ -119,7 +119,7 @@ def _name_app(found: DetectedApp, release: Path, app: str | None) -> None:
     recipe = SERVERS.get(found.server)
     if recipe is None or not recipe.serves:
         if app is not None:
-            raise UsageError(f"--app: found {app!r}; expected it with a --server that is told what to serve")
+            raise UsageError(f"--app: found {app!r}; expected it with a --server that serves an app by its name")
         return
     if app is not None:
         found.apps[recipe.serves] = app

@@ -17,14 +17,14 @@ BUILT = (
     ("@sveltejs/adapter-node", "SvelteKit", "build/index.js"),
     ("@astrojs/node", "Astro", "dist/server/entry.mjs"),
 )
-"""Frameworks whose build is a server of its own: the package, the name, the program."""
+"""Frameworks whose build contains its own server: the package, the name of the framework, and the program."""
 
 _FIXED_PORT = re.compile(r"(?:-p|--port)[ =]\d+|\bPORT=\d+")
 _DEVELOPMENT = re.compile(r"\b(?:nodemon|vite|nest start|ng serve|react-scripts start|next dev|nuxt dev|ts-node)\b")
 
 
 def find_javascript(release: Path) -> DetectedApp | None:
-    """Find an app by its deno.json or package.json."""
+    """Return the app of a deno.json or a package.json; None if there is neither."""
     return _deno(release) or _package(release)
 
 
@@ -40,7 +40,7 @@ def _package(release: Path) -> DetectedApp | None:
 
 
 def _framework(release: Path, package: dict[str, Any], scripts: dict[str, Any]) -> DetectedApp | None:
-    """Find what the framework says, whatever ``npm start`` is."""
+    """Return the app as its framework runs it, regardless of ``npm start``; None if no framework is found."""
     packages = _inner(package, "dependencies").keys() | _inner(package, "devDependencies").keys()
     for needed, name, program in BUILT:
         if needed in packages:

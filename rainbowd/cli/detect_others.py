@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def find_rack(release: Path) -> DetectedApp | None:
-    """Find Rails or another Rack app."""
+    """Return the Rails app or other Rack app of the release; None without a config.ru."""
     if not (release / "config.ru").is_file():
         return None
     gems = read_source(release / "Gemfile") + read_source(release / "Gemfile.lock")
@@ -32,13 +32,13 @@ def find_rack(release: Path) -> DetectedApp | None:
 
 
 def find_ruby(release: Path) -> DetectedApp | None:
-    """Find a program that takes its port as its first argument."""
+    """Return a Ruby program that takes its port as its first argument; None if there is none."""
     main = next((name for name in ("server.rb", "app.rb") if "ARGV" in read_source(release / name)), None)
     return DetectedApp([f"a program, {main}"], "ruby", {"ruby": main}) if main else None
 
 
 def find_php(release: Path) -> DetectedApp | None:
-    """Find an index.php, the front controller."""
+    """Return the PHP app whose front controller is an index.php; None if there is none."""
     if (release / "public" / "index.php").is_file():
         return DetectedApp(["PHP, public/index.php"], "php-root", {"php root": "public", "php": "public/index.php"})
     if (release / "index.php").is_file():
@@ -47,11 +47,11 @@ def find_php(release: Path) -> DetectedApp | None:
 
 
 def find_perl(release: Path) -> DetectedApp | None:
-    """Find a PSGI file, as Dancer2 has it, or a Mojolicious program."""
+    """Return the app of a PSGI file, such as Dancer2's, or of a Mojolicious program; None if there is none."""
     for name in ("app.psgi", "bin/app.psgi"):
         if (release / name).is_file():
-            asked = (read_source(release / one) for one in ("cpanfile", "cpanfile.snapshot", "Makefile.PL"))
-            server = "starman" if any("Starman" in text for text in asked) else "plackup"
+            manifests = (read_source(release / file) for file in ("cpanfile", "cpanfile.snapshot", "Makefile.PL"))
+            server = "starman" if any("Starman" in text for text in manifests) else "plackup"
             return DetectedApp([f"PSGI, {name}"], server, {"psgi": name})
     for file in sorted([*release.glob("*.pl"), *release.glob("script/*")]):
         if re.search(r"^use Mojolicious::(?:Lite|Commands)\b|Mojolicious::Commands->", read_source(file), re.MULTILINE):
@@ -61,18 +61,18 @@ def find_perl(release: Path) -> DetectedApp | None:
 
 
 def find_go(release: Path) -> DetectedApp | None:
-    """Find a Go module with a program, built by a hook unless the executable is there."""
+    """Return the program of a Go module, which a hook builds unless the executable exists; None if there is none."""
     module = re.search(r"^module\s+(\S+)", read_source(release / "go.mod"), re.MULTILINE)
     if module is None:
         return None
     commands = [release, *sorted((release / "cmd").glob("*")), release / "server"]
     main = next(
-        (one for one in commands if any("\nfunc main()" in read_source(file) for file in one.glob("*.go"))), None
+        (path for path in commands if any("\nfunc main()" in read_source(file) for file in path.glob("*.go"))), None
     )
     if main is None:
         return None
     name = re.sub(r"/v\d+$", "", module[1]).rpartition("/")[2] if main == release else main.name
-    built = next((f"./{one}" for one in (name, f"bin/{name}") if os.access(release / one, os.X_OK)), "")
+    built = next((f"./{path}" for path in (name, f"bin/{name}") if os.access(release / path, os.X_OK)), "")
     package = "." if main == release else f"./{main.relative_to(release)}"
     source = "\n".join(read_source(file) for file in sorted(main.glob("*.go")))
     found = DetectedApp([f"Go, module {module[1]}"], _flags_of(source), {"program": built or f"./bin/{name}"})
@@ -82,14 +82,14 @@ def find_go(release: Path) -> DetectedApp | None:
 
 
 def _flags_of(source: str) -> str:
-    """Return how a Go program gets its address, by the flags that its source defines."""
+    """Return the recipe that passes a Go program its address in the way that its flags expect."""
     if re.search(r"flag\.String(?:Var)?\((?:&\w+, )?\"addr\"", source):
         return "program-addr"
     return "program-port" if re.search(r"flag\.(?:Int|String)(?:Var)?\((?:&\w+, )?\"port\"", source) else "program"
 
 
 def find_java(release: Path) -> DetectedApp | None:
-    """Find a jar, or a program in one source file."""
+    """Return the app of a jar, or of a program in one source file; None if there is neither."""
     jars = [file for place in ("", "target/", "build/libs/") for file in sorted(release.glob(f"{place}*.jar"))]
     jar = next((file for file in jars if not re.search(r"-(?:plain|sources|javadoc|tests)\.jar$", file.name)), None)
     if jar is not None:
@@ -100,7 +100,7 @@ def find_java(release: Path) -> DetectedApp | None:
 
 
 def find_elixir(release: Path) -> DetectedApp | None:
-    """Find a mix project, built as a release, or a script that installs what it needs."""
+    """Return a mix project, which is built as a mix release, or a script that installs its dependencies; else None."""
     name = re.search(r"\bapp:\s*:(\w+)", read_source(release / "mix.exs"))
     if name is not None:
         program = f"_build/prod/rel/{name[1]}/bin/{name[1]}"
@@ -114,7 +114,7 @@ def find_elixir(release: Path) -> DetectedApp | None:
 
 
 def find_executable(release: Path) -> DetectedApp | None:
-    """Find the one executable of a release that has nothing else to run."""
+    """Return the executable of a release that contains exactly one; None if it contains none or several."""
     places = [*sorted(release.glob("*")), *sorted(release.glob("bin/*"))]
     programs = [file for file in places if file.is_file() and os.access(file, os.X_OK) and _is_elf(file)]
     if len(programs) != 1:
@@ -128,6 +128,6 @@ def _is_elf(file: Path) -> bool:
 
 
 def find_static(release: Path) -> DetectedApp | None:
-    """Detect a directory of static files."""
+    """Return the app that serves static files; None without an index.html."""
     is_there = (release / "index.html").is_file()
     return DetectedApp(["static files"], "busybox", {"directory": "."}, health="/index.html") if is_there else None

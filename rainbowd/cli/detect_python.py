@@ -18,15 +18,15 @@ ASGI = "uvicorn", "hypercorn"
 
 
 class _Framework(NamedTuple):
-    """How an application looks in a source file.
+    """The pattern by which an application is found in a source file.
 
     Attributes:
-        name: of the framework.
-        pattern: what makes the application; its group is the application's name.
-        kind: of ``KINDS``.
-        servers: what serves it, the likeliest first.
-        needs: a word that has to be in the file too.
-        call: what is appended to the name.
+        name: the name of the framework.
+        pattern: a regular expression for the line that makes the application; its group is the application's name.
+        kind: a key of ``KINDS``.
+        servers: the servers that can run it, the likeliest first.
+        needs: a word that the file must contain too, in lower case.
+        call: the text that is appended to the name, for a factory.
     """
 
     name: str
@@ -70,13 +70,13 @@ FRAMEWORKS = (
     _Framework("an ASGI application", r"^async def (\w+)\(scope, receive, send\)", "asgi", ASGI),
     _Framework("a WSGI application", r"^def (\w+)\(environ, start_response\)", "wsgi", WSGI),
 )
-"""In this order, file by file."""
+"""The frameworks in the order in which each file is searched for them."""
 
 CONVENTIONS = {
     "wsgi.py": _Framework("a WSGI application", r"^(app|application)\s*=", "wsgi", WSGI),
     "asgi.py": _Framework("an ASGI application", r"^(app|application)\s*=", "asgi", ASGI),
 }
-"""Files that are there for a server to find."""
+"""Files whose names are a convention: servers look for the application in them."""
 
 PROGRAMS = (
     ("Robyn", r"^\w+\s*=\s*Robyn\(", "robyn"),
@@ -86,27 +86,28 @@ PROGRAMS = (
     ("Tornado", r"\btornado\.(?:web|httpserver)\b", "python-env"),
     ("a program", r"\bhttp\.server\b", "python-env"),
 )
-"""Programs that are run by themselves, and how."""
+"""Programs that contain their server: a description, a pattern in the source, and the recipe that runs them."""
 
 
 def find_python(release: Path) -> DetectedApp | None:
-    """Find an application or a program."""
+    """Return the first application, or else the first program, of the Python files; None if there is none."""
     for file in sources(release):
         text = read_source(file)
         module, env = _module(release, file)
-        for one in (*FRAMEWORKS, *([CONVENTIONS[file.name]] if file.name in CONVENTIONS else [])):
-            match = re.search(one.pattern, text, re.MULTILINE)
-            if match is None or one.needs not in text.lower():
+        for framework in (*FRAMEWORKS, *([CONVENTIONS[file.name]] if file.name in CONVENTIONS else [])):
+            match = re.search(framework.pattern, text, re.MULTILINE)
+            if match is None or framework.needs not in text.lower():
                 continue
-            found = _found(release, f"{one.name} in {file.relative_to(release)}", _choose(release, one.servers))
-            found.apps[one.kind] = f"{module}:{match[1]}{one.call}"
+            description = f"{framework.name} in {file.relative_to(release)}"
+            found = _found(release, description, _choose(release, framework.servers))
+            found.apps[framework.kind] = f"{module}:{match[1]}{framework.call}"
             found.env |= env
             return found
     return _bottle_module(release) or _program(release)
 
 
 def find_django(release: Path) -> DetectedApp | None:
-    """Detect a Django project in the release."""
+    """Return the Django project of the release; None if it has no manage.py."""
     if not (release / "manage.py").is_file():
         return None
     project = next((file.parent for file in sorted(release.glob("*/wsgi.py"))), None)
@@ -134,7 +135,7 @@ def _is_project(directory: Path) -> bool:
 
 
 def _module(release: Path, file: Path) -> tuple[str, dict[str, str]]:
-    """Return the dotted name of a file, and what its environment has to have for it to be imported."""
+    """Return the module name of a file, and the environment variables with which it can be imported."""
     parts = file.relative_to(release).with_suffix("").parts
     env = {}
     if parts[0] == "src":
@@ -143,14 +144,16 @@ def _module(release: Path, file: Path) -> tuple[str, dict[str, str]]:
 
 
 def _found(release: Path, seen: str, server: str) -> DetectedApp:
-    """Return an app that is run in the release's own environment: by its programs, by uv or by Poetry."""
+    """Return an app that runs in the release's own environment: a virtual environment, uv or Poetry."""
     programs = next((f"{name}/bin/" for name in (".venv", "venv") if (release / name / "bin").is_dir()), "")
     found = DetectedApp([seen], server, programs=programs)
     if programs:
         return found
     if (release / "uv.lock").is_file():
         found.prefix = ("uv", "run", "--frozen")
-        found.notes.append("uv run installs what is missing; the hook before_launch `uv sync --frozen` does it earlier")
+        found.notes.append(
+            "uv run installs missing packages; the hook before_launch `uv sync --frozen` installs them earlier"
+        )
     elif (release / "poetry.lock").is_file():
         found.prefix = ("poetry", "run")
         found.notes.append("each release needs its packages: the hook before_launch `poetry install` installs them")
@@ -158,7 +161,7 @@ def _found(release: Path, seen: str, server: str) -> DetectedApp:
 
 
 def _bottle_module(release: Path) -> DetectedApp | None:
-    """Find a module whose routes are Bottle's default application."""
+    """Return a module whose routes belong to Bottle's default application; None if there is none."""
     for file in sources(release):
         if re.search(r"^from bottle import .*\broute\b|^@bottle\.route\b", read_source(file), re.MULTILINE):
             found = _found(release, f"Bottle in {file.relative_to(release)}", "bottle")
@@ -180,12 +183,12 @@ def _program(release: Path) -> DetectedApp | None:
 
 
 def _choose(release: Path, servers: tuple[str, ...]) -> str:
-    """Return the first of them that the app has, else the first of all."""
+    """Return the first of the servers that the app has installed or requires, or else the first of all."""
     return next((server for server in servers if _has(release, server.partition("-")[0])), servers[0])
 
 
 def _has(release: Path, program: str) -> bool:
-    """Whether a Python app asks for a program, or its environment has it."""
+    """Return whether a Python app requires a program, or its environment contains it."""
     if any((release / name / "bin" / program).exists() for name in (".venv", "venv")):
         return True
     files = [*release.glob("requirements*.txt"), *(release / name for name in ("pyproject.toml", "Pipfile", "uv.lock"))]

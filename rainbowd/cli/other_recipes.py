@@ -27,7 +27,7 @@ OTHERS: dict[str, Recipe] = {
         {"env": {"ROBYN_HOST": "127.0.0.1", "ROBYN_PORT": "{port}"}},
         serves="python",
     ),
-    "python-env": Recipe(("python3", APP), "It has to listen on the PORT of its environment.", serves="python"),
+    "python-env": Recipe(("python3", APP), "It must listen on the PORT of its environment.", serves="python"),
     "streamlit": Recipe(
         (
             "streamlit",
@@ -77,11 +77,11 @@ OTHERS: dict[str, Recipe] = {
         {"env": {"HOSTNAME": "127.0.0.1"}},
         serves="node",
     ),
-    "bun": Recipe(("bun", "run", APP), "It has to listen on the PORT of its environment.", serves="node"),
-    "bun-start": Recipe(("bun", "run", "start"), "It has to listen on the PORT of its environment."),
+    "bun": Recipe(("bun", "run", APP), "It must listen on the PORT of its environment.", serves="node"),
+    "bun-start": Recipe(("bun", "run", "start"), "It must listen on the PORT of its environment."),
     "deno": Recipe(
         ("deno", "run", "--allow-net", "--allow-env", "--allow-read", APP),
-        "It has to listen on the PORT of its environment.",
+        "It must listen on the PORT of its environment.",
         serves="deno",
     ),
     "deno-serve": Recipe(
@@ -89,7 +89,7 @@ OTHERS: dict[str, Recipe] = {
         "For a module that exports a fetch function.",
         serves="deno",
     ),
-    "deno-start": Recipe(("deno", "task", "start"), "It has to listen on the PORT of its environment."),
+    "deno-start": Recipe(("deno", "task", "start"), "It must listen on the PORT of its environment."),
     "php-root": Recipe(
         ("php", "-S", TCP, "-t", APP),
         "For development. One request at a time for each of PHP_CLI_SERVER_WORKERS.",
@@ -98,18 +98,18 @@ OTHERS: dict[str, Recipe] = {
     ),
     "jar": Recipe(
         ("java", "-Dserver.address=127.0.0.1", "-Dserver.port={port}", "-jar", APP),
-        "The two properties are Spring Boot's. Other jars have to listen on the PORT of their environment.",
+        "The two properties are Spring Boot's. Other jars must listen on the PORT of their environment.",
         serves="jar",
     ),
-    "program": Recipe((APP,), "It has to listen on the PORT of its environment.", serves="program"),
-    "program-addr": Recipe((APP, "-addr", TCP), "It takes its address as -addr.", serves="program"),
-    "program-port": Recipe((APP, "-port", "{port}"), "It takes its port as -port.", serves="program"),
+    "program": Recipe((APP,), "It must listen on the PORT of its environment.", serves="program"),
+    "program-addr": Recipe((APP, "-addr", TCP), "It gets its address from the flag -addr.", serves="program"),
+    "program-port": Recipe((APP, "-port", "{port}"), "It gets its port from the flag -port.", serves="program"),
     "mix-release": Recipe(
         (APP, "start"),
         "Two generations run at the same time, so their node needs no name: RELEASE_DISTRIBUTION is none. "
-        "It has to listen on the PORT of its environment.",
+        "It must listen on the PORT of its environment.",
         {"env": {"PHX_SERVER": "true", "RELEASE_DISTRIBUTION": "none"}},
         serves="mix release",
     ),
-    "elixir": Recipe(("elixir", APP), "It has to listen on the PORT of its environment.", serves="elixir"),
+    "elixir": Recipe(("elixir", APP), "It must listen on the PORT of its environment.", serves="elixir"),
 }

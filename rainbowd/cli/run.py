@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rainbowd.upgrade import Offer, OfferedSocket
 
 UPGRADE = "RAINBOWD_UPGRADE"
-"""In the environment of a program that an agent starts to be its successor: see ``upgrade``."""
+"""The environment variable that an agent sets for the new agent that it starts in an upgrade: see ``upgrade``."""
 
 
 def run(config_path: Path | None, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False) -> int:
@@ -44,16 +44,16 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     offer = _offer()
     if offer is None or offer.config is None:
         directory, file = _working_directory(), lasting_path(find_config(config_path))
-    else:  # ours may be gone since that agent was started there
+    else:  # the old agent's: it was started in a directory that may have been removed since
         directory, file = offer.directory, offer.config
     loaded = load(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api, directory=directory)
     check_api_exposure(config)
     warnings = [
         *loaded.warnings,
-        *(f"{file}: {caution}" for caution in (*cautions(config), *_left_behind(config, directory))),
+        *(f"{file}: {caution}" for caution in (*cautions(config), *_warn_of_link(config, directory))),
     ]
-    os.chdir("/")  # or a release that we were started in could not be pruned without harm
+    os.chdir("/")  # otherwise removing an old release could remove our working directory
     if not os.environ.get("LISTEN_FDS"):
         warnings += [f"{file}: {doubt}" for doubt in ephemeral_port_warnings(config.listen)]
     with contextlib.ExitStack() as stack:
@@ -88,33 +88,33 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
 
 
 def _working_directory() -> Path:
-    """Return where we are; where that was removed, a place that is as good for a config with an absolute path."""
+    """Return the working directory; if it was removed, ``/``, which does for a config with an absolute path."""
     try:
         return Path.cwd()
     except FileNotFoundError:
         return Path("/")
 
 
-def _left_behind(config: Config, directory: Path) -> list[str]:
-    """Return a warning if we were started through a link, which a deploy may turn without any effect here."""
+def _warn_of_link(config: Config, directory: Path) -> list[str]:
+    """Return a warning if this was started through a symlink whose switch would not deploy anything."""
     shell = os.environ.get("PWD", "")
-    link = next((one for one in (Path(shell), *Path(shell).parents) if one.is_symlink()), None)
+    link = next((path for path in (Path(shell), *Path(shell).parents) if path.is_symlink()), None)
     if link is None or os.path.realpath(shell) != str(directory) or config.release.is_symlink():
         return []
     release = os.path.realpath(config.release)
     if not Path(release).is_relative_to(os.path.realpath(link)):
         return []
     warning = f"release: found {release}, a directory, though the agent was started through the link {link}"
-    return [f"{warning}: a turn of that link changes nothing; set release to {link} to deploy by it"]
+    return [f"{warning}: switching that link deploys nothing; set release to {link} to deploy by it"]
 
 
 def _offer() -> Offer | None:
     """Return the offer of the old agent in an upgrade; None in any other start."""
-    if UPGRADE not in os.environ:  # what it takes is heavy
+    if UPGRADE not in os.environ:  # the import below is slow
         return None
     from rainbowd.prctl import set_pdeathsig
 
-    set_pdeathsig(signal.SIGKILL)  # until we are the agent: what we are offered holds the lock
+    set_pdeathsig(signal.SIGKILL)  # until we are the agent: the offered descriptors keep the lock
     from rainbowd.upgrade import receive_offer
 
     return receive_offer(os.environ)
@@ -123,11 +123,11 @@ def _offer() -> Offer | None:
 def _listen(config: Config, offered: list[OfferedSocket], stack: contextlib.ExitStack) -> list[Listener]:
     """Return all listeners: from systemd, from the old agent, or newly opened."""
     listeners = from_systemd(os.environ, os.getpid())
-    shared = [one for one in offered if one.part == "proxy"]
-    listeners += [from_predecessor(one.sock, None) for one in shared if one.asked is None]
+    shared = [socket for socket in offered if socket.part == "proxy"]
+    listeners += [from_predecessor(socket.sock, None) for socket in shared if socket.asked is None]
     for address in config.listen if not listeners else ():
-        asked = str(address)
-        taken = [from_predecessor(one.sock, asked) for one in shared if one.asked == asked]
+        text = str(address)
+        taken = [from_predecessor(socket.sock, text) for socket in shared if socket.asked == text]
         opened = taken or open_listeners(address, report=print_error)
         for listener in opened:
             stack.callback(listener.close)

@@ -59,8 +59,8 @@ def _find(entries: list[DeployEntry], events: list[Event], deploy: str | None) -
         if not entries:
             raise UsageError("no deploys recorded")
         return entries[0]
-    asked = {str(event.get("deploy")) for event in events if event.get("request") == deploy}
-    found = [entry for entry in entries if entry["deploy"] == deploy or entry["deploy"] in asked]
+    requested = {str(event.get("deploy")) for event in events if event.get("request") == deploy}
+    found = [entry for entry in entries if entry["deploy"] == deploy or entry["deploy"] in requested]
     if not found and len(deploy) >= LEAST_CHARACTERS:
         found = [entry for entry in entries if entry["deploy"].startswith(deploy)]
     if not found:

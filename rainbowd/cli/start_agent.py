@@ -52,20 +52,20 @@ def start_agent(
 
     Args:
         file: the config file.
-        loaded: what it says.
-        config: the same, with what the command line says instead.
-        directory: where the agent was started, for the program of its successor.
-        listeners: of the proxy.
-        lock: of the state directory.
-        api: where it is enabled, with its listener.
-        offer: of the agent that we take the place of.
-        warnings: of the start.
+        loaded: the content of the file.
+        config: the same config, with the options of the command line.
+        directory: the directory that the agent was started in, in which an upgrade starts the new agent.
+        listeners: the listening sockets of the proxy.
+        lock: the lock of the state directory.
+        api: the API and its listener; None if it is disabled.
+        offer: the offer of the old agent in an upgrade; None in any other start.
+        warnings: warnings to log, a line each.
 
     Returns:
-        The exit status.
+        The exit status; 1 if processes of an app could not be killed, or because of a bug.
 
     Raises:
-        UsageError: a program that we would start is not to be trusted, or that agent has gone.
+        UsageError: other accounts can change a program that this agent would start, or the old agent has ended.
     """
     check_file_permissions(file, loaded.config)
     log.configure(config.log.level, config.log.format)
@@ -77,7 +77,7 @@ def start_agent(
         hangup = Hangup.now()
         early = _prepare_process()
         recorder = Recorder(config.state_dir)
-        machine = LinuxHost(
+        host = LinuxHost(
             file,
             loaded,
             keep=recorder.store,
@@ -87,7 +87,7 @@ def start_agent(
         )
         agent = Agent(
             config,
-            machine,
+            host,
             recorder,
             listeners,
             lock,
@@ -102,7 +102,7 @@ def start_agent(
                 lock,
                 config.state_dir,
                 is_searched=config.user is not None,
-                rewrite=machine.write_again,
+                rewrite=host.write_again,
             ),
         )
         return _run(agent)
@@ -111,7 +111,11 @@ def start_agent(
 
 
 def _prepare_process() -> list[int]:
-    """Have this process own apps; returns where signals are kept until the agent heeds them, and from its end on."""
+    """Prepare this process to own the processes of an app.
+
+    Returns:
+        A list of the signals that arrive before the agent handles signals, or after it has ended.
+    """
     reset_signals()
     become_subreaper()
     protect_agent()
@@ -125,24 +129,24 @@ def _prepare_process() -> list[int]:
 def _run(agent: Agent) -> int:
     try:
         trio.run(agent.run)
-    except Exception as bug:  # noqa: BLE001 - all children are reaped by now; say it where everything is said
+    except Exception as bug:  # noqa: BLE001 - all children are reaped, and the log is the place for errors
         log.get_logger().error("bug: the agent ended", exc_info=bug)
         return 1
     finally:
-        for signum in HANDLED_SIGNALS:  # else Python restores their defaults, and a second TERM changes the exit status
+        for signum in HANDLED_SIGNALS:  # otherwise a second TERM during the exit would change the exit status
             signal.signal(signum, signal.SIG_IGN)
     return 1 if survivors() else 0
 
 
 def _share_one_heap() -> None:
-    """Have all threads allocate from one heap: one for each holds several MiB that nobody needs (mallopt(3))."""
-    with contextlib.suppress(AttributeError):  # another C library
+    """Let all threads allocate from one heap: a heap for each would keep several unused MiB (mallopt(3))."""
+    with contextlib.suppress(AttributeError):  # a C library other than glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _raise_descriptor_limit() -> int:
-    """Allow ourselves all descriptors that we may have; the soft limit before, which the apps are to have."""
+    """Raise the soft limit of file descriptors to the hard one; return the soft limit before, which apps inherit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # not allowed after all: go on with fewer
+    with contextlib.suppress(ValueError, OSError):  # keep the lower limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return soft

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 SOCKET_MODE = 0o600
 BACKLOG = 128
-"""Connections that wait are taken at a hundred a second: a flood is over soon after its end."""
+"""Waiting connections are accepted at a hundred a second, so that they are gone a second after a flood ends."""
 PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
-"""The extra ``api``."""
+"""The packages of the extra ``api``."""
 
 
 def require_api_packages() -> None:
@@ -37,7 +37,7 @@ def require_api_packages() -> None:
     except ModuleNotFoundError as error:
         packages = " ".join(f"'{package}'" for package in PACKAGES)
         raise UsageError(
-            f"the API is enabled, and needs {error.name}, which is not installed; type\n"
+            f"the API is enabled, and needs {error.name}, which is not installed; run\n"
             f"{sys.executable} -m pip install {packages}"
         ) from None
 
@@ -58,12 +58,12 @@ def open_api(config: Config, offered: list[OfferedSocket], stack: contextlib.Exi
     from rainbowd.api.token import find_token
 
     token = find_token(_token_directory(config), config.api.token_file)
-    asked = str(config.api.listen)
-    sock = next((one.sock for one in offered if (one.part, one.asked) == ("api", asked)), None)
+    address = str(config.api.listen)
+    sock = next((socket.sock for socket in offered if (socket.part, socket.asked) == ("api", address)), None)
     if sock is None:
         listener = open_listener(config.api.listen, key="api.listen", socket_mode=SOCKET_MODE, backlog=BACKLOG)
     else:
-        listener = from_predecessor(sock, asked)
+        listener = from_predecessor(sock, address)
     stack.callback(listener.close)
     return ApiService(listener.sock, listener.address, token), listener
 
@@ -80,5 +80,5 @@ def _token_directory(config: Config) -> Path:
     try:
         make_private(directory)
     except OSError as error:
-        raise UsageError(f"api: {directory}: cannot be made: {error.strerror}; expected an api.token_file") from None
+        raise UsageError(f"api: {directory}: cannot be created: {error.strerror}; expected an api.token_file") from None
     return directory

@@ -118,7 +118,7 @@ def _last_deploy(deploy: dict[str, Any] | None, status: dict[str, Any], paint: P
 
 
 def _warnings(status: dict[str, Any], state_dir: Path) -> list[str]:
-    """Return the agent's own warnings, and those that the agent itself cannot notice or write."""
+    """Return the agent's own warnings, and warnings that the agent itself cannot notice or write."""
     found = [escape_control(warning["text"]) for warning in status.get("warnings", [])]
     live = next((item for item in status["generations"] if item["id"] == status["live"]), None)
     if live is not None and _is_missing(live["release"]):

@@ -85,7 +85,7 @@ def _without_counters(status: dict[str, Any]) -> dict[str, Any]:
     if isinstance(status.get("deploying"), dict):
         kept["step"] = status["deploying"].get("deploy"), status["deploying"].get("step")
     if isinstance(generations, list):
-        kept["states"] = [(one.get("id"), one.get("state")) for one in generations if isinstance(one, dict)]
+        kept["states"] = [(each.get("id"), each.get("state")) for each in generations if isinstance(each, dict)]
     return kept
 
 
@@ -112,8 +112,8 @@ def _lines(state_dir: Path, journal: _Journal) -> list[str]:
     end = ["", paint(DIM, "Ctrl-C closes this screen; the agent keeps running")]
     height = os.get_terminal_size().lines or USUAL_LINES
     room = height - len(lines) - len(end) - 1
-    told = journal.lines()[-room:] if room > 0 else []
-    lines += [*([""] if told else []), *told, *end]
+    events = journal.lines()[-room:] if room > 0 else []
+    lines += [*([""] if events else []), *events, *end]
     return lines if len(lines) <= height else [*lines[: height - 1], "..."]
 
 
@@ -126,10 +126,10 @@ class _Journal:
         self._lines: deque[str] = deque(maxlen=SENTENCES_MAX)
 
     def lines(self) -> list[str]:
-        with contextlib.suppress(RainbowdError, OSError):  # what cannot be read now is read later
+        with contextlib.suppress(RainbowdError, OSError):  # unread lines are read later
             while lines := self._tail.read():
-                told = map(_line, (json.loads(line.text) for line in lines))
-                self._lines.extend(filter(None, told))
+                texts = map(_line, (json.loads(line.text) for line in lines))
+                self._lines.extend(filter(None, texts))
         return list(self._lines)
 
 

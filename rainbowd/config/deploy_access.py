@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check_only_root_writes(path: Path, *, expected: str = "a file of root's") -> None:
     """Raise an error if accounts other than root can write or replace a file; for an agent that runs as root.
 
-    After this returned, nobody else can change the content that is read at ``path``: see ``find_writable_by_others``.
+    If this returns, no other account can change the content that is read at ``path``: see ``find_writable_by_others``.
 
     Args:
         path: of the file.
@@ -41,7 +41,7 @@ def check_only_root_writes(path: Path, *, expected: str = "a file of root's") ->
 
 
 def deployers(config: Config) -> dict[str, Writers]:
-    """Return the accounts that can deploy, by the way in which they do; ways that do not exist are left out."""
+    """Return the accounts that can deploy, by the way in which they do; only ways that the config allows."""
     found: dict[str, Writers] = {}
     trigger, release = config.trigger_file, config.release
     with suppress(OSError):

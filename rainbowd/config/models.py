@@ -59,7 +59,7 @@ class Liveness(_Model):
 
 
 class Health(_Model):
-    """The health check that a candidate has to pass; times in seconds."""
+    """The health check that a candidate must pass; times in seconds."""
 
     path: HealthPath
     host: Host = "localhost"

@@ -106,7 +106,7 @@ def parse_listen(value: object, base: Path) -> Address:
         base: the directory that a relative path of a Unix socket is relative to.
 
     Raises:
-        ValueError: it is not an address; the message is what was expected.
+        ValueError: it is not an address; the message describes a valid one.
     """
     if isinstance(value, TcpAddress | UnixAddress):
         return value

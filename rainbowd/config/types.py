@@ -16,7 +16,7 @@ from rainbowd.config import parsers
 from rainbowd.config_paths import EXPECTED_PATH, absolute_path
 
 APP_NAME_MAX = 64
-"""The most characters of a name, which has to fit into a browser's tab and a line of a terminal."""
+"""The maximum number of characters of a name, which must fit into a browser's tab and a line of a terminal."""
 
 EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
 

@@ -69,7 +69,7 @@ def _value(value: object) -> str:
         value = os.fspath(value)
     if isinstance(value, float):
         value = round(value, 3)
-    if isinstance(value, str) and value.isprintable() and _BARE.fullmatch(value):  # what was a path
+    if isinstance(value, str) and value.isprintable() and _BARE.fullmatch(value):  # such as a path
         return value
     text = json.dumps(value, ensure_ascii=False, default=str)
     return escape_control(text)

@@ -1,4 +1,4 @@
-"""``agent.json``: the identity of the agent that uses a state directory, for users who cannot open its lock.
+"""``agent.json``: the pid file of the agent that uses a state directory, for users who cannot open its lock.
 
 A pid alone does not identify a process, because the kernel reuses pids.  The pid, the time at which the process started
 and the ID of the boot together do: proc(5), starttime.

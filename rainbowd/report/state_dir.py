@@ -93,7 +93,7 @@ def open_file(path: Path, flags: int, *, mode: int = FILE_MODE) -> int:
         os.close(fd)
         raise FileExistsError(errno.EEXIST, "expected a regular file", str(path))
     if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
-        with contextlib.suppress(PermissionError):  # not ours, but writable: leave it as it is
+        with contextlib.suppress(PermissionError):  # a file of another user that we can write keeps its mode
             os.fchmod(fd, mode)  # whatever the umask is
     return fd
 

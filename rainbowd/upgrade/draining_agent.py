@@ -21,14 +21,14 @@ _REPORT_SECONDS = 0.05
 
 
 class DrainingAgent:
-    """What an agent that was upgraded still does for the new one.
+    """The duties of an agent that was upgraded: it reports its leases, and follows the live generation.
 
     Args:
         channel: to the new agent.
         rendezvous: at which later agents connect if the new one is killed.
         roster: the leases of this agent.
         on_stop: called when the new agent stops, with the seconds that are left to finish.
-        on_alone: called when the new agent was killed: until another one connects, nothing reports what is live.
+        on_alone: called when the new agent was killed: until another one connects, no switch is reported.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DrainingAgent:
         self._on_alone = on_alone
 
     async def run(self) -> None:
-        """Follow what is live in the new agent, and report the leases of this one, until cancelled."""
+        """Follow the live generation of the new agent, and report the leases of this one, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._accept_agents, nursery)
             await self._converse(self._channel)

@@ -40,7 +40,7 @@ _EXIT_SECONDS = 5.0
 """How long a program that closed its channel can take to exit, so that its exit status is known."""
 _INIT = 1
 _FRAME = " |+-"
-"""What Python draws around the traceback of an exception group."""
+"""The characters that Python draws around the traceback of an exception group."""
 _OUTPUT_LINES = 50
 _OUTPUT_BYTES = 65536
 _OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
@@ -97,7 +97,7 @@ class NewAgent:
         config: Path | None,
         directory: Path,
     ) -> None:
-        """Offer it what it will take over, and wait until it is prepared for that.
+        """Offer it the sockets and the lock, and wait until it is prepared to take them over.
 
         Args:
             lock_fd: of the state directory's lock.
@@ -112,7 +112,7 @@ class NewAgent:
         """
         await self.channel.send(
             "offer",
-            [lock_fd, sys.stderr.fileno(), *(one.sock.fileno() for one in sockets)],
+            [lock_fd, sys.stderr.fileno(), *(socket.sock.fileno() for socket in sockets)],
             format=FORMAT,
             version=__version__,
             pid=os.getpid(),
@@ -120,7 +120,7 @@ class NewAgent:
             soft_limit=soft_limit,
             config=config,
             directory=directory,
-            sockets=[{"asked": one.asked, "part": one.part} for one in sockets],
+            sockets=[{"asked": socket.asked, "part": socket.part} for socket in sockets],
         )
         await self._expect("prepared", PREPARE_SECONDS)
         with trio.move_on_at(self._started_at + FIRST_SECONDS):
@@ -180,7 +180,7 @@ class NewAgent:
         raise await self._failure()
 
     async def _read_output(self) -> None:
-        """Read what it writes to stderr, because it blocks when the pipe is full."""
+        """Read its stderr, because it blocks when the pipe is full."""
         while True:
             await trio.lowlevel.wait_readable(self._stderr_fd)
             with contextlib.suppress(BlockingIOError):
@@ -285,7 +285,7 @@ def installed_command(directory: Path) -> list[str]:
 
 
 def _reason(program: str, error: OSError) -> str:
-    """Return why a program could not be started; if a script exists, its interpreter is what is missing."""
+    """Return why a program could not be started; if the program is a script that exists, its interpreter is missing."""
     with contextlib.suppress(OSError):
         first = Path(program).read_bytes().partition(b"\n")[0]
         if isinstance(error, FileNotFoundError) and first.startswith(b"#!"):

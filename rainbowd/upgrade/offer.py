@@ -182,7 +182,7 @@ class ReplacedAgent(Predecessor):
             listening: descriptors on which this agent listens; offered sockets that are not among them are closed.
         """
         self.offer.detach()
-        taken = [one.sock.fileno() in listening for one in self.offer.sockets]
+        taken = [offered.sock.fileno() in listening for offered in self.offer.sockets]
         os.dup2(self.offer.stderr_fd, _STDERR)
         os.close(self.offer.stderr_fd)
         for one, is_taken in zip(self.offer.sockets, taken, strict=True):

@@ -28,7 +28,7 @@ class RemoteLease:
 
     Attributes:
         owner: the old agent.
-        cut: tells the old agent to cut one request or tunnel of that generation.
+        cut: makes the old agent cut one request or tunnel of that generation.
     """
 
     def __init__(self, owner: Predecessor, on_cut: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class Predecessor:
     Args:
         channel: to the old agent.
         roster: our roster.
-        first_report: its leases and what it has live, if that is known already.
+        first_report: its leases and its live generation; None if they are not known yet.
     """
 
     def __init__(self, channel: Channel, roster: Roster, first_report: Message | None = None) -> None:
@@ -67,7 +67,7 @@ class Predecessor:
         roster.observe(self._update_roster)
 
     async def converse(self) -> None:
-        """Receive its leases, and send what is live, until it has ended."""
+        """Receive its leases, and send it the live generation, until it has ended."""
         with contextlib.closing(self._channel):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_loop)
@@ -83,7 +83,7 @@ class Predecessor:
         self._update_roster()
 
     def stop(self, seconds: float) -> None:
-        """Tell it to finish within a number of seconds."""
+        """Make it finish within a number of seconds."""
         self._stop_seconds = seconds
         self._changed.set()
 
@@ -190,7 +190,7 @@ class Predecessors:
         nursery.start_soon(self._follow, pid, predecessor, nursery)
 
     def stop(self, seconds: float) -> None:
-        """Tell all old agents, also those found later, to finish within a number of seconds from now."""
+        """Make all old agents finish within a number of seconds from now, also those that are found later."""
         self._stop_at = trio.current_time() + seconds
         for predecessor in self._known.values():
             predecessor.stop(seconds)

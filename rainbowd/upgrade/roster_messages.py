@@ -1,4 +1,4 @@
-"""What two agents report to each other of their rosters, as JSON."""
+"""The messages, as JSON, in which two agents report to each other about their rosters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LeaseCounts:
     Attributes:
         in_flight: leases of requests.
         tunnels: leases of tunnels.
-        requests: all leases that there ever were.
+        requests: the number of all leases so far.
     """
 
     in_flight: int = 0
@@ -33,8 +33,8 @@ class LeaseCounts:
 def encode_leases(roster: Roster) -> dict[str, Any]:
     """Return the leases of every generation, for a message."""
     return {
-        str(number): asdict(LeaseCounts(len(one.holders), len(one.tunnels), one.requests))
-        for number, one in roster.generations.items()
+        str(number): asdict(LeaseCounts(len(generation.holders), len(generation.tunnels), generation.requests))
+        for number, generation in roster.generations.items()
     }
 
 
@@ -55,7 +55,7 @@ def follow_live(roster: Roster, message: Mapping[str, Any]) -> None:
 
     Args:
         roster: of this agent, which owns its leases only.
-        message: what ``encode_live`` encoded.
+        message: a message that ``encode_live`` encoded.
     """
     live = message["live"]
     if live is None and roster.live is not None:

@@ -193,7 +193,7 @@ def test_a_release_that_is_not_there_is_an_error(tmp_path: Path, checked: Checke
 def test_a_release_that_may_not_be_entered_is_an_error(tmp_path: Path, checked: Checked) -> None:
     (tmp_path / "v1").chmod(0o600)
     status, _, err = checked()
-    assert (status, "which may not be entered" in err) == (2, True)
+    assert (status, "which this user may not enter" in err) == (2, True)
 
 
 def test_a_range_of_ports_that_is_taken_is_an_error_unless_no_port_is_needed(checked: Checked) -> None:
@@ -425,7 +425,7 @@ def test_other_numbers_are_no_ports(checked: Checked, words: list[str]) -> None:
 )
 def test_a_command_without_a_port_is_noted(checked: Checked, run: object, is_noted: bool) -> None:
     status, out, err = checked(run=run)
-    assert (status, "note: run: has no {port}; the app has to listen on the PORT" in out) == (0, is_noted)
+    assert (status, "note: run: has no {port}; the app must listen on the PORT" in out) == (0, is_noted)
     assert "{port}" not in err
 
 
@@ -501,7 +501,7 @@ def test_a_release_that_is_no_symlink_is_noted(checked: Checked) -> None:
     assert "note: release: is not a symlink" in checked(release="v1")[1]
 
 
-# --- what a start would refuse ----------------------------------------------------------------------------------------
+# --- start checks ---------------------------------------------------------------------------------------------------
 
 
 def test_an_address_that_another_program_has_is_an_error(checked: Checked) -> None:
@@ -530,7 +530,7 @@ def test_a_unix_socket_that_cannot_be_made_is_an_error(tmp_path: Path, checked: 
     assert checked(listen="unix:sock")[0] == 0
     assert f"found no directory {tmp_path}/run; expected one" in checked(listen="unix:run/sock")[2]
     (tmp_path / "file").touch()
-    assert "which is no socket" in checked(listen="unix:file")[2]
+    assert "which is not a socket" in checked(listen="unix:file")[2]
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(tmp_path / "sock"))
         assert checked(listen="unix:sock")[0] == 0

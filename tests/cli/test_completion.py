@@ -93,7 +93,7 @@ def test_bash_completes(site: Path) -> None:
 def test_fish_completes(site: Path) -> None:
     script = "rainbowd completion fish | source; complete -C 'rainbowd deploy v'; complete -C 'rainbowd deploy rel'"
     found = subprocess.check_output([needs("fish"), "--no-config", "-c", script], text=True).splitlines()
-    assert found == ["v1\tthe present release", "v2\ta release", "releases/"]
+    assert found == ["v1\tthe linked release", "v2\ta release", "releases/"]
 
 
 class Zsh:
@@ -137,4 +137,4 @@ def test_zsh_completes(site: Path, zsh: Zsh) -> None:
     zsh.type("rainbowd deploy o\t")
     zsh.until("deploy other")
     zsh.type("\x15rainbowd deploy v\t\t")
-    assert "v1" in zsh.until("the present release")
+    assert "v1" in zsh.until("the linked release")

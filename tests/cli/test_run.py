@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.cli.run import _left_behind
+from rainbowd.cli.run import _warn_of_link
 from rainbowd.config import load
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def warnings(site: Path, **config: object) -> list[str]:
     file = site / "releases" / "r1" / "rainbowd.json"
     file.write_text(json.dumps({"run": "true", "warmup": 0} | config))
-    return _left_behind(load(file).config, site / "releases" / "r1")
+    return _warn_of_link(load(file).config, site / "releases" / "r1")
 
 
 def test_a_start_through_a_link_that_a_deploy_turns_is_warned_of(site: Path) -> None:

@@ -24,8 +24,8 @@ class Findings:
     """The findings about a config, one a line.
 
     Attributes:
-        problems: what would make a start or a launch fail, or behave differently than the config states.
-        warnings: what is allowed, but likely a mistake.
+        problems: settings that would make a start or a launch fail, or behave differently than the config states.
+        warnings: settings that are allowed, but are likely mistakes.
         notes: facts that are useful to know.
     """
 

@@ -43,8 +43,8 @@ def check_launch(config: Config, env_file: Mapping[str, str], found: Findings, *
         _check_programs(config, env_file, found)
     if config.release.is_dir() and not config.release.is_symlink():
         found.notes.append(
-            "release: is not a symlink; a deploy in place overwrites what is live, so that after a failed one there is "
-            "nothing to go back to"
+            "release: is not a symlink; a deploy in place overwrites the live release, so that after a failed deploy "
+            "there is nothing to roll back to"
         )
     if config.uses_socket:
         _check_socket(config, found)
@@ -65,7 +65,7 @@ def _release_problems(release: Path) -> list[str]:
     if not Path(directory).is_dir():
         return [f"release: found {directory}, which is not a directory; {expected}"]
     if not os.access(directory, os.X_OK):
-        return [f"release: found {directory}, which may not be entered; {expected}"]
+        return [f"release: found {directory}, which this user may not enter; {expected}"]
     return []
 
 
@@ -106,16 +106,16 @@ def _check_program(config: Config, key: str, command: Command, env: Mapping[str,
 
 
 def _argv(config: Config, command: Command, env: Mapping[str, str], release: Path) -> list[str]:
-    """Return the command whose program can be judged: of a shell's only a plain first word, the rest is the shell's."""
+    """Return a command whose program can be checked: for a shell's, its first word if that is a plain program."""
     if not isinstance(command, str):
         return render(command, **_address(config), release=release, generation=LONGEST_GENERATION)
     word = first_word(command)
-    is_the_shells = word is None or ("/" not in word and _shell_knows(word, env, release))
-    return ["sh"] if word is None or is_the_shells else [word]
+    is_builtin = word is None or ("/" not in word and _shell_knows(word, env, release))
+    return ["sh"] if word is None or is_builtin else [word]
 
 
 def _shell_knows(word: str, env: Mapping[str, str], release: Path) -> bool:
-    asked = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", 'command -v "$1"', "sh", word],
         cwd=release,
         env=dict(env),
@@ -124,7 +124,7 @@ def _shell_knows(word: str, env: Mapping[str, str], release: Path) -> bool:
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return asked.returncode == 0
+    return result.returncode == 0
 
 
 def _is_inside(path: Path, release: Path) -> bool:
@@ -133,7 +133,7 @@ def _is_inside(path: Path, release: Path) -> bool:
 
 
 def _of_other_releases(key: str, programs: tuple[Path, ...], release: Path) -> list[str]:
-    """Return a warning for an interpreter in another release, as a virtual environment that was copied along has one.
+    """Return a warning for an interpreter in another release, which a virtual environment refers to if it was copied.
 
     Such an interpreter has the path of one in this release, except for the name of the release.
     """
@@ -147,7 +147,7 @@ def _of_other_releases(key: str, programs: tuple[Path, ...], release: Path) -> l
         if rest and release.joinpath(*rest).is_dir():
             warnings.append(
                 f"{key}: {script} is run by {interpreter}, which belongs to the release {other}: it stops working when "
-                "that is removed; make the environment again in each release"
+                "that release is removed; create the environment in each release"
             )
     return warnings
 

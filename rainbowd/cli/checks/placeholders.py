@@ -74,7 +74,7 @@ def _check_address(config: Config, found: Findings) -> None:
             f"run: found the fixed port {fixed}; expected {{port}}, because each generation has its own"
         )
     else:
-        found.notes.append("run: has no {port}; the app has to listen on the PORT of its environment")
+        found.notes.append("run: has no {port}; the app must listen on the PORT of its environment")
 
 
 def _fixed_port(before: str, word: str) -> str | None:
@@ -102,7 +102,7 @@ def check_environment(config: Config, env_file: Mapping[str, str], found: Findin
 
 
 def _unexpanded(name: str, value: str, others: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a shell would expand in the value of a variable, and rainbowd does not."""
+    """Yield a warning for each part of a value that a shell would expand, and rainbowd does not."""
     for variable in _variables(value):
         if variable in _MEANT and not variable.isdigit():
             yield f"has ${variable}, and nothing expands it; expected {{{_MEANT[variable]}}}"
@@ -119,15 +119,15 @@ def _variables(text: str) -> Iterator[str]:
 
 
 def _misspelt(text: str) -> Iterator[str]:
-    """Yield what was probably meant as a placeholder."""
+    """Yield a warning for each word in braces that was probably meant as a placeholder."""
     for name in _BRACED.findall(text):
-        meant = next((one for one in PLACEHOLDERS if one != name and _is_almost(name.lower(), one)), None)
+        meant = next((known for known in PLACEHOLDERS if known != name and _is_almost(name.lower(), known)), None)
         if meant is not None:
             yield f"found {{{name}}}, which is not a placeholder; expected {{{meant}}}"
 
 
 def _is_almost(name: str, placeholder: str) -> bool:
-    """Whether a name is a placeholder in the plural, with letters exchanged, or with one too few in a long word."""
+    """Return whether a name is a placeholder in the plural, with letters exchanged, or without one of its letters."""
     is_shuffled = sorted(name) == sorted(placeholder)
     is_short = len(placeholder) > len("port") and len(name) == len(placeholder) - 1 and _is_within(name, placeholder)
     return is_shuffled or name == f"{placeholder}s" or is_short

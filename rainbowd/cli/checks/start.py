@@ -37,14 +37,14 @@ def check_start(config: Config, found: Findings) -> None:
     try:
         agent = holder(config.state_dir)
     except UsageError as error:
-        found.notes.append(f"state_dir: {error}; what a start by its owner would refuse is not known")
+        found.notes.append(f"state_dir: {error}; a start by its owner could not be checked")
         return
     if agent is not None:
         found.notes.append(f"an agent runs with this config, pid {agent}")
         return
     owner = _owner(config.state_dir)
     if owner not in {None, os.geteuid()} and os.geteuid() != 0:
-        found.notes.append(f"state_dir: is {user_name(owner)}'s; check as that user what a start would refuse")
+        found.notes.append(f"state_dir: is {user_name(owner)}'s; run this as that user to check a start")
         return
     if not found.problems:
         found.problems += not_writable("state_dir", config.state_dir, "a directory that the agent's user may write to")
@@ -103,7 +103,7 @@ def _unix_problems(path: Path) -> list[str]:
     problems = not_writable("", path.parent, "a directory that the agent's user may write to")
     with suppress(OSError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            problems.append(f": found {path}, which is no socket; expected nothing there, or a socket that nobody uses")
+            problems.append(f": found {path}, which is not a socket; expected no file, or an unused socket")
         elif _is_served(path):
             problems.append(": another program listens there already")
     return [f"cannot listen on unix:{path}{problem}" for problem in problems]
