@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +148,9 @@ OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend")
 
 HOST = "rainbowd.deploy.host"
 
+CIRCULAR = {"proxy", "deploy"}
+"""The packages whose files still import each other in circles."""
+
 PURE = {"http1", "roster"}
 """Neither waits nor asks the machine anything."""
 IMPURE = {"asyncio", "os", "random", "select", "socket", "subprocess", "threading", "time", "trio"}
@@ -279,6 +284,38 @@ def impure(package: Path) -> list[str]:
     return found
 
 
+def circles(package: Path) -> list[str]:
+    """Return the files that import each other, directly or through others, also for types alone or in a function."""
+    graph: dict[Path, set[Path]] = {}
+    for one in imports(package):
+        imported = _file(package, one.name)
+        if imported not in {None, one.file} and not (one.part in CIRCULAR and imported.parts[0] == one.part):
+            graph.setdefault(one.file, set()).add(imported)
+    found = []
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            first, *others = error.args[1][::-1]
+            found.append(f"{package.name}/{first}:1: imports itself through {' imports '.join(map(str, others))}")
+            for file in others:
+                graph[file] = set()
+        else:
+            return found
+
+
+def _file(package: Path, name: str) -> Path | None:
+    """Return the file that defines an imported name, relative to the package; None for what is not ours."""
+    top, *words = name.split(".")
+    while words and top == PACKAGE:
+        place = package.joinpath(*words)
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                return path.relative_to(package)
+        words.pop()
+    return None
+
+
 def enabled_by_import(package: Path) -> list[str]:
     """Imports by which what is opt-in would be loaded where nobody opted in."""
     return [
@@ -299,7 +336,7 @@ def past_the_seam(package: Path) -> list[str]:
     ]
 
 
-RULES = [against_the_arrows, heavy, out_of_place, impure, enabled_by_import, past_the_seam]
+RULES = [against_the_arrows, heavy, out_of_place, impure, circles, enabled_by_import, past_the_seam]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -338,6 +375,17 @@ def test_a_breach_is_named_by_file_and_line(tmp_path: Path, file: str, source: s
     path.write_text(source)
     (found,) = rule(tmp_path / PACKAGE)
     assert found.startswith(f"{PACKAGE}/{message}: ")
+
+
+def test_a_circle_of_imports_for_types_and_in_functions_is_found(tmp_path: Path) -> None:
+    package = tmp_path / PACKAGE / "cli"
+    package.mkdir(parents=True)
+    (package / "a.py").write_text("from rainbowd.cli import b")
+    (package / "b.py").write_text("if TYPE_CHECKING:\n    from rainbowd.cli.c import C")
+    (package / "c.py").write_text("def f():\n    from .a import A")
+    (package / "d.py").write_text("from rainbowd.cli.a import A")
+    (found,) = circles(tmp_path / PACKAGE)
+    assert {f"cli/{name}.py" for name in "abc"} == set(re.findall(r"cli/\w.py", found))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The part of CONTRIBUTING's rules about names, words and sizes that a script can check."""
+"""The part of CONTRIBUTING's rules about names and words that a script can check."""
 
 from __future__ import annotations
 
@@ -69,13 +69,6 @@ QUOTATION = re.compile(r"``(?:(?:GET|POST) /|rainbowd )")
 """An endpoint or a command."""
 WORDS_MIN = 5
 
-OVERSIZED = {
-    "proxy/exchange.py": "one exchange, from the request's head to the end of the response",
-    "proxy/wire.py": "one socket: its reads, its writes and its end share the same state",
-    "proxy/connection.py": "one client connection and the exchanges on it, in order",
-}
-"""Modules that are longer than the limit, with the reason."""
-
 
 @cache
 def trees() -> dict[str, ast.Module]:
@@ -143,13 +136,3 @@ def test_a_docstring_has_at_least_five_words_or_quotes_an_endpoint_or_a_command(
             if text is not None and len(text.split()) < WORDS_MIN and not QUOTATION.search(text):
                 short.append(f"{module}:{getattr(node, 'lineno', 1)}: {text}")
     assert not short
-
-
-def test_a_module_is_no_longer_than_contributing_allows() -> None:
-    contributing = (ROOT / "CONTRIBUTING.md").read_text()
-    stated = re.search(r"at most (\d+) lines", contributing)
-    assert stated is not None
-    sizes = {module: (PACKAGE / module).read_text().count("\n") for module in trees()}
-    assert {module for module, lines in sizes.items() if lines > int(stated[1])} == set(OVERSIZED)
-    exceptions = contributing.partition(stated[0])[2].partition("\n- ")[0]
-    assert set(re.findall(r"`([\w/]+\.py)`", exceptions)) == set(OVERSIZED)

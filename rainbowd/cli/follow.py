@@ -16,6 +16,7 @@ from rainbowd.report.lock import holder
 from rainbowd.report.state_dir import open_to_read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rainbowd.cli.deploy_request import TriggerFile
@@ -50,7 +51,7 @@ def follow(
     trigger: TriggerFile | None,
     timeout_seconds: float | None,
 ) -> DeployResult:
-    """Wait until the deploy has an outcome, and show each step.
+    """Wait until the deploy has an outcome, show each step, and return the outcome.
 
     Args:
         tracker: finds the events of our deploy.
@@ -60,9 +61,6 @@ def follow(
         trigger: the file with our request; None if the deploy is known already.
         timeout_seconds: the limit in seconds; None waits as long as it takes.
 
-    Returns:
-        The outcome.
-
     Raises:
         TimedOut: the deploy continues.
         AgentGone: the agent exited before the deploy finished.
@@ -70,17 +68,11 @@ def follow(
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     agent, pending = _Agent(state_dir), None if trigger is None else _PendingRequest(tracker, trigger)
-    output, steps = _Output(state_dir, progress), _Steps(state_dir, progress)
+    display = _Display(state_dir, progress)
     while True:
         lines = tail.read()
-        events: list[Event] = [json.loads(line.text) for line in lines]
-        for event in tracker.read(events):
-            output.show_more()
-            output.handle(event)
-            steps.handle(event)
-            progress.event(event)
-        output.show_more()
-        steps.show_current(tracker.deploy)
+        display.show(tracker.read([json.loads(line.text) for line in lines]))
+        display.show_current(tracker.deploy)
         if tracker.outcome is not None:
             return tracker.outcome
         if deadline is not None and time.monotonic() >= deadline:
@@ -90,6 +82,28 @@ def follow(
             if pending is not None:
                 pending.check()
             time.sleep(POLL_SECONDS)
+
+
+class _Display:
+    """What the user sees of the deploy: its events, its steps and the output."""
+
+    def __init__(self, state_dir: Path, progress: Progress) -> None:
+        self._progress = progress
+        self._output = _Output(state_dir, progress)
+        self._steps = _Steps(state_dir, progress)
+
+    def show(self, events: Iterable[Event]) -> None:
+        """Show the events of the deploy, each after the output that was written before it."""
+        for event in events:
+            self._output.show_more()
+            self._output.handle(event)
+            self._steps.handle(event)
+            self._progress.event(event)
+
+    def show_current(self, deploy: str | None) -> None:
+        """Show the output so far, and the current step of the deploy with this id; None if it has none yet."""
+        self._output.show_more()
+        self._steps.show_current(deploy)
 
 
 class _Agent:

@@ -52,9 +52,12 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_setup(subparsers)
     _add_deploys(subparsers)
+    _add_wait(subparsers)
     _add_reports(subparsers)
     _add_agent(subparsers)
-    _add_tools(subparsers, parser)
+    _add_completion(subparsers, parser)
+    _add_proxy(subparsers)
+    _add_help(subparsers, parser)
     return parser
 
 
@@ -107,6 +110,8 @@ def _add_deploys(subparsers: Commands) -> None:
         _add_timeout(command, "the deploy continues")
         command.add_argument("--no-wait", action="store_false", dest="is_waiting", help="request the deploy and return")
 
+
+def _add_wait(subparsers: Commands) -> None:
     wait = _add(
         subparsers,
         "wait",
@@ -181,7 +186,7 @@ def _add_agent(subparsers: Commands) -> None:
     _add_timeout(stop, "the agent continues to stop")
 
 
-def _add_tools(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
+def _add_completion(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
     completion = _add(
         subparsers, "completion", commands.completion, "print a completion script for a shell", "bash >>~/.bashrc"
     )
@@ -190,6 +195,8 @@ def _add_tools(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
     words.required = False  # it may be empty, and error messages list the required arguments
     completion.set_defaults(parser=parser)
 
+
+def _add_proxy(subparsers: Commands) -> None:
     proxy = _add(
         subparsers,
         "proxy",
@@ -211,6 +218,9 @@ def _add_tools(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="set one of the config's limits; null turns it off; repeatable (default: as in a config)",
     )
+
+
+def _add_help(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
     show_help = _add(subparsers, "help", commands.show_help, "show the help of a command", "deploy")
     helps: dict[str | None, argparse.ArgumentParser] = {None: parser}
     helps.update(subparsers.choices)

@@ -49,23 +49,14 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     loaded = load(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api, directory=directory)
     check_api_exposure(config)
-    warnings = [
-        *loaded.warnings,
-        *(f"{file}: {caution}" for caution in (*cautions(config), *_warn_of_link(config, directory))),
-    ]
+    warnings = [*loaded.warnings, *(f"{file}: {caution}" for caution in _cautions(config, directory))]
     os.chdir("/")  # otherwise removing an old release could remove our working directory
-    if not os.environ.get("LISTEN_FDS"):
-        warnings += [f"{file}: {doubt}" for doubt in ephemeral_port_warnings(config.listen)]
     with contextlib.ExitStack() as stack:
         if offer is not None and config.state_dir != offer.state_dir:
             warnings.append(f"{file}: state_dir: stays {offer.state_dir} until a restart")
             config = config.model_copy(update={"state_dir": offer.state_dir})
             loaded = replace(loaded, config=loaded.config.model_copy(update={"state_dir": offer.state_dir}))
-        check_paths(file, config)
-        check_app_log(file, config.log.app)
-        prepare(config.state_dir, is_searched=config.user is not None)
-        check_state_dir(file, config.state_dir)
-        lock = Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)
+        lock = _lock(file, config, offer)
         stack.callback(lock.release)
         offered = offer.sockets if offer is not None else []
         listeners = _listen(config, offered, stack)
@@ -75,16 +66,23 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
 
         api = open_api(config, offered, stack) if config.api.enabled else None
         return start_agent(
-            file,
-            loaded,
-            config,
-            directory=directory,
-            listeners=listeners,
-            lock=lock,
-            api=api,
-            offer=offer,
-            warnings=warnings,
+            file, loaded, config, listeners, lock, api=api, directory=directory, offer=offer, warnings=warnings
         )
+
+
+def _lock(file: Path, config: Config, offer: Offer | None) -> Lock:
+    """Check and prepare the state directory, and return its lock, which the old agent of an upgrade hands over."""
+    check_paths(file, config)
+    check_app_log(file, config.log.app)
+    prepare(config.state_dir, is_searched=config.user is not None)
+    check_state_dir(file, config.state_dir)
+    return Lock.acquire(config.state_dir, file) if offer is None else Lock(offer.lock_fd, config.state_dir, file)
+
+
+def _cautions(config: Config, directory: Path) -> list[str]:
+    """Return warnings about what is allowed, but likely a mistake; ``directory`` is where the agent was started."""
+    doubts = [] if os.environ.get("LISTEN_FDS") else ephemeral_port_warnings(config.listen)
+    return [*cautions(config), *_warn_of_link(config, directory), *doubts]
 
 
 def _working_directory() -> Path:

@@ -40,11 +40,11 @@ def start_agent(
     file: Path,
     loaded: LoadedConfig,
     config: Config,
-    *,
-    directory: Path,
     listeners: list[Listener],
     lock: Lock,
+    *,
     api: tuple[ApiService, Listener] | None,
+    directory: Path,
     offer: Offer | None,
     warnings: Iterable[str],
 ) -> int:
@@ -54,10 +54,10 @@ def start_agent(
         file: the config file.
         loaded: the content of the file.
         config: the same config, with the options of the command line.
-        directory: the directory that the agent was started in, in which an upgrade starts the new agent.
         listeners: the listening sockets of the proxy.
         lock: the lock of the state directory.
         api: the API and its listener; None if it is disabled.
+        directory: the directory that the agent was started in, in which an upgrade starts the new agent.
         offer: the offer of the old agent in an upgrade; None in any other start.
         warnings: warnings to log, a line each.
 

@@ -10,15 +10,6 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 PACKAGE = ROOT / "rainbowd"
 
 
-def test_modules_have_no_more_lines_than_the_page_allows_but_for_those_it_names() -> None:
-    rule = " ".join(next(item for item in PAGE.split("\n- ") if "these exceptions" in " ".join(item.split())).split())
-    (limit,) = re.findall(r"have at most (\d+) lines", rule)
-    exceptions = set(re.findall(r"`([\w/]+\.py)`", rule))
-    lines = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in PACKAGE.rglob("*.py")}
-    assert {name for name, count in lines.items() if count > int(limit)} - exceptions == set()
-    assert exceptions - lines.keys() == set()
-
-
 def test_the_map_has_every_package_and_no_other() -> None:
     tree = PAGE.partition("\nrainbowd/\n")[2].partition("\ntests/")[0]
     top = set(re.findall(r"^  (\w+)/", tree, re.MULTILINE))
