@@ -59,9 +59,11 @@ ARROWS = {
     "deploy": FOR_ALL | {"http1", "roster", "report", "release_choice"},
     "api": FOR_ALL | {"roster", "report"},
     "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "hangup"},
-    "agent": FOR_ALL | {"http1", "roster", "report", "proxy", "deploy", "api", "upgrade", "sd_notify"} | {"hangup"},
+    "fleet": FOR_ALL | {"report"},
+    "agent": FOR_ALL
+    | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "sd_notify", "hangup"},
     "cli": FOR_ALL
-    | {"report", "agent", "proxy", "deploy", "roster", "api", "upgrade", "prctl", "hangup", "release_choice"},
+    | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "hangup", "release_choice"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -132,19 +134,30 @@ PLACES = {
     "h11": {"api"},  # Hypercorn's parser
     "httptools": {"http1"},
     "hypercorn": {"api"},
-    "httpx": {"deploy/host/health.py", "deploy/host/transport.py"},
+    "httpx": {"deploy/host/health.py", "deploy/host/transport.py", "fleet/etcd.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "prometheus_client": {"api"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "fleet"},
     "pydantic_core": {"config"},
     "rich": {"cli"},
     "starlette": {"api"},
-    "trio": {"proxy", "deploy", "api", "upgrade", "agent", "sd_notify.py", "hangup.py", "cli", "report/recorder.py"},
+    "trio": {
+        "proxy",
+        "deploy",
+        "api",
+        "fleet",
+        "upgrade",
+        "agent",
+        "sd_notify.py",
+        "hangup.py",
+        "cli",
+        "report/recorder.py",
+    },
     "watchfiles": {"deploy/watch/watcher.py"},
 }
 """The files and packages that may import each third party."""
 
-OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend")
+OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend", "rainbowd.fleet", "rainbowd.agent.fleet_deploys")
 
 HOST = "rainbowd.deploy.host"
 
@@ -322,7 +335,7 @@ def enabled_by_import(package: Path) -> list[str]:
         f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that enables it"
         for one in imports(package)
         if one.name.startswith(OPT_IN)
-        and not one.within({"api", "agent/api_backend.py"})
+        and not one.within({"api", "agent/api_backend.py", "fleet", "agent/fleet_deploys.py", "cli/fleet"})
         and not (one.deferred or one.for_types)
     ]
 

@@ -7,7 +7,7 @@ The tasks end in the reverse order of their start::
       ├ deploying      until another agent deploys, see ``upgrade``
       │ └ lives        every generation; ends by reaping, or by handing all of them over to that agent
       │   ├ supervise  one deploy at a time
-      │   ├ calls      deploys that are requested over the API
+      │   ├ calls      deploys that are requested over the API, or by a fleet
       │   └ intake     watches the link and the trigger file
       ├ api            if it is enabled
       └ serving        listeners, then connections, for drain.stop at most: the first to end
@@ -26,6 +26,7 @@ import trio
 
 from rainbowd import __version__
 from rainbowd.agent.background import reap_repeatedly
+from rainbowd.agent.fleet_membership import FleetMembership
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.status import StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
@@ -109,11 +110,13 @@ class Agent:
             DeployService, self._roster, recorder, host, config, base=base, on_switch=self._on_switch
         )
         self._deploys = self._new_deploys(ownership=Ownership(is_complete=not is_upgrade), is_handed_over=is_upgrade)
+        self._fleet = FleetMembership(config, self._roster, host, recorder, self._roster.notify_observers)
         self._status = StatusPublisher(
             self._roster,
             recorder,
             listeners,
             lambda: self._deploys.supervisor,
+            self._fleet.status,
             name=app_name(config.name, base),
             started_at=host.now(),
             is_silent=is_upgrade,
@@ -138,9 +141,8 @@ class Agent:
             if self._guard is not None:
                 reporting.start_soon(self._guard.run, self._status.publish)
             if self._old_agent is None:
-                self._recorder.record(
-                    "agent.started", version=__version__, pid=os.getpid(), listen=self._status.addresses
-                )
+                addresses = self._status.addresses
+                self._recorder.record("agent.started", version=__version__, pid=os.getpid(), listen=addresses)
             try:
                 with trio.open_signal_receiver(*HANDLED_SIGNALS) as received:
                     async with trio.open_nursery() as signals:
@@ -210,6 +212,7 @@ class Agent:
                 async with contextlib.AsyncExitStack() as upgrade:
                     async with trio.open_nursery() as lives:
                         self._deploys.start(lives)
+                        lives.start_soon(self._fleet.run, self._deploys)
                         new_agent = await self._upgrade.prepare(self._deploys, upgrade)
                         scope.shield = True  # until it is decided who owns the generations: each wait has a timeout
                         self._deferred_signals = []
@@ -226,7 +229,7 @@ class Agent:
         if is_upgraded:
             self._status.systemd.hand_over(new_agent.pid)
             self._upgrade.forward_request()
-            self._server.hand_over(self._deploys.supervisor.drain)
+            self._server.hand_over(self._deploys.supervisor.config.drain)
             self._stop.set()
             if self._status.state == "stopping":  # a stop was requested after the handover had begun
                 self._upgrade.forward_signal(signal.SIGTERM)
@@ -262,7 +265,7 @@ class Agent:
         if signum in {signal.SIGHUP, signal.SIGUSR2}:
             self._request(signum)
         elif self._status.state != "stopping":
-            at_most = self._config.drain.stop + self._deploys.supervisor.drain.kill_after
+            at_most = self._config.drain.stop + self._deploys.supervisor.config.drain.kill_after
             log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=at_most)
             self._begin_stop()
         else:
@@ -282,7 +285,8 @@ class Agent:
             self._upgrade.request()
 
     def _begin_stop(self) -> None:
-        self._status.stopping(self._config.drain.stop, self._deploys.supervisor.drain.kill_after)
+        self._status.stopping(self._config.drain.stop, self._deploys.supervisor.config.drain.kill_after)
+        self._fleet.stop()
         self._deploys.stop()
         self._predecessors.stop(self._config.drain.stop)
         if self._upgrade.is_done:

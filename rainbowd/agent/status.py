@@ -42,6 +42,7 @@ class StatusPublisher:
         recorder: writes ``status.json``.
         listeners: of the proxy.
         supervisor: returns the present supervisor, which is another one after a failed upgrade.
+        fleet: returns the status of the member of a fleet; None if it is none.
         name: the app's name for people.
         started_at: when the agent started, in seconds since the epoch.
         is_silent: see the attribute.
@@ -58,6 +59,7 @@ class StatusPublisher:
         recorder: Recorder,
         listeners: Sequence[Listener],
         supervisor: Callable[[], Supervisor],
+        fleet: Callable[[], Mapping[str, object] | None],
         *,
         name: str,
         started_at: float,
@@ -70,6 +72,7 @@ class StatusPublisher:
         self._recorder = recorder
         self._listeners = listeners
         self._supervisor = supervisor
+        self._fleet = fleet
         self._name = name
         self._started_at = started_at
         self._published_counters: object = None
@@ -118,7 +121,9 @@ class StatusPublisher:
             "listen": self.addresses,
             "state": self.state,
         }
-        return build_status(agent, self._roster, self._supervisor())
+        fleet = self._fleet()
+        status = build_status(agent, self._roster, self._supervisor())
+        return status if fleet is None else {**status, "fleet": fleet}
 
     async def publish_counters(self) -> None:
         """Publish once a second if a counter changed; during a deploy more often, also for its output and checks."""

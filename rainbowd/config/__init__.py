@@ -4,6 +4,7 @@ from rainbowd.config.account import Account, NeedsRoot, find_account
 from rainbowd.config.api_exposure import check_api_exposure, exposure_problems, token_directory
 from rainbowd.config.deploy_access import cautions, check_only_root_writes, deployers
 from rainbowd.config.env_file import doubtful_lines, read_env_file
+from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.loader import LoadedConfig, load, parse_limits, redacted, restart_needed, validate, with_overrides
 from rainbowd.config.models import (
     DEFAULT_TRUST,
@@ -28,6 +29,7 @@ __all__ = [
     "ApiSettings",
     "Config",
     "Drain",
+    "FleetSettings",
     "Health",
     "Hold",
     "HookSettings",

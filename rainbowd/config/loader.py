@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Location = tuple[int | str, ...]
 
-RESTART_KEYS = ("listen", "api", "release", "trigger_file", "log", "name", "state_dir")
+RESTART_KEYS = ("listen", "api", "fleet", "release", "trigger_file", "log", "name", "state_dir")
 """The keys that an agent reads only when it starts."""
 
 COMMENT = "//"

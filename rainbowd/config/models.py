@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from rainbowd.config import parsers
+from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.parsers import PortRange, StatusRanges
 from rainbowd.config.types import (
     AppLog,
@@ -119,6 +120,7 @@ class HookSettings(_Model):
     before_launch: CommandOrOff = None
     after_live: CommandOrOff = None
     after_failure: CommandOrOff = None
+    fetch: CommandOrOff = None
     on_rollback: Annotated[bool, Field(description="true or false")] = False
     timeout: SecondsAboveZero = 600
 
@@ -175,6 +177,7 @@ class Config(_Model):
     limits: Annotated[Limits, Field(description="an object")] = Limits()
     hooks: Annotated[HookSettings, Field(description="an object")] = HookSettings()
     api: Annotated[ApiSettings, Field(description="an object")] = ApiSettings()
+    fleet: Annotated[FleetSettings | None, Field(description="an object, or null")] = None
     trust: Networks = DEFAULT_TRUST
     state_dir: FilePath = Field(default=DEFAULT_STATE_DIR, validate_default=True)
     log: Annotated[LogSettings, Field(description="an object")] = LogSettings()

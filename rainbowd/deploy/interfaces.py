@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.process import ExitReport, Leftovers
     from rainbowd.deploy.records import DeployMemory
+    from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.journal import Event
     from rainbowd.roster import State
 
-
-HookName = Literal["before_launch", "after_live", "after_failure"]
+HookName = Literal["before_launch", "after_live", "after_failure", "fetch"]
 
 INTERRUPTED = "interrupted: the agent stops"
 """The reason of a deploy or a candidate that was undecided when the agent stopped."""
@@ -124,9 +124,9 @@ class HookCall:
         address: of the candidate; None if it has none.
         release: the release to deploy; None if the files name none.
         previous_release: the release that was live before; None if nothing was.
-        trigger, note: of the deploy.
-        is_rollback: whether the deploy goes back to a release that was live before.
+        trigger, note, is_rollback: of the deploy.
         reason: why the deploy failed; None if it has not.
+        rollout: the deploy's part of a fleet's rollout; None if it has none.
     """
 
     hook: HookName
@@ -140,6 +140,7 @@ class HookCall:
     note: str | None
     is_rollback: bool = False
     reason: str | None = None
+    rollout: RolloutPart | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,12 @@ SENTENCES = {
     "deploy.failed": "the deploy[ of {name}] failed: {reason}",
     "deploy.superseded": "{winner} superseded the deploy[ of {name}]",  # deploy.failed with superseded_by
     "link.restored": "the link points to {name} again, because the deploy failed",
+    "fleet.joined": "joined the fleet {fleet} as {member}",
+    "fleet.turn": "rollout {rollout}, wave {wave}: a turn for {name} ({state})",
+    "fleet.reported": "rollout {rollout}, wave {wave}: {name} is {state}[: {reason}]",
+    "fleet.converged": "came to the release of the fleet: {name}",
+    "fleet.engine_away": "the fleet's engine is away: {reason}",
+    "fleet.engine_back": "the fleet's engine is back",
     "hook.ended": "{hook} ended[: {reason}]",
     "generation.launched": "launched {name} as generation {generation}[, pid {pid}][, {address}]",
     "generation.healthy": "generation {generation} is healthy",

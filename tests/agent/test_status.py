@@ -57,7 +57,9 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster.add(generation)
     unoccupied = supervisor()
     lasting: Any = recorder
-    publisher = StatusPublisher(roster, lasting, [], lambda: unoccupied, name="shop", started_at=0.0, is_silent=False)
+    publisher = StatusPublisher(
+        roster, lasting, [], lambda: unoccupied, lambda: None, name="shop", started_at=0.0, is_silent=False
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publisher.publish_counters)
         await trio.sleep(1.5)

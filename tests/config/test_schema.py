@@ -45,7 +45,12 @@ def test_every_key_says_what_it_means_and_no_other_is_described() -> None:
 
 
 def test_every_key_but_those_that_are_required_has_its_default() -> None:
-    assert {key for key, found in KEYS.items() if "default" not in found} == {"run", "health.path"}
+    assert {key for key, found in KEYS.items() if "default" not in found} == {
+        "run",
+        "health.path",
+        "fleet.name",
+        "fleet.endpoints",
+    }
 
 
 def test_the_defaults_are_those_of_the_models() -> None:

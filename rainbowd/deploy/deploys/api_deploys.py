@@ -124,6 +124,19 @@ class ApiDeploys:
         trigger = Trigger(kind="api", note=escaped(note) if note else None, by=by, is_rollback=True)
         return await self._order(await _choose(self._rollback_target), trigger)
 
+    async def deploy(self, release: Path, trigger: Trigger) -> RequestedDeploy:
+        """Point the link at a release, also while no link exists yet, and request a deploy.
+
+        Args:
+            release: the directory, absolute and resolved.
+            trigger: what requests the deploy, with an id of the requester's own.
+
+        Raises:
+            Declined: the link cannot name that release, or the agent stops; nothing was changed.
+        """
+        await self._supervisor.ownership.until_complete()
+        return await self._order(release, trigger)
+
     def take_trigger(self, trigger: Trigger) -> None:
         """Request a deploy because of a file; if it is our own link change, in the name of the API request for it.
 
@@ -195,7 +208,7 @@ class ApiDeploys:
         if self._supervisor.is_stopping:
             raise self._refusal()
         self._unfinished += 1
-        order = _LinkOrder(release, replace(trigger, request=secrets.token_hex(6)))
+        order = _LinkOrder(release, replace(trigger, request=trigger.request or secrets.token_hex(6)))
         self._send.send_nowait(order)
         await order.answered.wait()
         if order.deploy is None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.deploys.progress import Progress
     from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.outcome import Outcome
 
@@ -35,6 +36,7 @@ class Deploy:
         is_commanded: whether a command or an API call requested it, and waits for its outcome.
         trigger, by: the kind and the user of the last trigger.
         note: the last note that any of its triggers had.
+        rollout: the part of a fleet's rollout that it is; None if it is none.
         generation: the id of its candidate; None before there is one.
         plan: what is launched; None until the files have been read.
         previous: the plan of the generation that was live when the deploy began; None if nothing was.
@@ -57,6 +59,7 @@ class Deploy:
     trigger: str = "start"
     by: str | None = None
     note: str | None = None
+    rollout: RolloutPart | None = None
     requested_release: Path | None = None
     generation: int | None = None
     plan: LaunchPlan | None = None

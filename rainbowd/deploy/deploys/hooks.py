@@ -167,6 +167,7 @@ def hook_call(
         note=deploy.note,
         is_rollback=deploy.is_rollback,
         reason=reason,
+        rollout=deploy.rollout,
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.config import Config, Drain
+    from rainbowd.config import Config
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import Host
@@ -137,9 +137,9 @@ class Supervisor:
         return None if self._current is None else self._current.deploy
 
     @property
-    def drain(self) -> Drain:
-        """The drain settings of the live generation's config."""
-        return self._generations.config.drain
+    def config(self) -> Config:
+        """The config of the live generation."""
+        return self._generations.config
 
     @property
     def is_idle(self) -> bool:

@@ -122,5 +122,8 @@ def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
         "RAINBOWD_NOTE": call.note,
         "RAINBOWD_REASON": call.reason,
         "RAINBOWD_ROLLBACK": "1" if call.is_rollback else None,
+        "RAINBOWD_ROLLOUT": call.rollout.rollout if call.rollout else None,
+        "RAINBOWD_WAVE": call.rollout.wave if call.rollout else None,
+        "RAINBOWD_FIRST": "1" if call.rollout is None or call.rollout.is_first else None,
     }
     return {**app, **{name: "" if value is None else str(value) for name, value in about_deploy.items()}}

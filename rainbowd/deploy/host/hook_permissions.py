@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Config
 
-HOOKS = ("before_launch", "after_live", "after_failure")
+HOOKS = ("before_launch", "after_live", "after_failure", "fetch")
 RELEASE = "{release}"
 
 _FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=[\w./:+-]*\s+)*(?:exec\s+)?([\w./+][\w./+-]*)(?=[\s;&|]|\Z)")

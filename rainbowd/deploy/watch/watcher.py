@@ -31,6 +31,8 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rainbowd.deploy.rollout_part import RolloutPart
+
 COMPARE_SECONDS = 0.5
 TRANSIENT_SECONDS = 0.1
 SETTLE_SECONDS = 0.01
@@ -49,11 +51,12 @@ class Trigger:
     """A request for a deploy.
 
     Attributes:
-        kind: ``symlink``, ``file``, ``start``, ``signal`` or ``api``.
+        kind: ``symlink``, ``file``, ``start``, ``signal``, ``api`` or ``fleet``.
         note: the deployer's own words.
         by: the owner of the new link or of the trigger file, or the caller of the API.
         request: by which the requester recognises its own deploy; the link then points to the requested release.
         is_rollback: whether it requests a rollback.
+        rollout: the part of a fleet's rollout that it is; None if it is none.
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Trigger:
     by: str | None = None
     request: str | None = None
     is_rollback: bool = False
+    rollout: RolloutPart | None = None
 
 
 async def watch(

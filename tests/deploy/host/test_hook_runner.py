@@ -163,6 +163,9 @@ async def test_its_environment_is_the_apps_and_what_there_is_to_know_of_the_depl
         "RAINBOWD_NOTE": "urgent",
         "RAINBOWD_REASON": "why",
         "RAINBOWD_ROLLBACK": "",
+        "RAINBOWD_ROLLOUT": "",
+        "RAINBOWD_WAVE": "",
+        "RAINBOWD_FIRST": "1",
     }
     assert (variables["A"], variables["B"]) == ("config", "file")
     assert "the agent's" not in variables.values()

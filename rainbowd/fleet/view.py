@@ -1,0 +1,133 @@
+"""What a member sees of its fleet, and what it can do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rainbowd.fleet.models import Order, Phase, Progress
+from rainbowd.fleet.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Timer = tuple[str, ...]
+"""Names what an observer waits for: ``("absent", MEMBER)`` or ``("bake", ORDER, WAVE)``."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """What only this machine knows.
+
+    Attributes:
+        record: what it remembers of its own deploys for the fleet.
+        release: the live release, or the linked one if nothing is live; None if there is neither.
+        is_by_hand: whether someone turned the link since the fleet did.
+        prepared: the last order whose release it tried to provide; None if it has tried none.
+        unprepared: why that failed; None if it did not.
+        trouble: what is wrong with the live release; None if nothing is.
+        may_converge: whether no failure forbids another attempt yet.
+    """
+
+    record: Record = field(default_factory=Record)
+    release: str | None = None
+    is_by_hand: bool = False
+    prepared: int | None = None
+    unprepared: str | None = None
+    trouble: str | None = None
+    may_converge: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at the fleet, by one member.
+
+    Attributes:
+        me: the member.
+        order, progress: the documents; None if there are none.
+        present: the members that are present.
+        local: what only this machine knows.
+        grace: seconds after which an absent member is skipped or lost.
+        elapsed: seconds since the observer first saw each timer's condition, by its own monotonic clock.
+        new_request: an id for a turn that begins now.
+    """
+
+    me: str
+    order: Order | None
+    progress: Progress | None
+    present: frozenset[str]
+    local: Local = Local()
+    grace: float = 60
+    elapsed: Mapping[Timer, float] = field(default_factory=dict)
+    new_request: str = "new"
+
+
+@dataclass(frozen=True)
+class Write:
+    """A new ``progress``, to be written if nothing has changed.
+
+    Attributes:
+        progress: the document.
+        why: what it means, for the log.
+    """
+
+    progress: Progress
+    why: str
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Provide the release of the order, on this machine."""
+
+    release: str
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Deploy a release on this machine.
+
+    Attributes:
+        release: its name.
+        request: the id of the turn.
+        order: the order that has given the turn.
+        is_revert: whether it goes back from the release of that order.
+        is_first: whether no member had launched the release when the turn began.
+    """
+
+    release: str
+    request: str
+    order: int
+    is_revert: bool = False
+    is_first: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do until something changes, or until ``next_timer_seconds``."""
+
+
+Decision = Write | Prepare | Deploy | Wait
+
+
+def timers(view: View) -> set[Timer]:
+    """Return what the observer has to time, from now on or since it first saw it."""
+    known = set(view.order.members if view.order else ()) | set(view.progress.members if view.progress else ())
+    found: set[Timer] = {("absent", name) for name in known - view.present}
+    if view.progress is not None and view.progress.phase is Phase.BAKING:
+        found.add(bake_timer(view.progress))
+    return found
+
+
+def next_timer_seconds(view: View) -> float | None:
+    """Return after how many seconds a timer could change the decision; None if no timer runs."""
+    limits = {timer: _limit_seconds(view, timer) - view.elapsed.get(timer, 0) for timer in timers(view)}
+    return min((remaining for remaining in limits.values() if remaining > 0), default=None)
+
+
+def bake_timer(progress: Progress) -> Timer:
+    """Return the timer of the bake that ``progress`` is in."""
+    return ("bake", str(progress.order), str(progress.wave))
+
+
+def _limit_seconds(view: View, timer: Timer) -> float:
+    return view.order.bake if timer[0] == "bake" and view.order is not None else view.grace

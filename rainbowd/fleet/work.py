@@ -1,0 +1,164 @@
+"""The deploys of one machine for its fleet, one after another; what they did is on disk before the fleet learns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.fleet import record
+from rainbowd.fleet.local_deploys import Result, Task
+from rainbowd.fleet.record import OwnDeploy
+from rainbowd.fleet.standing import release_name, releases_directory
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rainbowd.fleet.local_deploys import LocalDeploys
+    from rainbowd.fleet.models import Order
+    from rainbowd.fleet.view import Deploy
+
+FIRST_RETRY_SECONDS = 5.0
+LAST_RETRY_SECONDS = 300.0
+
+log = get_logger()
+
+
+class Work:
+    """What this machine does for the fleet, as tasks that the loop of the member does not wait for.
+
+    Args:
+        machine: deploys.
+        state_dir: holds the record.
+        releases: the configured directory of the releases; None for that of the live one.
+        on_done: called when a task has ended.
+
+    Attributes:
+        record: what the machine remembers.
+        prepared: the last order whose release it tried to provide; None if it has tried none.
+        unprepared: why that failed; None if it did not.
+    """
+
+    def __init__(
+        self, machine: LocalDeploys, state_dir: Path, releases: Path | None, on_done: Callable[[], None]
+    ) -> None:
+        self.record = record.read(state_dir)
+        self.prepared: int | None = None
+        self.unprepared: str | None = None
+        self._machine = machine
+        self._state_dir = state_dir
+        self._releases = releases
+        self._on_done = on_done
+        self._is_busy = False
+        self._retry_at = 0.0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+
+    @property
+    def may_converge(self) -> bool:
+        """Whether enough time has passed since the last failure."""
+        return trio.current_time() >= self._retry_at
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory of the releases; None if it is not known yet."""
+        return releases_directory(self._releases, self._machine.standing())
+
+    def prepare(self, order: Order, nursery: trio.Nursery) -> None:
+        """Provide the release of ``order``, as a task of ``nursery``; do nothing while another task runs."""
+        if not self._is_busy:
+            self._is_busy = True
+            nursery.start_soon(self._prepare, order)
+
+    def deploy(self, deploy: Deploy, order: Order, wave: int, nursery: trio.Nursery) -> None:
+        """Deploy, as a task of ``nursery``; do nothing while another task runs.
+
+        Args:
+            deploy: the decision.
+            order: the present order, for its words.
+            wave: the number of the wave, from 1.
+            nursery: outlives the deploy, or an agent that takes over continues it.
+        """
+        if not self._is_busy:
+            self._is_busy = True
+            nursery.start_soon(self._deploy, deploy, order, wave)
+
+    async def join(self, linked: str | None) -> None:
+        """Count the present link as the fleet's own."""
+        await self._save(self.record.join(linked))
+
+    async def _prepare(self, order: Order) -> None:
+        try:
+            result = await self._provide(self._task(order.release, f"prepare-{order.id}", order, 1))
+            self.prepared, self.unprepared = order.id, result.failure
+        finally:
+            self._finish()
+
+    async def _deploy(self, deploy: Deploy, order: Order, wave: int) -> None:
+        try:
+            task = self._task(deploy.release, deploy.request, order, wave, deploy)
+            result = await self._result(deploy, task)
+            await self._save(self.record.finish(result.failure, result.output))
+            self._count_failure(result)
+        except OSError as error:
+            log.error("cannot record a turn of the fleet", error=str(error))
+            await trio.sleep(FIRST_RETRY_SECONDS)
+        finally:
+            self._finish()
+
+    async def _result(self, deploy: Deploy, task: Task | None) -> Result:
+        """Return how the deploy ends, or has ended if an earlier agent began it."""
+        standing, attempt = self._machine.standing(), self.record.attempt
+        if task is not None and attempt is not None and attempt.request == deploy.request:
+            before = None if attempt.before is None or self.directory is None else self.directory / attempt.before
+            found = await self._machine.find_result(task, before)
+            if found is not None:
+                return found
+        begun = OwnDeploy(
+            request=deploy.request,
+            order=deploy.order,
+            release=deploy.release,
+            is_revert=deploy.is_revert,
+            before=release_name(standing.live or standing.linked, self.directory),
+            generation=standing.generation,
+        )
+        await self._save(self.record.begin(begun))
+        provided = await self._provide(task)
+        return provided if provided.failure is not None or task is None else await self._machine.deploy(task)
+
+    def _task(self, release: str, request: str, order: Order, wave: int, deploy: Deploy | None = None) -> Task | None:
+        """Return what the machine is to do; None if it has no directory of releases yet."""
+        if self.directory is None:
+            return None
+        is_rollback = order.rollback or (deploy is not None and deploy.is_revert)
+        is_first = deploy is not None and deploy.is_first
+        path = self.directory / release
+        return Task(path, request, order.by, order.note, is_rollback, order.id, wave, is_first)
+
+    async def _provide(self, task: Task | None) -> Result:
+        """Have the directory of a release, with the hook ``fetch`` if it does not exist."""
+        if task is None:
+            return Result("there is no release here yet: set fleet.releases to the directory that contains them")
+        if task.release.is_dir():
+            return Result()
+        fetched = await self._machine.fetch(task)
+        if fetched.failure is None and not task.release.is_dir():
+            return Result(f"fetch: {task.release} does not exist after the hook", fetched.output)
+        return fetched
+
+    async def _save(self, changed: record.Record) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(record.write, self._state_dir, changed)
+        self.record = changed
+
+    def _count_failure(self, result: Result) -> None:
+        if result.failure is None:
+            self._retry_seconds = FIRST_RETRY_SECONDS
+            return
+        self._retry_at = trio.current_time() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+
+    def _finish(self) -> None:
+        self._is_busy = False
+        self._on_done()

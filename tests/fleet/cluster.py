@@ -1,0 +1,152 @@
+"""A real cluster of etcd on free ports of the loopback interface, for one session of tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.live.agent import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+
+
+def require_etcd() -> str:
+    """Return the path of etcd; skip the test if it is missing, or fail it in continuous integration."""
+    found = shutil.which("etcd")
+    if found is None:
+        reason = "etcd is missing: apt-get install etcd-server etcd-client"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+class Node:
+    """One node of a cluster, which can be killed, frozen and started again.
+
+    Args:
+        program: the path of etcd.
+        directory: for its data and its output.
+        name: in the cluster.
+        options: more options of the command line.
+    """
+
+    def __init__(self, program: str, directory: Path, name: str, scheme: str, options: list[str]) -> None:
+        self.name = name
+        self.client = f"{scheme}://127.0.0.1:{free_port()}"
+        self.peer = f"http://127.0.0.1:{free_port()}"
+        self._program, self._directory, self._options = program, directory, options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, cluster: str) -> None:
+        """Start it; ``cluster`` names all peers."""
+        command = [
+            self._program,
+            *("--name", self.name, "--data-dir", str(self._directory / self.name)),
+            *("--listen-client-urls", self.client, "--advertise-client-urls", self.client),
+            *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+            *("--initial-cluster", cluster, "--initial-cluster-state", "new"),
+            *("--heartbeat-interval", "100", "--election-timeout", "1000"),
+            *self._options,
+        ]
+        with (self._directory / f"{self.name}.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        """End it as a power failure would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it without closing its connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it continue."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+class Cluster:
+    """Nodes that know each other.
+
+    Args:
+        directory: for the data; removed by whoever made it.
+        size: how many nodes.
+        scheme: of the clients' URLs.
+        options: more options of each node's command line.
+    """
+
+    def __init__(self, directory: Path, size: int = 3, scheme: str = "http", options: list[str] | None = None) -> None:
+        program = require_etcd()
+        directory.mkdir(parents=True, exist_ok=True)
+        self.nodes = [Node(program, directory, f"n{number}", scheme, options or []) for number in range(size)]
+        self.names = ",".join(f"{node.name}={node.peer}" for node in self.nodes)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The URLs of all nodes."""
+        return [node.client for node in self.nodes]
+
+    def start(self, *nodes: Node) -> None:
+        """Start some nodes, or all, and wait until the cluster can write."""
+        for node in nodes or self.nodes:
+            node.start(self.names)
+        self.until_writable()
+
+    def until_writable(self) -> None:
+        """Wait until the cluster has a leader."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if any(self._can_write(node) for node in self.nodes):
+                return
+            time.sleep(LOOK_SECONDS)
+        raise AssertionError("etcd has no leader")
+
+    def leader(self) -> Node:
+        """The node that leads now."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for node in self.nodes:
+                status = self._status(node)
+                if status and status.get("leader") and status["leader"] == status["header"]["member_id"]:
+                    return node
+            time.sleep(LOOK_SECONDS)
+        raise AssertionError("etcd has no leader")
+
+    def destroy(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            if node.process is not None and node.process.poll() is None:
+                node.kill()
+
+    def _can_write(self, node: Node) -> bool:
+        return self._post(node, "/v3/kv/put", {"key": "Lw==", "value": ""}) is not None
+
+    def _status(self, node: Node) -> dict[str, Any] | None:
+        return self._post(node, "/v3/maintenance/status", {})
+
+    def _post(self, node: Node, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        request = urllib.request.Request(f"{node.client}{path}", json.dumps(body).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=1) as answer:
+                found: dict[str, Any] = json.loads(answer.read())
+                return found
+        except (OSError, ValueError):
+            return None
