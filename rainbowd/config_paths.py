@@ -21,6 +21,8 @@ CONFIG_VARIABLE = "RAINBOWD_CONFIG"
 DEFAULT_RELEASE = "."
 DEFAULT_TRIGGER_FILE = "redeploy.trigger"
 DEFAULT_STATE_DIR = ".rainbowd"
+DEFAULT_MAINTENANCE_FILE = "rainbowd.maintenance"
+DEFAULT_PAUSE_FILE = "rainbowd.pause"
 
 EXPECTED_PATH = "a path, neither empty nor with a NUL in it"
 
@@ -33,12 +35,16 @@ class ConfigPaths(NamedTuple):
         release: the app's directory or a symlink to it.
         trigger_file: the file that is touched to deploy; None if that is turned off.
         state_dir: the directory in which the agent writes its status and journal.
+        maintenance_file, pause_file: the files that put the site into maintenance, and that hold its requests; None if
+            they are turned off.
     """
 
     config_file: Path
     release: Path
     trigger_file: Path | None
     state_dir: Path
+    maintenance_file: Path | None = None
+    pause_file: Path | None = None
 
 
 def named_config(given: Path | None) -> Path | None:
@@ -72,31 +78,36 @@ def find_config(given: Path | None) -> Path:
 
 
 def read_config_paths(config_file: Path) -> ConfigPaths:
-    """Read only ``release``, ``trigger_file`` and ``state_dir`` from a config file.
+    """Read only the paths of ``ConfigPaths`` from a config file.
 
     Args:
         config_file: the file, relative to the working directory or absolute.
 
     Raises:
-        ConfigError: the file cannot be read, is not JSON, or one of the three is not a path.
+        ConfigError: the file cannot be read, is not JSON, or one of them is not a path.
     """
     data = read_json(config_file)
     file = lasting_path(config_file)
     base = real_directory(file)
 
-    def read_path(key: str, default: str) -> Path:
-        value = data.get(key, default)
+    def read_path(key: str, value: object) -> Path:
         try:
             return absolute_path(value, file.parent if key == "release" else base)
         except ValueError:
             raise ConfigError(f"{config_file}: {key}: found {format_value(value)}; expected {EXPECTED_PATH}") from None
 
-    is_off = data.get("trigger_file", DEFAULT_TRIGGER_FILE) is None
+    def read_path_or_off(key: str, value: object) -> Path | None:
+        return None if value is None else read_path(key, value)
+
+    maintenance = data.get("maintenance", {})
+    maintenance = maintenance if isinstance(maintenance, dict) else {"file": None}
     return ConfigPaths(
         config_file=file,
-        release=read_path("release", DEFAULT_RELEASE),
-        trigger_file=None if is_off else read_path("trigger_file", DEFAULT_TRIGGER_FILE),
-        state_dir=read_path("state_dir", DEFAULT_STATE_DIR),
+        release=read_path("release", data.get("release", DEFAULT_RELEASE)),
+        trigger_file=read_path_or_off("trigger_file", data.get("trigger_file", DEFAULT_TRIGGER_FILE)),
+        state_dir=read_path("state_dir", data.get("state_dir", DEFAULT_STATE_DIR)),
+        maintenance_file=read_path_or_off("maintenance.file", maintenance.get("file", DEFAULT_MAINTENANCE_FILE)),
+        pause_file=read_path_or_off("pause_file", data.get("pause_file", DEFAULT_PAUSE_FILE)),
     )
 
 

@@ -346,6 +346,9 @@ class Holding:
         assert generation is not None
         self.generation = generation
 
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None:
         self.was_cut = True
         self.end()

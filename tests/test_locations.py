@@ -38,16 +38,28 @@ def test_locations_have_defaults_beside_the_config(file: Path) -> None:
         release=file.parent,
         trigger_file=file.parent / "redeploy.trigger",
         state_dir=file.parent / ".rainbowd",
+        maintenance_file=file.parent / "rainbowd.maintenance",
+        pause_file=file.parent / "rainbowd.pause",
     )
 
 
 def test_locations_are_absolute_and_keep_their_symlinks(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file.parent / "v1").mkdir()
     (file.parent / "current").symlink_to("v1")
-    file.write_text(json.dumps({"release": "current/", "trigger_file": None, "state_dir": "/var/x"}))
+    file.write_text(
+        json.dumps(
+            {
+                "release": "current/",
+                "trigger_file": None,
+                "maintenance": {"file": None},
+                "pause_file": "p",
+                "state_dir": "/var/x",
+            }
+        )
+    )
     monkeypatch.chdir(file.parent)
     found = read_config_paths(Path("rainbowd.json"))
-    assert found == ConfigPaths(file, file.parent / "current", None, Path("/var/x"))
+    assert found == ConfigPaths(file, file.parent / "current", None, Path("/var/x"), None, file.parent / "p")
 
 
 def test_locations_do_not_judge_other_keys(file: Path) -> None:
@@ -55,7 +67,7 @@ def test_locations_do_not_judge_other_keys(file: Path) -> None:
     assert read_config_paths(file).release == file.parent
 
 
-@pytest.mark.parametrize("key", ["release", "trigger_file", "state_dir"])
+@pytest.mark.parametrize("key", ["release", "trigger_file", "pause_file", "state_dir"])
 @pytest.mark.parametrize("value", [5, "", "a\0b", [], True])
 def test_locations_refuse_what_is_no_path(file: Path, key: str, value: object) -> None:
     file.write_text(json.dumps({key: value}))
@@ -92,13 +104,15 @@ def test_a_config_in_a_release_names_places_that_stay(tmp_path: Path) -> None:
     for name in ("r1", "r2"):
         (tmp_path / "releases" / name).mkdir(parents=True)
         (tmp_path / "releases" / name / "rainbowd.json").write_text(
-            '{"release": "../../current", "trigger_file": "../../shared/go", "state_dir": "../../shared/state"}'
+            '{"release": "../../current", "trigger_file": "../../shared/go", "state_dir": "../../shared/state",'
+            ' "maintenance": {"file": "../../shared/down"}, "pause_file": "../../shared/pause"}'
         )
     link = tmp_path / "current"
     link.symlink_to("releases/r1")
     before = read_config_paths(link / "rainbowd.json")
     assert before.config_file == link / "rainbowd.json", "each release brings its own"
-    assert before[1:] == (link, tmp_path / "shared" / "go", tmp_path / "shared" / "state")
+    shared = tmp_path / "shared"
+    assert before[1:] == (link, shared / "go", shared / "state", shared / "down", shared / "pause")
     link.unlink()
     link.symlink_to("releases/r2")
     assert read_config_paths(link / "rainbowd.json") == before

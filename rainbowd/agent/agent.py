@@ -27,14 +27,16 @@ import trio
 from rainbowd import __version__
 from rainbowd.agent.background import reap_repeatedly
 from rainbowd.agent.fleet_membership import FleetMembership
+from rainbowd.agent.proxy_settings import proxy_settings
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
+from rainbowd.agent.site_admission import SiteAdmission
 from rainbowd.agent.status import StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
 from rainbowd.deploy.generations.ownership import Ownership
 from rainbowd.deploy.service import DeployService
 from rainbowd.hangup import Hangup
 from rainbowd.log import get_logger
-from rainbowd.proxy import ProxySettings, Server
+from rainbowd.proxy import Server
 from rainbowd.roster import Roster
 from rainbowd.upgrade import Predecessors
 
@@ -67,8 +69,7 @@ class Agent:
         early_signals: signals that arrived before the agent could handle them.
         api: the API and its listener, if it is enabled.
         old_agent: connects this agent's roster to the old agent of an upgrade; None for a start without one.
-        soft_limit: of open files, as it was when the first agent was started.
-        hangup: what SIGHUP means.
+        soft_limit, hangup: the limit of open files when the first agent was started, and what SIGHUP means.
         directory: in which the agent was started, and in which its new agents start.
         guard: restores the state directory.
     """
@@ -102,12 +103,20 @@ class Agent:
         self._serving = trio.CancelScope()
         self._deferred_signals: list[int] | None = None
         self._roster = Roster()
-        self._server = Server(self._roster, settings(config))
+        self._server = Server(self._roster, proxy_settings(config))
         self._predecessors = Predecessors(config.state_dir, self._roster)
         self._old_agent = old_agent(self._roster) if old_agent is not None else None
-        is_upgrade = old_agent is not None
+        is_upgrade = self._old_agent is not None
+        self._site = SiteAdmission(config, self._server, recorder, host.now, is_silent=is_upgrade)
         self._new_deploys = partial(
-            DeployService, self._roster, recorder, host, config, base=base, on_switch=self._on_switch
+            DeployService,
+            self._roster,
+            recorder,
+            host,
+            config,
+            base=base,
+            on_switch=self._on_switch,
+            site_files=self._site.files,
         )
         self._deploys = self._new_deploys(ownership=Ownership(is_complete=not is_upgrade), is_handed_over=is_upgrade)
         self._fleet = FleetMembership(config, self._roster, host, recorder, self._roster.notify_observers)
@@ -120,6 +129,7 @@ class Agent:
             name=app_name(config.name, base),
             started_at=host.now(),
             is_silent=is_upgrade,
+            site=lambda: self._site.status,
         )
         self._shared = [*(("proxy", one) for one in listeners), *([("api", api[1])] if api else [])]
         self._upgrade = AgentUpgrade(
@@ -158,6 +168,7 @@ class Agent:
     async def _deploy_and_serve(self) -> None:
         """Deploy and serve until a stop is requested; then finish the requests, and after them the generations."""
         async with trio.open_nursery() as nursery:
+            self._site.read()
             self._roster.observe(self._status.publish)
             if self._old_agent is None:
                 self._predecessors.find(nursery)
@@ -178,8 +189,6 @@ class Agent:
             self._upgrade.close()
             nursery.cancel_scope.cancel()
 
-    # --- as the new agent of an upgrade ---------------------------------------------------------------------------
-
     async def _take_over(self, old_agent: ReplacedAgent, nursery: trio.Nursery) -> None:
         """Become the agent, after a while in which both agents accept connections and nothing failed."""
         await serve_on_trial()
@@ -187,7 +196,7 @@ class Agent:
         await old_agent.ready({listener.sock.fileno() for _, listener in self._shared})
         self._deploys.supervisor.ownership.complete()
         self._predecessors.add(old_agent.offer.pid, old_agent, nursery)
-        self._status.is_silent = False
+        self._status.is_silent = self._site.is_silent = False
         for _, listener in self._shared:
             listener.is_shared = False
         self._recorder.record(
@@ -202,8 +211,6 @@ class Agent:
         """Wait for old agents, which have requests on our generations; if this agent stops, they stop too."""
         with trio.move_on_after(math.inf if self._upgrade.is_done else self._config.drain.stop):
             await self._predecessors.until_gone()
-
-    # --- deploying, and being upgraded ----------------------------------------------------------------------------
 
     async def _deploy(self) -> None:
         """Deploy until a stop is requested, or until a new agent deploys; if an upgrade fails, continue unchanged."""
@@ -241,7 +248,7 @@ class Agent:
             self._on_signal(signum)
 
     def _on_switch(self, config: Config) -> None:
-        self._server.settings = settings(config)
+        self._server.settings = proxy_settings(config)
 
     async def _serve_api(self, api: ApiService, listener: Listener) -> None:
         """Serve the API until a stop is requested, then free its address."""
@@ -257,8 +264,6 @@ class Agent:
         )
         await api.run(backend, self._deploys.supervisor.started, self._stop)
         listener.close()
-
-    # --- signals --------------------------------------------------------------------------------------------------
 
     def _on_signal(self, signum: int) -> None:
         """Deploy on HUP, upgrade on USR2, stop on TERM or INT; on the second of those wait only for the reaping."""
@@ -293,8 +298,3 @@ class Agent:
             self._server.stop(self._config.drain.stop)
         else:
             self._stop.set()
-
-
-def settings(config: Config) -> ProxySettings:
-    """Return the part of the config that the proxy serves by."""
-    return ProxySettings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)

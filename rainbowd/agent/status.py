@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
+from rainbowd.agent.site_admission import SiteStatus
 from rainbowd.deploy.warnings import warnings
 from rainbowd.log import get_logger
 from rainbowd.sd_notify import SystemdNotifier
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rainbowd.listeners import Listener
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Generation, Roster
+
+OPEN = SiteStatus()
 
 _COUNTERS_SECONDS = 1.0
 """How often ``status.json`` is written while only counters change."""
@@ -46,6 +49,7 @@ class StatusPublisher:
         name: the app's name for people.
         started_at: when the agent started, in seconds since the epoch.
         is_silent: see the attribute.
+        site: returns whether the site is closed.
 
     Attributes:
         systemd: sends the status to systemd.
@@ -64,6 +68,7 @@ class StatusPublisher:
         name: str,
         started_at: float,
         is_silent: bool,
+        site: Callable[[], SiteStatus] = SiteStatus,
     ) -> None:
         self.systemd = SystemdNotifier()
         self.state = "starting"
@@ -73,6 +78,7 @@ class StatusPublisher:
         self._listeners = listeners
         self._supervisor = supervisor
         self._fleet = fleet
+        self._site = site
         self._name = name
         self._started_at = started_at
         self._published_counters: object = None
@@ -122,7 +128,7 @@ class StatusPublisher:
             "state": self.state,
         }
         fleet = self._fleet()
-        status = build_status(agent, self._roster, self._supervisor())
+        status = build_status(agent, self._roster, self._supervisor(), self._site())
         return status if fleet is None else {**status, "fleet": fleet}
 
     async def publish_counters(self) -> None:
@@ -151,17 +157,22 @@ def app_name(configured: str | None, base: Path) -> str:
     return configured or Path(os.path.realpath(base)).name or "rainbowd"
 
 
-def build_status(agent: Mapping[str, object], roster: Roster, supervisor: Supervisor) -> dict[str, object]:
+def build_status(
+    agent: Mapping[str, object], roster: Roster, supervisor: Supervisor, site: SiteStatus = OPEN
+) -> dict[str, object]:
     """Return the present status, ready for ``report.status.write``.
 
     Args:
         agent: the entry of that name.
         roster: the generations.
         supervisor: the deploys, and warnings.
+        site: whether the site is closed.
     """
     return {
         "agent": dict(agent),
         "live": roster.live.id if roster.live is not None else None,
+        "maintenance": _closed(site.maintenance_at, by=site.maintenance_by),
+        "pause": _closed(site.pause_at, seconds=site.pause_seconds),
         "wanted": str(supervisor.named_release) if supervisor.named_release is not None else None,
         "deploying": _deploying(supervisor.deploying),
         "last_deploy": _last_deploy(supervisor.last_outcome),
@@ -178,6 +189,10 @@ def timestamp(at_seconds: float) -> str:
         at_seconds: seconds since the epoch.
     """
     return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _closed(at_seconds: float | None, **fields: object) -> dict[str, object] | None:
+    return None if at_seconds is None else {"at": timestamp(at_seconds), **fields}
 
 
 def _deploying(deploy: Deploy | None) -> dict[str, object] | None:

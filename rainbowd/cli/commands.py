@@ -88,6 +88,27 @@ def show(options: argparse.Namespace) -> int:
     return command.show(options.config, options.deploy, as_json=options.as_json)
 
 
+def maintenance(options: argparse.Namespace) -> int:
+    """Run ``rainbowd maintenance``."""
+    from rainbowd.cli import site_commands as command
+
+    return command.maintenance(options.config, options.action, options.message)
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Run ``rainbowd pause``."""
+    from rainbowd.cli import site_commands as command
+
+    return command.pause(options.config, options.timeout)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Run ``rainbowd resume``."""
+    from rainbowd.cli import site_commands as command
+
+    return command.resume(options.config)
+
+
 def completion(options: argparse.Namespace) -> int:
     """Run ``rainbowd completion``."""
     from rainbowd.cli import completion as command

@@ -54,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_deploys(subparsers)
     _add_wait(subparsers)
     _add_reports(subparsers)
+    _add_site(subparsers)
     _add_agent(subparsers)
     _add_completion(subparsers, parser)
     _add_proxy(subparsers)
@@ -169,6 +170,42 @@ def _add_reports(subparsers: Commands) -> None:
         help="the id of a deploy in the history, or its beginning (default: the last deploy)",
     )
     _add_json(show)
+
+
+def _add_site(subparsers: Commands) -> None:
+    maintenance = _add(
+        subparsers,
+        "maintenance",
+        commands.maintenance,
+        "answer every request with a maintenance page, or serve the app again",
+        "on --message 'Back at 10 o'\\''clock.'",
+        "off",
+        "",
+    )
+    maintenance.add_argument(
+        "action",
+        nargs="?",
+        choices=["on", "off"],
+        metavar="on|off",
+        help="begin or end it (default: print which it is)",
+    )
+    maintenance.add_argument(
+        "--message", type=types.text, metavar="TEXT", help="answer with this text or HTML (default: a short text)"
+    )
+    pause = _add(
+        subparsers,
+        "pause",
+        commands.pause,
+        "hold new requests, and wait until none is in flight",
+        "--timeout 30",
+    )
+    pause.add_argument(
+        "--timeout",
+        type=types.seconds,
+        metavar="SECONDS",
+        help="hold a request, and wait, at most this long (default: hold.timeout)",
+    )
+    _add(subparsers, "resume", commands.resume, "serve new requests again, and those that wait", "")
 
 
 def _add_agent(subparsers: Commands) -> None:

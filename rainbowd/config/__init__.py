@@ -9,6 +9,8 @@ from rainbowd.config.loader import LoadedConfig, load, parse_limits, redacted, r
 from rainbowd.config.models import (
     DEFAULT_TRUST,
     ApiSettings,
+    Bake,
+    Canary,
     Config,
     Drain,
     Health,
@@ -17,6 +19,7 @@ from rainbowd.config.models import (
     Limits,
     Liveness,
     LogSettings,
+    Maintenance,
     default_trust,
 )
 from rainbowd.config.parsers import PortRange, StatusRanges
@@ -27,6 +30,8 @@ __all__ = [
     "DEFAULT_TRUST",
     "Account",
     "ApiSettings",
+    "Bake",
+    "Canary",
     "Config",
     "Drain",
     "FleetSettings",
@@ -37,6 +42,7 @@ __all__ = [
     "Liveness",
     "LoadedConfig",
     "LogSettings",
+    "Maintenance",
     "NeedsRoot",
     "PortRange",
     "StatusRanges",

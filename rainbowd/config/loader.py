@@ -30,7 +30,19 @@ if TYPE_CHECKING:
 
     Location = tuple[int | str, ...]
 
-RESTART_KEYS = ("listen", "api", "fleet", "release", "trigger_file", "log", "name", "state_dir")
+RESTART_KEYS = (
+    "listen",
+    "api",
+    "fleet",
+    "release",
+    "trigger_file",
+    "log",
+    "name",
+    "error_pages",
+    "maintenance",
+    "pause_file",
+    "state_dir",
+)
 """The keys that an agent reads only when it starts."""
 
 COMMENT = "//"

@@ -15,7 +15,10 @@ from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.parsers import PortRange, StatusRanges
 from rainbowd.config.types import (
     AppLog,
+    AssetPrefixes,
     Bounded,
+    CanaryBy,
+    CanarySteps,
     Command,
     CommandOrOff,
     CountOrOff,
@@ -33,9 +36,16 @@ from rainbowd.config.types import (
     PathAsObject,
     Seconds,
     SecondsAboveZero,
+    SecondsAsObject,
     SecondsOrOff,
 )
-from rainbowd.config_paths import DEFAULT_RELEASE, DEFAULT_STATE_DIR, DEFAULT_TRIGGER_FILE
+from rainbowd.config_paths import (
+    DEFAULT_MAINTENANCE_FILE,
+    DEFAULT_PAUSE_FILE,
+    DEFAULT_RELEASE,
+    DEFAULT_STATE_DIR,
+    DEFAULT_TRIGGER_FILE,
+)
 
 DEFAULT_API = "127.0.0.1:7001"
 DEFAULT_TRUST = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -89,6 +99,32 @@ class Drain(_Model):
         Field(description='a signal\'s name such as "TERM"'),
     ] = Signals.SIGTERM
     kill_after: Seconds = 10
+
+
+class Bake(_Model):
+    """The watch over a release after it went live; ``seconds`` 0 is none."""
+
+    seconds: Seconds = 0
+    max_error_rate: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1, such as 0.05 for 5 %")
+    ] = 0.05
+    min_errors: Annotated[int, Field(ge=1, description="a whole number, 1 or more")] = 5
+
+
+class Canary(_Model):
+    """The shares of the traffic that a release gets before it goes live, each for ``seconds``."""
+
+    steps: CanarySteps = ()
+    seconds: SecondsAboveZero = 30
+    by: CanaryBy = "client"
+
+
+class Maintenance(_Model):
+    """The file that puts the site into maintenance, and the clients that pass meanwhile."""
+
+    file: FilePathOrOff = Field(default=DEFAULT_MAINTENANCE_FILE, validate_default=True)
+    retry_after: Annotated[int, Field(ge=0, description="a whole number of seconds, 0 or more")] = 120
+    allow: Networks = ()
 
 
 class Hold(_Model):
@@ -172,6 +208,8 @@ class Config(_Model):
     group: NameOrOff = None
     drain: Annotated[Drain, Field(description="an object")] = Drain()
     standby: Seconds = 0
+    bake: Annotated[Bake, SecondsAsObject, Field(description="a number of seconds, 0 or more, or an object")] = Bake()
+    canary: Annotated[Canary, Field(description="an object")] = Canary()
     max_generations: Annotated[int, Field(ge=2, description="a whole number, 2 or more")] = 10
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()
@@ -179,6 +217,12 @@ class Config(_Model):
     api: Annotated[ApiSettings, Field(description="an object")] = ApiSettings()
     fleet: Annotated[FleetSettings | None, Field(description="an object, or null")] = None
     trust: Networks = DEFAULT_TRUST
+    assets: AssetPrefixes = ()
+    error_pages: FilePathOrOff = None
+    maintenance: Annotated[Maintenance | None, Field(description="an object, or null")] = Field(
+        default={}, validate_default=True
+    )
+    pause_file: FilePathOrOff = Field(default=DEFAULT_PAUSE_FILE, validate_default=True)
     state_dir: FilePath = Field(default=DEFAULT_STATE_DIR, validate_default=True)
     log: Annotated[LogSettings, Field(description="an object")] = LogSettings()
 

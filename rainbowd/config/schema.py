@@ -61,6 +61,15 @@ MEANINGS = {
     "drain.signal": "The signal that makes the app exit.",
     "drain.kill_after": "Seconds from that signal until the remaining processes are killed.",
     "standby": "Seconds that the previous generation keeps running after a switch; a rollback to it is instant.",
+    "bake": "The watch over a release after it went live: if it fails, the previous generation is live again. A number "
+    "is the seconds; 0 turns it off.",
+    "bake.seconds": "How long a release is watched; its deploy is decided after that.",
+    "bake.max_error_rate": "The lowest error rate that fails, from 0 to 1, if it is also twice the rate before.",
+    "bake.min_errors": "The smallest number of errors that fails.",
+    "canary": "The shares of the traffic that a release gets before it goes live.",
+    "canary.steps": "Rising percentages of the clients, such as [5, 25]; an empty list turns the canary off.",
+    "canary.seconds": "How long each step lasts.",
+    "canary.by": "How clients are told apart: client (their address), cookie:NAME or header:NAME.",
     "max_generations": "The number of generations that can run at once; at the limit, a standby is stopped early, "
     "otherwise the deploy waits.",
     "hold": "How many requests wait, and how long, while nothing is live and a launch is in progress; then 503.",
@@ -109,6 +118,14 @@ MEANINGS = {
     "fleet.max_error_rate": "The share of 5xx responses during the bake that counts as a failure; null: not watched.",
     "fleet.releases": "The directory of the releases; null: the one that contains the live release.",
     "trust": "The networks whose forwarded fields are believed; a peer on a Unix socket is always trusted.",
+    "assets": "Path prefixes of files that belong to one release, such as /assets/; a file that the live generation "
+    "does not have is requested from the other running generations.",
+    "error_pages": "A directory with 502.html, 503.html or 504.html, for rainbowd's own answers to browsers.",
+    "maintenance": "A file that puts the site into maintenance while it exists; null turns this off.",
+    "maintenance.file": "The file; its content is the answer to every request. null turns this off.",
+    "maintenance.retry_after": "The seconds in the Retry-After field of these answers.",
+    "maintenance.allow": "The networks whose clients pass.",
+    "pause_file": "While this file exists, new requests wait; its first line may be the seconds. null turns this off.",
     "state_dir": "The directory for status.json, journal.jsonl, the lock and the files of each generation.",
     "log": "What rainbowd logs on standard output.",
     "log.level": "The lowest level that is logged.",
@@ -129,10 +146,21 @@ SHAPES: dict[str, Schema] = {
     "hooks.after_failure": _COMMAND_OR_OFF,
     "hooks.fetch": _COMMAND_OR_OFF,
     "listen": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+    "canary.steps": {
+        "type": "array",
+        "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100},
+    },
+    "canary.by": {"type": "string", "pattern": "^(client|(cookie|header):.+)$"},
     "user": {"anyOf": [_TEXT, {"type": "integer", "minimum": 0}, {"type": "null"}]},
     "group": {"anyOf": [_TEXT, {"type": "integer", "minimum": 0}, {"type": "null"}]},
 }
 """The JSON types of keys whose model has another type."""
+
+SHORT_FORMS: dict[str, Schema] = {
+    "health": {"type": "string", "pattern": "^/"},
+    "bake": {"type": "number", "minimum": 0},
+}
+"""The other form of keys that are usually an object."""
 
 _JSON: dict[object, Schema] = {
     bool: {"type": "boolean"},
@@ -193,14 +221,14 @@ def _shape(kind: Any, bounds: Schema, key: str) -> Schema:
         return {"enum": list(get_args(kind))}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         inner = _object(kind, f"{key}.")
-        return {"anyOf": [{"type": "string", "pattern": "^/"}, inner]} if key == "health" else inner
+        return {"anyOf": [SHORT_FORMS[key], inner]} if key in SHORT_FORMS else inner
     if kind in {int, float}:
         return {**_JSON[kind], **bounds}
     return _JSON.get(get_origin(kind) or kind, _TEXT)
 
 
 def _bounds(field: FieldInfo) -> Schema:
-    keywords = {"ge": "minimum", "gt": "exclusiveMinimum"}
+    keywords = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
     return {
         keyword: getattr(bound, name)
         for bound in field.metadata

@@ -77,6 +77,29 @@ def _distinct(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     return addresses
 
 
+def _seconds_as_object(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"seconds": value} if is_number else value
+
+
+def _steps(steps: tuple[float, ...]) -> tuple[float, ...]:
+    is_rising = all(before < after for before, after in zip((0, *steps), (*steps, 100), strict=False))
+    if not is_rising:
+        raise ValueError
+    return steps
+
+
+def _canary_by(value: str) -> str:
+    kind, _, name = value.partition(":")
+    return _require(value == "client" or (kind in {"cookie", "header"} and bool(parsers.TOKEN.fullmatch(name))), value)
+
+
+def _asset_prefix(value: str) -> str:
+    return _require(
+        value.startswith("/") and value.isascii() and value.isprintable() and not set(value) & set(" ?#"), value
+    )
+
+
 def _health(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
@@ -172,4 +195,17 @@ Networks = Annotated[
     BeforeValidator(_as_tuple),
     Field(description='a list of networks such as "10.0.0.0/8"'),
 ]
+CanarySteps = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_as_tuple),
+    AfterValidator(_steps),
+    Field(description="a list of rising percentages above 0 and below 100, such as [5, 25]"),
+]
+CanaryBy = Annotated[str, AfterValidator(_canary_by), Field(description='"client", "cookie:NAME" or "header:NAME"')]
+AssetPrefixes = Annotated[
+    tuple[Annotated[str, AfterValidator(_asset_prefix)], ...],
+    BeforeValidator(_as_tuple),
+    Field(description='a list of path prefixes such as "/assets/"'),
+]
+SecondsAsObject = BeforeValidator(_seconds_as_object)
 PathAsObject = BeforeValidator(_health)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.generations.ownership import Ownership
     from rainbowd.deploy.interfaces import Host
+    from rainbowd.deploy.watch.site_files import SiteFiles
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -37,6 +38,7 @@ class DeployService:
         config: the config at the agent's start.
         base: the config file's directory.
         on_switch: called with the config of each generation that becomes live.
+        site_files: are watched, too.
         ownership, is_handed_over: see ``Supervisor``.
 
     Attributes:
@@ -53,6 +55,7 @@ class DeployService:
         *,
         base: Path,
         on_switch: Callable[[Config], None],
+        site_files: SiteFiles,
         ownership: Ownership,
         is_handed_over: bool,
     ) -> None:
@@ -61,6 +64,7 @@ class DeployService:
         )
         self.api_deploys = ApiDeploys(self.supervisor, roster, config.release, base=base, state_dir=config.state_dir)
         self._config = config
+        self._site_files = site_files
         self._watching = trio.CancelScope()
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -93,7 +97,11 @@ class DeployService:
             while True:
                 try:
                     await watch(
-                        config.release, config.trigger_file, self.api_deploys.take_trigger, seen=supervisor.seen
+                        config.release,
+                        config.trigger_file,
+                        self.api_deploys.take_trigger,
+                        seen=supervisor.seen,
+                        site_files=self._site_files,
                     )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)

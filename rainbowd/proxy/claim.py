@@ -107,7 +107,7 @@ class Claim:
                     generation.count_error("connection refused")
                 generation.on_connect_refused(time.monotonic())
                 self._end_lease()
-                waiting = waiting or HeldRequest(self._settings.hold.timeout)
+                waiting = waiting or self._new_wait()
                 waiting.was_refused = True
 
     def return_to_pool(self) -> None:
@@ -146,12 +146,15 @@ class Claim:
         server = self._connection.server
         generation = server.roster.lease(self._connection) if waiting is None else None
         if generation is None:
-            self.waits_on = waiting = waiting or HeldRequest(self._settings.hold.timeout)
+            self.waits_on = waiting = waiting or self._new_wait()
             self._clock.check_client_end()
             await become_task(server.hub)
             generation = await server.held_requests.lease(self._connection, waiting, self._settings.hold)
         self.generation, self._leased = generation, True
         return generation
+
+    def _new_wait(self) -> HeldRequest:
+        return HeldRequest(self._connection.server.admission.hold_seconds(self._settings.hold.timeout))
 
     def _take_from_pool(self, generation: Generation) -> Upstream | None:
         upstream = self._pool.take(generation)

@@ -13,6 +13,7 @@ from rainbowd.log import get_logger
 from rainbowd.proxy.error_response import error_response
 from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
 from rainbowd.proxy.fiber import become_task
+from rainbowd.proxy.visitor import client_address, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,6 +210,16 @@ class Connection:
             late = Refusal(504, "The app was stopped before it answered.")
             self._exchange.interrupt(AppBroke("the drain timeout was reached") if begun else late)
 
+    def visitor(self, by: str) -> bytes:
+        """Return what identifies the client of the present request.
+
+        Args:
+            by: ``client``, ``cookie:NAME`` or ``header:NAME``.
+        """
+        assert self._exchange is not None  # which has the lease, or waits for it
+        request = self._exchange.request
+        return visitor(request, client_address(request, self.peer, self.server.settings.trust), by)
+
     def close_if_idle(self) -> None:
         """Close the connection if it is between two requests, because the agent stops.
 
@@ -300,7 +311,8 @@ class Connection:
         with_body = request is None or request.method != b"HEAD"
         await become_task(self.server.hub)
         with trio.move_on_after(LINGER_SECONDS):
-            await self.wire.send(error_response(refusal, keep_alive=keep_alive, with_body=with_body))
+            page = self.server.error_pages.find(refusal, request)
+            await self.wire.send(error_response(refusal, keep_alive=keep_alive, with_body=with_body, page=page))
         if exchange is None:
             self.server.on_refusal(self, refusal)
             await self._linger(unread=True)

@@ -11,6 +11,7 @@ from rainbowd.http1 import Refusal
 
 if TYPE_CHECKING:
     from rainbowd.config import Hold
+    from rainbowd.proxy.admission import Admission
     from rainbowd.roster import Generation, LeaseHolder, Roster
 
 RETRY_AFTER_SECONDS = 5
@@ -68,15 +69,17 @@ class HeldRequests:
     """All requests that are held.
 
     Args:
-        roster: leases are taken from its live generation.
+        roster: gives the leases.
+        admission: may refuse requests, or make them wait although a generation is live.
 
     Attributes:
         held: the number of requests that were held so far.
         is_stopping: whether requests are refused instead of held.
     """
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, admission: Admission) -> None:
         self._roster = roster
+        self._admission = admission
         self._changed = trio.Event()
         self._waiting: set[HeldRequest] = set()
         self.held = 0
@@ -100,8 +103,9 @@ class HeldRequests:
             limit: how many requests may be held.
 
         Raises:
-            Refusal: no generation is live in time, or too many requests are held already.
+            Refusal: no generation is live in time, the site is in maintenance, or too many requests are held already.
         """
+        self._admission.refuse(holder)
         if len(self._waiting) >= limit.limit:
             raise nothing_live("Too many requests are waiting for the app.")
         self._waiting.add(waiting)
@@ -116,7 +120,8 @@ class HeldRequests:
                 generation = self._roster.lease(holder)
                 if generation is not None:
                     return generation
-                if not self._roster.is_launch_due:
+                self._admission.refuse(holder)
+                if self._admission.pause_seconds is None and not self._roster.is_launch_due:
                     raise nothing_live("The app is not running.")
                 await waiting.wait(self._changed)
         finally:

@@ -13,8 +13,10 @@ from rainbowd.http1 import OtherProtocol, Refusal
 from rainbowd.log import get_logger
 from rainbowd.log import request as log_request
 from rainbowd.proxy.acceptor import Acceptor
+from rainbowd.proxy.admission import Admission
 from rainbowd.proxy.app_errors import SERVER_ERROR, count_app_error
 from rainbowd.proxy.deadlines import Deadlines
+from rainbowd.proxy.error_pages import ErrorPages
 from rainbowd.proxy.error_response import CLIENT_GONE
 from rainbowd.proxy.exchange import AppBroke, ClientGone
 from rainbowd.proxy.fiber import Fibers
@@ -58,6 +60,8 @@ class Server:
         closes_after_response: whether every connection is closed after its next response.
         is_stopping: whether idle connections are closed and no tunnel is opened.
         traffic: counts every exchange; None if nobody reads the counters.
+        admission: closes the site for maintenance or a pause.
+        error_pages: the pages that browsers get in place of our own answers.
         retries: the number of pooled connections that turned out to be dead when used.
     """
 
@@ -71,7 +75,9 @@ class Server:
         self.hub = Hub()
         self.pool = Pool(self.hub, follow_links=not settings.managed)
         self.pipes = Pipes()
-        self.held_requests = HeldRequests(roster)
+        self.admission = Admission(roster)
+        self.error_pages = ErrorPages()
+        self.held_requests = HeldRequests(roster, self.admission)
         self.connections: set[Connection] = set()
         self.rejected: set[Connection] = set()
         self.deadlines = Deadlines()

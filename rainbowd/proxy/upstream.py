@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from rainbowd.address import TcpAddress, connect_to_socket_file, family, sockaddr
 from rainbowd.proxy.wire import Wire
-from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from rainbowd.proxy.hub import Hub
@@ -112,8 +111,8 @@ class Pool:
         return None
 
     def give_back(self, upstream: Upstream) -> None:
-        """Keep a connection whose response has ended, or close it if its generation is no longer live."""
-        if upstream.generation.state is not State.LIVE:
+        """Keep a connection whose response has ended, or close it if its generation gets no new requests."""
+        if not upstream.generation.is_serving:
             upstream.wire.close()
             return
         upstream.wire.clear_interruption()
@@ -121,8 +120,8 @@ class Pool:
         self._idle.setdefault(upstream.generation, []).append(upstream)
 
     def close_superseded(self) -> None:
-        """Close the idle connections to generations that are no longer live, whose apps will be stopped soon."""
-        for generation in [generation for generation in self._idle if generation.state is not State.LIVE]:
+        """Close the idle connections to generations that get no new requests, whose apps will be stopped soon."""
+        for generation in [generation for generation in self._idle if not generation.is_serving]:
             for upstream in self._idle.pop(generation):
                 upstream.wire.close()
 

@@ -19,6 +19,8 @@ SENTENCES = {
     "agent.stopped": "rainbowd stopped",
     "agent.upgraded": "rainbowd {version} took over, pid {pid}",
     "agent.upgrade_failed": "the upgrade failed: {reason}",
+    "agent.maintenance": "maintenance began[, by {by}]",
+    "agent.maintenance_ended": "maintenance ended",  # agent.maintenance with on: false
     "deploy.requested": "[{name} ]requested[ by {by}] ({trigger}[, {rollback}])[: {note}]",
     "deploy.waiting": "the deploy is waiting: {reason}",
     "deploy.succeeded": "the deploy[ of {name}] succeeded[ ({rollback})]",
@@ -69,6 +71,8 @@ def sentence(event: Mapping[str, object]) -> str:
     """
     winner = _name(event.get("superseded_by"))
     kind = "deploy.superseded" if winner else str(event.get("event"))
+    if event.get("on") is False:
+        kind += "_ended"
     return fill(SENTENCES.get(kind, ""), {**event, "name": _name(event.get("release")), "winner": winner})
 
 

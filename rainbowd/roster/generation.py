@@ -20,6 +20,7 @@ class State(enum.StrEnum):
     """The states of a generation, with the values of ``status.json``."""
 
     STARTING = "starting"
+    CANARY = "canary"
     LIVE = "live"
     STANDBY = "standby"
     DRAINING = "draining"
@@ -29,7 +30,9 @@ class State(enum.StrEnum):
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     # A candidate that passed its check; or one that failed, was superseded or is no longer needed.
-    State.STARTING: frozenset({State.LIVE, State.STOPPING}),
+    State.STARTING: frozenset({State.CANARY, State.LIVE, State.STOPPING}),
+    # Passed its last step; or failed, was superseded, or crashed.
+    State.CANARY: frozenset({State.LIVE, State.DRAINING, State.STOPPING}),
     # Superseded, with or without a standby period, or crashed.
     State.LIVE: frozenset({State.STANDBY, State.DRAINING, State.STOPPING}),
     # Rolled back to, at the end of its standby period, or crashed.
@@ -44,8 +47,19 @@ class IllegalTransition(Exception):
     """A transition that the table does not contain."""
 
 
+SERVING = frozenset({State.LIVE, State.CANARY})
+"""The states in which a generation gets new requests."""
+
+
 class LeaseHolder(Protocol):
     """The client connection of an exchange, or of the tunnel that the exchange became."""
+
+    def visitor(self, by: str) -> bytes:
+        """Return what identifies the client of the present request.
+
+        Args:
+            by: ``client``, ``cookie:NAME`` or ``header:NAME``, as in the config's ``canary.by``.
+        """
 
     def cut(self) -> None:
         """End the exchange or tunnel now, so that the client can tell it from a complete response."""
@@ -62,6 +76,7 @@ class Generation:
         pid: of the main process: the launched child, until another process is known to be the main one.
         started_at, live_at: seconds since the epoch; ``live_at`` is None until the generation is live.
         state: changed by ``advance`` only.
+        is_serving: whether it gets new requests.
         requests: the number of leases so far.
         errors: how many of them the app failed: with a status of 500 or more, or without a complete response.
         holders: the exchanges in flight.
@@ -87,8 +102,12 @@ class Generation:
     on_error: Callable[[str], None] | None = None
     on_idle: Callable[[], None] | None = None
     on_refusing: Callable[[], None] | None = None
+    is_serving: bool = field(init=False)
     _refused_since: float | None = None
     _refused_last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.is_serving = self.state in SERVING
 
     def advance(self, state: State) -> None:
         """Change the state to ``state``.
@@ -98,7 +117,7 @@ class Generation:
         """
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"generation {self.id}: {self.state} -> {state}")
-        self.state = state
+        self.state, self.is_serving = state, state in SERVING
         if self.on_advance is not None:
             self.on_advance()
 

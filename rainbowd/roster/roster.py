@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbowd.roster.generation import Generation, IllegalTransition, State
+from rainbowd.roster.share import is_in_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +18,34 @@ class Roster:
 
     Attributes:
         live: the generation that new requests go to; None if no generation is live.
+        canary: the candidate that gets a share of the new requests; None if there is none.
+        share_percent: the share of the canary.
+        lease: gives a holder a lease on the generation that its request goes to, and returns that; None if no
+            generation can serve it. It is one of several functions, so that a canary or a closed gate costs nothing
+            while there is none.
         generations: the generations that are not retired, by id.
         is_launch_due: whether requests are held while no generation is live, because a launch is in progress or due.
     """
 
-    __slots__ = ("_launch_due", "_observers", "generations", "live")
+    __slots__ = (
+        "_admits",
+        "_by",
+        "_launch_due",
+        "_observers",
+        "canary",
+        "generations",
+        "lease",
+        "live",
+        "share_percent",
+    )
 
     def __init__(self) -> None:
         self.live: Generation | None = None
+        self.canary: Generation | None = None
+        self.share_percent = 0.0
+        self.lease: Callable[[LeaseHolder], Generation | None] = self._lease_live
+        self._by = "client"
+        self._admits: Callable[[LeaseHolder], bool] | None = None
         self.generations: dict[int, Generation] = {}
         self._launch_due = False
         self._observers: list[Callable[[], None]] = []
@@ -58,8 +79,27 @@ class Roster:
             generation.live_at = before
             raise
         self.live = generation
+        if generation is self.canary:
+            self._end_canary()
         if superseded is not None:
             superseded.advance(previous)
+        self.notify_observers()
+
+    def give_share(self, generation: Generation, *, share_percent: float, by: str) -> None:
+        """Send a share of the new requests to ``generation``; the live one gets the others.
+
+        Args:
+            generation: a candidate that passed its check, or the canary, whose share grows.
+            share_percent: from 0 to 100.
+            by: how clients are told apart: see ``LeaseHolder.visitor``.
+
+        Raises:
+            IllegalTransition: ``generation`` is in another state.
+        """
+        if generation is not self.canary:
+            generation.advance(State.CANARY)
+        self.canary, self.share_percent, self._by = generation, share_percent, by
+        self._choose_lease()
         self.notify_observers()
 
     def advance(self, generation: Generation, state: State) -> None:
@@ -73,6 +113,8 @@ class Roster:
         generation.advance(state)
         if generation is self.live:
             self.live = None
+        if generation is self.canary:
+            self._end_canary()
         if state is State.RETIRED:
             del self.generations[generation.id]
         self.notify_observers()
@@ -88,12 +130,46 @@ class Roster:
             self._launch_due = due
             self.notify_observers()
 
-    def lease(self, holder: LeaseHolder) -> Generation | None:
-        """Give ``holder`` a lease on the live generation and return it, or None if no generation is live."""
+    def close(self, admits: Callable[[LeaseHolder], bool]) -> None:
+        """Give leases only to the holders that ``admits`` returns True for, until ``open`` is called."""
+        self._admits = admits
+        self._choose_lease()
+        self.notify_observers()
+
+    def open(self) -> None:
+        """Give leases to all holders again."""
+        self._admits = None
+        self._choose_lease()
+        self.notify_observers()
+
+    def choose(self, holder: LeaseHolder) -> Generation | None:
+        """Return the generation that a request goes to: the canary for the clients in its share, else the live one."""
+        canary = self.canary
+        if canary is not None and is_in_share(holder.visitor(self._by), self.share_percent, canary.id):
+            return canary
+        return self.live
+
+    def _lease_live(self, holder: LeaseHolder) -> Generation | None:
         generation = self.live
         if generation is not None:
             generation.lease(holder)
         return generation
+
+    def _lease_chosen(self, holder: LeaseHolder) -> Generation | None:
+        if self._admits is not None and not self._admits(holder):
+            return None
+        generation = self.choose(holder)
+        if generation is not None:
+            generation.lease(holder)
+        return generation
+
+    def _choose_lease(self) -> None:
+        is_plain = self.canary is None and self._admits is None
+        self.lease = self._lease_live if is_plain else self._lease_chosen
+
+    def _end_canary(self) -> None:
+        self.canary, self.share_percent = None, 0.0
+        self._choose_lease()
 
     def notify_observers(self) -> None:
         """Call every observer, after a change."""

@@ -35,6 +35,11 @@ class RemoteLease:
         self.owner = owner
         self.cut = on_cut
 
+    def visitor(self, by: str) -> bytes:
+        """Return nothing: the old agent has chosen the generation of this request."""
+        del by
+        return b""
+
 
 class Predecessor:
     """One old agent: keeps its leases in our roster, and reports to it which generation is live.

@@ -47,6 +47,9 @@ class FakeRecorder:
 class Holder:
     """Of a lease."""
 
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None: ...
 
 
@@ -91,7 +94,7 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
 
 def test_nothing_is_told_as_nothing() -> None:
     told = build_status({"pid": 7}, Roster(), supervisor())
-    nothing = dict.fromkeys(("live", "wanted", "deploying", "last_deploy", "crashes"))
+    nothing = dict.fromkeys(("live", "maintenance", "pause", "wanted", "deploying", "last_deploy", "crashes"))
     warnings = [{"kind": "dead", "text": "nothing is live"}]
     assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
 

@@ -55,6 +55,8 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
         "warmup": None,
         "drain": {"timeout": 60, "tunnels": 30, "stop": 25, "signal": "TERM", "kill_after": 10},
         "standby": 0,
+        "bake": {"seconds": 0, "max_error_rate": 0.05, "min_errors": 5},
+        "canary": {"steps": [], "seconds": 30, "by": "client"},
         "max_generations": 10,
         "hold": {"timeout": 10, "limit": 1000},
         "limits": {
@@ -78,6 +80,10 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
         "api": {"enabled": False, "listen": "127.0.0.1:7001", "token_file": None},
         "fleet": None,
         "trust": ["127.0.0.0/8", "::1/128"],
+        "assets": [],
+        "error_pages": None,
+        "maintenance": {"file": str(file.parent / "rainbowd.maintenance"), "retry_after": 120, "allow": []},
+        "pause_file": str(file.parent / "rainbowd.pause"),
         "state_dir": str(file.parent / ".rainbowd"),
         "log": {"level": "info", "format": "auto", "access": False, "app": "stdout"},
     }

@@ -25,7 +25,9 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 def documented() -> dict[str, set[str]]:
     """Return the options of each command, by the table; those of the agent itself under the empty name."""
-    rows = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `rainbowd")]
+    rows = [
+        line.replace("\\|", "/").strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `rainbowd")
+    ]
     found = {}
     for command, meaning in rows:
         name = re.match(r"rainbowd ?([a-z]*)", command.strip(" `"))

@@ -10,6 +10,9 @@ from rainbowd.roster.generation import TRANSITIONS
 
 
 class Anybody:
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None:
         raise AssertionError
 

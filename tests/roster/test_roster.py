@@ -7,6 +7,9 @@ from rainbowd.roster import Generation, Roster, State
 
 
 class Anybody:
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None:
         raise AssertionError
 

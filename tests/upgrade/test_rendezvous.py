@@ -23,6 +23,9 @@ class Exchange:
     def __init__(self) -> None:
         self.is_cut = False
 
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None:
         self.is_cut = True
 

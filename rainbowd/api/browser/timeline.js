@@ -26,7 +26,7 @@ function fill(template, fields) {
 
 function sentence(event) {
   const winner = event.superseded_by && nameOf(event.superseded_by)
-  const kind = winner ? "deploy.superseded" : event.event
+  const kind = winner ? "deploy.superseded" : event.on === false ? `${event.event}_ended` : event.event
   return fill(WORDS.sentences[kind] ?? "", { ...event, name: event.release && nameOf(event.release), winner })
 }
 

@@ -11,8 +11,13 @@ import os
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rainbowd.deploy.watch.regular_file import read_regular_file
 from rainbowd.errors import DeployFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 NOTE_BYTES = 1024
 
@@ -114,27 +119,8 @@ def resolve_release(release: Path) -> Path:
 
 
 def read_note(trigger_file: Path) -> TriggerNote:
-    """Return the first line of a trigger file, at most 1 KiB; an empty note if it cannot be read safely.
-
-    Anyone who can write the file's directory can put any file in its place, and the content is published.  So neither a
-    symlink nor a hard link to another file is read, and nothing is opened that could block.
-    """
-    try:
-        expected = trigger_file.lstat()
-        if not stat.S_ISREG(expected.st_mode):
-            return TriggerNote()
-        opened = os.open(trigger_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return TriggerNote()
-    try:
-        found = os.fstat(opened)
-        is_own = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
-        data = os.read(opened, NOTE_BYTES) if is_own else b""
-    except OSError:
-        return TriggerNote()
-    finally:
-        os.close(opened)
-    return parse_note(data)
+    """Return the first line of a trigger file, at most 1 KiB; an empty note if it cannot be read safely."""
+    return parse_note(read_regular_file(trigger_file, NOTE_BYTES) or b"")
 
 
 def parse_note(data: bytes) -> TriggerNote:
@@ -156,16 +142,23 @@ def parse_note(data: bytes) -> TriggerNote:
     )
 
 
-def watched_directories(release: Path, trigger_file: Path | None) -> dict[Path, tuple[int, int]]:
+def watched_directories(
+    release: Path, trigger_file: Path | None, others: Collection[Path] = ()
+) -> dict[Path, tuple[int, int]]:
     """Return the directories to watch that exist, with the device and inode of each.
 
     They are the parents, because a watch on a link or file itself ends when that is replaced.  A release that is a
     plain directory is not watched.
 
+    Args:
+        release: the release path, not resolved.
+        trigger_file: None if it is turned off.
+        others: directories of other files.
+
     Raises:
         OSError: the status of one cannot be read.
     """
-    parents = set() if trigger_file is None else {trigger_file.parent}
+    parents = set(others) if trigger_file is None else {trigger_file.parent, *others}
     if release.is_symlink() or not release.is_dir():
         parents.add(release.parent)
     found = ((parent, _stat(parent)) for parent in sorted(parents))

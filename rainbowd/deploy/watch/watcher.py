@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.deploy.rollout_part import RolloutPart
+    from rainbowd.deploy.watch.site_files import SiteFiles
 
 COMPARE_SECONDS = 0.5
 TRANSIENT_SECONDS = 0.1
@@ -73,6 +74,7 @@ async def watch(
     report: Callable[[Trigger], object],
     *,
     seen: FileState | None = None,
+    site_files: SiteFiles | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Report every request for a deploy until cancelled; started when no later change can be missed.
@@ -82,9 +84,10 @@ async def watch(
         trigger_file: what is touched to deploy; None if it is turned off.
         report: called once for each trigger; those seen together are reported without an await in between.
         seen: the state of the files at the last decided deploy; None for their present state.
+        site_files: are compared at each wake, too.
         task_status: for ``nursery.start``.
     """
-    watcher = _Watcher(release, trigger_file)
+    watcher = _Watcher(release, trigger_file, site_files)
     wake, woken = trio.open_memory_channel[None](1)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -100,6 +103,9 @@ async def watch(
                 report(trigger)
             if triggers:
                 watcher.taps.reported()
+            if site_files is not None:
+                with suppress(OSError):
+                    site_files.compare(trio.current_time())
             if seen == before:
                 with trio.move_on_after(COMPARE_SECONDS):
                     await woken.receive()
@@ -111,6 +117,7 @@ class _Watcher:
 
     release: Path
     trigger_file: Path | None
+    site_files: SiteFiles | None = None
     is_failing: bool = False
     last_request: str | None = None  # the id of the last reported request
     taps: Taps = field(init=False)
@@ -182,7 +189,8 @@ class _Watcher:
         return file_state.with_link_of(seen, noted)
 
     async def directories(self) -> dict[Path, tuple[int, int]]:
-        return await _on_disk(file_state.watched_directories, self.release, self.trigger_file)
+        others = () if self.site_files is None else self.site_files.directories
+        return await _on_disk(file_state.watched_directories, self.release, self.trigger_file, others)
 
     async def _observe(self) -> FileState:
         return await _on_disk(file_state.observe, self.release, self.trigger_file)

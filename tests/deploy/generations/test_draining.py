@@ -30,6 +30,9 @@ class Lease:
         if is_tunnel:
             generation.become_tunnel(self)
 
+    def visitor(self, by: str) -> bytes:
+        return by.encode()
+
     def cut(self) -> None:
         self.cut_at = trio.current_time()
         if not self.is_deaf:

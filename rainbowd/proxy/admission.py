@@ -1,0 +1,93 @@
+"""The admission of new requests: all, none because of maintenance, or later because of a pause.
+
+While all are admitted this costs nothing: otherwise the roster gives no leases, so that a request comes to the place
+where it would be held, and that place checks the admission.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rainbowd.http1 import Refusal
+from rainbowd.proxy.visitor import is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rainbowd.proxy.settings import Network
+    from rainbowd.roster import LeaseHolder, Roster
+
+DEFAULT_CONTENT = b"The site is down for maintenance.\n"
+
+
+class UnderMaintenance(Refusal):
+    """The answer to every request during maintenance.
+
+    Args:
+        content: the complete body.
+        retry_after_seconds: for the ``Retry-After`` field.
+    """
+
+    def __init__(self, content: bytes, retry_after_seconds: int) -> None:
+        super().__init__(503, "The site is down for maintenance.", retry_after_seconds=retry_after_seconds)
+        self.content = content
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """The maintenance of a site.
+
+    Attributes:
+        content: the body of the answers; empty for a short text.
+        retry_after_seconds: for the ``Retry-After`` field.
+        allow: the networks whose clients pass.
+    """
+
+    content: bytes
+    retry_after_seconds: int
+    allow: Sequence[Network] = ()
+
+
+class Admission:
+    """Decides for each request that comes to it whether it passes, waits, or is refused.
+
+    Args:
+        roster: gives no leases while requests are not admitted.
+
+    Attributes:
+        maintenance: what is answered during maintenance; None without maintenance.
+        pause_seconds: how long a request waits at most during a pause; None without a pause.
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self.maintenance: Maintenance | None = None
+        self.pause_seconds: float | None = None
+        self._roster = roster
+
+    def set(self, maintenance: Maintenance | None, pause_seconds: float | None) -> None:
+        """Close or open the site; requests that wait are checked again."""
+        self.maintenance, self.pause_seconds = maintenance, pause_seconds
+        if maintenance is None and pause_seconds is None:
+            self._roster.open()
+        else:
+            self._roster.close(self._admits)
+
+    def hold_seconds(self, default: float) -> float:
+        """Return how long a request waits at most: ``default``, or as long as the pause says."""
+        return default if self.pause_seconds is None else self.pause_seconds
+
+    def refuse(self, holder: LeaseHolder) -> None:
+        """Check whether the request of ``holder`` may wait.
+
+        Raises:
+            UnderMaintenance: it may not.
+        """
+        rules = self.maintenance
+        if rules is not None and not is_within(holder.visitor("client"), rules.allow):
+            raise UnderMaintenance(rules.content or DEFAULT_CONTENT, rules.retry_after_seconds)
+
+    def _admits(self, holder: LeaseHolder) -> bool:
+        if self.pause_seconds is not None or self.maintenance is None:
+            return False
+        return is_within(holder.visitor("client"), self.maintenance.allow)

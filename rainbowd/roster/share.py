@@ -1,0 +1,22 @@
+"""The share of the clients that a canary gets: decided by a hash, so that each client stays with one version."""
+
+from __future__ import annotations
+
+import hashlib
+
+_PARTS = 10_000
+
+
+def is_in_share(visitor: bytes, share_percent: float, rollout: int) -> bool:
+    """Return whether a client belongs to the share of a canary.
+
+    A client that is in a share is in every larger share of the same rollout, too. Another rollout chooses others, so
+    that the same clients do not meet every new release first.
+
+    Args:
+        visitor: identifies the client.
+        share_percent: from 0 to 100.
+        rollout: the id of the canary's generation.
+    """
+    digest = hashlib.blake2b(visitor, digest_size=8, salt=b"%d" % rollout).digest()
+    return int.from_bytes(digest) % _PARTS < share_percent * (_PARTS / 100)
