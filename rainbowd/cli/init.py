@@ -169,7 +169,7 @@ def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
     if "hooks" in settings:
         _print(f"       before_launch: {settings['hooks']['before_launch']}")
     recipe = SERVERS.get(found.server)
-    for note in (*([recipe.note] if recipe else []), *found.notes, *_health_notes(health)):
+    for note in (*([recipe.note] if recipe else []), *found.notes, *_sharing_notes(run), *_health_notes(health)):
         _print(f"note   {note}")
     trigger = file.parent / settings.get("trigger_file", "redeploy.trigger")
     _print("next   rainbowd check     # shows what would run, and what is missing")
@@ -178,6 +178,14 @@ def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
         _print(f"       ln -sfn releases/NEW {shlex.quote(str(file.parent / LINK))}")
     _print(f"       touch {shlex.quote(str(trigger))}")
     _print("       docs/servers.md describes each server")
+
+
+def _sharing_notes(run: str | list[str]) -> list[str]:
+    """Return a note about what two generations of a server share by default."""
+    words = run.split() if isinstance(run, str) else run
+    if "gunicorn" not in {os.path.basename(word) for word in words} or "--no-control-socket" in words:  # noqa: PTH119
+        return []
+    return ["gunicorn 25.1 and later have a control socket that generations share: add --no-control-socket there"]
 
 
 def _health_notes(health: object) -> list[str]:

@@ -330,3 +330,13 @@ def test_the_variable_names_the_file_to_write(tmp_path: Path, monkeypatch: pytes
     assert main(["init"]) == 0
     assert (tmp_path / "other.json").exists()
     assert not (tmp_path / "rainbowd.json").exists()
+
+
+def test_what_two_generations_of_gunicorn_share_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "Procfile").write_text("web: gunicorn app:app -c 'it\n")
+    assert main(["init"]) == 0
+    assert "generations share: add --no-control-socket" in capsys.readouterr().out
+    (here / "rainbowd.json").unlink()
+    (here / "Procfile").write_text("web: gunicorn --no-control-socket app:app\n")
+    assert main(["init"]) == 0
+    assert "control socket" not in capsys.readouterr().out
