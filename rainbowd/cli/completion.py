@@ -141,7 +141,7 @@ def _releases(config: str | None) -> Iterator[Completion]:
         if linked is not None and paths.release.is_symlink():
             siblings = sorted(entry for entry in linked.parent.iterdir() if entry.is_dir())
             for entry in siblings:
-                if entry.name.isprintable() and not entry.name.startswith("."):
+                if entry.name.isprintable() and not entry.name.startswith((".", "-")):  # hidden, or an option
                     yield Completion(entry.name, "the linked release" if entry == linked else "a release")
 
 

@@ -77,11 +77,24 @@ def open_log(path: Path | str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     fd = os.open(real, flags, _FILE_MODE)
     status = os.fstat(fd)
-    is_foreign = os.geteuid() == ROOT and status.st_uid != ROOT
-    if not stat.S_ISREG(status.st_mode) or is_foreign:
+    problem = _find_problem(status)
+    if problem is not None:
         os.close(fd)
-        raise PermissionError(errno.EPERM, "another user's file" if is_foreign else "not a regular file", str(path))
+        raise PermissionError(errno.EPERM, problem, str(path))
     return fd
+
+
+def _find_problem(status: os.stat_result) -> str | None:
+    """Return why an open file cannot be the log; None if it can."""
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    if os.geteuid() == ROOT and status.st_uid != ROOT:
+        return "another user's file"
+    if (
+        os.geteuid() == ROOT and status.st_nlink > 1
+    ):  # in /tmp, others can link root's files where links are not protected
+        return "a file with more than one name"
+    return None
 
 
 class AppLogFile:

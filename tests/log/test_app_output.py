@@ -125,3 +125,16 @@ def test_root_appends_to_nothing_that_others_can_exchange(open_path: Path) -> No
     os.chown(file, uid(), -1)
     with pytest.raises(PermissionError, match="only root may write"):
         open_log(file)
+
+
+@needs_root
+def test_root_appends_to_no_file_that_somebody_linked_to_the_log(tmp_path: Path) -> None:
+    secret, log = tmp_path / "secret", tmp_path / "sticky" / "app.log"
+    secret.write_text("of root's\n")
+    log.parent.mkdir()
+    log.parent.chmod(0o1777)
+    log.hardlink_to(secret)
+    with pytest.raises(PermissionError, match="a file with more than one name"):
+        open_log(log)
+    log.unlink()
+    os.close(open_log(log))

@@ -55,6 +55,22 @@ time.sleep(1000)
 """
 
 
+ANSWERING = r"""
+import socket, sys
+print("\x1b]0;owned\x07\0\x9b\u202e", flush=True)
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+body = b"\0\x1b]0;owned\x07\x9b\xe2\x80\xae\xff\n"
+while True:
+    stream, _ = listener.accept()
+    stream.recv(65536)
+    status = sys.argv[2].encode()
+    location = b"Location: /\xff\x80\r\n" if status == b"302" else b""
+    length = 10 * len(body) if status == b"200" else len(body)
+    stream.sendall(b"HTTP/1.1 %s OK\r\n%sContent-Length: %d\r\n\r\n%s" % (status, location, length, body))
+    stream.close()
+"""
+
+
 def on_terminal(*words: str) -> str:
     """Return what a command of root's sends to a terminal."""
     ours, theirs = pty.openpty()
@@ -178,3 +194,25 @@ def test_a_forged_state_directory_shows_root_nothing_but_text(open_path: Path, r
             found += shown(config)
         assert found == []
         record_property("got", f"{2 * len(COMMANDS)} commands of root's print it as text, or report it as damaged")
+
+
+def test_no_byte_of_an_app_keeps_a_hook_from_running(open_path: Path, record_property: Record) -> None:
+    """The app prints nulls and control characters, answers the health check with them, and a hook gets the reason."""
+    script = open_path / "hostile.py"
+    script.write_text(ANSWERING)
+    hook = 'printf "%s" "$RAINBOWD_REASON$RAINBOWD_NOTE"'
+    with site(open_path, hooks={"after_failure": hook}) as one:
+        run = [accounts.python(), str(script), "{port}"]
+        health = {"path": "/up", "deadline": 2}
+        reasons = []
+        for status in ("500", "200", "302"):
+            one.agent.configure(run=[*run, status], user="nobody", health=health, hooks={"after_failure": hook})
+            since = len(one.agent.events())
+            failed = one.deploy("b")
+            assert failed["event"] == "deploy.failed"
+            ended = one.agent.wait_for("hook.ended", since)
+            assert (ended["exit_status"], "".join(ended["output"])) == (0, failed["reason"])
+            assert failed["reason"].isprintable()
+            reasons.append(failed["reason"])
+        assert "bug: " not in one.agent.output(1000)
+        record_property("got", f"3 hooks ran; {reasons[0]!r}")
