@@ -77,10 +77,10 @@ def open_log(path: Path | str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     fd = os.open(real, flags, _FILE_MODE)
     status = os.fstat(fd)
-    problem = _find_problem(status)
-    if problem is not None:
+    reason = _find_problem(status)
+    if reason is not None:
         os.close(fd)
-        raise PermissionError(errno.EPERM, problem, str(path))
+        raise PermissionError(errno.EPERM, reason, str(path))
     return fd
 
 

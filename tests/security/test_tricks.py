@@ -92,6 +92,7 @@ def test_a_trigger_file_shows_nothing_of_root_and_holds_up_nobody(
         trigger, secret = open_path / "shared" / "trigger", secret_of_root(open_path)
         devices = "/dev/zero", "/proc/self/environ", "/proc/self/fd/0", str(trigger)
         tricks: list[tuple[str, Any]] = [(kind, secret) for kind in TRICKS] + [("symlink", name) for name in devices]
+        tricks += [("time", 0), ("time", 2**33), ("nested", secret)]
         tricks += [("note", release) for release in ("/etc", "../../../etc", "b")]
         with Visitor(one) as visitor:
             for number, (kind, target) in enumerate(tricks):

@@ -34,6 +34,11 @@ elif kind == "socket":
 elif kind == "sparse":
     path.touch()
     os.truncate(path, HUGE_BYTES)
+elif kind == "time":
+    path.write_text("a note")
+    os.utime(path, (int(rest[0]), int(rest[0])))
+elif kind == "nested":
+    path.write_text('{"note": ' + "[" * 900)
 elif kind == "note":
     path.write_text(json.dumps({"note": HOSTILE_NOTE, "release": rest[0]}))
 else:
