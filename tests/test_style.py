@@ -30,6 +30,7 @@ FORMER_MODULES = names(
     control bodies load seam serving calls exits chronicle candidacy life machine files foreign launched left
     listening place successor world gate members owner reaping strays sight succession entry apps writing garbage
     intake reply route stamp renewal incoming meeting program numbers words utils helpers manager
+    locations tcp open_api runtime exposure placement agent_identity leases
     """
 )
 """Names of modules and packages that said nothing, or the opposite of the content."""
@@ -40,7 +41,7 @@ FORMER_CLASSES = names(
     Stream Log Span Attempt BackOff Asked Deploys Adopted Chronicle Draining Life Surroundings End
     Patience Boot Files RealApp Left Listening Successor Machine Identity Entry Process Ending Strays Memory
     FromNewer World Plan HookEnding Succession Registered Waiting Intake Route Settings Incoming Link Meeting
-    Elsewhere Program RenewalFailed Numbers Loaded
+    Elsewhere Program RenewalFailed Numbers Loaded Locations Decision Place Places Judge Verdicts Verdict
     """
 )
 FORMER_FUNCTIONS = names(
@@ -48,6 +49,7 @@ FORMER_FUNCTIONS = names(
     turn turn_back turned taken_over signal_at_parents_end heed obey tell say complain hue span prove
     roles is_due take_in hurry judge near_top seldom_collected reply stamp speaker told touched is_passing
     remembered hear listen need_link need_api need_agent need_format refuse_foreign_writers refuse_misplaced
+    let_go await_status alive secret_directory read_locations
     """
 )
 
@@ -63,7 +65,9 @@ BEHIND = re.compile(
 )
 """The uses of "behind" for space: behind a proxy, a gate or an interface, in a queue, and left behind."""
 
-ARCHAIC = ("whoever", "anew", "be it", "so many", "at the most", "any more", "but for")
+ARCHAIC = ("whoever", "anew", "be it", "so many", "at the most", "any more", "but for", "by then", "beside")
+UNNAMED = ("what is live", "what was live", "(?:is|are|was|were) told(?! apart)", "told to stop", "what it says")
+"""Phrases that leave out the noun or the act: the live generation, the agent logs, the stop signal."""
 SO_MANY_THAT = re.compile(r"\bso many(?: \w+)? that\b", re.IGNORECASE)
 QUOTATION = re.compile(r"``(?:(?:GET|POST) /|rainbowd )")
 """An endpoint or a command."""
@@ -123,8 +127,14 @@ def test_behind_is_used_for_space_and_proxies_only() -> None:
 
 @pytest.mark.parametrize("word", ARCHAIC)
 def test_an_archaic_word_is_not_used(word: str) -> None:
+    """``beside`` is allowed nowhere: "next to" is the place, "in addition to" the rest."""
     pattern = rf"(?<!\bto )\b{word.replace(' ', ' +')}\b"  # "to be it" is plain English
     assert not [(name, excerpt) for name, excerpt, _ in uses(pattern) if not SO_MANY_THAT.search(excerpt)]
+
+
+@pytest.mark.parametrize("phrase", UNNAMED)
+def test_a_phrase_names_the_noun_and_the_act(phrase: str) -> None:
+    assert not [(name, excerpt) for name, excerpt, _ in uses(rf"\b{phrase}\b")]
 
 
 def test_a_docstring_has_at_least_five_words_or_quotes_an_endpoint_or_a_command() -> None:

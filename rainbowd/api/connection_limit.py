@@ -1,8 +1,8 @@
-"""The limit of the API's connections, and which connection is closed for a new one.
+"""The limit of the API's connections, and the choice of the connection that is closed for a new one.
 
-Anyone on the machine can connect.  So a connection is sure to stay only while a request with the token is served on it.
-The others are closed for new ones, the longest without such a request first: idle ones, those with half a request, and
-those that wait for the answer that their token is wrong.
+Anyone on the machine can connect.  So a connection is certain to stay only while a request with the token is served on
+it.  The others are closed for new ones, the longest without such a request first: idle connections, those with half a
+request, and those that wait for the response that their token is wrong.
 """
 
 from __future__ import annotations
@@ -20,72 +20,72 @@ EVICTION_SECONDS = 0.005
 """Between two evictions: new connections close at most two hundred others a second."""
 
 
-class Place:
-    """The place of one connection among those that the limit allows.
+class Admission:
+    """One of the connections that the limit admits.
 
     Attributes:
-        scope: of everything that is done for the connection; cancelled when it is evicted.
-        since: when the place was taken, or when the last request with the token ended, in trio's time.
-        calls: how many requests with the token are served on it now.
-        is_over: whether its connection is closed; the place stays taken for a while to slow down new connections.
+        scope: the cancel scope of all tasks for the connection; cancelled when the connection is evicted.
+        since: when the connection was admitted, or when its last request with the token ended, in trio's time.
+        calls: the number of requests with the token that are served on it now.
+        is_over: whether the connection is closed; it counts for a while longer, to slow down new connections.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, limit: ConnectionLimit) -> None:
         self.scope = trio.CancelScope()
         self.since = trio.current_time()
         self.calls = 0
         self.is_over = False
-        self._places = places
+        self._limit = limit
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the place while a request with the token is served."""
+        """Keep the connection from being evicted while a request with the token is served."""
         self.calls += 1
         try:
             yield
         finally:
             self.calls -= 1
             self.since = trio.current_time()
-            self._places.changed()
+            self._limit.notify()
 
-    def leave(self) -> None:
-        """Release the place, if the connection was not evicted before."""
-        self._places.remove(self)
+    def end(self) -> None:
+        """Count the connection no longer, unless it was evicted before."""
+        self._limit.remove(self)
 
 
-class Places:
-    """The places of all connections, at most ``limit`` of them."""
+class ConnectionLimit:
+    """The connections that are admitted, at most ``limit`` of them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken: dict[Place, None] = {}
+        self._admitted: dict[Admission, None] = {}
         self._waiting = trio.lowlevel.ParkingLot()
         self._next_eviction = -math.inf
 
-    async def take(self) -> Place:
-        """Return a place for a new connection, as soon as one is free or another connection can be evicted."""
-        while len(self._taken) >= self._limit:
-            victims = [place for place in self._taken if not place.calls]
+    async def admit(self) -> Admission:
+        """Admit a new connection as soon as there is room, or another connection can be evicted."""
+        while len(self._admitted) >= self._limit:
+            victims = [admission for admission in self._admitted if not admission.calls]
             if not victims:
                 await self._waiting.park()
             elif trio.current_time() < self._next_eviction:
                 await trio.sleep_until(self._next_eviction)
             else:
                 self._next_eviction = trio.current_time() + EVICTION_SECONDS
-                self._evict(min(victims, key=lambda place: (not place.is_over, place.since)))
-        place = Place(self)
-        self._taken[place] = None
-        return place
+                self._evict(min(victims, key=lambda victim: (not victim.is_over, victim.since)))
+        admission = Admission(self)
+        self._admitted[admission] = None
+        return admission
 
-    def _evict(self, place: Place) -> None:
-        self.remove(place)
-        place.scope.cancel()
+    def _evict(self, admission: Admission) -> None:
+        self.remove(admission)
+        admission.scope.cancel()
 
-    def remove(self, place: Place) -> None:
-        """Free a place, if it is still taken."""
-        if self._taken.pop(place, self) is None:
-            self.changed()
+    def remove(self, admission: Admission) -> None:
+        """Count a connection no longer, if it still counts."""
+        if self._admitted.pop(admission, self) is None:
+            self.notify()
 
-    def changed(self) -> None:
-        """Wake the new connections that wait for a place."""
+    def notify(self) -> None:
+        """Wake the new connections that wait to be admitted."""
         self._waiting.unpark_all()

@@ -23,7 +23,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from rainbowd.api.caller import caller_name
-from rainbowd.api.connection_limit import Place, Places
+from rainbowd.api.connection_limit import Admission, ConnectionLimit
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 100
 SLOT_SECONDS = 1.0
-"""How long a connection's place counts as taken at least, which limits the pace of short connections."""
+"""How long a connection counts at least, which limits the pace of short connections."""
 
 HEAD_SECONDS = 5.0
 """The timeout for a request's head, and between two requests."""
@@ -65,29 +65,29 @@ async def serve(
         task_status: for ``nursery.start``.
     """
     config, context = make_config(), WorkerContext(None)
-    places = Places(CONNECTIONS_MAX)
+    limit = ConnectionLimit(CONNECTIONS_MAX)
 
-    async def converse(stream: trio.SocketStream, place: Place) -> None:
+    async def converse(stream: trio.SocketStream, admission: Admission) -> None:
         begun = trio.current_time()
-        own = BoundedStream(stream, place.scope)
+        own = BoundedStream(stream, admission.scope)
         try:
             with own.scope:
-                within: Any = _within(app, place, caller_name(stream.socket))
+                within: Any = _within(app, admission, caller_name(stream.socket))
                 await ApiConnection(ASGIWrapper(within), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
                 await own.linger()
         except Exception as bug:
             log.error("bug: a connection to the API failed", exc_info=bug)
         finally:
             own.close()
-            place.is_over = True
+            admission.is_over = True
         with trio.move_on_at(begun + SLOT_SECONDS):
             await stop.wait()
-        place.leave()
+        admission.end()
 
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
     async with listener, trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, listener, places, connections, converse)
+            accepting.start_soon(_accept, listener, limit, connections, converse)
             task_status.started()
             await stop.wait()
             accepting.cancel_scope.cancel()
@@ -95,7 +95,9 @@ async def serve(
         connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
 
 
-async def _accept(listener: trio.SocketListener, places: Places, connections: trio.Nursery, converse: Any) -> None:
+async def _accept(
+    listener: trio.SocketListener, limit: ConnectionLimit, connections: trio.Nursery, converse: Any
+) -> None:
     while True:
         try:
             stream = await listener.accept()
@@ -104,21 +106,21 @@ async def _accept(listener: trio.SocketListener, places: Places, connections: tr
             await trio.sleep(_PAUSE_SECONDS)
             continue
         try:
-            place = await places.take()
+            admission = await limit.admit()
         except trio.Cancelled:
             stream.socket.close()
             raise
-        connections.start_soon(converse, stream, place)
+        connections.start_soon(converse, stream, admission)
 
 
-def _within(app: ASGIApp, place: Place, caller: str | None) -> ASGIApp:
+def _within(app: ASGIApp, admission: Admission, caller: str | None) -> ASGIApp:
     """Return ``app`` with what it has to know of its connection in its scope.
 
-    These are ``kept``, in which a call with the token keeps the connection's place, and ``caller``, the caller's name.
+    These are ``kept``, in which a call with the token keeps the connection open, and ``caller``, the caller's name.
     """
 
     async def within(scope: Scope, receive: Receive, send: Send) -> None:
-        scope.update(kept=place.kept, caller=caller)
+        scope.update(kept=admission.kept, caller=caller)
         await app(scope, receive, send)
 
     return within
@@ -189,7 +191,7 @@ class ApiConnection(TCPServer):
                 )
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
-                await self.idle_task.stop()  # the client sends nothing more: free the place
+                await self.idle_task.stop()  # the client sends nothing more: admit another connection
         except OSError:
             pass
         finally:

@@ -295,6 +295,6 @@ class Host(Protocol):
         Args:
             call: which hook, and what its environment contains.
             drop: when set, the hook is stopped.
-            hurry: when set, processes that still run after they were told to stop are killed at once.
+            hurry: when set, processes that still run after the stop signal are killed at once.
             tell: called with each line of its output; must not block.
         """

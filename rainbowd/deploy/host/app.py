@@ -176,7 +176,7 @@ class LaunchedApp:
     async def end(self, hurry: trio.Event) -> ExitReport:
         """Stop its remaining processes, and reap them."""
         drain = self._config.drain
-        # A process that two generations share would, if told to stop, end the daemon of both.
+        # A process that two generations share would end the daemon of both if it were stopped.
         patience_seconds = 0.0 if self._checks.is_shared else drain.kill_after
         ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
         self._ended = True

@@ -49,7 +49,7 @@ def config_hint(status: int, location: str | None, body: bytes, health: Health) 
 
 
 def _hint_for_refusal(status: int, health: Health) -> str | None:
-    host = f"it was asked as host {health.host!r}; where it wants another, set health.host"
+    host = f"the Host field was {health.host!r}; if the app expects another, set health.host"
     if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.MISDIRECTED_REQUEST}:
         return host
     if status == HTTPStatus.UNAUTHORIZED:
@@ -65,7 +65,7 @@ def _hint_for_redirect(status: int, location: str, health: Health) -> str:
     if location.startswith("https:"):
         if _PROTO.lower() in map(str.lower, health.headers):
             return f"it forces HTTPS and does not heed {_PROTO}; set {_accept(status)}"
-        return f'where it forces HTTPS, set health.headers to {{"{_PROTO}": "https"}}'
+        return f'if the app forces HTTPS, set health.headers to {{"{_PROTO}": "https"}}'
     if urlsplit(location).path == f"{health.path}/":
         return f'set health.path to "{health.path}/"'
     return f"redirects are not followed; set health.path to a page that needs none, or {_accept(status)}"

@@ -53,7 +53,7 @@ async def run_hook(
         state_dir: absolute; by it a later agent finds the processes of an agent that was killed.
         nofile_limit: its soft limit of open files.
         drop: when set, the hook is stopped.
-        hurry: when set, processes that still run after they were told to stop are killed at once.
+        hurry: when set, processes that still run after the stop signal are killed at once.
         tell: called with each line of its output; must not block.
 
     Returns:

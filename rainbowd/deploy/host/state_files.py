@@ -40,7 +40,7 @@ log = get_logger()
 
 def read_memory(state_dir: Path) -> DeployMemory:
     """Return what the previous agent stored about deploys; empty if it cannot be read."""
-    without = "what the files name is deployed where it is not live"
+    without = "the release that the files name is deployed unless it is live"
     return _read(state_dir / MEMORY_NAME, DeployMemory.decode, without) or DeployMemory()
 
 
