@@ -27,6 +27,7 @@ FOR_ALL = {
     "log",
     "config",
     "address",
+    "broadcast",
     "config_paths",
     "json_file",
     "release_link",
@@ -40,6 +41,7 @@ ARROWS = {
     "errors": set(),
     "permissions": set(),
     "address": set(),
+    "broadcast": set(),
     "json_file": {"errors"},
     "config_paths": {"errors", "json_file"},
     "release_link": {"errors"},
@@ -143,6 +145,7 @@ PLACES = {
     "rich": {"cli"},
     "starlette": {"api"},
     "trio": {
+        "broadcast.py",
         "proxy",
         "deploy",
         "api",
@@ -369,7 +372,7 @@ def test_every_part_has_its_arrows() -> None:
     [
         ("proxy/a.py", "import os\nfrom rainbowd.deploy import watch", against_the_arrows, "proxy/a.py:2"),
         ("proxy/a.py", "from rainbowd import deploy", against_the_arrows, "proxy/a.py:1"),
-        ("deploy/a.py", "def f():\n    import rainbowd.proxy.hub", against_the_arrows, "deploy/a.py:2"),
+        ("deploy/a.py", "def f():\n    import rainbowd.proxy.reactor", against_the_arrows, "deploy/a.py:2"),
         ("roster/a.py", "from ..http1 import Request", against_the_arrows, "roster/a.py:1"),
         ("http1/deep/a.py", "from ...roster import Roster", against_the_arrows, "http1/deep/a.py:1"),
         ("cli/status.py", "from rainbowd.config import load", heavy, "cli/status.py:1"),

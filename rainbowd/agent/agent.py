@@ -248,7 +248,7 @@ class Agent:
             self._on_signal(signum)
 
     def _on_switch(self, config: Config) -> None:
-        self._server.settings = proxy_settings(config)
+        self._server.configure(proxy_settings(config))
 
     async def _serve_api(self, api: ApiService, listener: Listener) -> None:
         """Serve the API until a stop is requested, then free its address."""

@@ -37,17 +37,18 @@ def make_api_backend(
         server: the proxy.
         status: returns the present status, as in ``status.json``.
     """
-    server.traffic = Traffic()
+    context = server.context
+    context.traffic = Traffic()
 
     def proxy() -> ProxyCounters:
         return ProxyCounters(
-            connections=len(server.connections),
-            connections_max=server.settings.limits.connections,
-            waiting=len(server.held_requests),
-            held=server.held_requests.held,
-            idle=len(server.pool),
-            opened=server.pool.opened,
-            retries=server.retries,
+            connections=len(context.clients.served),
+            connections_max=context.settings.limits.connections,
+            waiting=len(context.held_requests),
+            held=context.held_requests.held,
+            idle=len(context.pool),
+            opened=context.pool.opened,
+            retries=context.retries,
         )
 
     def last_result() -> str | None:
@@ -59,7 +60,7 @@ def make_api_backend(
         status=status,
         redeploy=lambda *words: deploys().api_deploys.redeploy(*words),  # noqa: PLW0108 - the present one
         rollback=lambda *words: deploys().api_deploys.rollback(*words),  # noqa: PLW0108 - the present one
-        sources=MetricSources(roster, server.traffic, proxy, read_usage, recorder.observe, last_result),
+        sources=MetricSources(roster, context.traffic, proxy, read_usage, recorder.observe, last_result),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,
     )

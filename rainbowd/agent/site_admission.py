@@ -79,8 +79,9 @@ class SiteAdmission:
         if file is not None and self._rules is not None:
             maintenance = Maintenance(file.content, self._rules.retry_after, self._rules.allow)
         self.status = self._next_status(state)
-        self._server.error_pages.pages = state.error_pages
-        self._server.admission.set(maintenance, state.pause_seconds)  # which notifies the observers of the roster
+        context = self._server.context
+        context.error_pages.pages = state.error_pages
+        context.admission.set(maintenance, state.pause_seconds)  # which notifies the observers of the roster
         if (before.maintenance_at is None) is not (self.status.maintenance_at is None):
             self._record_maintenance(by=file.by if file is not None else None, is_on=file is not None)
         if before.pause_seconds != state.pause_seconds:

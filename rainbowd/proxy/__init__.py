@@ -1,16 +1,24 @@
 """The proxy: accepts clients, reads requests, leases the live generation, and relays requests and responses.
 
-- Sockets: ``hub`` has one epoll for all sockets, and sends in batches.  ``wire`` is one socket.
-- Waiting: a ``fiber``, which the hub runs by itself, or a trio task.
-- Clients: ``acceptor`` accepts connections.  ``connection`` is parked without a fiber until a head is complete.
-- Requests: ``exchange`` is one request and its response.  It has a ``claim`` (a lease, and a connection of the pool in
-  ``upstream``), an ``upload`` and a ``download``, which use ``pipes`` for large bodies.  ``request_id`` adds the id and
-  the dates.  ``hold`` holds requests while no generation is live.  ``tunnel`` follows ``101 Switching Protocols``.
-  ``admission`` closes the site for maintenance or a pause.  ``error_response`` and ``error_pages`` answer for the app.
-  ``app_errors`` counts what the app failed.  ``visitor`` knows who sends a request.
-- The whole: ``server`` starts and stops the proxy, with its ``settings``.  ``deadlines`` keeps the time limits.
+From the top, in the order in which a request meets them.  Each module imports only modules further down:
 
-Optimizations are kept in few places, with their reasons: sends in batches (``hub``), no task for a typical request
+- The whole: ``server`` starts and stops the proxy.  ``acceptor`` accepts clients, up to a limit.
+- Clients: ``connection`` is parked without a fiber until a head is complete, then serves it, or refuses it with an
+  ``error_response`` or one of the ``error_pages``.  ``access_log`` counts and logs each exchange at its end, with
+  ``app_errors``.
+- Requests: ``exchange`` is one request and its response.  Its ``claim`` is a lease and a connection to the app, its
+  ``exchange_watch`` is what can end it early.  ``upload`` and ``download`` decode the bodies, and ``relay`` moves the
+  parts that do not arrive with the head.  ``request_id`` adds the id and the dates.  ``tunnel`` follows ``101 Switching
+  Protocols``.  ``failures`` are the ways in which an exchange fails.
+- What they share: ``context`` holds the ``settings`` and the services.  ``client`` is what an exchange may know of a
+  connection, ``clients`` are all that are open.  ``upstream`` has the pool, ``hold`` the requests that wait while no
+  generation is live, ``admission`` closes the site for maintenance or a pause, ``visitor`` knows who sends a request,
+  ``pipes`` move large bodies, ``deadlines`` has the time limits, ``throttle`` limits warnings.
+- Sockets: ``wire`` is one socket, ``waits`` the fibers that wait there, ``reset`` a close that the peer notices.
+- Waiting: a ``fiber``, which the reactor runs by itself, or a trio task.  ``reactor`` has one epoll for all sockets,
+  and sends in batches.
+
+Optimizations are kept in few places, with their reasons: sends in batches (``reactor``), no task for a typical request
 (``fiber``), no fiber step for a tunnel's frame (``tunnel``), rare garbage collections (``gc_tuning``), deadlines
 without timers (``deadlines``), bodies through pipes (``pipes``), and one pass over a head's fields (``http1``).
 """

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import math
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,11 +12,12 @@ import trio
 from rainbowd.log import get_logger
 from rainbowd.proxy.connection import Connection
 from rainbowd.proxy.hold import nothing_live
+from rainbowd.proxy.throttle import Throttle
 from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
     from rainbowd.listeners import Listener
-    from rainbowd.proxy.server import Server
+    from rainbowd.proxy.context import Context
 
 _ACCEPTS_PER_TURN = 64
 _REJECTED_MAX = 256  # beyond the limit on connections: the next ones are reset
@@ -33,11 +32,15 @@ log = get_logger()
 
 
 class Acceptor:
-    """Accepts the connections of ``server``, and rejects those beyond its limit."""
+    """Accepts connections, and rejects those beyond the limit.
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._warned_at = -math.inf
+    Args:
+        context: has the limit, and the set of connections.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._warnings = Throttle(_WARNING_SECONDS)
 
     async def accept(self, listener: Listener) -> None:
         """Accept connections on ``listener`` until cancelled.
@@ -69,34 +72,33 @@ class Acceptor:
                     return
 
     def _open(self, sock: socket.socket, address: tuple[str, int] | str) -> None:
-        server = self._server
+        context = self._context
         sock.setblocking(False)
         try:
-            _set_options(sock, server.settings.limits.idle_timeout)
-            wire = Wire(server.hub, sock)
+            _set_options(sock, context.settings.limits.idle_timeout)
+            wire = Wire(context.reactor, sock)
         except OSError:  # already reset, or no memory to register it
             sock.close()
             return
         peer = _client_ip(address) if isinstance(address, tuple) else None
-        trusted = peer is None or any(peer in network for network in server.settings.trust)
-        self._admit(Connection(server, wire, str(peer).encode() if peer else None, trusted=trusted))
+        is_trusted = peer is None or any(peer in network for network in context.settings.trust)
+        self._admit(Connection(context, wire, str(peer).encode() if peer else None, is_trusted=is_trusted))
 
     def _admit(self, connection: Connection) -> None:
         """Serve the connection, or reject it: with a response, or with a reset if too many are being rejected."""
-        server, limit = self._server, self._server.settings.limits.connections
-        if limit is None or len(server.connections) < limit:
-            server.connections.add(connection)
+        clients, limit = self._context.clients, self._context.settings.limits.connections
+        if limit is None or len(clients.served) < limit:
+            clients.served.add(connection)
             connection.park()
-        elif len(server.rejected) < _REJECTED_MAX:
-            server.rejected.add(connection)
-            server.fibers.start(connection.serve(nothing_live("Too many connections.")))
+        elif len(clients.rejected) < _REJECTED_MAX:
+            clients.rejected.add(connection)
+            self._context.fibers.start(connection.serve(nothing_live("Too many connections.")))
         else:
             connection.wire.reset()
 
     def _warn_out_of_resources(self, error: OSError) -> None:
         """Log a warning, but not for each failed accept."""
-        if time.monotonic() - self._warned_at > _WARNING_SECONDS:
-            self._warned_at = time.monotonic()
+        if self._warnings.try_pass():
             log.warning("cannot accept connections", error=error.strerror, hint="raise LimitNOFILE or ulimit -n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbowd.http1 import Refusal
-from rainbowd.proxy.exchange import AppBroke
+from rainbowd.proxy.failures import AppBroke
 
 if TYPE_CHECKING:
     from rainbowd.proxy.exchange import Exchange

@@ -6,18 +6,17 @@ import errno
 import time
 from typing import TYPE_CHECKING, Protocol
 
-import trio
-
+from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
+from rainbowd.proxy.failures import AppStoppedReading
 from rainbowd.proxy.fiber import become_task
 from rainbowd.proxy.hold import HeldRequest, Interruptible, nothing_live
 from rainbowd.proxy.upstream import REFUSED
 
 if TYPE_CHECKING:
-    from rainbowd.proxy.connection import Connection
-    from rainbowd.proxy.settings import ProxySettings
+    from rainbowd.proxy.context import Context
     from rainbowd.proxy.upstream import Upstream
-    from rainbowd.roster import Generation
+    from rainbowd.roster import Generation, LeaseHolder
 
 _QUEUE_FULL_SECONDS = 0.01
 
@@ -36,9 +35,8 @@ class Claim:
     """The lease and the app connection of one request.
 
     Args:
-        connection: the client's connection, which holds the lease.
-        settings: the settings that the request is served with.
-        clock: the exchange, which keeps the time limits.
+        holder: holds the lease.
+        context: has the roster, the pool and the settings that the request is served with.
 
     Attributes:
         generation: the generation that is leased, or was leased last.
@@ -46,44 +44,31 @@ class Claim:
         waits_on: the object at which the exchange can be interrupted.
     """
 
-    __slots__ = (
-        "_clock",
-        "_connection",
-        "_leased",
-        "_pool",
-        "_settings",
-        "generation",
-        "upstream",
-        "waits_on",
-    )
+    __slots__ = ("_context", "_holder", "_is_leased", "_pool", "_settings", "generation", "upstream", "waits_on")
 
-    def __init__(
-        self,
-        connection: Connection,
-        settings: ProxySettings,
-        clock: AnswerClock,
-    ) -> None:
+    def __init__(self, holder: LeaseHolder, context: Context) -> None:
         self.generation: Generation | None = None
         self.upstream: Upstream | None = None
         self.waits_on: Interruptible | None = None
-        self._connection = connection
-        self._settings = settings
-        self._clock = clock
-        self._pool = connection.server.pool
-        self._leased = False
+        self._holder = holder
+        self._context = context
+        self._settings = context.settings
+        self._pool = context.pool
+        self._is_leased = False
 
     def take_pooled(self) -> Upstream | None:
         """Lease the live generation, and return an idle connection to it; None if either is missing."""
-        generation = self._connection.server.roster.lease(self._connection)
+        generation = self._context.roster.lease(self._holder)
         if generation is None:
             return None
-        self.generation, self._leased = generation, True
+        self.generation, self._is_leased = generation, True
         return self._take_from_pool(generation)
 
-    async def connect(self, *, pooled: bool) -> Upstream:
+    async def connect(self, clock: AnswerClock, *, pooled: bool) -> Upstream:
         """Return a connection to the live generation, waiting for one to become live if a launch is due.
 
         Args:
+            clock: has the time limits. It knows this claim, so the claim does not keep it: a reference cycle.
             pooled: whether an idle connection may be used.
 
         Raises:
@@ -92,12 +77,12 @@ class Claim:
         waiting: HeldRequest | None = None
         refused_by: Generation | None = None
         while True:
-            generation = await self._lease(waiting)
+            generation = await self._lease(clock, waiting)
             upstream = self._take_from_pool(generation) if pooled else None
             if upstream is not None:
                 return upstream
             try:
-                return await self._open(generation)
+                return await self._open(clock, generation)
             except REFUSED:
                 self.disconnect()
                 if not self._settings.managed:
@@ -132,29 +117,47 @@ class Claim:
             if aborted:
                 self.upstream.wire.abort()
             self.disconnect()
-        if self._leased:
+        if self._is_leased:
             self._end_lease()
-        # These references would form cycles, which only the garbage collector frees: with the exchange, and with an
-        # exception that was never raised, whose traceback refers to our frames.
-        del self._clock
+        # An exception that was never raised may be kept there, whose traceback refers to our frames: a cycle.
         self.waits_on = None
 
-    async def _lease(self, waiting: HeldRequest | None) -> Generation:
+    def require_upstream(self) -> Upstream:
+        """Return the app's connection.
+
+        Raises:
+            AppStoppedReading: the response has ended, and the connection was released.
+        """
+        if self.upstream is None:
+            raise AppStoppedReading
+        return self.upstream
+
+    def raise_interruption(self) -> None:
+        """Raise a pending interruption of the app's connection, if there is one."""
+        if self.upstream is not None:
+            self.upstream.wire.raise_interruption()
+
+    def become_tunnel(self) -> None:
+        """Turn the lease into that of a tunnel."""
+        assert self.generation is not None
+        self.generation.become_tunnel(self._holder)
+
+    async def _lease(self, clock: AnswerClock, waiting: HeldRequest | None) -> Generation:
         """Lease the live generation, or keep the lease of an earlier attempt."""
-        if self._leased and self.generation is not None:
+        if self._is_leased and self.generation is not None:
             return self.generation
-        server = self._connection.server
-        generation = server.roster.lease(self._connection) if waiting is None else None
+        context = self._context
+        generation = context.roster.lease(self._holder) if waiting is None else None
         if generation is None:
             self.waits_on = waiting = waiting or self._new_wait()
-            self._clock.check_client_end()
-            await become_task(server.hub)
-            generation = await server.held_requests.lease(self._connection, waiting, self._settings.hold)
-        self.generation, self._leased = generation, True
+            clock.check_client_end()
+            await become_task(context.reactor)
+            generation = await context.held_requests.lease(self._holder, waiting, self._settings.hold)
+        self.generation, self._is_leased = generation, True
         return generation
 
     def _new_wait(self) -> HeldRequest:
-        return HeldRequest(self._connection.server.admission.hold_seconds(self._settings.hold.timeout))
+        return HeldRequest(self._context.admission.hold_seconds(self._settings.hold.timeout))
 
     def _take_from_pool(self, generation: Generation) -> Upstream | None:
         upstream = self._pool.take(generation)
@@ -163,20 +166,20 @@ class Claim:
             self.waits_on = upstream.wire
         return upstream
 
-    async def _open(self, generation: Generation) -> Upstream:
+    async def _open(self, clock: AnswerClock, generation: Generation) -> Upstream:
         """Open a new connection. A failed connect can be repeated, because nothing was sent.
 
         Raises:
             ConnectionRefusedError, FileNotFoundError: nothing listens on the address.
             Refusal: the connection failed for another reason.
         """
-        self._clock.start_response_timeout()
+        clock.start_response_timeout()
         try:
             while (upstream := self._pool.open(generation)) is None:
-                await self._wait_for_room()
+                await self._wait_for_room(clock)
             self.upstream = upstream  # from here on ``release`` closes it in every case
             self.waits_on = upstream.wire
-            await upstream.wire.wait_connected()
+            await upstream.wait_connected()
         except REFUSED:
             raise
         except OSError as error:
@@ -186,14 +189,14 @@ class Claim:
         generation.on_connect_accepted()
         return upstream
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, clock: AnswerClock) -> None:
         """Wait a moment, because the app's queue of connections is full."""
         self.waits_on = waiting = HeldRequest()
-        self._clock.check_client_end()
-        await become_task(self._connection.server.hub)
-        await waiting.wait(trio.Event(), _QUEUE_FULL_SECONDS)
+        clock.check_client_end()
+        await become_task(self._context.reactor)
+        await waiting.wait(Broadcast(), _QUEUE_FULL_SECONDS)
 
     def _end_lease(self) -> None:
         assert self.generation is not None
-        self._leased = False
-        self.generation.release_lease(self._connection)
+        self._is_leased = False
+        self.generation.release_lease(self._holder)

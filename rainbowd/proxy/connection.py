@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import time
 from typing import TYPE_CHECKING
 
 import trio
 
 from rainbowd.http1 import Refusal, find_request_head, parse_request, skip_empty_lines
 from rainbowd.log import get_logger
+from rainbowd.proxy.access_log import log_exchange, log_refusal
+from rainbowd.proxy.client import Client
 from rainbowd.proxy.error_response import error_response
-from rainbowd.proxy.exchange import AppBroke, ClientGone, Exchange
+from rainbowd.proxy.exchange import Exchange
+from rainbowd.proxy.failures import AppBroke, ClientGone
 from rainbowd.proxy.fiber import become_task
-from rainbowd.proxy.visitor import client_address, visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rainbowd.proxy.server import Server
-    from rainbowd.proxy.tunnel import Tunnel
+    from rainbowd.http1 import RequestHead
+    from rainbowd.proxy.context import Context
     from rainbowd.proxy.wire import Wire
 
 LINGER_SECONDS = 2.0
@@ -35,66 +33,41 @@ _RETRY_SECONDS = 0.1
 log = get_logger()
 
 
-class Connection:
+class Connection(Client):
     """The connection of one client.
 
     Between two requests it is parked: it has a socket, a buffer for the next head, and a deadline, but no fiber.  As
-    soon as a head is complete, or cannot become a request, a fiber runs ``serve``.
+    soon as a head is complete, or cannot become a request, a fiber runs ``serve``.  It is a ``Client`` by inheritance,
+    because a second object would take memory from thousands of idle connections.
 
     Args:
-        server: the proxy.
+        context: what all connections share.
         wire: the client's socket.
         peer: the client's IP address; None on a Unix socket.
-        trusted: whether the client's forwarded fields are believed.
-
-    Attributes:
-        buffer: bytes received and not consumed.
-        deadline: on the monotonic clock, in seconds; ``expire`` is called after it.
-        watched_until: when ``Deadlines`` checks the deadline next.
-        tunnel: relays the bytes of the connection after ``101 Switching Protocols``.
+        is_trusted: whether the client's forwarded fields are believed.
     """
 
-    __slots__ = (
-        "_exchange",
-        "_has_begun",
-        "_has_served",
-        "_on_deadline",
-        "_searched_bytes",
-        "buffer",
-        "deadline",
-        "peer",
-        "server",
-        "trusted",
-        "tunnel",
-        "watched_until",
-        "wire",
-    )
+    __slots__ = ("_context", "_has_begun", "_has_served", "_is_trusted", "_searched_bytes")
 
-    def __init__(self, server: Server, wire: Wire, peer: bytes | None, *, trusted: bool) -> None:
-        self.server = server
-        self.wire = wire
-        self.peer = peer
-        self.trusted = trusted
-        self.buffer = b""
-        self.deadline = self.watched_until = math.inf
-        self.tunnel: Tunnel | None = None
-        self._on_deadline: Callable[[], None] | None = None
-        self._exchange: Exchange | None = None
+    def __init__(self, context: Context, wire: Wire, peer: bytes | None, *, is_trusted: bool) -> None:
+        super().__init__(context.deadlines, wire, peer)
+        self._context = context
+        self._is_trusted = is_trusted
         self._has_begun = False
         self._searched_bytes = 0
         self._has_served = False
 
     def close(self) -> None:
-        """Close the socket, and remove the connection from the server."""
-        self.disarm()
+        """Close the socket, and remove the connection from those that are open."""
+        self.remove()
         self.wire.close()
-        self.server.remove(self)
+        self._context.clients.discard(self)
 
     # --- parked ---------------------------------------------------------------------------------------------------
 
     def park(self) -> None:
         """Wait for a request without a fiber."""
-        limits, stopping = self.server.settings.limits, self.server.is_stopping
+        limits, stopping = self._context.settings.limits, self._context.is_stopping
         self._has_begun = bool(self.buffer)
         if self._has_begun:
             self.arm(limits.head_timeout, self._expire_head)
@@ -123,7 +96,7 @@ class Connection:
                 self._start_serving(head)
             elif not self._has_begun:
                 self._has_begun = True
-                self.arm(self.server.settings.limits.head_timeout, self._expire_head)
+                self.arm(self._context.settings.limits.head_timeout, self._expire_head)
 
     def _take_head(self) -> bytes | Refusal | None:
         """Remove a head from the buffer and return it; a refusal if it cannot be read; None if it is incomplete."""
@@ -131,7 +104,7 @@ class Connection:
         try:
             if buffer.startswith(b"\r"):
                 buffer = self.buffer = skip_empty_lines(buffer)
-            end = find_request_head(buffer, self._searched_bytes, self.server.settings.limits.head_bytes)
+            end = find_request_head(buffer, self._searched_bytes, self._context.settings.limits.head_bytes)
         except Refusal as refusal:
             return refusal.with_traceback(None)  # whose frame would refer to the refusal: a cycle
         if end < 0:
@@ -143,8 +116,8 @@ class Connection:
 
     def _start_serving(self, head: bytes | Refusal) -> None:
         self.wire.on_readable = None
-        self.deadline = math.inf
-        self.server.fibers.start(self.serve(head))
+        self.disarm()
+        self._context.fibers.start(self.serve(head))
 
     @property
     def is_parked(self) -> bool:
@@ -167,59 +140,6 @@ class Connection:
     def _expire_head(self) -> None:
         self._start_serving(Refusal(408, "The header did not arrive in time."))
 
-    # --- time limits, and the end ---------------------------------------------------------------------------------
-
-    def arm(self, limit_seconds: float | None, on_deadline: Callable[[], None]) -> None:
-        """Start a time limit, which replaces the current one.
-
-        Args:
-            limit_seconds: None for no limit.
-            on_deadline: called when the limit has passed.
-        """
-        self._on_deadline = on_deadline
-        if limit_seconds is None:
-            self.deadline = math.inf
-        else:
-            self.deadline = time.monotonic() + limit_seconds
-            if self.deadline < self.watched_until:
-                self.server.deadlines.watch(self)
-
-    def arm_earlier(self, limit_seconds: float, on_deadline: Callable[[], None]) -> None:
-        """Start a time limit, unless the current one ends sooner. The arguments are those of ``arm``."""
-        if time.monotonic() + limit_seconds < self.deadline:
-            self.arm(limit_seconds, on_deadline)
-
-    def disarm(self) -> None:
-        """Clear the time limit, if there is one."""
-        self.deadline = math.inf
-        self._on_deadline = None
-
-    def expire(self) -> None:
-        """Call the function given to ``arm``, because the limit has passed."""
-        on_deadline = self._on_deadline
-        self.disarm()
-        if on_deadline is not None:
-            on_deadline()
-
-    def cut(self) -> None:
-        """End the exchange or tunnel, so that the client can tell it from a complete response."""
-        if self.tunnel is not None:
-            self.tunnel.close()
-        elif self._exchange is not None:
-            begun = self._exchange.status != 0
-            late = Refusal(504, "The app was stopped before it answered.")
-            self._exchange.interrupt(AppBroke("the drain timeout was reached") if begun else late)
-
-    def visitor(self, by: str) -> bytes:
-        """Return what identifies the client of the present request.
-
-        Args:
-            by: ``client``, ``cookie:NAME`` or ``header:NAME``.
-        """
-        assert self._exchange is not None  # which has the lease, or waits for it
-        request = self._exchange.request
-        return visitor(request, client_address(request, self.peer, self.server.settings.trust), by)
-
     def close_if_idle(self) -> None:
         """Close the connection if it is between two requests, because the agent stops.
 
@@ -232,11 +152,6 @@ class Connection:
                 self.arm_earlier(FRESH_GRACE_SECONDS, self._close_idle)
 
     # --- served ---------------------------------------------------------------------------------------------------
-
-    def take_buffer(self) -> bytes:
-        """Return the bytes received and not consumed, and clear the buffer."""
-        buffer, self.buffer = self.buffer, b""
-        return buffer
 
     async def serve(self, head: bytes | Refusal | None) -> None:
         """Answer a request and those that follow it in the buffer; then park, or close.
@@ -262,63 +177,54 @@ class Connection:
         """Answer one request, and return whether another may follow."""
         self._has_served = True
         if isinstance(head, Refusal):
-            await self._refuse(head, None)
-            return False
+            return await self._refuse_unread(head)
+        context = self._context
         try:
-            request = parse_request(head, trusted=self.trusted, fields_max=self.server.settings.limits.headers)
+            request = parse_request(head, trusted=self._is_trusted, fields_max=context.settings.limits.headers)
         except Refusal as refusal:
-            await self._refuse(refusal, None)
-            return False
-        exchange = self._exchange = Exchange(self, request)
+            return await self._refuse_unread(refusal)
+        exchange = Exchange(self, request, context)
         try:
             keep_alive = await exchange.run()
-            self.server.on_exchange(self, exchange, None)
-        except (Refusal, ClientGone, AppBroke) as error:
-            keep_alive = await self._fail(exchange, error)
+            log_exchange(context, exchange, None)
+        except (Refusal, ClientGone, AppBroke) as failure:
+            keep_alive = await self._fail(exchange, failure)
         except Exception as bug:
             log.error("bug: a request failed", exc_info=bug)
             keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log has the details."))
         finally:
-            self._exchange = None
-            if exchange.status and not exchange.is_complete and not exchange.is_delimited:
+            if exchange.seems_complete:
                 self.wire.reset()
         if not keep_alive:
             await self._linger(unread=not exchange.is_request_read)
         return keep_alive
 
-    async def _fail(self, exchange: Exchange, error: Exception) -> bool:
-        """Answer a failed exchange if possible, and return whether another request may follow."""
-        self._exchange = None
+    async def _fail(self, exchange: Exchange, failure: Exception) -> bool:
+        """Answer a failed exchange if no response has begun, and return whether another request may follow."""
         keep_alive = False
-        if isinstance(error, Refusal) and not exchange.status:
-            exchange.status = error.status
-            exchange.is_complete = True
-            keep_alive = await self._refuse(error, exchange)
-        self.server.on_exchange(self, exchange, error)
+        if isinstance(failure, Refusal) and not exchange.status:
+            keep_alive = exchange.can_be_followed and not self._context.closes_after_response
+            await self._refuse(failure, exchange.request, keep_alive=keep_alive)
+            if keep_alive:
+                await trio.lowlevel.checkpoint()  # otherwise a client that keeps sending could run on without a wait
+        log_exchange(self._context, exchange, failure)
         return keep_alive
 
-    async def _refuse(self, refusal: Refusal, exchange: Exchange | None) -> bool:
-        """Answer in place of the app, and return whether another request may follow."""
+    async def _refuse_unread(self, refusal: Refusal) -> bool:
+        """Answer a request that could not be read; no other can follow."""
+        await self._refuse(refusal, None, keep_alive=False)
+        log_refusal(self._context, self, refusal)
+        await self._linger(unread=True)
+        return False
+
+    async def _refuse(self, refusal: Refusal, request: RequestHead | None, *, keep_alive: bool) -> None:
+        """Answer in place of the app: every response of rainbowd's own is made and sent here."""
         self.wire.clear_interruption()
-        request = exchange.request if exchange is not None else None
-        keep_alive = (
-            exchange is not None
-            and exchange.is_request_read
-            and exchange.request.keep_alive
-            and not exchange.request.has_body
-            and not self.server.closes_after_response
-        )
-        with_body = request is None or request.method != b"HEAD"
-        await become_task(self.server.hub)
+        await become_task(self._context.reactor)
         with trio.move_on_after(LINGER_SECONDS):
-            page = self.server.error_pages.find(refusal, request)
+            page = self._context.error_pages.find(refusal, request)
+            with_body = request is None or request.method != b"HEAD"
             await self.wire.send(error_response(refusal, keep_alive=keep_alive, with_body=with_body, page=page))
-        if exchange is None:
-            self.server.on_refusal(self, refusal)
-            await self._linger(unread=True)
-        elif keep_alive:
-            await trio.lowlevel.checkpoint()  # otherwise a client that keeps sending could run on without a wait
-        return keep_alive
 
     async def _linger(self, *, unread: bool) -> None:
         """Half-close and keep reading for a while, so that the client receives the response: RFC 9112 section 9.6."""
@@ -328,7 +234,7 @@ class Connection:
         await self.wire.drain()
         if unread or self.buffer or self.wire.has_input:
             limit_bytes = self.wire.received_bytes + LINGER_BYTES
-            await become_task(self.server.hub)
+            await become_task(self._context.reactor)
             with trio.move_on_after(LINGER_SECONDS):
                 await self.wire.shut_down_sending()
                 while self.wire.received_bytes < limit_bytes and await self.wire.recv():

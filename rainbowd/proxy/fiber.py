@@ -1,7 +1,7 @@
 """Coroutines that run without a task, for as long as they wait for nothing but sockets.
 
 A typical request waits twice: for the app's response, and for the next request.  If a trio task waits, each wait costs
-a trap, an abort function, an outcome and a pass of trio's loop.  So the hub runs the coroutine instead: it steps a
+a trap, an abort function, an outcome and a pass of trio's loop.  So the reactor runs the coroutine instead: it steps a
 *fiber* in the same pass in which the fiber's socket is ready.  A fiber cannot wait for time, for an event or for other
 tasks.  Before it does, which is rare, it becomes a task and continues at the same point.
 """
@@ -19,7 +19,7 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
-    from rainbowd.proxy.hub import Hub, Steppable
+    from rainbowd.proxy.reactor import Reactor, Steppable
 
 _PAUSE, _BECOME_TASK = None, "become a task"
 
@@ -27,7 +27,7 @@ log = get_logger()
 
 
 class Fiber:
-    """A coroutine that the hub runs step by step.
+    """A coroutine that the reactor runs step by step.
 
     Args:
         fibers: the set that the fiber belongs to.
@@ -64,63 +64,63 @@ class Fiber:
 
 
 class Fibers:
-    """All fibers of one hub.
+    """All fibers of one reactor.
 
     Args:
-        hub: steps the fibers.
+        reactor: steps the fibers.
         nursery: runs the fibers that became tasks.
 
     Attributes:
         alive: the fibers that have neither ended nor become tasks.
     """
 
-    def __init__(self, hub: Hub, nursery: trio.Nursery) -> None:
+    def __init__(self, reactor: Reactor, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.alive: set[Fiber] = set()
-        self._hub = hub
+        self._reactor = reactor
 
     def start(self, coroutine: Coroutine[str | None, None, None]) -> None:
-        """Run ``coroutine`` as a fiber, beginning with the hub's next pass."""
+        """Run ``coroutine`` as a fiber, beginning with the reactor's next pass."""
         fiber = Fiber(self, coroutine)
         self.alive.add(fiber)
-        self._hub.resume(fiber)
+        self._reactor.resume(fiber)
 
     def close(self) -> None:
         """End all fibers, and cancel those that became tasks."""
         self.nursery.cancel_scope.cancel()
-        self._hub.clear_resumed()
+        self._reactor.clear_resumed()
         while self.alive:
             self.alive.pop().close()
 
 
 @types.coroutine
 def pause() -> Generator[None]:
-    """Wait until the hub resumes this fiber; must not be called from a task."""
+    """Wait until the reactor resumes this fiber; must not be called from a task."""
     yield _PAUSE
 
 
-def wake(hub: Hub, waiter: Steppable | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
+def wake(reactor: Reactor, waiter: Steppable | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
     """Resume a fiber or task that waits.
 
     Args:
-        hub: steps the fibers.
+        reactor: steps the fibers.
         waiter: the fiber or task.
         exception: raised at the wait; None to resume normally.
     """
     if isinstance(waiter, Fiber):
-        hub.resume(waiter, exception)
+        reactor.resume(waiter, exception)
     else:
-        task = cast("trio.lowlevel.Task", waiter)  # the hub steps nothing but fibers
+        task = cast("trio.lowlevel.Task", waiter)  # the reactor steps nothing but fibers
         trio.lowlevel.reschedule(task, outcome.Error(exception) if exception else outcome.Value(None))
 
 
 class Latch:
     """A one-time event that one fiber or task waits for; it may be set before the wait."""
 
-    __slots__ = ("_hub", "_is_set", "_waiter")
+    __slots__ = ("_is_set", "_reactor", "_waiter")
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
         self._is_set = False
         self._waiter: Steppable | trio.lowlevel.Task | None = None
 
@@ -128,7 +128,7 @@ class Latch:
         """Wait until the latch is set."""
         if self._is_set:
             return
-        self._waiter = self._hub.fiber
+        self._waiter = self._reactor.fiber
         if self._waiter is not None:
             await pause()
         else:
@@ -140,7 +140,7 @@ class Latch:
         self._is_set = True
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            wake(self._hub, waiter)
+            wake(self._reactor, waiter)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None
@@ -148,16 +148,16 @@ class Latch:
 
 
 @types.coroutine
-def become_task(hub: Hub) -> Generator[str]:
+def become_task(reactor: Reactor) -> Generator[str]:
     """Continue as a trio task, which can wait for anything. Does nothing in a task."""
-    if hub.fiber is not None:
+    if reactor.fiber is not None:
         yield _BECOME_TASK
 
 
-async def checkpoint(hub: Hub) -> None:
+async def checkpoint(reactor: Reactor) -> None:
     """Let all other fibers and tasks run before continuing."""
-    if hub.fiber is not None:
-        hub.resume(hub.fiber)
+    if reactor.fiber is not None:
+        reactor.resume(reactor.fiber)
         await pause()
     else:
         await trio.lowlevel.checkpoint()

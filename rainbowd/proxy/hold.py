@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class HeldRequest:
         self._scope.cancel()
         return True
 
-    async def wait(self, changed: trio.Event, seconds: float = math.inf) -> None:
-        """Wait until ``changed`` is set, for at most ``seconds``.
+    async def wait(self, changed: Broadcast, seconds: float = math.inf) -> None:
+        """Wait until ``changed`` is notified, for at most ``seconds``.
 
         Raises:
             Refusal: the time limit for all parts has passed.
@@ -80,7 +81,7 @@ class HeldRequests:
     def __init__(self, roster: Roster, admission: Admission) -> None:
         self._roster = roster
         self._admission = admission
-        self._changed = trio.Event()
+        self._changed = Broadcast()
         self._waiting: set[HeldRequest] = set()
         self.held = 0
         self.is_stopping = False
@@ -89,10 +90,14 @@ class HeldRequests:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def stop(self) -> None:
+        """Refuse all held requests, and those that would be held."""
+        self.is_stopping = True
+        self.wake()
+
     def wake(self) -> None:
         """Make all held requests check again, after a change."""
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._changed.notify()
 
     async def lease(self, holder: LeaseHolder, waiting: HeldRequest, limit: Hold) -> Generation:
         """Wait until a generation is live, and return it with a lease for ``holder``.

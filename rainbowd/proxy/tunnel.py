@@ -15,7 +15,8 @@ from rainbowd.proxy.fiber import Latch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.proxy.connection import Connection
+    from rainbowd.proxy.client import Client
+    from rainbowd.proxy.reactor import Reactor
     from rainbowd.proxy.wire import Wire
 
 HALF_CLOSED_SECONDS = 10.0
@@ -35,21 +36,22 @@ class Tunnel:
     is reset.  Both are closed at the end.
 
     Args:
-        connection: the client's connection.
+        client: the client's connection.
         upstream: the connection to the app.
+        reactor: calls the event handlers.
 
     Attributes:
         half_closed: whether the end of one side has been relayed.
     """
 
-    __slots__ = ("_broken", "_closed", "_connection", "_upstream", "half_closed")
+    __slots__ = ("_broken", "_client", "_closed", "_upstream", "half_closed")
 
-    def __init__(self, connection: Connection, upstream: Wire) -> None:
+    def __init__(self, client: Client, upstream: Wire, reactor: Reactor) -> None:
         self.half_closed = False
         self._broken = False
-        self._connection = connection
+        self._client = client
         self._upstream = upstream
-        self._closed = Latch(connection.server.hub)
+        self._closed = Latch(reactor)
 
     async def run(self, to_client: bytes, to_upstream: bytes) -> None:
         """Relay bytes until both sides have ended, or the tunnel is closed.
@@ -58,7 +60,8 @@ class Tunnel:
             to_client: bytes to send to the client first.
             to_upstream: bytes to send to the app first.
         """
-        client, upstream = self._connection.wire, self._upstream
+        client, upstream = self._client.wire, self._upstream
+        self._client.is_tunnel = True
         try:
             for source, sink, first in ((upstream, client, to_client), (client, upstream, to_upstream)):
                 source.on_ended = self._on_ended
@@ -66,7 +69,8 @@ class Tunnel:
             self._on_ended()  # a side may have broken before its handler was set
             await self._closed.wait()
         finally:
-            self._connection.disarm()
+            self._client.disarm()
+            self._client.is_tunnel = False
             for wire in (client, upstream):
                 wire.flush()
                 if self._broken:
@@ -85,7 +89,7 @@ class Tunnel:
     def extend_deadline(self) -> None:
         """Restart the time limit for the side that is still open."""
         if not self._broken:
-            self._connection.arm(HALF_CLOSED_SECONDS, self.close)
+            self._client.arm(HALF_CLOSED_SECONDS, self.close)
 
     def end_direction(self) -> None:
         """Note that the end of one side has been relayed, and close after the second."""
@@ -97,9 +101,9 @@ class Tunnel:
 
     def _on_ended(self) -> None:
         """Start a time limit if a side broke, because that side may not be read at the moment."""
-        if not self._broken and (self._connection.wire.is_broken or self._upstream.is_broken):
+        if not self._broken and (self._client.wire.is_broken or self._upstream.is_broken):
             self._broken = True
-            self._connection.arm(BROKEN_SECONDS, self.close)
+            self._client.arm(BROKEN_SECONDS, self.close)
 
 
 class _Direction:
@@ -135,7 +139,7 @@ class _Direction:
         except OSError:
             self._tunnel.fail()
             return
-        except Exception:  # a bug, which the hub logs; nothing else would end the tunnel
+        except Exception:  # a bug, which the reactor logs; nothing else would end the tunnel
             self._tunnel.fail()
             raise
         if data == b"":

@@ -12,7 +12,7 @@ from rainbowd.address import TcpAddress, connect_to_socket_file, family, sockadd
 from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
-    from rainbowd.proxy.hub import Hub
+    from rainbowd.proxy.reactor import Reactor
     from rainbowd.roster import Generation
 
 IDLE_SECONDS = 1.0
@@ -47,12 +47,30 @@ class Upstream:
         buffer, self.buffer = self.buffer, b""
         return buffer
 
+    async def wait_connected(self) -> None:
+        """Wait until a non-blocking connect has succeeded: connect(2), EINPROGRESS.
+
+        Raises:
+            OSError: the connect failed.
+        """
+        sock = self.wire.sock
+        while True:
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+            try:
+                sock.getpeername()
+            except OSError:
+                await self.wire.wait_writable()
+            else:
+                return
+
 
 class Pool:
     """The idle connections of each generation, the most recently used first.
 
     Args:
-        hub: registers the sockets.
+        reactor: registers the sockets.
         follow_links: whether the path of a Unix socket may be a symlink. Must be False for generations: an app that
             runs as another user could direct the agent to any socket that the agent can open.
 
@@ -60,9 +78,9 @@ class Pool:
         opened: the number of connects so far.
     """
 
-    def __init__(self, hub: Hub, *, follow_links: bool) -> None:
+    def __init__(self, reactor: Reactor, *, follow_links: bool) -> None:
         self.opened = 0
-        self._hub = hub
+        self._reactor = reactor
         self._follow_links = follow_links
         self._idle: dict[Generation, list[Upstream]] = {}
 
@@ -81,7 +99,7 @@ class Pool:
         return None
 
     def open(self, generation: Generation) -> Upstream | None:
-        """Start to connect; ``upstream.wire.wait_connected()`` waits for the result.
+        """Start to connect; ``upstream.wait_connected()`` waits for the result.
 
         Returns:
             The connection; None if the queue of a Unix socket is full: connect(2), EAGAIN.
@@ -99,7 +117,7 @@ class Pool:
                 error = sock.connect_ex(sockaddr(address))
             else:
                 error = connect_to_socket_file(sock, address.path)
-            wire = Wire(self._hub, sock) if error in {0, errno.EINPROGRESS} else None
+            wire = Wire(self._reactor, sock) if error in {0, errno.EINPROGRESS} else None
         except OSError:
             sock.close()
             raise

@@ -1,48 +1,39 @@
-"""A connected socket at the hub: receive, send, interrupt, close."""
+"""A connected socket at the reactor: receive, send, interrupt, close."""
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
 import os
 import socket
-import struct
-import termios
 from typing import TYPE_CHECKING
 
-import trio
-
-from rainbowd.proxy.fiber import pause, wake
-from rainbowd.proxy.hub import BROKEN, ENDED, GONE, READABLE, WRITABLE
+from rainbowd.proxy.fiber import wake
+from rainbowd.proxy.reactor import BROKEN, ENDED, GONE, READABLE, WRITABLE
+from rainbowd.proxy.reset import reset_on_close, unread_bytes
+from rainbowd.proxy.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.proxy.hub import Hub, Steppable
+    from rainbowd.proxy.reactor import Reactor
 
 RECV_BYTES = 65536
 
 KEPT_BACK_BYTES = 16384
-"""How much is kept back until the hub flushes; larger data is sent at once."""
+"""How much is kept back until the reactor flushes; larger data is sent at once."""
 
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-_LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds, so that close sends RST: socket(7)
 
 
-class Wire:
+class Wire(Waits):
     """One connected, non-blocking socket.
-
-    One fiber or task at a time receives, and one at a time sends.  ``interrupt`` raises an exception in the fiber or
-    task that waits here, or in the next one that would wait.  So time limits, a client that left and the end of the
-    agent reach an exchange without a cancel scope for each wait.
 
     There are three ways to send. They differ in what happens to data that cannot be sent at once:
 
     =================  =============================================  ===================  ==========================
     method             small data (up to KEPT_BACK_BYTES in all)      larger data          returns
     =================  =============================================  ===================  ==========================
-    ``send_soon``      is kept back until the hub flushes             is refused           whether it was accepted
+    ``send_soon``      is kept back until the reactor flushes             is refused           whether it was accepted
     ``send_or_keep``   the same                                       is sent or kept      whether there is more room
     ``send`` (async)   the same                                       waits for room       when all is accepted
     =================  =============================================  ===================  ==========================
@@ -50,7 +41,7 @@ class Wire:
     and three ways to move data that was kept back to the kernel:
 
     =================  ==============================================================================================
-    ``flush_soon``     of the hub: calls ``flush`` once all ready fibers have run; ``send_soon`` calls it
+    ``flush_soon``     of the reactor: calls ``flush`` once all ready fibers have run; ``send_soon`` calls it
     ``flush``          sends now as much as the kernel accepts; a later writable event flushes the rest
     ``drain`` (async)  waits until the kernel has accepted everything
     =================  ==============================================================================================
@@ -68,12 +59,8 @@ class Wire:
 
     __slots__ = (
         "_failure",
-        "_hub",
-        "_interruption",
         "_kept_back",
         "_maybe_readable",
-        "_reader",
-        "_writer",
         "has_ended",
         "is_broken",
         "is_closed",
@@ -85,7 +72,8 @@ class Wire:
         "sock",
     )
 
-    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+        super().__init__(reactor)
         self.sock = sock
         self.is_closed = False
         self.has_ended = False
@@ -95,17 +83,13 @@ class Wire:
         self.on_writable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
         self.received_bytes = 0
-        self._hub = hub
         self._kept_back = b""
         self._failure: OSError | None = None
         self._maybe_readable = True
-        self._reader: Steppable | trio.lowlevel.Task | None = None
-        self._writer: Steppable | trio.lowlevel.Task | None = None
-        self._interruption: BaseException | None = None
-        hub.register(sock, self)
+        reactor.register(sock, self)
 
     def on_events(self, events: int) -> None:
-        """Wake the reader and the writer that wait for these events. The hub calls this."""
+        """Wake the reader and the writer that wait for these events. The reactor calls this."""
         if events & ENDED:
             self.has_ended = True
             self.is_gone |= bool(events & GONE)
@@ -113,7 +97,7 @@ class Wire:
         if events & (READABLE | ENDED):
             self._maybe_readable = True
             if self._reader is not None:
-                wake(self._hub, self._reader)
+                wake(self._reactor, self._reader)
                 self._reader = None
             elif self.on_readable is not None:
                 self.on_readable()
@@ -121,7 +105,7 @@ class Wire:
             if self._kept_back:
                 self.flush()
             if self._writer is not None:
-                wake(self._hub, self._writer)
+                wake(self._reactor, self._writer)
                 self._writer = None
             elif self.on_writable is not None:
                 self.on_writable()
@@ -162,15 +146,15 @@ class Wire:
 
     def rearm(self) -> None:
         """Call ``on_readable`` again for the bytes left unread, once all other sockets have been handled."""
-        self._hub.rearm(self.sock)
+        self._reactor.rearm(self.sock)
 
     def send_soon(self, data: bytes) -> bool:
-        """Accept small ``data`` for the hub's next flush; return whether it was accepted."""
+        """Accept small ``data`` for the reactor's next flush; return whether it was accepted."""
         if self._failure is not None or len(self._kept_back) + len(data) > KEPT_BACK_BYTES:
             return False
         first, self._kept_back = not self._kept_back, self._kept_back + data
         if first:
-            self._hub.flush_soon(self)
+            self._reactor.flush_soon(self)
         return True
 
     def send_or_keep(self, data: bytes) -> bool:
@@ -223,7 +207,7 @@ class Wire:
                 self._kept_back = self._kept_back[self.sock.send(self._kept_back) :]
             except BlockingIOError:
                 pass
-            except OSError as error:  # the next send raises it; the hub reports the end as an event
+            except OSError as error:  # the next send raises it; the reactor reports the end as an event
                 self._kept_back, self._failure = b"", error
 
     async def splice_to(self, pipe: int, max_bytes: int) -> int:
@@ -265,23 +249,6 @@ class Wire:
         except BlockingIOError:
             return 0
 
-    async def wait_connected(self) -> None:
-        """Wait until a non-blocking connect has succeeded: connect(2), EINPROGRESS.
-
-        Raises:
-            OSError: the connect failed.
-        """
-        while True:
-            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise OSError(error, os.strerror(error))
-            try:
-                self.sock.getpeername()
-            except OSError:
-                await self.wait_writable()
-            else:
-                return
-
     @property
     def has_input(self) -> bool:
         """Whether bytes, the end or an error can be received now."""
@@ -299,43 +266,9 @@ class Wire:
         return not self.has_ended and not (self._maybe_readable and self.has_input)
 
     @property
-    def is_receiving(self) -> bool:
-        """Whether a fiber or task waits to receive."""
-        return self._reader is not None
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a fiber or task waits to send."""
-        return self._writer is not None
-
-    @property
     def is_flushed(self) -> bool:
         """Whether no data is kept back, because the kernel has accepted everything."""
         return not self._kept_back
-
-    def interrupt(self, exception: BaseException) -> bool:
-        """Raise ``exception`` in those who wait here, or in the next to wait; return whether anybody waited."""
-        waiting = [waiter for waiter in (self._reader, self._writer) if waiter is not None]
-        self._reader = self._writer = None
-        for waiter in waiting:
-            wake(self._hub, waiter, exception)
-        if not waiting:
-            self._interruption = exception
-        return bool(waiting)
-
-    def clear_interruption(self) -> None:
-        """Drop an interruption that has not been raised."""
-        self._interruption = None
-
-    def raise_interruption(self) -> None:
-        """Raise the interruption that is pending, if there is one."""
-        exception, self._interruption = self._interruption, None
-        if exception is None:
-            return
-        try:
-            raise exception
-        finally:
-            del exception  # its traceback refers to this frame: a cycle
 
     async def shut_down_sending(self) -> None:
         """Send everything that was kept back, and then a FIN."""
@@ -350,56 +283,18 @@ class Wire:
             self.is_closed = True
             self._kept_back = b""
             self.on_readable = self.on_writable = self.on_ended = None
-            self._hub.unregister(self.sock)
+            self._reactor.unregister(self.sock)
             self.sock.close()
 
     def abort(self) -> None:
         """Close so that the peer notices at once; a FIN would wait behind data that the peer does not read."""
-        if not self.is_closed and self._unread_bytes():
+        if not self.is_closed and unread_bytes(self.sock):
             self.reset()
         self.close()
-
-    def _unread_bytes(self) -> int:
-        """Return the number of bytes that the peer has not received yet: SIOCOUTQ in tcp(7) and unix(7)."""
-        count = array.array("i", [0])
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(self.sock, termios.TIOCOUTQ, count)
-        return count[0]
 
     def reset(self) -> None:
         """Close with a reset (RST), so that the peer sees an error instead of an end."""
         if not self.is_closed:
             self._kept_back = b""
-            with contextlib.suppress(OSError):  # already reset
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            reset_on_close(self.sock)
             self.close()
-
-    async def wait_readable(self) -> None:
-        """Wait for the next event after which something may be received."""
-        if self._interruption is not None:
-            self.raise_interruption()
-        self._reader = self._hub.fiber
-        if self._reader is not None:
-            await pause()
-        else:
-            self._reader = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
-
-    async def wait_writable(self) -> None:
-        """Wait for the next event after which there may be room to send."""
-        if self._interruption is not None:
-            self.raise_interruption()
-        self._writer = self._hub.fiber
-        if self._writer is not None:
-            await pause()
-        else:
-            self._writer = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
-
-    def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _abort_writer(self, _: object) -> trio.lowlevel.Abort:
-        self._writer = None
-        return trio.lowlevel.Abort.SUCCEEDED

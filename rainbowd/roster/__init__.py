@@ -6,8 +6,18 @@ reads it: it takes leases by ``Roster.lease``, ends them by ``Generation.release
 address refuses connections, and a request failed.  ``Traffic`` counts for the metrics.
 """
 
+from rainbowd.roster.batches import TUNNELS_CLOSE_SECONDS, in_batches
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
 from rainbowd.roster.roster import Roster
 from rainbowd.roster.traffic import Traffic
 
-__all__ = ["Generation", "IllegalTransition", "LeaseHolder", "Roster", "State", "Traffic"]
+__all__ = [
+    "TUNNELS_CLOSE_SECONDS",
+    "Generation",
+    "IllegalTransition",
+    "LeaseHolder",
+    "Roster",
+    "State",
+    "Traffic",
+    "in_batches",
+]

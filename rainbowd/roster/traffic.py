@@ -42,9 +42,9 @@ class Traffic:
         """Count an exchange whose response was relayed completely.
 
         Args:
-            status: of the response.
-            sent_bytes: of its body.
-            seconds: since the request's head.
+            status: the response's status code.
+            sent_bytes: the bytes of the body that were sent.
+            seconds: the duration of the exchange.
         """
         status_class = status // 100
         self.by_class[status_class] += 1
@@ -59,12 +59,12 @@ class Traffic:
         self.own[status] = self.own.get(status, 0) + 1
 
     def count_cut(self, status: int, sent_bytes: int, *, by_client: bool) -> None:
-        """Count an exchange whose response is incomplete, because the client or the app broke it off.
+        """Count an exchange whose response is incomplete.
 
         Args:
-            status: of the response.
-            sent_bytes: of its body so far.
-            by_client: whether the client broke it off.
+            status: the response's status code; 0 if none began.
+            sent_bytes: the bytes of the body that were sent.
+            by_client: whether the client broke it off; otherwise the app did.
         """
         self.by_class[GONE if by_client else status // 100] += 1
         self.sent_bytes += sent_bytes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.proxy import acceptor, connection, fiber, hub, server
+from rainbowd.proxy import acceptor, access_log, connection, fiber, reactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ class Log:
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Line]]:
     """The level, the event and the fields of each line; none that is left may tell of a bug."""
     log = Log()
-    for module in (connection, fiber, hub, acceptor, server):
+    for module in (connection, fiber, reactor, acceptor, access_log):
         monkeypatch.setattr(module, "log", log)
-    monkeypatch.setattr(server, "log_request", lambda fields: log.info("request", **fields))
+    monkeypatch.setattr(access_log, "log_request", lambda fields: log.info("request", **fields))
     yield log.lines
     assert [line for line in log.lines if line[0] == "error"] == []

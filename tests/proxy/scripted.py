@@ -17,6 +17,7 @@ from rainbowd.config import DEFAULT_TRUST, Hold, Limits
 from rainbowd.http1 import ChunkedBody
 from rainbowd.listeners import open_listener
 from rainbowd.proxy import ProxySettings, Server
+from rainbowd.proxy.connection import Connection
 from rainbowd.roster import Generation, Roster
 
 if TYPE_CHECKING:
@@ -262,7 +263,8 @@ class Setting:
         self, server: Server, listener: Listener, nursery: trio.Nursery, stop: trio.Event, finished: trio.Event
     ) -> None:
         self.server = server
-        self.roster = server.roster
+        self.context = server.context
+        self.roster = self.context.roster
         self.listener = listener
         self.address = parse_address(listener.address)
         self.nursery = nursery
@@ -374,8 +376,9 @@ async def setting(
                     nursery.cancel_scope.cancel()
             except BaseException:
                 listener.close()  # the server is cancelled: what failed is the news
-                server.pool.close()
-                for connection in [each for each in server.connections if each.is_parked]:
+                server.context.pool.close()
+                connections = [each for each in server.context.clients.served if isinstance(each, Connection)]
+                for connection in [each for each in connections if each.is_parked]:
                     connection.close()  # no task is there to do it
                 raise
             finally:
@@ -390,10 +393,10 @@ def nothing_left(here: Setting) -> None:
     for generation in here.generations:
         assert generation.holders == set()
         assert generation.tunnels == set()
-    assert here.server.connections == set()
-    assert len(here.server.held_requests) == 0
-    assert len(here.server.pool) == 0
-    assert len(here.server.hub) == 0
+    assert here.context.clients.served == set()
+    assert len(here.context.held_requests) == 0
+    assert len(here.context.pool) == 0
+    assert len(here.context.reactor) == 0
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ BROWSER = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n"
 )
 async def test_maintenance_answers_every_request_with_its_content(content: bytes, kind: bytes) -> None:
     async with setting() as here:
-        here.server.admission.set(Maintenance(content, 120), None)
+        here.context.admission.set(Maintenance(content, 120), None)
         client = await here.client()
         for _ in range(2):
             answer = await client.ask()
@@ -37,7 +37,7 @@ async def test_maintenance_answers_every_request_with_its_content(content: bytes
 
 async def test_without_content_maintenance_has_a_text_of_its_own() -> None:
     async with setting() as here:
-        here.server.admission.set(Maintenance(b"", 0), None)
+        here.context.admission.set(Maintenance(b"", 0), None)
         answer = await (await here.client()).ask()
         assert (answer.status, answer.body) == (503, b"The site is down for maintenance.\n")
 
@@ -45,19 +45,19 @@ async def test_without_content_maintenance_has_a_text_of_its_own() -> None:
 async def test_clients_that_are_allowed_pass_and_the_end_of_maintenance_lets_all_pass() -> None:
     async with setting() as here:
         here.serve()
-        here.server.admission.set(Maintenance(b"closed", 5, (ip_network("192.0.2.0/24"),)), None)
+        here.context.admission.set(Maintenance(b"closed", 5, (ip_network("192.0.2.0/24"),)), None)
         client = await here.client()
         forwarded = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %b\r\n\r\n"
         assert (await client.ask(forwarded % b"192.0.2.9")).status == 200
         assert (await client.ask(forwarded % b"198.51.100.9")).status == 503
-        here.server.admission.set(None, None)
+        here.context.admission.set(None, None)
         assert (await client.ask(forwarded % b"198.51.100.9")).status == 200
 
 
 async def test_a_request_in_flight_is_finished_during_maintenance() -> None:
     async with setting() as here:
         client, app = await here.pair()
-        here.server.admission.set(Maintenance(b"closed", 5), None)
+        here.context.admission.set(Maintenance(b"closed", 5), None)
         await app.send(OK)
         assert (await client.message()).status == 200
 
@@ -65,32 +65,32 @@ async def test_a_request_in_flight_is_finished_during_maintenance() -> None:
 async def test_a_pause_holds_new_requests_until_its_end() -> None:
     async with setting() as here:
         client, app = await here.pair()
-        here.server.admission.set(None, 10.0)
+        here.context.admission.set(None, 10.0)
         waiting = await here.client()
         await waiting.send(GET)
-        await eventually(lambda: len(here.server.held_requests) == 1)
+        await eventually(lambda: len(here.context.held_requests) == 1)
         await app.send(OK)
         assert (await client.message()).status == 200
         assert not here.generation.holders
         here.serve(app)
-        here.server.admission.set(None, None)
+        here.context.admission.set(None, None)
         assert (await waiting.message()).status == 200
 
 
 async def test_a_request_waits_no_longer_than_the_pause_says() -> None:
     async with setting() as here:
-        here.server.admission.set(None, 0.1)
+        here.context.admission.set(None, 0.1)
         answer = await (await here.client()).ask()
         assert (answer.status, b"retry-after" in answer) == (503, True)
 
 
 async def test_maintenance_that_begins_during_a_pause_answers_those_that_wait() -> None:
     async with setting() as here:
-        here.server.admission.set(None, 60.0)
+        here.context.admission.set(None, 60.0)
         client = await here.client()
         await client.send(GET)
-        await eventually(lambda: len(here.server.held_requests) == 1)
-        here.server.admission.set(Maintenance(b"closed", 5), 60.0)
+        await eventually(lambda: len(here.context.held_requests) == 1)
+        here.context.admission.set(Maintenance(b"closed", 5), 60.0)
         with trio.fail_after(5):
             assert (await client.message()).body == b"closed"
 
@@ -110,7 +110,7 @@ async def test_maintenance_that_begins_during_a_pause_answers_those_that_wait() 
 )
 async def test_an_error_page_is_for_clients_that_accept_html(accept: bytes, has_page: bool) -> None:
     async with setting(live=False) as here:
-        here.server.error_pages.pages = {503: b"<h1>Sorry</h1>"}
+        here.context.error_pages.pages = {503: b"<h1>Sorry</h1>"}
         answer = await (await here.client()).ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: %b\r\n\r\n" % accept)
         assert answer.status == 503
         assert (answer.body == b"<h1>Sorry</h1>") is has_page
@@ -120,7 +120,7 @@ async def test_an_error_page_is_for_clients_that_accept_html(accept: bytes, has_
 
 async def test_an_answer_of_the_app_stays_as_it_is() -> None:
     async with setting() as here:
-        here.server.error_pages.pages = {503: b"<h1>Sorry</h1>"}
+        here.context.error_pages.pages = {503: b"<h1>Sorry</h1>"}
         own = b"HTTP/1.1 503 Of The App\r\nContent-Length: 3\r\n\r\napp"
         here.nursery.start_soon(here.app.serve, lambda _: own)
         assert (await (await here.client()).ask(BROWSER)).body == b"app"
@@ -128,7 +128,7 @@ async def test_an_answer_of_the_app_stays_as_it_is() -> None:
 
 async def test_a_status_without_a_page_has_the_short_text() -> None:
     async with setting() as here:
-        here.server.error_pages.pages = {503: b"<h1>Sorry</h1>"}
+        here.context.error_pages.pages = {503: b"<h1>Sorry</h1>"}
         client, app = await here.pair(BROWSER)
         app.close()
         assert (await client.message()).body.startswith(b"502 Bad Gateway")

@@ -473,7 +473,7 @@ async def test_clients_that_come_and_go_without_a_word_do_no_harm() -> None:
         half.close()
         here.serve()
         assert (await (await here.client()).ask()).status == 200
-        await eventually(lambda: len(here.server.connections) == 1)
+        await eventually(lambda: len(here.context.clients.served) == 1)
 
 
 # --- what a stranger claims -------------------------------------------------------------------------------------------

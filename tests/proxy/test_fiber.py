@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from rainbowd.proxy.fiber import Fibers, Latch, become_task, checkpoint, pause
-from rainbowd.proxy.hub import Hub
+from rainbowd.proxy.reactor import Reactor
 from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """A hub, its fibers, and a wire with its other end."""
+    """A reactor, its fibers, and a wire with its other end."""
 
-    def __init__(self, hub: Hub, fibers: Fibers) -> None:
-        self.hub = hub
+    def __init__(self, reactor: Reactor, fibers: Fibers) -> None:
+        self.reactor = reactor
         self.fibers = fibers
         self.far, near = socket.socketpair()
         near.setblocking(False)
-        self.wire = Wire(hub, near)
+        self.wire = Wire(reactor, near)
 
     @property
     def is_in_task(self) -> bool:
         """Whether whoever asks is one."""
-        return self.hub.fiber is None
+        return self.reactor.fiber is None
 
 
 @contextlib.asynccontextmanager
 async def place() -> AsyncIterator[Place]:
-    hub = Hub()
+    reactor = Reactor()
     with trio.fail_after(10):
         async with trio.open_nursery() as beneath:
-            beneath.start_soon(hub.run)
+            beneath.start_soon(reactor.run)
             async with trio.open_nursery() as tasks:
-                fibers = Fibers(hub, tasks)
-                here = Place(hub, fibers)
+                fibers = Fibers(reactor, tasks)
+                here = Place(reactor, fibers)
                 yield here
                 fibers.close()
             here.wire.close()
@@ -77,7 +77,7 @@ async def test_a_fiber_that_becomes_a_task_may_wait_for_anything() -> None:
 
     async def live(here: Place) -> None:
         for _ in range(2):
-            await become_task(here.hub)
+            await become_task(here.reactor)
             steps.append(here.is_in_task)
             with trio.move_on_after(0):
                 await here.wire.recv()
@@ -114,13 +114,13 @@ async def test_an_interruption_is_raised_where_a_fiber_waits() -> None:
 async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) -> None:
     async def wait(here: Place) -> None:
         if as_task:
-            await become_task(here.hub)
+            await become_task(here.reactor)
         await paused.wait()
         done.set()
 
     done = trio.Event()
     async with place() as here:
-        paused = Latch(here.hub)
+        paused = Latch(here.reactor)
         if first == "end":
             paused.set()
         here.fibers.start(wait(here))
@@ -133,7 +133,7 @@ async def test_a_pause_ends_whichever_comes_first(first: str, *, as_task: bool) 
 
 async def test_a_pause_may_be_cancelled() -> None:
     async with place() as here:
-        paused = Latch(here.hub)
+        paused = Latch(here.reactor)
         with trio.move_on_after(0) as scope:
             await paused.wait()
         assert scope.cancelled_caught
@@ -143,7 +143,7 @@ async def test_a_pause_may_be_cancelled() -> None:
 async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> None:
     async def spin(here: Place) -> None:
         while not stop.is_set():
-            await checkpoint(here.hub)
+            await checkpoint(here.reactor)
         done.set()
 
     async def sleep() -> None:
@@ -162,7 +162,7 @@ async def test_a_fiber_that_never_waits_lets_all_others_have_their_turn() -> Non
 async def test_a_bug_in_one_is_logged_and_ends_that_one(lines: list[Line], *, as_task: bool) -> None:
     async def fail(here: Place) -> None:
         if as_task:
-            await become_task(here.hub)
+            await become_task(here.reactor)
         raise ZeroDivisionError
 
     async def live(_: Place) -> None:
@@ -185,7 +185,7 @@ async def test_the_end_closes_fibers_and_tasks_where_they_wait() -> None:
     async def listen(here: Place, name: str) -> None:
         try:
             if name == "task":
-                await become_task(here.hub)
+                await become_task(here.reactor)
                 await trio.sleep_forever()
             await pause()
         finally:
@@ -210,5 +210,5 @@ async def test_who_was_to_go_on_at_the_end_does_not() -> None:
         here.fibers.start(wait(here))
         await trio.testing.wait_all_tasks_blocked()
         (fiber,) = here.fibers.alive
-        here.hub.resume(fiber)
+        here.reactor.resume(fiber)
     assert not went_on

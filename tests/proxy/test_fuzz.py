@@ -106,4 +106,4 @@ async def test_whatever_both_sides_send_others_are_served(seed: int) -> None:
         here.serve()
         assert (await bystander.ask()).body == b"ok"
         bystander.close()
-        await eventually(lambda: not here.server.connections)
+        await eventually(lambda: not here.context.clients.served)

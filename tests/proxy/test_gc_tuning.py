@@ -109,7 +109,7 @@ async def held(here: Setting) -> None:
     here.roster.is_launch_due = True
     client = await here.client()
     await client.send(GET)
-    await eventually(lambda: len(here.server.held_requests) > 0)
+    await eventually(lambda: len(here.context.held_requests) > 0)
     here.roster.live = live
     here.roster.is_launch_due = False
     await here.app.answer()
@@ -241,7 +241,7 @@ async def test_no_request_leaves_anything_to_the_collector(way: Callable[[Settin
         try:
             await way(here)
             here.close()
-            await eventually(lambda: not here.server.connections)
+            await eventually(lambda: not here.context.clients.served)
             gc.collect()
             left = [type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith("rainbowd.")]
         finally:

@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
+from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
 from rainbowd.proxy.hold import HeldRequest
-from rainbowd.proxy.hub import READABLE, WRITABLE
-from rainbowd.proxy.wire import Wire
+from rainbowd.proxy.reactor import READABLE, WRITABLE
+from rainbowd.proxy.upstream import Upstream
 from rainbowd.roster import State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
 
@@ -23,7 +24,7 @@ async def held(here: Setting, count: int = 1, request: bytes = GET) -> list[Peer
     clients = [await here.client() for _ in range(count)]
     for client in clients:
         await client.send(request)
-    await eventually(lambda: len(here.server.held_requests) == count)
+    await eventually(lambda: len(here.context.held_requests) == count)
     return clients
 
 
@@ -66,7 +67,7 @@ async def test_changes_that_bring_nothing_do_not_stretch_the_wait() -> None:
         here.roster.is_launch_due = True
         (client,) = await held(here)
         began = time.monotonic()
-        while len(here.server.held_requests):
+        while len(here.context.held_requests):
             here.roster.notify_observers()
             await trio.sleep(0.02)
             assert time.monotonic() - began < 3
@@ -89,10 +90,10 @@ async def test_a_client_that_leaves_waits_no_more() -> None:
         here.roster.is_launch_due = True
         (client,) = await held(here)
         client.reset()
-        await eventually(lambda: len(here.server.held_requests) == 0)
+        await eventually(lambda: len(here.context.held_requests) == 0)
         (client,) = await held(here)
         await client.fin()
-        await eventually(lambda: len(here.server.held_requests) == 0)
+        await eventually(lambda: len(here.context.held_requests) == 0)
 
 
 @pytest.mark.parametrize("request_data", [GET, POST])
@@ -109,14 +110,14 @@ async def test_a_refused_connect_is_held_until_the_app_is_back(request_data: byt
 
 
 async def test_a_connect_that_is_reset_as_its_listener_dies_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    connected, failures = Wire.wait_connected, [ConnectionResetError(), BrokenPipeError()]
+    connected, failures = Upstream.wait_connected, [ConnectionResetError(), BrokenPipeError()]
 
-    async def connect(wire: Wire) -> None:
+    async def connect(upstream: Upstream) -> None:
         if failures:
             raise failures.pop()
-        await connected(wire)
+        await connected(upstream)
 
-    monkeypatch.setattr(Wire, "wait_connected", connect)
+    monkeypatch.setattr(Upstream, "wait_connected", connect)
     async with setting() as here:
         here.serve()
         client = await here.client()
@@ -155,7 +156,7 @@ async def test_a_refusing_app_is_given_up_when_the_wait_is_over() -> None:
 
 
 async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
-    waiting, changed = HeldRequest(), trio.Event()
+    waiting, changed = HeldRequest(), Broadcast()
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -164,25 +165,24 @@ async def test_an_interruption_in_the_moment_of_a_change_is_not_lost() -> None:
                 await waiting.wait(changed)
 
         await trio.testing.wait_all_tasks_blocked()
-        changed.set()
+        changed.notify()
         assert waiting.interrupt(ZeroDivisionError())
 
 
 async def test_an_interruption_between_two_waits_is_not_lost() -> None:
-    waiting, changed = HeldRequest(), trio.Event()
-    changed.set()
-    await waiting.wait(changed)
+    waiting = HeldRequest()
+    await waiting.wait(Broadcast(), 0.0)
     waiting.interrupt(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        await waiting.wait(trio.Event())
+        await waiting.wait(Broadcast())
 
 
 async def test_all_parts_of_a_wait_share_one_limit(autojump: object) -> None:
     waiting = HeldRequest(1.0)
     for _ in range(9):
-        await waiting.wait(trio.Event(), 0.1)
+        await waiting.wait(Broadcast(), 0.1)
     with pytest.raises(Refusal) as refused:
-        await waiting.wait(trio.Event(), 0.2)
+        await waiting.wait(Broadcast(), 0.2)
     assert refused.value.status == 503
 
 
@@ -263,11 +263,8 @@ async def test_a_cut_in_the_moment_that_the_exchange_is_woken_is_not_lost(client
         else:
             with trio.move_on_after(0.3):
                 await peer.send(b"x" * (64 << 20))
-        (connection,) = here.server.connections
-        exchange = connection._exchange
-        assert exchange is not None
-        assert exchange._claim.upstream is not None
-        for wire in (connection.wire, exchange._claim.upstream.wire):
+        (connection,) = here.context.clients.served
+        for wire in list(here.context.reactor._handlers.values()):
             wire.on_events(READABLE | WRITABLE)  # woken, and not yet run
         connection.cut()
         await eventually(lambda: not here.generation.holders)

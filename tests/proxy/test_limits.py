@@ -141,7 +141,7 @@ async def test_the_limit_on_connections_answers_503() -> None:
             assert int(response[b"retry-after"]) > 0
             assert await third.rest() == b""
         first.close()
-        await eventually(lambda: len(here.server.connections) < 2)
+        await eventually(lambda: len(here.context.clients.served) < 2)
         assert (await (await here.client()).ask()).status == 200
 
 
@@ -210,7 +210,7 @@ async def test_no_descriptor_for_the_app_is_a_503(monkeypatch: pytest.MonkeyPatc
     async with setting() as here:
         client = await here.client()
         with monkeypatch.context() as patched:
-            patched.setattr(here.server.pool, "open", out_of_descriptors)
+            patched.setattr(here.context.pool, "open", out_of_descriptors)
             assert (await client.ask()).status == 503
         here.serve()
         assert (await client.ask()).status == 200

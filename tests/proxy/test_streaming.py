@@ -13,12 +13,12 @@ import trio.testing
 
 from rainbowd.http1 import ChunkedBody
 from rainbowd.http1.chunked import CHUNKS_PER_FEED
-from rainbowd.proxy import exchange
+from rainbowd.proxy import exchange_watch
 from rainbowd.proxy.fiber import checkpoint as really_turn
 from tests.proxy.scripted import GET, OK, Peer, setting
 
 if TYPE_CHECKING:
-    from rainbowd.proxy.hub import Hub
+    from rainbowd.proxy.reactor import Reactor
 
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -159,19 +159,19 @@ async def test_a_half_closed_client_may_read_as_slowly_as_it_likes(framing: byte
 
 
 @pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[Reactor]:
     """One entry for each turn that an exchange gave to others."""
-    given: list[Hub] = []
+    given: list[Reactor] = []
 
-    async def turn(hub: Hub) -> None:
-        given.append(hub)
-        await really_turn(hub)
+    async def turn(reactor: Reactor) -> None:
+        given.append(reactor)
+        await really_turn(reactor)
 
-    monkeypatch.setattr(exchange, "checkpoint", turn)
+    monkeypatch.setattr(exchange_watch, "checkpoint", turn)
     return given
 
 
-async def test_each_of_many_interim_responses_gives_others_a_turn(turns: list[Hub]) -> None:
+async def test_each_of_many_interim_responses_gives_others_a_turn(turns: list[Reactor]) -> None:
     async with setting() as here:
         client, peer = await here.pair()
         await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + OK)
@@ -181,7 +181,7 @@ async def test_each_of_many_interim_responses_gives_others_a_turn(turns: list[Hu
         assert len(turns) >= 100
 
 
-async def test_tiny_chunks_give_others_a_turn_by_their_number(turns: list[Hub]) -> None:
+async def test_tiny_chunks_give_others_a_turn_by_their_number(turns: list[Reactor]) -> None:
     chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
     async with setting() as here:
         client = await here.client()

@@ -7,8 +7,8 @@ from tests.proxy.scripted import GET, Setting, eventually, setting
 
 
 def counted(here: Setting) -> Traffic:
-    here.server.traffic = Traffic()
-    return here.server.traffic
+    here.context.traffic = Traffic()
+    return here.context.traffic
 
 
 async def test_an_answer_of_the_app_is_counted_by_class_size_and_time() -> None:
@@ -73,11 +73,11 @@ async def test_connections_to_the_app_are_counted_when_they_are_begun_and_when_a
         await client.send(GET)
         peer, _ = await here.app.answer()
         await client.message()
-        await eventually(lambda: len(here.server.pool) == 1)
-        assert (here.server.pool.opened, here.server.retries) == (1, 0)
+        await eventually(lambda: len(here.context.pool) == 1)
+        assert (here.context.pool.opened, here.context.retries) == (1, 0)
         await client.send(GET)
         await peer.head()
         peer.close()
         await here.app.answer()
         await client.message()
-        assert (here.server.pool.opened, here.server.retries) == (2, 1)
+        assert (here.context.pool.opened, here.context.retries) == (2, 1)

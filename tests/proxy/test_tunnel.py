@@ -199,7 +199,7 @@ async def test_a_cut_ends_a_tunnel_whatever_it_waits_for(stalled: str) -> None:
                 await sender.send(b"x" * (64 << 20))
         (holder,) = here.generation.tunnels
         holder.cut()
-        await eventually(lambda: not here.generation.tunnels and not here.server.connections)
+        await eventually(lambda: not here.generation.tunnels and not here.context.clients.served)
 
 
 async def test_a_tunnel_survives_a_switch() -> None:
@@ -227,7 +227,7 @@ async def test_a_request_that_was_held_may_become_a_tunnel() -> None:
         here.roster.is_launch_due = True
         client = await here.client()
         await client.send(UPGRADE)
-        await eventually(lambda: len(here.server.held_requests) > 0)
+        await eventually(lambda: len(here.context.held_requests) > 0)
         await here.launch()
         peer = await here.app.accept()
         await peer.head()

@@ -40,7 +40,7 @@ def is_gone(peer: Peer) -> bool:
 
 
 def over(here: Setting) -> Callable[[], bool]:
-    return lambda: not here.generation.tunnels and not here.server.connections
+    return lambda: not here.generation.tunnels and not here.context.clients.served
 
 
 @pytest.mark.parametrize("leaver", ["client", "app"])

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from rainbowd.proxy.hub import Hub
+from rainbowd.proxy.reactor import Reactor
 from rainbowd.proxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ async def wired() -> AsyncIterator[tuple[Wire, socket.socket]]:
         far = socket.create_connection(server.getsockname())
         near, _ = server.accept()
     near.setblocking(False)
-    hub = Hub()
+    reactor = Reactor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(hub.run)
-        wire = Wire(hub, near)
+        nursery.start_soon(reactor.run)
+        wire = Wire(reactor, near)
         with trio.fail_after(10):
             yield wire, far
         nursery.cancel_scope.cancel()
     wire.close()
     far.close()
-    assert len(hub) == 0
+    assert len(reactor) == 0
 
 
 async def settle() -> None:
-    """Let every event reach the hub."""
+    """Let every event reach the reactor."""
     await trio.testing.wait_all_tasks_blocked(0.01)
 
 
@@ -213,19 +213,3 @@ async def test_a_reset_is_seen_as_one() -> None:
         wire.reset()
         with pytest.raises(ConnectionResetError):
             far.recv(1)
-
-
-async def test_a_refused_connect_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-    hub = Hub()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hub.run)
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.connect_ex(address)
-        wire = Wire(hub, sock)
-        with trio.fail_after(10), pytest.raises(ConnectionRefusedError):
-            await wire.wait_connected()
-        wire.close()
-        nursery.cancel_scope.cancel()

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.broadcast import Broadcast
 from rainbowd.log import get_logger
+from rainbowd.roster import in_batches
 
 if TYPE_CHECKING:
     from rainbowd.config import Drain
     from rainbowd.roster import Generation, LeaseHolder
 
-TUNNELS_CLOSE_SECONDS = 5.0
-"""The time over which tunnels are closed after their timeout, so that their clients do not return all at once."""
-_TUNNEL_BATCHES = 50
 _CUT_SECONDS = 1.0
 """How long to wait for the leases of exchanges that were cut."""
 
@@ -26,8 +25,8 @@ class Drainer:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
-        self._changed = trio.Event()
-        generation.on_idle = self._wake
+        self._changed = Broadcast()
+        generation.on_idle = self._changed.notify
 
     async def run(self, settings: Drain, since: float) -> None:
         """Return once the generation has no lease left, or its timeouts have been reached.
@@ -59,19 +58,13 @@ class Drainer:
         generation = self._generation
         with trio.move_on_at(deadline):
             await self._until_empty(generation.tunnels)
-        left = list(generation.tunnels)
-        batch = -(-len(left) // _TUNNEL_BATCHES)
-        for at in range(0, len(left), batch or 1):
-            for holder in left[at : at + batch]:
+        for batch, pause_seconds in in_batches(generation.tunnels):
+            for holder in batch:
                 holder.cut()
-            await trio.sleep(TUNNELS_CLOSE_SECONDS * batch / len(left))
+            await trio.sleep(pause_seconds)
         with trio.move_on_after(_CUT_SECONDS):
             await self._until_empty(generation.tunnels)
 
     async def _until_empty(self, holders: set[LeaseHolder]) -> None:
         while holders:
             await self._changed.wait()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
+from rainbowd.broadcast import Broadcast
 
 if TYPE_CHECKING:
     from rainbowd.roster import Roster
@@ -15,8 +15,8 @@ class Slots:
 
     def __init__(self, roster: Roster) -> None:
         self._generations = roster.generations
-        self._changed = trio.Event()
-        roster.observe(self._wake)
+        self._changed = Broadcast()
+        roster.observe(self._changed.notify)
 
     def is_free(self, max_generations: int) -> bool:
         """Return whether one more generation may be launched.
@@ -34,7 +34,3 @@ class Slots:
         """
         while not self.is_free(max_generations):
             await self._changed.wait()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()

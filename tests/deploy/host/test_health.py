@@ -264,8 +264,8 @@ async def test_the_check_and_a_client_of_the_proxy_always_agree(shape: bytes) ->
     async with setting(live=False) as here, app(saying(shape)) as server:
         is_healthy = await problem(server.address) is None
         generation = Generation(1, Path(), server.address)
-        here.server.roster.add(generation)
-        here.server.roster.promote(generation, live_at=0.0)
+        here.roster.add(generation)
+        here.roster.promote(generation, live_at=0.0)
         client = await here.client()
         message = await client.ask(b"GET /up HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert is_healthy == (message.status == 200)

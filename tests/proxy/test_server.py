@@ -18,7 +18,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 async def stop(here: Setting) -> None:
     here.stop.set()
     await trio.testing.wait_all_tasks_blocked(0.02)
-    assert here.server.is_stopping
+    assert here.context.is_stopping
 
 
 async def test_a_server_without_work_ends_at_once() -> None:

@@ -2,7 +2,7 @@
 
 trio's ``wait_readable`` costs one or two ``epoll_ctl`` and a cancel scope for each wait.  Here a socket is registered
 once, edge-triggered for both directions (epoll(7)), in an epoll whose own descriptor ends trio's wait.  After each wait
-of trio, the hub calls the handlers of all sockets that are ready in one batch, and runs the fibers that they wake.
+of trio, the reactor calls the handlers of all sockets that are ready in one batch, and runs the fibers that they wake.
 
 Data that is sent meanwhile is kept back until all fibers that were ready have run, and is then flushed, wire by wire.
 A send that wakes a sleeping peer costs many times more than a send to a running peer, and sends that follow closely
@@ -80,7 +80,7 @@ class EventHandler(Protocol):
 
 
 class Steppable(Protocol):
-    """A coroutine that the hub runs, one step at a time."""
+    """A coroutine that the reactor runs, one step at a time."""
 
     def step(self, exception: BaseException | None) -> None:
         """Run until the next wait, or to the end.
@@ -90,7 +90,7 @@ class Steppable(Protocol):
         """
 
 
-class Hub(trio.abc.Instrument):
+class Reactor(trio.abc.Instrument):
     """One epoll for all sockets of the proxy; ``run`` is its one task.
 
     Attributes:

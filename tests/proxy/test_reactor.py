@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from rainbowd.proxy import hub as module
+from rainbowd.proxy import reactor as module
 from rainbowd.proxy.fiber import Fibers
-from rainbowd.proxy.hub import READABLE, Hub
+from rainbowd.proxy.reactor import READABLE, Reactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -37,17 +37,17 @@ class Ear:
 
 
 @contextlib.asynccontextmanager
-async def listening() -> AsyncIterator[tuple[Hub, Ear, socket.socket]]:
-    """A hub that runs, who is registered at it, and the other end of his socket."""
+async def listening() -> AsyncIterator[tuple[Reactor, Ear, socket.socket]]:
+    """A reactor that runs, who is registered at it, and the other end of his socket."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        hub, ear = Hub(), Ear(ours)
-        hub.register(ours, ear)
+        reactor, ear = Reactor(), Ear(ours)
+        reactor.register(ours, ear)
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(hub.run)
-                yield hub, ear, theirs
+                nursery.start_soon(reactor.run)
+                yield reactor, ear, theirs
                 nursery.cancel_scope.cancel()
 
 
@@ -71,11 +71,11 @@ async def test_whoever_is_registered_hears_while_all_tasks_sleep(
 
 
 async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
-    async with listening() as (hub, ear, theirs):
+    async with listening() as (reactor, ear, theirs):
         theirs.send(b"x" * 150)
         for heard in (100, 150):
             ear.came = trio.Event()
-            hub.rearm(ear.sock)
+            reactor.rearm(ear.sock)
             await ear.came.wait()
             assert len(ear.heard) == heard
 
@@ -100,18 +100,18 @@ class Voice:
     ids=["the only one", "one of two"],
 )
 async def test_who_has_a_turn_alone_sends_at_once_and_others_when_all_had_theirs(count: int, order: list[str]) -> None:
-    hub, told = Hub(), list[str]()
+    reactor, told = Reactor(), list[str]()
 
     async def speak() -> None:
         told.append("says")
-        hub.flush_soon(Voice(told))
+        reactor.flush_soon(Voice(told))
         told.append("goes on")
 
     async with trio.open_nursery() as nursery:
-        with contextlib.closing(Fibers(hub, nursery)) as fibers:
+        with contextlib.closing(Fibers(reactor, nursery)) as fibers:
             for _ in range(count):
                 fibers.start(speak())
-            nursery.start_soon(hub.run)
+            nursery.start_soon(reactor.run)
             await trio.testing.wait_all_tasks_blocked()
             assert told == order
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from rainbowd.address import UnixAddress
+from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.proxy import upstream
+from rainbowd.proxy.reactor import Reactor
+from rainbowd.proxy.upstream import Upstream
 from rainbowd.proxy.wire import Wire
-from rainbowd.roster import State
+from rainbowd.roster import Generation, State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from rainbowd.proxy.hub import Hub
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -30,7 +27,7 @@ async def pooled(here: Setting) -> tuple[Peer, Peer]:
     await client.send(GET)
     peer, _ = await here.app.answer()
     assert (await client.message()).body == b"ok"
-    await eventually(lambda: len(here.server.pool) == 1)
+    await eventually(lambda: len(here.context.pool) == 1)
     return client, peer
 
 
@@ -85,7 +82,7 @@ async def test_no_connection_is_kept_on_which_a_body_may_follow_that_must_not(me
         await client.send(GET.replace(b"GET", method))
         peer, _ = await here.app.answer(head)
         await client.message(bodiless=True)
-        assert len(here.server.pool) == 0
+        assert len(here.context.pool) == 0
         assert await peer.ended()
 
 
@@ -98,7 +95,7 @@ async def test_a_connection_is_kept_behind_an_answer_that_has_no_body(line: byte
         await client.message(bodiless=True)
         here.serve(peer)
         assert (await client.ask()).body == b"ok"
-        assert here.server.pool.opened == 1
+        assert here.context.pool.opened == 1
 
 
 def await_nothing(client: Peer) -> bool:
@@ -196,7 +193,7 @@ async def test_an_idle_connection_is_kept_for_a_second(monkeypatch: pytest.Monke
     async with setting() as here:
         _, peer = await pooled(here)
         assert await peer.ended()
-        assert len(here.server.pool) == 0
+        assert len(here.context.pool) == 0
 
 
 async def test_nothing_is_kept_of_a_generation_that_gets_no_new_requests() -> None:
@@ -284,9 +281,9 @@ async def test_a_socket_that_is_a_link_is_not_followed_where_the_app_could_have_
 class Tight(Wire):
     """A wire to the app that holds little."""
 
-    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        super().__init__(hub, sock)
+        super().__init__(reactor, sock)
 
 
 async def test_a_connection_that_still_carries_a_request_is_not_kept(
@@ -336,3 +333,19 @@ async def test_a_client_that_resets_as_its_answer_comes_takes_nobody_along(check
         await trio.testing.wait_all_tasks_blocked(0.01)
         here.serve(peer)
         assert (await (await here.client()).ask()).body == b"ok"
+
+
+async def test_a_refused_connect_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+    reactor = Reactor()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(address)
+        wire = Wire(reactor, sock)
+        with trio.fail_after(10), pytest.raises(ConnectionRefusedError):
+            await Upstream(Generation(1, Path(), TcpAddress(*address)), wire).wait_connected()
+        wire.close()
+        nursery.cancel_scope.cancel()
