@@ -165,7 +165,7 @@ OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend", "rainbowd.fleet", "rainb
 
 HOST = "rainbowd.deploy.host"
 
-CIRCULAR = {"proxy", "deploy"}
+CIRCULAR = {"deploy"}
 """The packages whose files still import each other in circles."""
 
 PURE = {"http1", "roster"}
