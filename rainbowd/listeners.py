@@ -23,6 +23,8 @@ BACKLOG = 4096
 PATIENCE_SECONDS = 5.0
 """How long a start waits for a port that no program listens on, but a connection uses."""
 SOCKET_MODE = 0o666
+UPGRADE_VARIABLE = "RAINBOWD_UPGRADE"
+"""In the environment of the new agent of an upgrade: the descriptor through which it receives the listeners."""
 
 _FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 _FIRST_FD = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)

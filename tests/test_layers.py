@@ -34,6 +34,7 @@ FOR_ALL = {
     "listeners",
     "tcp_ports",
     "plain_text",
+    "timestamp",
 }
 """What every part may import."""
 
@@ -48,7 +49,8 @@ ARROWS = {
     "release_choice": {"errors", "report"},
     "listeners": {"errors", "address", "tcp_ports"},
     "tcp_ports": {"address"},
-    "log": {"permissions", "plain_text"},
+    "log": {"permissions", "plain_text", "timestamp"},
+    "timestamp": set(),
     "sd_notify": set(),
     "hangup": set(),
     "prctl": set(),
@@ -82,6 +84,7 @@ LIGHT = {
     "release_link.py",
     "release_choice.py",
     "plain_text.py",
+    "timestamp.py",
     "cli/__init__.py",
     "cli/agent_process.py",
     "cli/argument_types.py",
@@ -129,6 +132,7 @@ LIGHT_PARTS = {
     "release_link",
     "release_choice",
     "plain_text",
+    "timestamp",
     "report",
     "cli",
 }

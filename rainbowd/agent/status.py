@@ -14,6 +14,7 @@ from rainbowd.agent.site_admission import SiteStatus
 from rainbowd.deploy.warnings import warnings
 from rainbowd.log import get_logger
 from rainbowd.sd_notify import SystemdNotifier
+from rainbowd.timestamp import timestamp as rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +189,7 @@ def timestamp(at_seconds: float) -> str:
     Args:
         at_seconds: seconds since the epoch.
     """
-    return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.fromtimestamp(at_seconds, UTC))
 
 
 def _closed(at_seconds: float | None, **fields: object) -> dict[str, object] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pwd
 import socket
 import struct
 from typing import TYPE_CHECKING
+
+from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
     from trio.socket import SocketType
@@ -29,8 +30,4 @@ def caller_name(sock: SocketType | socket.socket) -> str | None:
         data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
         return None
-    uid = _CREDENTIALS.unpack(data)[1]
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return user_name(_CREDENTIALS.unpack(data)[1])

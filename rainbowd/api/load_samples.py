@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import trio
 
 from rainbowd.log import get_logger
+from rainbowd.timestamp import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ class LoadSampler:
         bounds = self._sources.traffic.bounds_seconds
         self._samples.append(
             LoadSample(
-                at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                at=timestamp(now),
                 generations=[
                     GenerationLoad(
                         id=one.id, in_flight=len(one.holders), tunnels=len(one.tunnels), requests=one.requests

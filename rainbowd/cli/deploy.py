@@ -31,6 +31,7 @@ from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, prin
 from rainbowd.errors import UsageError
 from rainbowd.release_choice import find_release, rollback_target
 from rainbowd.report.tail import Tail
+from rainbowd.timestamp import timestamp
 
 if TYPE_CHECKING:
     from rainbowd.config_paths import ConfigPaths
@@ -165,5 +166,4 @@ def _restore_link(change: LinkChange | None) -> None:
 
 def _timestamp(seconds: float) -> str:
     """Return a time as the journal writes it, rounded up: an event with this time happened later."""
-    rounded = datetime.fromtimestamp(math.ceil(seconds * 1000) / 1000, UTC)
-    return rounded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.fromtimestamp(math.ceil(seconds * 1000) / 1000, UTC))

@@ -16,7 +16,7 @@ from rainbowd.cli.terminal import print_error
 from rainbowd.config import cautions, check_api_exposure, check_paths, check_state_dir, load, with_overrides
 from rainbowd.config.write_access import check_app_log
 from rainbowd.config_paths import find_config, lasting_path
-from rainbowd.listeners import ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
+from rainbowd.listeners import UPGRADE_VARIABLE, ephemeral_port_warnings, from_predecessor, from_systemd, open_listeners
 from rainbowd.report.lock import Lock
 from rainbowd.report.state_dir import prepare
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.listeners import Listener
     from rainbowd.upgrade import Offer, OfferedSocket
-
-UPGRADE = "RAINBOWD_UPGRADE"
-"""The environment variable that an agent sets for the new agent that it starts in an upgrade: see ``upgrade``."""
 
 
 def run(config_path: Path | None, listen: list[str] | None, log_level: str | None, *, enable_api: bool = False) -> int:
@@ -108,7 +105,7 @@ def _warn_of_link(config: Config, directory: Path) -> list[str]:
 
 def _offer() -> Offer | None:
     """Return the offer of the old agent in an upgrade; None in any other start."""
-    if UPGRADE not in os.environ:  # the import below is slow
+    if UPGRADE_VARIABLE not in os.environ:  # the import below is slow
         return None
     from rainbowd.prctl import set_pdeathsig
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rainbowd.fleet.decide import wanted
 from rainbowd.fleet.models import State
 from rainbowd.log import get_logger
+from rainbowd.timestamp import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ class Report:
     @staticmethod
     def now() -> str:
         """Return the present time, as in the journal."""
-        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(datetime.now(UTC))
 
     def status(self) -> dict[str, object]:
         """Return the status's ``fleet``; without an answer of the engine, what it answered last."""

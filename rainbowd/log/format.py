@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from rainbowd.plain_text import escape_control
+from rainbowd.timestamp import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ def encode(line: str) -> bytes:
 
 def now() -> str:
     """Return the current time in UTC and RFC 3339, with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.now(UTC))
 
 
 def _value(value: object) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from datetime import UTC
 from typing import TYPE_CHECKING, BinaryIO
 
 from rainbowd.errors import RainbowdError
 from rainbowd.report.state_dir import open_file, open_to_read, write_all
+from rainbowd.timestamp import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +77,7 @@ def encode(event: str, at: datetime, **fields: object) -> bytes:
         fields: of the event; values that JSON does not have, such as paths, become strings.
     """
     first = {key: fields.pop(key) for key in ("generation", "release") if key in fields}
-    time = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"at": time, "event": event, **first, **fields}, default=str).encode() + b"\n"
+    return json.dumps({"at": timestamp(at), "event": event, **first, **fields}, default=str).encode() + b"\n"
 
 
 def read_events(state_dir: Path, begins: str = "") -> Iterator[Event]:

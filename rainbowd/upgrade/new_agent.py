@@ -16,9 +16,10 @@ import trio
 from rainbowd import __version__
 from rainbowd.deploy.process import read_entry, reap, registering, release_status, reserve_status, restore_agent
 from rainbowd.errors import RainbowdError
+from rainbowd.listeners import UPGRADE_VARIABLE
 from rainbowd.log import get_logger
 from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.offer import FORMAT, VARIABLE
+from rainbowd.upgrade.offer import FORMAT
 from rainbowd.upgrade.roster_messages import encode_leases
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _start(directory: Path) -> NewAgent:
         with registering:
             child = subprocess.Popen(
                 command,
-                env={**env, VARIABLE: str(theirs.fileno())},
+                env={**env, UPGRADE_VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 cwd=directory if directory.is_dir() else "/",
                 stderr=their_stderr,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.errors import UsageError
+from rainbowd.listeners import UPGRADE_VARIABLE
 from rainbowd.prctl import set_pdeathsig
 from rainbowd.upgrade.channel import Channel
 from rainbowd.upgrade.predecessor import Predecessor
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the messages; raised when a reader of the format before could misread them."""
-
-VARIABLE = "RAINBOWD_UPGRADE"
-"""In the new agent's environment: the descriptor of its end of the channel."""
 
 _STDERR = 2
 _GONE = "upgrade: the old agent exited, or gave up the upgrade"
@@ -114,7 +112,7 @@ def receive_offer(environ: MutableMapping[str, str]) -> Offer | None:
     Raises:
         UsageError: the offer has another format, or the old agent exited.
     """
-    fd = environ.pop(VARIABLE, "")
+    fd = environ.pop(UPGRADE_VARIABLE, "")
     if not fd.isdigit():
         return None
     os.set_inheritable(int(fd), False)

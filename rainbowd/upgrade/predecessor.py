@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.broadcast import Broadcast
 from rainbowd.upgrade.rendezvous import find_upgraded
 from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases, encode_live
 
@@ -172,7 +173,7 @@ class Predecessors:
         self._state_dir = state_dir
         self._roster = roster
         self._known: dict[int, Predecessor] = {}
-        self._one_ended = trio.Event()
+        self._one_ended = Broadcast()
         self._stop_at: float | None = None
 
     def find(self, nursery: trio.Nursery) -> None:
@@ -210,5 +211,4 @@ class Predecessors:
         del self._known[pid]
         self.find(nursery)  # before it is forgotten: if it was killed, it may have stood for agents before it
         predecessor.forget()
-        ended, self._one_ended = self._one_ended, trio.Event()
-        ended.set()
+        self._one_ended.notify()

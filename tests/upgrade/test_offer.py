@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.cli.run import UPGRADE
 from rainbowd.errors import UsageError
-from rainbowd.upgrade.offer import FORMAT, VARIABLE, receive_offer
+from rainbowd.listeners import UPGRADE_VARIABLE
+from rainbowd.upgrade.offer import FORMAT, receive_offer
 from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases
 from tests.formats import FORMATS, written
 
@@ -56,7 +56,7 @@ async def close(channel: Channel) -> None:
 def test_what_an_agent_of_any_version_offers_is_taken(line: tuple[socket.socket, socket.socket], version: int) -> None:
     offered, yours, leases = messages(version)
     say(line[0], offered, sockets=1)
-    environ = {VARIABLE: str(line[1].detach()), "OTHER": "x"}
+    environ = {UPGRADE_VARIABLE: str(line[1].detach()), "OTHER": "x"}
     offer = receive_offer(environ)
     assert environ == {"OTHER": "x"}
     assert offer is not None
@@ -76,20 +76,16 @@ def test_what_an_agent_of_any_version_offers_is_taken(line: tuple[socket.socket,
 def test_an_offer_of_another_format_is_refused_with_what_to_do(line: tuple[socket.socket, socket.socket]) -> None:
     say(line[0], {**messages(FORMAT)[0], "format": FORMAT + 1, "version": "9.9"}, sockets=0)
     with pytest.raises(UsageError, match=r"rainbowd 9\.9 hands over in format 2.*restart the agent instead"):
-        receive_offer({VARIABLE: str(line[1].detach())})
+        receive_offer({UPGRADE_VARIABLE: str(line[1].detach())})
 
 
 def test_an_agent_that_has_gone_is_said_to(line: tuple[socket.socket, socket.socket]) -> None:
     line[0].close()
     with pytest.raises(UsageError, match="the old agent exited"):
-        receive_offer({VARIABLE: str(line[1].detach())})
-
-
-def test_the_command_knows_by_what_it_is_offered_to() -> None:
-    assert UPGRADE == VARIABLE
+        receive_offer({UPGRADE_VARIABLE: str(line[1].detach())})
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1"])
 def test_without_an_offer_this_is_an_ordinary_start(value: str) -> None:
-    assert receive_offer({VARIABLE: value}) is None
+    assert receive_offer({UPGRADE_VARIABLE: value}) is None
     assert receive_offer({}) is None

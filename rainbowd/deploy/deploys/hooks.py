@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.cancellation import set_when_cancelled
 from rainbowd.deploy.interfaces import HookCall, HookResult, LaunchPlan
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -96,7 +97,7 @@ class HookRunner:
         """Run a hook to its end; a cancellation stops it, so that no process of it is left when this returns."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_set_when_cancelled, cancel)
+                nursery.start_soon(set_when_cancelled, cancel)
                 with trio.CancelScope(shield=True):  # bounded by the hook's timeout and kill_after
                     result = await self._run_and_record(call, cancel, on_line)
                 nursery.cancel_scope.cancel()
@@ -134,13 +135,6 @@ class HookRunner:
 
 def _ignore(line: str) -> None:
     """Drop a line of a hook that no deploy waits for: its last lines are reported when it has ended."""
-
-
-async def _set_when_cancelled(event: trio.Event) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        event.set()
 
 
 def hook_call(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_uid
+from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +65,6 @@ def name_process(pid: int) -> str:
     command, uid = read_command(pid), read_uid(pid)
     shown = command if len(command) <= _COMMAND_CHARACTERS else f"{command[: _COMMAND_CHARACTERS - 1]}…"
     return f"pid {pid}" + (f", `{shown}`" if shown else "") + (f", of user {user_name(uid)}" if uid is not None else "")
-
-
-def user_name(uid: int) -> str:
-    """Return the name of an account, or its number if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _is_covered(entry: ProcessInfo, launch: Launch) -> bool:

@@ -7,7 +7,6 @@ exist on some file systems.  So the files are also compared twice a second.
 from __future__ import annotations
 
 import os.path
-import pwd
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from watchfiles import awatch
 
+from rainbowd.deploy.cancellation import set_when_cancelled
 from rainbowd.deploy.watch import file_state
 from rainbowd.deploy.watch.coarse_stamps import Taps
 from rainbowd.deploy.watch.file_state import (
@@ -27,6 +27,7 @@ from rainbowd.deploy.watch.file_state import (
     trigger_touched,
 )
 from rainbowd.log import get_logger
+from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ async def watch(
     wake, woken = trio.open_memory_channel[None](1)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_set_when_cancelled, stop)
+        nursery.start_soon(set_when_cancelled, stop)  # the thread that waits for events ends then
         if seen is None:
             seen, _ = await watcher.compare(None)
         nursery.start_soon(_wake_on_events, watcher, wake, stop)
@@ -266,14 +267,6 @@ def _warn_without_events(error: Exception) -> None:
     )
 
 
-async def _set_when_cancelled(stop: trio.Event) -> None:
-    """Set ``stop`` when cancelled, so that the thread that waits for events ends: cancellation would wait for it."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        stop.set()
-
-
 async def _on_disk(read: Callable[..., T], *args: object) -> T:
     return await trio.to_thread.run_sync(read, *args, abandon_on_cancel=True)
 
@@ -291,10 +284,4 @@ def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigge
 
 
 def _user_name(user_id: int | None) -> str | None:
-    """Return the name of a user; the number if no user has it, None if it is unknown."""
-    if user_id is None:
-        return None
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return str(user_id)
+    return None if user_id is None else user_name(user_id)

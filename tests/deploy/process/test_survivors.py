@@ -8,7 +8,8 @@ import pytest
 
 from rainbowd.deploy.process.launches import Launch
 from rainbowd.deploy.process.procfs import read_command, read_entry
-from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, user_name, why_foreign
+from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, why_foreign
+from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
