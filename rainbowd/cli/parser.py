@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rainbowd import __version__
 from rainbowd.cli import argument_types as types
 from rainbowd.cli import commands
+from rainbowd.cli.fleet import commands as fleet_commands
+from rainbowd.cli.fleet.parser import add_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reports(subparsers)
     _add_site(subparsers)
     _add_agent(subparsers)
+    _add_fleet(subparsers)
     _add_completion(subparsers, parser)
     _add_proxy(subparsers)
     _add_help(subparsers, parser)
@@ -221,6 +224,20 @@ def _add_agent(subparsers: Commands) -> None:
         subparsers, "stop", commands.stop, "stop the agent and its app, and wait until both have exited", "--timeout 60"
     )
     _add_timeout(stop, "the agent continues to stop")
+
+
+def _add_fleet(subparsers: Commands) -> None:
+    fleet = _add(
+        subparsers,
+        "fleet",
+        fleet_commands.show,
+        "deploy to all machines of a fleet, or show them",
+        "",
+        "deploy v42 --note 'fix the basket'",
+        "deploy v42 --waves 1,25%,100% --parallel 2",
+        "rollback",
+    )
+    add_commands(fleet, CONFIG_HELP)
 
 
 def _add_completion(subparsers: Commands, parser: argparse.ArgumentParser) -> None:

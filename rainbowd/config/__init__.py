@@ -5,7 +5,16 @@ from rainbowd.config.api_exposure import check_api_exposure, exposure_problems, 
 from rainbowd.config.deploy_access import cautions, check_only_root_writes, deployers
 from rainbowd.config.env_file import doubtful_lines, read_env_file
 from rainbowd.config.fleet import FleetSettings
-from rainbowd.config.loader import LoadedConfig, load, parse_limits, redacted, restart_needed, validate, with_overrides
+from rainbowd.config.loader import (
+    LoadedConfig,
+    load,
+    load_fleet,
+    parse_limits,
+    redacted,
+    restart_needed,
+    validate,
+    with_overrides,
+)
 from rainbowd.config.models import (
     DEFAULT_TRUST,
     ApiSettings,
@@ -59,6 +68,7 @@ __all__ = [
     "find_account",
     "has_acl",
     "load",
+    "load_fleet",
     "parse_limits",
     "path_problems",
     "read_env_file",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from rainbowd.config.account import ROOT, NeedsRoot, find_account
 from rainbowd.config.deploy_access import check_only_root_writes
+from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits, LogSettings
 from rainbowd.config.parsers import parse_listen
@@ -259,6 +260,24 @@ def redacted(value: object, location: Location = ()) -> object:
     if isinstance(value, Signals):
         return value.name.removeprefix("SIG")
     return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def load_fleet(path: Path) -> FleetSettings:
+    """Read and validate a file that contains the value of ``fleet`` alone, for a machine that is no member.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ConfigError: with every problem, a line each.
+    """
+    data = _without_comments(read_json(path))
+    try:
+        return FleetSettings.model_validate(data, context=_bases(path))
+    except ValidationError as error:
+        whole = {"fleet": data}
+        located = (_describe({**details, "loc": ("fleet", *details["loc"])}, whole) for details in error.errors())
+        raise ConfigError(*(f"{path}: {problem}" for problem in located)) from None
 
 
 def parse_limits(assignments: list[str]) -> Limits:

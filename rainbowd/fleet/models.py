@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rainbowd.errors import RainbowdError
 from rainbowd.json_file import format_value, key_path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
@@ -58,7 +59,7 @@ class State(StrEnum):
         return self in {State.FAILED, State.LOST}
 
 
-class UnreadableDocument(Exception):
+class UnreadableDocument(RainbowdError):
     """A document that this version does not understand; the message names its key and the reason."""
 
 

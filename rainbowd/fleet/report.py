@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.fleet.decide import wanted
 from rainbowd.fleet.models import State
+from rainbowd.fleet.summary import summarise
 from rainbowd.log import get_logger
 from rainbowd.timestamp import timestamp
 
@@ -89,15 +90,7 @@ class Report:
 
     def show(self, documents: Documents, local: Local) -> None:
         """Report what the engine contains now."""
-        order, progress = documents.order, documents.progress
-        shown: dict[str, object] = {
-            "order": order.id if order is not None else None,
-            "phase": documents.phase,
-            "wanted": wanted(order, progress),
-            "by_hand": local.release if local.is_by_hand else None,
-            "rollout": _rollout(documents),
-            "members": _members(documents),
-        }
+        shown = {**summarise(documents), "by_hand": local.release if local.is_by_hand else None}
         if shown != self._shown:
             self._shown = shown
             self._on_change()
@@ -136,41 +129,3 @@ class Report:
                 request=turn.deploy,
                 reason=turn.reason,
             )
-
-
-def _rollout(documents: Documents) -> dict[str, object] | None:
-    """Return the order and how far it is; None if there is none."""
-    order, progress = documents.order, documents.progress
-    if order is None:
-        return None
-    is_begun = progress is not None and progress.order == order.id
-    return {
-        **order.model_dump(mode="json", include={"id", "release", "previous", "by", "note", "at", "paused", "abort"}),
-        "waves": [list(wave) for wave in order.waves],
-        "wave": progress.wave + 1 if is_begun and progress is not None else 1,
-        "reason": progress.reason if is_begun and progress is not None else None,
-    }
-
-
-def _members(documents: Documents) -> list[dict[str, object]]:
-    """Return a row for each member, in the order of the waves."""
-    progress = documents.progress
-    is_begun = documents.order is not None and progress is not None and progress.order == documents.order.id
-    turns = progress.members if is_begun and progress is not None else {}
-    known = {name: document.rank for name, document in documents.members.items()}
-    known |= {name: known.get(name, 0) for name in (*documents.present, *turns)}
-    rows: list[dict[str, object]] = []
-    for name in sorted(known, key=lambda name: (known[name], name)):
-        document, turn = documents.members.get(name), turns.get(name)
-        rows.append(
-            {
-                "name": name,
-                "present": name in documents.present,
-                "release": document.release if document is not None else None,
-                "by_hand": document.by_hand if document is not None else None,
-                "since": document.since if document is not None else None,
-                "state": turn.state if turn is not None else None,
-                "reason": turn.reason if turn is not None else None,
-            }
-        )
-    return rows
