@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli.agent_files import locate
 from rainbowd.cli.agent_process import open_agent
+from rainbowd.cli.no_agent import find_orphans
 from rainbowd.cli.terminal import INTERRUPTED, print_error, print_line
 from rainbowd.errors import RainbowdError, TimedOut
 from rainbowd.report.lock import holder
@@ -52,7 +53,7 @@ def stop(config_path: Path | None, timeout_seconds: float | None) -> int:
         except KeyboardInterrupt:
             print_error("stopped waiting; the agent continues to stop")
             return INTERRUPTED
-    return _report(events, time.monotonic() - started_at)
+    return _report(state_dir, events, time.monotonic() - started_at)
 
 
 def _wait(state_dir: Path, agent: AgentProcess, tail: Tail, timeout_seconds: float | None) -> list[Event]:
@@ -73,15 +74,17 @@ def _read(tail: Tail) -> list[Event]:
     return [json.loads(line.text) for line in tail.read()]
 
 
-def _report(events: list[Event], seconds: float) -> int:
+def _report(state_dir: Path, events: list[Event], seconds: float) -> int:
     """Print how the agent and its app stopped; return the exit status."""
     left_pids = [pid for event in events for pid in _left(event)]
     if left_pids:
         pids = ", ".join(map(str, left_pids))
         print_error(f"the agent stopped, but these processes of the app are still running: {pids}")
         return 1
-    if not any(event["event"] == "agent.stopped" for event in events):
-        print_error("the agent exited without reporting that it stopped the app")
+    orphans = find_orphans(state_dir)  # of an agent that was stopped before it could take the app over, or crashed
+    if orphans:
+        pids = " ".join(str(pid) for orphan in orphans for pid in orphan.pids)
+        print_error(f"the agent exited without stopping the app, which is still running: to stop it, run `kill {pids}`")
         return 1
     print_line(f"stopped after {seconds:.2f} s")
     return 0

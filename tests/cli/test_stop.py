@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.cli import stop
+from rainbowd.cli.no_agent import Orphan
 from rainbowd.cli.stop import systemd_unit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rainbowd.report.journal import Event
 
 OF_INIT, OF_A_SHELL = "Name:\trainbowd\nPPid:\t1\n", "Name:\trainbowd\nPPid:\t4711\n"
@@ -36,12 +39,20 @@ def test_the_service_that_would_start_the_agent_again_is_known(cgroup: str, stat
             1,
             "still running: 7, 8",
         ),
-        ([{"event": "generation.retired", "left": []}], 1, "without reporting that it stopped the app"),
+        ([], 0, "stopped after 1.50 s"),
     ],
 )
 def test_a_stop_that_leaves_something_behind_is_a_failure(
-    capsys: pytest.CaptureFixture[str], events: list[Event], status: int, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], events: list[Event], status: int, said: str
 ) -> None:
-    assert stop._report(events, 1.5) == status
+    assert stop._report(tmp_path, events, 1.5) == status
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
+
+
+def test_an_app_that_an_agent_has_not_taken_over_yet_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "find_orphans", lambda _: [Orphan(3, [7, 8]), Orphan(2, [5])])
+    assert stop._report(tmp_path, [], 1.5) == 1
+    assert "the app, which is still running: to stop it, run `kill 7 8 5`" in capsys.readouterr().err
