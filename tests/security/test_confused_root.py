@@ -137,7 +137,12 @@ def test_root_replaces_no_file_and_no_link_that_a_config_of_others_names(
         forged.write_text(json.dumps(config))
         give(forged)
         ended = subprocess.run(
-            command(*words, "--config", str(forged)), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            command(*words, "--no-wait", "--config", str(forged)),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert (preload.read_text(), str(lib.readlink())) == ("of root's\n", "releases/a")
         assert ended.returncode == 2
