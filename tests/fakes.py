@@ -12,17 +12,13 @@ import trio
 
 from rainbowd.address import Address, TcpAddress
 from rainbowd.config import Config, Drain
+from rainbowd.deploy.context import DeployContext
 from rainbowd.deploy.deploys.supervisor import Supervisor
+from rainbowd.deploy.failures import PortTaken
+from rainbowd.deploy.generations.ownership import Ownership
+from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host.state_files import undecided
-from rainbowd.deploy.interfaces import (
-    App,
-    HookCall,
-    HookResult,
-    LaunchPlan,
-    LeftGeneration,
-    PortTaken,
-    UndecidedDeploys,
-)
+from rainbowd.deploy.interfaces import App, LaunchPlan, RecordedGeneration, UndecidedDeploys
 from rainbowd.deploy.process import ExitReport, Leftovers
 from rainbowd.deploy.records import DeployMemory
 from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, trigger_touched
@@ -42,10 +38,19 @@ class Events(list[dict[str, Any]]):
 
     is_killed = False
 
+    def __init__(self) -> None:
+        self.on_status_change: list[Callable[[], None]] = []
+
+    def status_changed(self) -> None:
+        """Call the observers of the status."""
+        for observer in self.on_status_change:
+            observer()
+
     def record(self, event: str, **fields: object) -> None:
         """Append an event, unless the agent was killed."""
         if not self.is_killed:
             self.append({"event": event, **fields})
+            self.status_changed()
 
     def named(self, *names: str) -> list[dict[str, Any]]:
         """Return the events of these names."""
@@ -85,13 +90,13 @@ class Behaviour:
 class FakeApp:
     """The processes of one generation, which outlive an agent that is killed."""
 
-    def __init__(self, host: FakeHost, number: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
+    def __init__(self, host: FakeHost, generation_id: int, plan: LaunchPlan, behaviour: Behaviour) -> None:
         self.host = host
-        self.number = number
+        self.id = generation_id
         self.plan = plan
         self.behaviour = behaviour
-        self.address: Address = TcpAddress("127.0.0.1", 20000 + number)
-        self.pid = self.main_pid = 1000 + number
+        self.address: Address = TcpAddress("127.0.0.1", 20000 + generation_id)
+        self.pid = self.main_pid = 1000 + generation_id
         self.last_check: str | None = None
         self.opened_at: float | None = None
         self.ended_times = 0
@@ -104,10 +109,10 @@ class FakeApp:
         if self.host.is_killed:
             return
         if state is State.RETIRED:
-            self.host.records.pop(self.number, None)
+            self.host.records.pop(self.id, None)
         else:
-            record = self.host.records[self.number]
-            self.host.records[self.number] = replace(record, state=state, live_at=live_at, since=trio.current_time())
+            record = self.host.records[self.id]
+            self.host.records[self.id] = replace(record, state=state, live_at=live_at, since=trio.current_time())
 
     def open_gate(self) -> None:
         self.opened_at = trio.current_time()
@@ -167,7 +172,7 @@ class FakeApp:
         return False
 
     def last_lines(self) -> list[str]:
-        return [f"last words of {self.number}"]
+        return [f"last words of {self.id}"]
 
     def leave(self) -> None:
         self.is_left = True
@@ -230,26 +235,38 @@ class FakeHost:
     before_end: Callable[[FakeApp], None] | None = None
     is_killed: bool = False
 
+    @property
+    def desired_state(self) -> FakeHost:
+        return self
+
+    @property
+    def launcher(self) -> FakeHost:
+        return self
+
+    @property
+    def previous_run(self) -> FakeHost:
+        return self
+
     def now(self) -> float:
         return EPOCH + trio.current_time()
 
-    def named(self) -> Path | None:
+    def named_release(self) -> Path | None:
         return self.link
 
-    def look(self) -> FileState | None:
+    def file_state(self) -> FileState | None:
         link, trigger_touched = (
             self.look_again or Stamp(1, self.turns, 0),
             (Stamp(2, self.touches, 0),) if self.touches else (),
         )
         return FileState(self.link, None, link, None, trigger_touched, None)
 
-    def is_there(self, release: Path) -> bool:
+    def release_exists(self, release: Path) -> bool:
         return release.name not in self.gone
 
-    def identity(self, release: Path) -> list[int] | None:
-        return [self.made.get(release.name, 0)] if self.is_there(release) else None
+    def directory_identity(self, release: Path) -> list[int] | None:
+        return [self.made.get(release.name, 0)] if self.release_exists(release) else None
 
-    def plan(self, release: Path | None = None) -> LaunchPlan:
+    def launch_plan(self, release: Path | None = None) -> LaunchPlan:
         if self.config_error is not None:
             raise DeployFailed(self.config_error)
         release = release or self.link
@@ -257,18 +274,18 @@ class FakeHost:
             raise DeployFailed("the release does not exist")
         return LaunchPlan(release, self.config, {})
 
-    def next_number(self) -> int:
+    def next_generation_id(self) -> int:
         self.last_number += 1
         return self.last_number
 
     async def run_hook(
-        self, call: HookCall, drop: trio.Event, stop_now: trio.Event, tell: Callable[[str], None]
+        self, call: HookCall, cancel: trio.Event, stop_now: trio.Event, on_line: Callable[[str], None]
     ) -> HookResult:
         self.hooks.append(call)
-        tell(f"{call.hook} begins")
+        on_line(f"{call.hook} begins")
         self.hooks_at_once += 1
         with trio.move_on_after(self.hook_seconds):
-            await drop.wait()
+            await cancel.wait()
             await trio.sleep(0.5)  # until it has stopped
             self.hooks_at_once -= 1
             return HookResult(-15, ["dropped"], "was dropped")
@@ -276,15 +293,15 @@ class FakeHost:
         return HookResult(1 if self.hook_failure else 0, [f"{call.hook} says"], self.hook_failure)
 
     @contextlib.asynccontextmanager
-    async def launch(self, plan: LaunchPlan, number: int, stop_now: trio.Event) -> AsyncIterator[App]:
+    async def launch(self, plan: LaunchPlan, generation_id: int, stop_now: trio.Event) -> AsyncIterator[App]:
         behaviour = self.behaviours.get(plan.release.name, Behaviour())
         if plan.release.name in self.gone:
             raise DeployFailed("its directory is gone")
         if behaviour.launch_error is not None:
             raise DeployFailed(behaviour.launch_error)
-        app = FakeApp(self, number, plan, behaviour)
+        app = FakeApp(self, generation_id, plan, behaviour)
         self.apps.append(app)
-        self.records[number] = FakeRecord(State.STARTING, trio.current_time(), self.now())
+        self.records[generation_id] = FakeRecord(State.STARTING, trio.current_time(), self.now())
         async with self._holding(app):
             yield app
 
@@ -297,42 +314,42 @@ class FakeHost:
         finally:
             self.open_launches -= 1
             if not (self.is_killed or app.is_left):
-                assert app.number not in self.records
+                assert app.id not in self.records
 
     # --- what outlives an agent -------------------------------------------------------------------------------
 
-    def recall(self) -> DeployMemory:
+    def read_memory(self) -> DeployMemory:
         return DeployMemory.decode(self.memory.encode())
 
-    def remember(self, memory: DeployMemory) -> None:
+    def store_memory(self, memory: DeployMemory) -> None:
         if not self.is_killed:
             self.memory = memory
 
-    def left(self) -> list[LeftGeneration]:
+    def recorded_generations(self) -> list[RecordedGeneration]:
         self.last_left = self.last_number
-        return [self._left(app) for app in self.apps if app.number in self.records]
+        return [self._describe(app) for app in self.apps if app.id in self.records]
 
-    def _left(self, app: FakeApp) -> LeftGeneration:
-        record = self.records[app.number]
+    def _describe(self, app: FakeApp) -> RecordedGeneration:
+        record = self.records[app.id]
         for_seconds = trio.current_time() - record.since
-        return LeftGeneration(app.number, app.plan, record.state, for_seconds, record.started_at, record.live_at)
+        return RecordedGeneration(app.id, app.plan, record.state, for_seconds, record.started_at, record.live_at)
 
     @contextlib.asynccontextmanager
-    async def adopt(self, left: LeftGeneration, stop_now: trio.Event) -> AsyncIterator[App]:
-        app = next(app for app in self.apps if app.number == left.number)
+    async def adopt(self, recorded: RecordedGeneration, stop_now: trio.Event) -> AsyncIterator[App]:
+        app = next(app for app in self.apps if app.id == recorded.id)
         app.is_adopted, app.is_left = True, False
         async with self._holding(app):
             yield app
 
-    async def undecided(self) -> UndecidedDeploys:
+    async def undecided_deploys(self) -> UndecidedDeploys:
         await trio.sleep(0.01)
         return undecided(self.journal, self.last_left)
 
-    async def find_strays(self, spared: Collection[int]) -> Leftovers:
+    async def find_leftovers(self, spared: Collection[int]) -> Leftovers:
         await trio.sleep(0.01)
         return Leftovers({})
 
-    async def end_strays(self, strays: Leftovers, stop_now: trio.Event) -> None:
+    async def end_leftovers(self, leftovers: Leftovers, stop_now: trio.Event) -> None:
         await trio.sleep(0.01)
 
 
@@ -393,16 +410,7 @@ class Scene:
         await self._supervise(agents)
 
     async def _supervise(self, agents: trio.Nursery, *, is_handed_over: bool = False) -> None:
-        self.supervisor = Supervisor(
-            self.roster,
-            self.events,  # type: ignore[arg-type]
-            self.host,
-            self.host.config,
-            self.configs.append,
-            is_handed_over=is_handed_over,
-        )
-        self.roster.observe(self._look)
-        await agents.start(self._run)
+        await agents.start(self._run, is_handed_over)
 
     async def hand_over(self, timeout_seconds: float) -> bool:
         """Hand over once the agent is idle, and return whether it was in time."""
@@ -433,10 +441,14 @@ class Scene:
         """Continue in the agent that has handed over."""
         await self._supervise(agents, is_handed_over=True)
 
-    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, is_handed_over: bool, *, task_status: trio.TaskStatus[None]) -> None:
         self._over = trio.Event()
         async with trio.open_nursery() as self.nursery:
-            self.nursery.start_soon(self.supervisor.run, self.nursery)
+            recorder: Any = self.events
+            context = DeployContext(self.roster, recorder, self.host, Ownership(), self.nursery, trio.Event())
+            self.supervisor = Supervisor(context, self.host.config, self.configs.append, is_handed_over=is_handed_over)
+            self.roster.observe(self._look)
+            self.nursery.start_soon(self.supervisor.run)
             self.nursery.start_soon(self._watch, self.supervisor)
             task_status.started()
         self._over.set()
@@ -444,7 +456,7 @@ class Scene:
     async def _watch(self, supervisor: Supervisor) -> None:
         """Request a deploy if the files have changed since the last outcome, as the watcher does."""
         await supervisor.started.wait()
-        seen, now = supervisor.seen, self.host.look()
+        seen, now = supervisor.seen, self.host.file_state()
         if seen is not None and now is not None:
             if link_changed(seen, now):
                 supervisor.request(Trigger(kind="symlink"))
@@ -489,7 +501,7 @@ class Scene:
 
     def states(self) -> dict[int, str]:
         """Return the state of every generation that is not retired."""
-        return {number: generation.state.value for number, generation in self.roster.generations.items()}
+        return {generation_id: generation.state.value for generation_id, generation in self.roster.generations.items()}
 
     def ask(self, kind: str = "file", **fields: Any) -> None:
         """Request a deploy; without an agent, the next one finds the trigger file touched."""
@@ -509,8 +521,8 @@ class Scene:
         self.host.link, self.host.look_again = Path("/releases") / release, Stamp(3, turns, 0)
         self.ask("symlink")
 
-    def app(self, number: int) -> FakeApp:
-        return next(app for app in self.host.apps if app.number == number)
+    def app(self, generation_id: int) -> FakeApp:
+        return next(app for app in self.host.apps if app.id == generation_id)
 
     def story(self) -> list[str]:
         """Return the names of the events, each with its generation if it has one."""
@@ -539,8 +551,14 @@ async def acting(**host: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
             await scene.start(agents)
         await scene.stop()
     assert scene.host.open_launches == 0
-    assert [app.number for app in scene.host.apps if app.ended_times != 1] == []
+    assert [app.id for app in scene.host.apps if app.ended_times != 1] == []
     assert scene.host.records == {}
     assert scene.roster.generations == {}
     assert scene.roster.live is None
     assert problems(scene.events) == []
+
+
+def deploy_context(host: FakeHost, events: Events, nursery: Any = None, roster: Roster | None = None) -> DeployContext:
+    """Return a context for a part of the deploying that is tested alone."""
+    recorder: Any = events
+    return DeployContext(roster or Roster(), recorder, host, Ownership(), nursery, trio.Event())

@@ -30,21 +30,19 @@ from rainbowd.agent.fleet_membership import FleetMembership
 from rainbowd.agent.proxy_settings import proxy_settings
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.site_admission import SiteAdmission
-from rainbowd.agent.status import StatusPublisher, app_name
+from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
 from rainbowd.deploy.generations.ownership import Ownership
 from rainbowd.deploy.service import DeployService
-from rainbowd.hangup import Hangup
 from rainbowd.log import get_logger
 from rainbowd.proxy import Server
 from rainbowd.roster import Roster
 from rainbowd.upgrade import Predecessors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from rainbowd.agent.state_dir_guard import StateDirGuard
+    from rainbowd.agent.start import AgentListeners, AgentStart
     from rainbowd.api.service import ApiService
     from rainbowd.config import Config
     from rainbowd.deploy.interfaces import Host
@@ -63,15 +61,9 @@ class Agent:
         config: the config as it was at the start.
         host: does what the supervisor decides.
         recorder: writes the journal, ``status.json`` and the records of generations.
-        listeners: of the proxy; open, and connections may wait in their queues.
         lock: of the state directory.
-        base: the config file's directory.
-        early_signals: signals that arrived before the agent could handle them.
-        api: the API and its listener, if it is enabled.
-        old_agent: connects this agent's roster to the old agent of an upgrade; None for a start without one.
-        soft_limit, hangup: the limit of open files when the first agent was started, and what SIGHUP means.
-        directory: in which the agent was started, and in which its new agents start.
-        guard: restores the state directory.
+        listeners: open, and connections may wait in their queues.
+        start: how the agent was started.
     """
 
     def __init__(
@@ -79,109 +71,81 @@ class Agent:
         config: Config,
         host: Host,
         recorder: Recorder,
-        listeners: Sequence[Listener],
         lock: Lock,
         *,
-        base: Path,
-        early_signals: Sequence[int] = (),
-        api: tuple[ApiService, Listener] | None = None,
-        old_agent: Callable[[Roster], ReplacedAgent] | None = None,
-        soft_limit: int = 0,
-        hangup: Hangup | None = None,
-        directory: Path | None = None,
-        guard: StateDirGuard | None = None,
+        listeners: AgentListeners,
+        start: AgentStart,
     ) -> None:
-        self._hangup = hangup or Hangup()
         self._config = config
-        self._guard = guard
         self._recorder = recorder
-        self._listeners = listeners
         self._lock = lock
-        self._early_signals = early_signals
-        self._api = api
+        self._listeners = listeners
+        self._start = start
         self._stop = trio.Event()
         self._serving = trio.CancelScope()
         self._deferred_signals: list[int] | None = None
         self._roster = Roster()
         self._server = Server(self._roster, proxy_settings(config))
         self._predecessors = Predecessors(config.state_dir, self._roster)
-        self._old_agent = old_agent(self._roster) if old_agent is not None else None
+        self._old_agent = start.old_agent(self._roster) if start.old_agent is not None else None
         is_upgrade = self._old_agent is not None
         self._site = SiteAdmission(config, self._server, recorder, host.now, is_silent=is_upgrade)
-        self._new_deploys = partial(
-            DeployService,
-            self._roster,
-            recorder,
-            host,
-            config,
-            base=base,
-            on_switch=self._on_switch,
-            site_files=self._site.files,
-        )
-        self._deploys = self._new_deploys(ownership=Ownership(is_complete=not is_upgrade), is_handed_over=is_upgrade)
-        self._fleet = FleetMembership(config, self._roster, host, recorder, self._roster.notify_observers)
+        self._deploys = DeployService(self._roster, recorder, host, config, base=start.base, on_switch=self._on_switch)
+        self._fleet = FleetMembership(config, recorder.status_changed)
         self._status = StatusPublisher(
             self._roster,
             recorder,
-            listeners,
-            lambda: self._deploys.supervisor,
-            self._fleet.status,
-            name=app_name(config.name, base),
-            started_at=host.now(),
-            is_silent=is_upgrade,
-            site=lambda: self._site.status,
+            self._deploys,
+            AgentEntry(app_name(config.name, start.base), listeners.addresses, host.now()),
+            fleet=self._fleet,
+            site=self._site,
         )
-        self._shared = [*(("proxy", one) for one in listeners), *([("api", api[1])] if api else [])]
-        self._upgrade = AgentUpgrade(
-            self._roster,
-            recorder,
-            lock,
-            self._shared,
-            state_dir=config.state_dir,
-            soft_limit=soft_limit,
-            hangup=self._hangup,
-            directory=directory or base,
-        )
+        self._status.is_silent = is_upgrade
+        self._upgrade = AgentUpgrade(self._roster, recorder, lock, listeners, start, state_dir=config.state_dir)
 
     async def run(self) -> None:
         """Run everything, from the first line of the journal to the last."""
         async with trio.open_nursery() as reporting:
             await reporting.start(self._recorder.run)
             reporting.start_soon(self._status.systemd.run)
-            if self._guard is not None:
-                reporting.start_soon(self._guard.run, self._status.publish)
+            if self._start.guard is not None:
+                reporting.start_soon(self._start.guard.run, self._status.changed)
             if self._old_agent is None:
-                addresses = self._status.addresses
+                addresses = self._listeners.addresses
                 self._recorder.record("agent.started", version=__version__, pid=os.getpid(), listen=addresses)
             try:
                 with trio.open_signal_receiver(*HANDLED_SIGNALS) as received:
                     async with trio.open_nursery() as signals:
-                        signals.start_soon(handle_signals, self._early_signals, received, self._hangup, self._on_signal)
-                        await self._deploy_and_serve()
+                        early, hangup = self._start.early_signals, self._start.hangup
+                        handling = partial(handle_signals, early, received, hangup, self._on_signal)
+                        await self._deploy_and_serve(partial(signals.start_soon, handling))
                         signals.cancel_scope.cancel()
             finally:
                 if not self._status.is_silent:
                     self._recorder.record("agent.stopped")
-                    self._status.publish()
                 reporting.cancel_scope.cancel()
 
-    async def _deploy_and_serve(self) -> None:
-        """Deploy and serve until a stop is requested; then finish the requests, and after them the generations."""
+    async def _deploy_and_serve(self, handle_signals: Callable[[], None]) -> None:
+        """Deploy and serve until a stop is requested; then finish the requests, and after them the generations.
+
+        Args:
+            handle_signals: starts to handle signals, some of which request a deploy.
+        """
         async with trio.open_nursery() as nursery:
             self._site.read()
-            self._roster.observe(self._status.publish)
             if self._old_agent is None:
                 self._predecessors.find(nursery)
-            nursery.start_soon(self._deploy)
-            nursery.start_soon(self._status.publish_counters)
+            await nursery.start(self._deploy)
+            handle_signals()
+            self._status.start(nursery)
             nursery.start_soon(reap_repeatedly)
             if self._old_agent is not None:
                 await self._deploys.supervisor.started.wait()  # the old agent serves until now
-            if self._api is not None:
-                nursery.start_soon(self._serve_api, *self._api)
+            if self._listeners.api is not None:
+                nursery.start_soon(self._serve_api, *self._listeners.api)
             with self._serving:
                 async with trio.open_nursery() as serving:
-                    await serving.start(self._server.serve, self._listeners, self._stop, self._config.drain.stop)
+                    await serving.start(self._server.serve, self._listeners.proxy, self._stop, self._config.drain.stop)
                     if self._old_agent is not None:
                         await self._take_over(self._old_agent, nursery)
                     self._status.ready()
@@ -193,17 +157,18 @@ class Agent:
         """Become the agent, after a while in which both agents accept connections and nothing failed."""
         await serve_on_trial()
         self._lock.claim()
-        await old_agent.ready({listener.sock.fileno() for _, listener in self._shared})
+        await old_agent.ready({listener.sock.fileno() for _, listener in self._listeners.shared})
         self._deploys.supervisor.ownership.complete()
         self._predecessors.add(old_agent.offer.pid, old_agent, nursery)
-        self._status.is_silent = self._site.is_silent = False
-        for _, listener in self._shared:
+        self._status.resume()
+        self._site.is_silent = False
+        for _, listener in self._listeners.shared:
             listener.is_shared = False
         self._recorder.record(
             "agent.upgraded",
             version=__version__,
             pid=os.getpid(),
-            listen=self._status.addresses,
+            listen=self._listeners.addresses,
             predecessor={"pid": old_agent.offer.pid, "version": old_agent.offer.version},
         )
 
@@ -212,37 +177,49 @@ class Agent:
         with trio.move_on_after(math.inf if self._upgrade.is_done else self._config.drain.stop):
             await self._predecessors.until_gone()
 
-    async def _deploy(self) -> None:
+    async def _deploy(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Deploy until a stop is requested, or until a new agent deploys; if an upgrade fails, continue unchanged."""
+        is_upgrade, is_first = self._old_agent is not None, True
         while True:
             with trio.CancelScope() as scope:
                 async with contextlib.AsyncExitStack() as upgrade:
                     async with trio.open_nursery() as lives:
-                        self._deploys.start(lives)
+                        ownership = Ownership(is_complete=not (is_first and is_upgrade))
+                        is_handed_over = is_upgrade or not is_first
+                        self._deploys.start(
+                            lives, ownership=ownership, is_handed_over=is_handed_over, site_files=self._site.files
+                        )
                         lives.start_soon(self._fleet.run, self._deploys)
+                        if is_first:
+                            task_status.started()
+                        else:
+                            self._replay_signals()
                         new_agent = await self._upgrade.prepare(self._deploys, upgrade)
                         scope.shield = True  # until it is decided who owns the generations: each wait has a timeout
-                        self._deferred_signals = []
-                        self._status.is_silent = True
+                        self._deferred_signals, is_first = [], False
+                        self._status.silence()
                         self._deploys.supervisor.hand_over()
                         lives.cancel_scope.cancel()
                     is_upgraded = await self._upgrade.hand_over(new_agent)
-                    self._continue(new_agent, is_upgraded=is_upgraded)
+                    if is_upgraded:
+                        self._end_for(new_agent)
+                    else:
+                        self._status.resume()
             if is_upgraded:
                 await self._upgrade.drain(new_agent, self._server, self._predecessors)
 
-    def _continue(self, new_agent: NewAgent, *, is_upgraded: bool) -> None:
-        """Finish the requests in flight for the new agent; or be the agent again, if the upgrade failed."""
-        if is_upgraded:
-            self._status.systemd.hand_over(new_agent.pid)
-            self._upgrade.forward_request()
-            self._server.hand_over(self._deploys.supervisor.config.drain)
-            self._stop.set()
-            if self._status.state == "stopping":  # a stop was requested after the handover had begun
-                self._upgrade.forward_signal(signal.SIGTERM)
-        else:
-            self._status.is_silent = False
-            self._deploys = self._new_deploys(ownership=Ownership(), is_handed_over=True)
+    def _end_for(self, new_agent: NewAgent) -> None:
+        """Finish the requests in flight for the new agent."""
+        self._status.systemd.hand_over(new_agent.pid)
+        self._upgrade.forward_request()
+        self._server.hand_over(self._deploys.supervisor.config.drain)
+        self._stop.set()
+        if self._status.state == "stopping":  # a stop was requested after the handover had begun
+            self._upgrade.forward_signal(signal.SIGTERM)
+        self._replay_signals()
+
+    def _replay_signals(self) -> None:
+        """Handle the signals that arrived during a handover, now that it is decided which agent they are for."""
         deferred, self._deferred_signals = self._deferred_signals or [], None
         for signum in deferred:
             self._on_signal(signum)
@@ -256,7 +233,7 @@ class Agent:
 
         backend = make_api_backend(
             state_dir=self._config.state_dir,
-            deploys=lambda: self._deploys,
+            deploys=self._deploys,
             recorder=self._recorder,
             roster=self._roster,
             server=self._server,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def make_api_backend(
     *,
     state_dir: Path,
-    deploys: Callable[[], DeployService],
+    deploys: DeployService,
     recorder: Recorder,
     roster: Roster,
     server: Server,
@@ -31,7 +31,7 @@ def make_api_backend(
 
     Args:
         state_dir: contains the journal.
-        deploys: returns the present service, which is another one after a failed upgrade.
+        deploys: carries out what the API requests.
         recorder: writes the journal.
         roster: the generations.
         server: the proxy.
@@ -52,14 +52,14 @@ def make_api_backend(
         )
 
     def last_result() -> str | None:
-        last = deploys().supervisor.last_outcome
+        last = deploys.supervisor.last_outcome
         return last.result if last is not None else None
 
     return ApiBackend(
         state_dir=state_dir,
         status=status,
-        redeploy=lambda *words: deploys().api_deploys.redeploy(*words),  # noqa: PLW0108 - the present one
-        rollback=lambda *words: deploys().api_deploys.rollback(*words),  # noqa: PLW0108 - the present one
+        redeploy=deploys.redeploy,
+        rollback=deploys.rollback,
         sources=MetricSources(roster, context.traffic, proxy, read_usage, recorder.observe, last_result),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,

@@ -10,7 +10,8 @@ import trio
 
 from rainbowd import release_link
 from rainbowd.deploy.deploys.hooks import HookRunner
-from rainbowd.deploy.interfaces import HookCall, LaunchPlan
+from rainbowd.deploy.hook_call import HookCall
+from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.deploy.rollout_part import RolloutPart
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, DeployFailed, UsageError
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.config import Config
-    from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.service import DeployService
     from rainbowd.report.journal import Event
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
 
 MACHINE_ID = Path("/etc/machine-id")
 """machine-id(5)."""
@@ -42,18 +40,15 @@ class FleetDeploys:
 
     Args:
         deploys: the present service.
-        roster: knows the live generation.
-        host: runs the hook ``fetch``.
-        recorder: writes the journal.
         config: at the agent's start.
     """
 
-    def __init__(self, deploys: DeployService, roster: Roster, host: Host, recorder: Recorder, config: Config) -> None:
+    def __init__(self, deploys: DeployService, config: Config) -> None:
         self._deploys = deploys
-        self._roster = roster
-        self._recorder = recorder
+        self._roster = deploys.context.roster
+        self._recorder = deploys.context.recorder
         self._config = config
-        self._hooks = HookRunner(host, recorder, trio.Event())
+        self._hooks = HookRunner(deploys.context)
 
     def standing(self) -> Standing:
         """Return what runs on this machine now."""
@@ -79,7 +74,7 @@ class FleetDeploys:
             rollout=RolloutPart(task.rollout, task.wave, task.is_first),
         )
         try:
-            requested = await self._deploys.api_deploys.deploy(task.release.resolve(), trigger)
+            requested = await self._deploys.deploy(task.release.resolve(), trigger)
         except Declined as error:
             return Result(str(error))
         outcome = await requested.outcome()

@@ -12,11 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rainbowd.config import Config
-    from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.service import DeployService
     from rainbowd.fleet.member import Member
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
 
 AGAIN_SECONDS = 5.0
 
@@ -28,19 +25,11 @@ class FleetMembership:
 
     Args:
         config: at the agent's start.
-        roster: knows the live generation.
-        host: runs the hook ``fetch``.
-        recorder: writes the journal.
         on_change: called when the member's status has changed.
     """
 
-    def __init__(
-        self, config: Config, roster: Roster, host: Host, recorder: Recorder, on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: Config, on_change: Callable[[], None]) -> None:
         self._config = config
-        self._roster = roster
-        self._host = host
-        self._recorder = recorder
         self._on_change = on_change
         self._member: Member | None = None
         self._running = trio.CancelScope()
@@ -76,6 +65,6 @@ class FleetMembership:
     async def _take_part(self, deploys: DeployService) -> None:
         from rainbowd.agent.fleet_deploys import FleetDeploys, make_member  # noqa: PLC0415 - only if it is configured
 
-        machine = FleetDeploys(deploys, self._roster, self._host, self._recorder, self._config)
+        machine = FleetDeploys(deploys, self._config)
         self._member = make_member(machine, self._config, self._on_change)
         await self._member.run()

@@ -79,6 +79,7 @@ class SiteAdmission:
         if file is not None and self._rules is not None:
             maintenance = Maintenance(file.content, self._rules.retry_after, self._rules.allow)
         self.status = self._next_status(state)
+        self._recorder.status_changed()
         context = self._server.context
         context.error_pages.pages = state.error_pages
         context.admission.set(maintenance, state.pause_seconds)  # which notifies the observers of the roster

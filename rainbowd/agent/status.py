@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +18,15 @@ from rainbowd.sd_notify import SystemdNotifier
 from rainbowd.timestamp import timestamp as rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from rainbowd.agent.fleet_membership import FleetMembership
+    from rainbowd.agent.site_admission import SiteAdmission
     from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.supervisor import Supervisor
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
-    from rainbowd.listeners import Listener
+    from rainbowd.deploy.service import DeployService
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Generation, Roster
 
@@ -38,19 +41,31 @@ _DEPLOYING_SECONDS = 0.25
 log = get_logger()
 
 
+@dataclass(frozen=True)
+class AgentEntry:
+    """The part of the entry ``agent`` that never changes.
+
+    Attributes:
+        name: the app's name for people.
+        addresses: the addresses on which the proxy listens.
+        started_at: when the agent started, in seconds since the epoch.
+    """
+
+    name: str
+    addresses: Sequence[str]
+    started_at: float
+
+
 class StatusPublisher:
-    """Publishes the agent's status each time that it changes.
+    """The agent's status, which is built once for any number of changes, right before it is written.
 
     Args:
         roster: the generations.
         recorder: writes ``status.json``.
-        listeners: of the proxy.
-        supervisor: returns the present supervisor, which is another one after a failed upgrade.
-        fleet: returns the status of the member of a fleet; None if it is none.
-        name: the app's name for people.
-        started_at: when the agent started, in seconds since the epoch.
-        is_silent: see the attribute.
-        site: returns whether the site is closed.
+        deploys: has the supervisor, which is another one after a failed upgrade.
+        agent: describes this agent.
+        fleet: has the status of the member of a fleet.
+        site: knows whether the site is closed.
 
     Attributes:
         systemd: sends the status to systemd.
@@ -62,40 +77,51 @@ class StatusPublisher:
         self,
         roster: Roster,
         recorder: Recorder,
-        listeners: Sequence[Listener],
-        supervisor: Callable[[], Supervisor],
-        fleet: Callable[[], Mapping[str, object] | None],
+        deploys: DeployService,
+        agent: AgentEntry,
         *,
-        name: str,
-        started_at: float,
-        is_silent: bool,
-        site: Callable[[], SiteStatus] = SiteStatus,
+        fleet: FleetMembership,
+        site: SiteAdmission,
     ) -> None:
         self.systemd = SystemdNotifier()
         self.state = "starting"
-        self.is_silent = is_silent
+        self.is_silent = False
         self._roster = roster
         self._recorder = recorder
-        self._listeners = listeners
-        self._supervisor = supervisor
+        self._deploys = deploys
+        self._agent = agent
         self._fleet = fleet
         self._site = site
-        self._name = name
-        self._started_at = started_at
         self._published_counters: object = None
         recorder.observe(self.systemd.on_event)
 
-    @property
-    def addresses(self) -> list[str]:
-        """The addresses on which the proxy listens."""
-        return [listener.address for listener in self._listeners]
+    def start(self, nursery: trio.Nursery) -> None:
+        """Publish from now on, as there is a supervisor; a task of ``nursery`` publishes what no event reports."""
+        self._recorder.status_source = self._build
+        self.changed()
+        nursery.start_soon(self.publish_counters)
+
+    def changed(self) -> None:
+        """Publish the status in the next turn of the recorder."""
+        self._recorder.status_changed()
+
+    def silence(self) -> None:
+        """Let another agent publish its status from now on; a change until now is still published."""
+        self._recorder.build_status()
+        self.is_silent = True
+
+    def resume(self) -> None:
+        """Publish again: no other agent does."""
+        self.is_silent = False
+        self.changed()
 
     def ready(self) -> None:
         """Publish that the agent accepts connections."""
         if self.state == "starting":
             self.state = "ready"
-        log.info("ready", version=__version__, pid=os.getpid(), listen=self.addresses)
-        self.publish()
+        log.info("ready", version=__version__, pid=os.getpid(), listen=self._agent.addresses)
+        self.changed()
+        self._recorder.build_status()  # systemd gets the status before the news
         if self.state == "ready":
             self.systemd.notify_ready()
 
@@ -108,42 +134,44 @@ class StatusPublisher:
         """
         self.state = "stopping"
         self.systemd.notify_stopping(drain_seconds + kill_after_seconds)
-        self.publish()
+        self.changed()
 
-    def publish(self) -> None:
-        """Publish the present status, unless another agent does."""
-        if not self.is_silent:
-            self._published_counters = self._counters()
-            status = self.status()
-            self._recorder.publish(status)
-            self.systemd.publish_status(status)
+    def _build(self) -> Mapping[str, object] | None:
+        """Return the present status for ``status.json``, and send it to systemd; None if another agent does."""
+        if self.is_silent:
+            return None
+        self._published_counters = self._counters()
+        status = self.status()
+        self.systemd.publish_status(status)
+        return status
 
     def status(self) -> dict[str, object]:
         """Return the present status, as in ``status.json``."""
         agent = {
-            "name": self._name,
+            "name": self._agent.name,
             "pid": os.getpid(),
             "version": __version__,
-            "started_at": timestamp(self._started_at),
-            "listen": self.addresses,
+            "started_at": timestamp(self._agent.started_at),
+            "listen": list(self._agent.addresses),
             "state": self.state,
         }
-        fleet = self._fleet()
-        status = build_status(agent, self._roster, self._supervisor(), self._site())
+        fleet = self._fleet.status()
+        status = build_status(agent, self._roster, self._deploys.supervisor, self._site.status)
         return status if fleet is None else {**status, "fleet": fleet}
 
     async def publish_counters(self) -> None:
         """Publish once a second if a counter changed; during a deploy more often, also for its output and checks."""
         while True:
-            await trio.sleep(_DEPLOYING_SECONDS if self._supervisor().deploying is not None else _COUNTERS_SECONDS)
+            is_deploying = self._deploys.supervisor.deploying is not None
+            await trio.sleep(_DEPLOYING_SECONDS if is_deploying else _COUNTERS_SECONDS)
             if self._counters() != self._published_counters:
-                self.publish()
+                self.changed()
 
     def _counters(self) -> object:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
-        counters = [(each.pid, each.requests, len(each.holders), len(each.tunnels)) for each in generations]
-        deploy = self._supervisor().deploying
+        counters = [(one.pid, one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        deploy = self._deploys.supervisor.deploying
         progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)
 

@@ -13,12 +13,10 @@ from rainbowd.log import get_logger
 from rainbowd.upgrade import DrainingAgent, OfferedSocket, Rendezvous, UpgradeFailed, start_new_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+    from rainbowd.agent.start import AgentListeners, AgentStart
     from rainbowd.deploy.service import DeployService
-    from rainbowd.hangup import Hangup
-    from rainbowd.listeners import Listener
     from rainbowd.proxy import Server
     from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
@@ -46,11 +44,9 @@ class AgentUpgrade:
         roster: the generations, with the leases of this agent.
         recorder: writes the records that the new agent needs.
         lock: of the state directory.
-        shared: every listener, with the part of the agent that accepts on it, always in the same order.
+        listeners: the new agent gets all of them.
+        start: how this agent was started, and so the new one.
         state_dir: the state directory, which an upgrade cannot change.
-        soft_limit: of open files, as it was when the first agent was started.
-        hangup: what SIGHUP means to this agent, and so to the new one.
-        directory: in which the agent was started.
 
     Attributes:
         is_done: whether there is a new agent.
@@ -62,24 +58,20 @@ class AgentUpgrade:
         roster: Roster,
         recorder: Recorder,
         lock: Lock,
-        shared: Sequence[tuple[str, Listener]],
+        listeners: AgentListeners,
+        start: AgentStart,
         *,
         state_dir: Path,
-        soft_limit: int,
-        hangup: Hangup,
-        directory: Path,
     ) -> None:
-        self._hangup = hangup
         self.is_done = False
         self.rendezvous: Rendezvous | None = None
         self._new_agent_pidfd = -1
         self._roster = roster
         self._recorder = recorder
         self._lock = lock
-        self._shared = shared
+        self._listeners = listeners
+        self._start = start
         self._state_dir = state_dir
-        self._soft_limit = soft_limit
-        self._directory = directory
         self._requested = trio.Event()
 
     def request(self) -> None:
@@ -104,20 +96,21 @@ class AgentUpgrade:
             deploys: the deploys that are waited for.
             upgrade: kills the new process when it is closed, unless that process has become the agent.
         """
+        start = self._start
         while True:
             await self._requested.wait()
             try:
                 await deploys.until_idle()
                 self._requested = trio.Event()  # a request from now on is another one: the installation may change
                 log.info("upgrade begins")
-                new_agent = await upgrade.enter_async_context(start_new_agent(self._hangup, self._directory))
+                new_agent = await upgrade.enter_async_context(start_new_agent(start.hangup, start.directory))
                 await new_agent.prepare(
                     self._lock.fileno(),
-                    [OfferedSocket(listener.sock, listener.configured, part) for part, listener in self._shared],
+                    [OfferedSocket(one.sock, one.configured, part) for part, one in self._listeners.shared],
                     state_dir=self._state_dir,
-                    soft_limit=self._soft_limit,
+                    soft_limit=start.soft_limit,
                     config=self._lock.config,
-                    directory=self._directory,
+                    directory=start.directory,
                 )
             except UpgradeFailed as failure:
                 await upgrade.aclose()
@@ -145,7 +138,7 @@ class AgentUpgrade:
             return False
         self._new_agent_pidfd = os.pidfd_open(new_agent.pid)
         new_agent.release()
-        for (_, listener), is_taken in zip(self._shared, ready["taken"], strict=True):
+        for (_, listener), is_taken in zip(self._listeners.shared, ready["taken"], strict=True):
             listener.is_shared = is_taken
         self.is_done = True
         self._lock.hand_over()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import log
-from rainbowd.agent import HANDLED_SIGNALS, Agent, StateDirGuard
+from rainbowd.agent import HANDLED_SIGNALS, Agent, AgentListeners, AgentStart, StateDirGuard
 from rainbowd.deploy.host.hook_permissions import check_file_permissions
 from rainbowd.deploy.host.host import LinuxHost
 from rainbowd.deploy.process import protect_agent, reset_signals, survivors
@@ -80,31 +80,22 @@ def start_agent(
         host = LinuxHost(
             file,
             loaded,
-            keep=recorder.store,
+            store=recorder.store,
             soft_limit=soft_limit,
-            numbers=GenerationIds(config.state_dir),
+            generation_ids=GenerationIds(config.state_dir),
             app_sink=log.open_app_sink(config.log.app),
         )
-        agent = Agent(
-            config,
-            host,
-            recorder,
-            listeners,
-            lock,
+        is_searched = config.user is not None
+        start = AgentStart(
             base=file.parent,
-            early_signals=early,
-            api=api,
-            old_agent=old_agent,
+            directory=directory,
             soft_limit=soft_limit,
             hangup=hangup,
-            directory=directory,
-            guard=StateDirGuard(
-                lock,
-                config.state_dir,
-                is_searched=config.user is not None,
-                rewrite=host.write_again,
-            ),
+            early_signals=early,
+            old_agent=old_agent,
+            guard=StateDirGuard(lock, config.state_dir, is_searched=is_searched, rewrite=host.store_again),
         )
+        agent = Agent(config, host, recorder, lock, listeners=AgentListeners(listeners, api), start=start)
         return _run(agent)
     finally:
         log.flush(FLUSH_SECONDS)

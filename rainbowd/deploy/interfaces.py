@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
-
-from rainbowd.errors import DeployFailed
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -19,44 +17,12 @@ if TYPE_CHECKING:
 
     from rainbowd.address import Address
     from rainbowd.config import Config
+    from rainbowd.deploy.hook_call import HookCall, HookResult
     from rainbowd.deploy.process import ExitReport, Leftovers
     from rainbowd.deploy.records import DeployMemory
-    from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.journal import Event
     from rainbowd.roster import State
-
-HookName = Literal["before_launch", "after_live", "after_failure", "fetch"]
-
-INTERRUPTED = "interrupted: the agent stops"
-"""The reason of a deploy or a candidate that was undecided when the agent stopped."""
-KILLED = "interrupted: the agent was killed"
-"""The reason of a deploy that was undecided when the agent was killed; recorded by the next agent."""
-
-
-class PortTaken(DeployFailed):
-    """A failed launch whose port is held by another program; another port may be free.
-
-    Args:
-        reason: what was observed, in one sentence.
-        holder: the other program's command, without numbers; empty if it is not known.
-    """
-
-    def __init__(self, reason: str, *, holder: str = "") -> None:
-        super().__init__(reason)
-        self.holder = holder
-
-
-class Superseded(DeployFailed):
-    """A deploy that was cancelled because the files named another release before it was decided.
-
-    Attributes:
-        release: the other release; None if the files no longer name one.
-    """
-
-    def __init__(self, release: Path | None) -> None:
-        super().__init__(f"superseded by {release}")
-        self.release = release
 
 
 @dataclass(frozen=True)
@@ -77,10 +43,11 @@ class LaunchPlan:
 
 
 @dataclass(frozen=True)
-class LeftGeneration:
+class RecordedGeneration:
     """A generation that an earlier agent recorded; whether any of its processes still run is not known yet.
 
     Attributes:
+        id: of the generation.
         plan: what it was launched from.
         state: its last state, or the state to treat it as.
         for_seconds: how long it has been in that state.
@@ -89,7 +56,7 @@ class LeftGeneration:
         is_handed_over: whether a running agent hands it over, so that it needs no further check.
     """
 
-    number: int
+    id: int
     plan: LaunchPlan
     state: State
     for_seconds: float
@@ -110,52 +77,6 @@ class UndecidedDeploys:
 
     deploys: Mapping[str, Event] = field(default_factory=dict)
     generations: Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class HookCall:
-    """One run of a hook, with all that its environment contains.
-
-    Attributes:
-        hook: its key in the config.
-        plan: contains the command, and the release that it runs in.
-        deploy: the deploy's id.
-        generation: the id of the candidate; None if the deploy failed before it had one.
-        address: of the candidate; None if it has none.
-        release: the release to deploy; None if the files name none.
-        previous_release: the release that was live before; None if nothing was.
-        trigger, note, is_rollback: of the deploy.
-        reason: why the deploy failed; None if it has not.
-        rollout: the deploy's part of a fleet's rollout; None if it has none.
-    """
-
-    hook: HookName
-    plan: LaunchPlan
-    deploy: str
-    generation: int | None
-    address: Address | None
-    release: Path | None
-    previous_release: Path | None
-    trigger: str
-    note: str | None
-    is_rollback: bool = False
-    reason: str | None = None
-    rollout: RolloutPart | None = None
-
-
-@dataclass(frozen=True)
-class HookResult:
-    """The result of one run of a hook.
-
-    Attributes:
-        exit_status: negative for a signal, None if unknown.
-        output: its last lines, oldest first.
-        failure: what went wrong, in words; None if nothing did.
-    """
-
-    exit_status: int | None
-    output: list[str]
-    failure: str | None
 
 
 class App(Protocol):
@@ -215,33 +136,30 @@ class App(Protocol):
     def leave(self) -> None:
         """Hand its processes, record and files over to another agent, as they are."""
 
-    async def end(self, hurry: trio.Event) -> ExitReport:
+    async def end(self, stop_now: trio.Event) -> ExitReport:
         """Stop and reap its remaining processes, check that none is left and remove its files.
 
         Args:
-            hurry: when set, processes that still run are killed at once.
+            stop_now: when set, processes that still run are killed at once.
         """
 
 
-class Host(Protocol):
-    """Everything that the supervisor can do to the machine."""
+class DesiredState(Protocol):
+    """The files that say what should be live: the config, its env file, the release link and the trigger file."""
 
-    def now(self) -> float:
-        """Return the time in seconds since the epoch."""
-
-    def named(self) -> Path | None:
+    def named_release(self) -> Path | None:
         """Return the release that the files name, resolved; None if they name none."""
 
-    def look(self) -> FileState | None:
+    def file_state(self) -> FileState | None:
         """Return the present state of the files; None if it cannot be read."""
 
-    def is_there(self, release: Path) -> bool:
+    def release_exists(self, release: Path) -> bool:
         """Return whether ``release`` is a directory now."""
 
-    def identity(self, release: Path) -> list[int] | None:
+    def directory_identity(self, release: Path) -> list[int] | None:
         """Return what distinguishes the directory ``release`` from a later one of the same name; None if missing."""
 
-    def plan(self, release: Path | None = None) -> LaunchPlan:
+    def launch_plan(self, release: Path | None = None) -> LaunchPlan:
         """Read the config and the release that the files name.
 
         Args:
@@ -251,50 +169,77 @@ class Host(Protocol):
             DeployFailed: the config is broken, the release is missing or dangles.
         """
 
-    def next_number(self) -> int:
+
+class Launcher(Protocol):
+    """The start of an app's processes, and of a hook's."""
+
+    def next_generation_id(self) -> int:
         """Return a generation id that was never used before."""
 
-    def launch(self, plan: LaunchPlan, number: int, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
+    def launch(self, plan: LaunchPlan, generation_id: int, stop_now: trio.Event) -> AbstractAsyncContextManager[App]:
         """Prepare one launch of ``plan``, up to the app's first instruction; the context reads its output meanwhile.
 
         Args:
             plan: what to launch.
-            number: the id of the generation.
-            hurry: when set, processes that still run are killed at once.
+            generation_id: the id of the generation.
+            stop_now: when set, processes that still run at the end of the context are killed at once.
 
         Raises:
             DeployFailed: no free port, command not found, directory gone.
         """
 
-    def recall(self) -> DeployMemory:
-        """Return what the previous agent stored."""
-
-    def remember(self, memory: DeployMemory) -> None:
-        """Store ``memory`` for the next agent."""
-
-    def left(self) -> list[LeftGeneration]:
-        """Return the generations that an earlier agent recorded; records that cannot be read are ignored."""
-
-    def adopt(self, left: LeftGeneration, hurry: trio.Event) -> AbstractAsyncContextManager[App]:
+    def adopt(self, recorded: RecordedGeneration, stop_now: trio.Event) -> AbstractAsyncContextManager[App]:
         """Take over the processes of a generation that an earlier agent launched; otherwise like ``launch``."""
 
-    async def undecided(self) -> UndecidedDeploys:
-        """Return the deploys and generations of earlier agents whose end is missing from the journal."""
-
-    async def find_strays(self, spared: Collection[int]) -> Leftovers:
-        """Find processes that earlier agents launched and that belong to none of the generations ``spared``."""
-
-    async def end_strays(self, strays: Leftovers, hurry: trio.Event) -> None:
-        """End ``strays``, and remove the files of generations that have no record."""
-
     async def run_hook(
-        self, call: HookCall, drop: trio.Event, hurry: trio.Event, tell: Callable[[str], None]
+        self, call: HookCall, cancel: trio.Event, stop_now: trio.Event, on_line: Callable[[str], None]
     ) -> HookResult:
-        """Run a hook until it exits, reaches its time limit or ``drop`` is set; then none of its processes is left.
+        """Run a hook until it exits, reaches its time limit or ``cancel`` is set; then none of its processes is left.
 
         Args:
             call: which hook, and what its environment contains.
-            drop: when set, the hook is stopped.
-            hurry: when set, processes that still run after the stop signal are killed at once.
-            tell: called with each line of its output; must not block.
+            cancel: when set, the hook is stopped.
+            stop_now: when set, processes that still run after the stop signal are killed at once.
+            on_line: called with each line of its output; must not block.
         """
+
+
+class PreviousRun(Protocol):
+    """The state directory as the previous agent left it, and what this agent stores there for the next one."""
+
+    def read_memory(self) -> DeployMemory:
+        """Return what the previous agent stored about its deploys."""
+
+    def store_memory(self, memory: DeployMemory) -> None:
+        """Store ``memory`` for the next agent."""
+
+    def recorded_generations(self) -> list[RecordedGeneration]:
+        """Return the generations that an earlier agent recorded; records that cannot be read are ignored."""
+
+    async def undecided_deploys(self) -> UndecidedDeploys:
+        """Return the deploys and generations of earlier agents whose end is missing from the journal."""
+
+    async def find_leftovers(self, spared: Collection[int]) -> Leftovers:
+        """Find processes that earlier agents launched and that belong to none of the generations ``spared``."""
+
+    async def end_leftovers(self, leftovers: Leftovers, stop_now: trio.Event) -> None:
+        """End ``leftovers``, and remove the files of generations that have no record."""
+
+
+class Host(Protocol):
+    """Everything that the code that decides can do to the machine."""
+
+    @property
+    def desired_state(self) -> DesiredState:
+        """The files that say what should be live."""
+
+    @property
+    def launcher(self) -> Launcher:
+        """The start of an app's processes, and of a hook's."""
+
+    @property
+    def previous_run(self) -> PreviousRun:
+        """The state directory as the previous agent left it."""
+
+    def now(self) -> float:
+        """Return the time in seconds since the epoch."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.context import DeployContext
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
 from rainbowd.deploy.deploys.supervisor import Supervisor
 from rainbowd.deploy.watch.watcher import Trigger, watch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.ownership import Ownership
     from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.watch.site_files import SiteFiles
+    from rainbowd.report.outcome import RequestedDeploy
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -33,18 +35,19 @@ class DeployService:
 
     Args:
         roster: gets the generations, and which of them is live.
-        recorder: writes the journal.
+        recorder: writes the journal and ``status.json``.
         host: launches apps, and reads and stores files.
-        config: the config at the agent's start.
+        config: the config at the agent's start, whose paths stay in effect.
         base: the config file's directory.
         on_switch: called with the config of each generation that becomes live.
-        site_files: are watched, too.
-        ownership, is_handed_over: see ``Supervisor``.
 
     Attributes:
-        supervisor: carries out the deploys.
-        api_deploys: requests deploys for the API.
+        supervisor: carries out the deploys, from the first ``start`` on.
+        context: shared by all parts of the deploying, from the first ``start`` on.
     """
+
+    supervisor: Supervisor
+    context: DeployContext
 
     def __init__(
         self,
@@ -55,23 +58,48 @@ class DeployService:
         *,
         base: Path,
         on_switch: Callable[[Config], None],
-        site_files: SiteFiles,
-        ownership: Ownership,
-        is_handed_over: bool,
     ) -> None:
-        self.supervisor = Supervisor(
-            roster, recorder, host, config, on_switch, ownership=ownership, is_handed_over=is_handed_over
-        )
-        self.api_deploys = ApiDeploys(self.supervisor, roster, config.release, base=base, state_dir=config.state_dir)
+        self._roster = roster
+        self._recorder = recorder
+        self._host = host
         self._config = config
-        self._site_files = site_files
-        self._watching = trio.CancelScope()
+        self._base = base
+        self._on_switch = on_switch
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Start to deploy, as tasks of ``nursery`` that also run each generation; cancel it to end them."""
-        nursery.start_soon(self.supervisor.run, nursery)
-        nursery.start_soon(self.api_deploys.run)
-        nursery.start_soon(self._watch)
+    def start(
+        self, nursery: trio.Nursery, *, ownership: Ownership, is_handed_over: bool, site_files: SiteFiles
+    ) -> None:
+        """Start to deploy; after another agent has failed to take over, start again.
+
+        Args:
+            nursery: runs everything; cancel it to end that.
+            ownership: whether this agent may stop the generations.
+            is_handed_over: whether another agent or an earlier start has watched the generations until now.
+            site_files: are watched, too.
+        """
+        context = self.context = DeployContext(
+            self._roster, self._recorder, self._host, ownership, nursery, trio.Event()
+        )
+        self.supervisor = Supervisor(context, self._config, self._on_switch, is_handed_over=is_handed_over)
+        self._api_deploys = ApiDeploys(
+            self.supervisor, self._roster, self._config.release, base=self._base, state_dir=self._config.state_dir
+        )
+        self._watching = trio.CancelScope()
+        nursery.start_soon(self.supervisor.run)
+        nursery.start_soon(self._api_deploys.run)
+        nursery.start_soon(self._watch, site_files)
+
+    async def deploy(self, release: Path, trigger: Trigger) -> RequestedDeploy:
+        """Request a deploy of ``release``; for the errors see ``ApiDeploys.deploy``."""
+        return await self._api_deploys.deploy(release, trigger)
+
+    async def redeploy(self, release: str | None, note: str | None, by: str | None = None) -> RequestedDeploy:
+        """Request a deploy; for the arguments and errors see ``ApiDeploys.redeploy``."""
+        return await self._api_deploys.redeploy(release, note, by)
+
+    async def rollback(self, note: str | None, by: str | None = None) -> RequestedDeploy:
+        """Request a rollback; for the arguments and errors see ``ApiDeploys.rollback``."""
+        return await self._api_deploys.rollback(note, by)
 
     def signal(self) -> None:
         """Request a deploy because of a signal."""
@@ -85,23 +113,19 @@ class DeployService:
     async def until_idle(self) -> None:
         """Wait until this agent owns all generations, and another agent could continue with everything under way."""
         await self.supervisor.ownership.until_complete()
-        while not (self.supervisor.is_idle and self.api_deploys.is_idle):  # noqa: ASYNC110 - many things end here
+        while not (self.supervisor.is_idle and self._api_deploys.is_idle):  # noqa: ASYNC110 - many things end here
             await trio.sleep(_POLL_SECONDS)
 
-    async def _watch(self) -> None:
+    async def _watch(self, site_files: SiteFiles) -> None:
         """Watch the files until stopped; a bug there is logged, and the watching starts again."""
-        supervisor, config = self.supervisor, self._config
+        supervisor, config, take_trigger = self.supervisor, self._config, self._api_deploys.take_trigger
         with self._watching:
             await supervisor.started.wait()
             await supervisor.ownership.until_complete()  # until then the old agent may take all generations back
             while True:
                 try:
                     await watch(
-                        config.release,
-                        config.trigger_file,
-                        self.api_deploys.take_trigger,
-                        seen=supervisor.seen,
-                        site_files=self._site_files,
+                        config.release, config.trigger_file, take_trigger, seen=supervisor.seen, site_files=site_files
                     )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)

@@ -34,12 +34,14 @@ log = get_logger()
 
 
 class Recorder:
-    """A queue of events, files and statuses, which accepts them at once; ``run`` writes them in order.
+    """A queue of events, files and the status, which accepts them at once; ``run`` writes them in order.
 
     Args:
         state_dir: the directory of the files; it may be full, read-only or missing for a time.
 
     Attributes:
+        status_source: returns the present status; None if another agent publishes its own. It is asked once before each
+            write, if the status has changed.
         written: set after each write, and then replaced by a new event.
     """
 
@@ -49,12 +51,13 @@ class Recorder:
         self._lines: deque[bytes] = deque()
         self._lines_bytes = 0
         self._lost = 0
+        self.status_source: Callable[[], Mapping[str, object] | None] = lambda: None
         self._status: Mapping[str, object] | None = None
-        self._files: dict[str, bytes | None] = {}
+        self._has_status_changed = False
+        self._files: dict[str, Callable[[], bytes] | None] = {}
         self._failing: dict[str, str] = {}
         self._queued = 0
         self._written = 0
-        self._last_status: Mapping[str, object] | None = None
         self.written = trio.Event()
         self._observers: list[Callable[[str, Mapping[str, object]], None]] = []
         self._wake = trio.Event()
@@ -66,12 +69,13 @@ class Recorder:
         self._observers.append(observer)
 
     def record(self, event: str, **fields: object) -> None:
-        """Queue an event for the journal.
+        """Queue an event for the journal, and a status that is not older.
 
         Args:
             event: the event's name.
             fields: ``generation`` and ``release`` come first; paths become strings.
         """
+        self._has_status_changed = True
         for observer in self._observers:
             observer(event, fields)
         line = journal.encode(event, datetime.now(UTC), **fields)
@@ -82,25 +86,31 @@ class Recorder:
         self._lines_bytes += len(line)
         self._notify()
 
-    def store(self, name: str, data: bytes | None) -> None:
+    def store(self, name: str, encode: Callable[[], bytes] | None) -> None:
         """Queue the content of a file, for the next agent to read; only the last content of a file is written.
 
         Args:
             name: of a file in the state directory.
-            data: the content; None removes the file.
+            encode: returns the content, when it is written; None removes the file.
         """
         self._files.pop(name, None)
-        self._files[name] = data
+        self._files[name] = encode
         self._notify()
 
-    def publish(self, status: Mapping[str, object]) -> None:
-        """Queue the content of ``status.json``; only the last one is written.
-
-        Args:
-            status: must not change afterwards.
-        """
-        self._status = self._last_status = status
+    def status_changed(self) -> None:
+        """Queue the present status for ``status.json``, which is built when it is written."""
+        self._has_status_changed = True
         self._notify()
+
+    def build_status(self) -> None:
+        """Build the status now if it has changed; it is written next, whatever the source returns later."""
+        if self._has_status_changed:
+            self._has_status_changed = False
+            try:
+                found = self.status_source()
+                self._status = self._status if found is None else found
+            except Exception as bug:
+                log.error("bug: building the status broke", exc_info=bug)
 
     async def until_written(self) -> None:
         """Wait until everything queued so far is written; forever, if the disk keeps failing."""
@@ -145,23 +155,24 @@ class Recorder:
 
     async def _write(self) -> None:
         """Write everything queued; a reader who has seen an event finds a status and files that are not older."""
+        self.build_status()
         current, self._status = self._status, None
         files, lines, queued = dict(self._files), tuple(self._lines), self._queued
+        contents = {name: None if encode is None else encode() for name, encode in files.items()}
         failing = dict(self._failing)
         stored, has_status, written = await trio.to_thread.run_sync(
-            self._write_files, files, current, lines, abandon_on_cancel=True, limiter=self._one_thread
+            self._write_files, contents, current, lines, abandon_on_cancel=True, limiter=self._one_thread
         )
         for name in stored:
             if self._files[name] is files[name]:
                 del self._files[name]
-        if not has_status and self._status is None:
-            self._status = current
+        self._has_status_changed |= not has_status
         for _ in range(written):
             self._lines_bytes -= len(self._lines.popleft())
         if len(stored) == len(files) and has_status and written == len(lines):
             self._written = queued
-        if failing != self._failing and self._status is None:  # the status has a warning about it
-            self._status = self._last_status
+        if failing != self._failing:  # the status has a warning about it
+            self._has_status_changed = True
             self._wake.set()
         now, self.written = self.written, trio.Event()
         now.set()

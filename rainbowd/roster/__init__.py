@@ -1,6 +1,6 @@
 """The generations that exist, and which of them is live: plain objects and functions, without I/O, clock or await.
 
-The deploy side writes the roster (``add``, ``give_share``, ``promote``, ``advance``, ``is_launch_due``).  The proxy
+The deploy side writes the roster (``add``, ``give_share``, ``promote``, ``advance``, ``hold_while``).  The proxy
 reads it: it takes leases by ``Roster.lease``, ends them by ``Generation.release_lease``, and counts errors by
 ``Generation.count_error``.  A generation reports only these things back to the deploy side: its last lease ended, its
 address refuses connections, and a request failed.  ``Traffic`` counts for the metrics.

@@ -81,7 +81,7 @@ class Generation:
         errors: how many of them the app failed: with a status of 500 or more, or without a complete response.
         holders: the exchanges in flight.
         tunnels: the connections after ``101 Switching Protocols``.
-        on_advance: called after each change of the state.
+        on_advance: called after each change of the state, with the state and ``live_at``.
         on_error: called after each error, with what failed, such as ``GET /basket: 500``; None if nobody watches.
         on_idle: called when the last of ``holders`` or the last of ``tunnels`` has ended.
         on_refusing: called when the address has refused connections for a whole second.
@@ -98,7 +98,7 @@ class Generation:
     errors: int = 0
     holders: set[LeaseHolder] = field(default_factory=set)
     tunnels: set[LeaseHolder] = field(default_factory=set)
-    on_advance: Callable[[], None] | None = None
+    on_advance: Callable[[State, float | None], None] | None = None
     on_error: Callable[[str], None] | None = None
     on_idle: Callable[[], None] | None = None
     on_refusing: Callable[[], None] | None = None
@@ -119,7 +119,7 @@ class Generation:
             raise IllegalTransition(f"generation {self.id}: {self.state} -> {state}")
         self.state, self.is_serving = state, state in SERVING
         if self.on_advance is not None:
-            self.on_advance()
+            self.on_advance(state, self.live_at)
 
     def lease(self, holder: LeaseHolder) -> None:
         """Count ``holder`` as an exchange of this generation until ``release_lease``."""

@@ -24,14 +24,13 @@ class Roster:
             generation can serve it. It is one of several functions, so that a canary or a closed gate costs nothing
             while there is none.
         generations: the generations that are not retired, by id.
-        is_launch_due: whether requests are held while no generation is live, because a launch is in progress or due.
     """
 
     __slots__ = (
         "_admits",
         "_by",
-        "_launch_due",
         "_observers",
+        "_should_hold",
         "canary",
         "generations",
         "lease",
@@ -47,7 +46,7 @@ class Roster:
         self._by = "client"
         self._admits: Callable[[LeaseHolder], bool] | None = None
         self.generations: dict[int, Generation] = {}
-        self._launch_due = False
+        self._should_hold: Callable[[], bool] = lambda: False
         self._observers: list[Callable[[], None]] = []
 
     def observe(self, observer: Callable[[], None]) -> None:
@@ -121,14 +120,18 @@ class Roster:
 
     @property
     def is_launch_due(self) -> bool:
-        """Whether requests are held because a launch is in progress or due."""
-        return self._launch_due
+        """Whether requests are held while no generation is live, because a launch is in progress or due."""
+        return self._should_hold()
 
-    @is_launch_due.setter
-    def is_launch_due(self, due: bool) -> None:
-        if due is not self._launch_due:
-            self._launch_due = due
-            self.notify_observers()
+    def hold_while(self, is_launch_due: Callable[[], bool]) -> None:
+        """Hold requests while no generation is live and a launch is due.
+
+        Args:
+            is_launch_due: asked for each request that no generation serves; after it has become false,
+                ``notify_observers`` must be called.
+        """
+        self._should_hold = is_launch_due
+        self.notify_observers()
 
     def close(self, admits: Callable[[LeaseHolder], bool]) -> None:
         """Give leases only to the holders that ``admits`` returns True for, until ``open`` is called."""

@@ -66,4 +66,5 @@ def follow_live(roster: Roster, message: Mapping[str, Any]) -> None:
             generation = Generation(live["id"], Path(live["release"]), parse_address(live["address"]))
             roster.add(generation)
         roster.promote(generation, live_at=generation.live_at or 0.0, previous=State.STANDBY)
-    roster.is_launch_due = message["launch_due"]
+    is_launch_due = bool(message["launch_due"])
+    roster.hold_while(lambda: is_launch_due)

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.agent.status import StatusPublisher, app_name, build_status, timestamp
+from rainbowd.agent.site_admission import SiteStatus
+from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name, build_status, timestamp
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.roster import Generation, Roster
 from tests.deploy.generations.test_adoption import A, B
@@ -40,8 +41,10 @@ class FakeRecorder:
 
     def observe(self, _: object) -> None: ...
 
-    def publish(self, status: object) -> None:
-        self.told.append(status)
+    status_source: Any = None
+
+    def status_changed(self) -> None:
+        self.told.append(self.status_source())
 
 
 class Holder:
@@ -58,17 +61,17 @@ async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
-    unoccupied = supervisor()
+    deploys: Any = SimpleNamespace(supervisor=supervisor())
     lasting: Any = recorder
-    publisher = StatusPublisher(
-        roster, lasting, [], lambda: unoccupied, lambda: None, name="shop", started_at=0.0, is_silent=False
-    )
+    fleet: Any = SimpleNamespace(status=lambda: None)
+    site: Any = SimpleNamespace(status=SiteStatus())
+    publisher = StatusPublisher(roster, lasting, deploys, AgentEntry("shop", [], 0.0), fleet=fleet, site=site)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(publisher.publish_counters)
+        publisher.start(nursery)
         await trio.sleep(1.5)
         holder = Holder()
         generation.holders.add(holder)
-        publisher.publish()  # something else changed
+        publisher.changed()  # something else changed
         generation.holders.discard(holder)
         await trio.sleep(1)
         assert recorder.told[-1]["generations"][0]["in_flight"] == 0

@@ -72,9 +72,9 @@ class Play:
         """None that still serves is told to end while it holds a request, unless all ends."""
         if app.has_died or self.is_stopping:
             return
-        held = [one for one in self.holdings if one.generation.id == app.number and one in one.generation.holders]
+        held = [one for one in self.holdings if one.generation.id == app.id and one in one.generation.holders]
         refused = self.scene.events.named("generation.crashed")
-        assert not held or any(event["generation"] == app.number for event in refused)
+        assert not held or any(event["generation"] == app.id for event in refused)
 
     async def step(self, name: str, value: Any) -> None:
         scene, host = self.scene, self.scene.host

@@ -54,7 +54,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_an_error() -> None:
 async def test_a_refused_connection_is_one_error_however_often_it_is_tried() -> None:
     async with setting() as here:
         failed = watch(here)
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         here.app.close()
         client = await here.client()
         await client.send(GET)

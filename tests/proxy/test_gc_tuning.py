@@ -106,12 +106,12 @@ async def hinted(here: Setting) -> None:
 
 async def held(here: Setting) -> None:
     live, here.roster.live = here.roster.live, None
-    here.roster.is_launch_due = True
+    here.roster.hold_while(lambda: True)
     client = await here.client()
     await client.send(GET)
     await eventually(lambda: len(here.context.held_requests) > 0)
     here.roster.live = live
-    here.roster.is_launch_due = False
+    here.roster.hold_while(lambda: False)
     await here.app.answer()
     assert (await client.message()).status == 200
 

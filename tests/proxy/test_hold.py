@@ -31,7 +31,7 @@ async def held(here: Setting, count: int = 1, request: bytes = GET) -> list[Peer
 @pytest.mark.parametrize("request_data", [GET, POST])
 async def test_a_request_waits_for_a_launch_that_is_due(request_data: bytes) -> None:
     async with setting(live=False) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         (client,) = await held(here, request=request_data)
         await here.launch()
         here.serve()
@@ -48,15 +48,15 @@ async def test_without_a_launch_that_is_due_nobody_waits() -> None:
 
 async def test_a_launch_that_failed_ends_the_wait() -> None:
     async with setting(live=False) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         (client,) = await held(here)
-        here.roster.is_launch_due = False
+        here.roster.hold_while(lambda: False)
         assert (await client.message()).status == 503
 
 
 async def test_the_wait_ends_in_a_503_when_its_time_is_over() -> None:
     async with setting(live=False, hold={"timeout": 0.2}) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         (client,) = await held(here)
         response = await client.message()
         assert (response.status, int(response[b"retry-after"]) > 0) == (503, True)
@@ -64,7 +64,7 @@ async def test_the_wait_ends_in_a_503_when_its_time_is_over() -> None:
 
 async def test_changes_that_bring_nothing_do_not_stretch_the_wait() -> None:
     async with setting(live=False, hold={"timeout": 0.3}) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         (client,) = await held(here)
         began = time.monotonic()
         while len(here.context.held_requests):
@@ -76,7 +76,7 @@ async def test_changes_that_bring_nothing_do_not_stretch_the_wait() -> None:
 
 async def test_no_more_than_the_limit_may_wait() -> None:
     async with setting(live=False, hold={"limit": 3}) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         clients = await held(here, 3)
         assert (await (await here.client()).ask()).status == 503
         await here.launch()
@@ -87,7 +87,7 @@ async def test_no_more_than_the_limit_may_wait() -> None:
 
 async def test_a_client_that_leaves_waits_no_more() -> None:
     async with setting(live=False) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         (client,) = await held(here)
         client.reset()
         await eventually(lambda: len(here.context.held_requests) == 0)
@@ -130,7 +130,7 @@ async def test_a_refused_connect_is_held_until_another_generation_is_live() -> N
         first = here.generation
         here.app.close()
         (client,) = await held(here)
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         here.roster.advance(first, State.STOPPING)
         await here.launch()
         here.serve()

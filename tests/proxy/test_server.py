@@ -163,7 +163,7 @@ async def test_a_handshake_under_way_at_the_stop_becomes_no_tunnel() -> None:
 
 async def test_a_held_request_is_answered() -> None:
     async with setting(live=False) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         client = await here.client()
         await client.send(GET)
         await trio.testing.wait_all_tasks_blocked(0.02)

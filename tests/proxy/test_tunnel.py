@@ -224,7 +224,7 @@ async def test_a_tunnel_takes_no_task() -> None:
 
 async def test_a_request_that_was_held_may_become_a_tunnel() -> None:
     async with setting(live=False) as here:
-        here.roster.is_launch_due = True
+        here.roster.hold_while(lambda: True)
         client = await here.client()
         await client.send(UPGRADE)
         await eventually(lambda: len(here.context.held_requests) > 0)

@@ -35,6 +35,11 @@ async def until(condition: Callable[[], object]) -> None:
             await trio.sleep(0.002)
 
 
+def publish(keeping: Recorder, current: dict[str, object]) -> None:
+    keeping.status_source = lambda: current
+    keeping.status_changed()
+
+
 def numbers(directory: Path) -> list[object]:
     return [event["number"] for event in read_events(directory)]
 
@@ -50,7 +55,7 @@ async def test_events_and_the_latest_status_are_written_while_it_runs(tmp_path: 
     async with running(keeping):
         for number in range(1, 100):
             keeping.record("e", number=number, release=tmp_path)
-            keeping.publish({"number": number})
+            publish(keeping, {"number": number})
         await until(lambda: status.read(tmp_path) == {"format": 1, "number": 99})
         await until(lambda: numbers(tmp_path) == list(range(100)))
         keeping.record("e", number=100)
@@ -65,7 +70,7 @@ async def test_what_was_told_just_before_the_end_is_written(tmp_path: Path) -> N
         keeping.record("e", number=1)
         await until(lambda: numbers(tmp_path))
         keeping.record("e", number=2)
-        keeping.publish({"number": 2})
+        publish(keeping, {"number": 2})
     assert numbers(tmp_path) == [1, 2]
     assert status.read(tmp_path) == {"format": 1, "number": 2}
 
@@ -83,7 +88,7 @@ async def test_whoever_has_seen_an_event_finds_a_status_that_is_not_older(
     monkeypatch.setattr(Journal, "append", look_and_append)
     keeping = Recorder(tmp_path)
     keeping.record("e", number=1)
-    keeping.publish({"number": 1})
+    publish(keeping, {"number": 1})
     async with running(keeping):
         pass
     assert found == [{"format": 1, "number": 1}]
@@ -98,7 +103,7 @@ async def test_files_that_cannot_be_written_are_said_once_and_written_later_in_o
     async with running(keeping):
         for number in (1, 2):
             keeping.record("e", number=number)
-            keeping.publish({"number": number})
+            publish(keeping, {"number": number})
             await until(lambda: len(keeping._failing) == 2)
         for name in ("journal.jsonl", "status.json"):
             (tmp_path / name).rmdir()
@@ -117,7 +122,7 @@ async def test_a_directory_that_is_gone_at_the_end_is_no_error(
     keeping = Recorder(tmp_path / "gone")
     async with running(keeping):
         keeping.record("e")
-        keeping.publish({})
+        publish(keeping, {})
     assert log.flush(PATIENCE_SECONDS)
     assert capfd.readouterr().out.count("No such file") == 2
 
@@ -176,8 +181,8 @@ async def test_the_status_comes_before_all_else_of_its_round(tmp_path: Path, mon
 
     monkeypatch.setattr(recorder, "replace_file", look_and_replace)
     keeping = Recorder(tmp_path)
-    keeping.store("generation-1.json", b"live")
-    keeping.publish({"live": 1})
+    keeping.store("generation-1.json", b"live".strip)
+    publish(keeping, {"live": 1})
     async with running(keeping):
         pass
     assert found == [{"format": 1, "live": 1}]
@@ -188,7 +193,7 @@ async def test_an_answer_waits_until_the_files_have_what_it_is_about(tmp_path: P
     async with running(keeping):
         for number in range(20):
             keeping.record("e", number=number)
-            keeping.publish({"number": number})
+            publish(keeping, {"number": number})
             await keeping.settle()
             assert numbers(tmp_path)[-1] == number
             assert status.read(tmp_path) == {"format": 1, "number": number}
@@ -219,7 +224,7 @@ async def test_a_file_that_cannot_be_written_is_a_warning_of_the_status(tmp_path
 
     async with running(keeping):
         keeping.record("e", number=1)
-        keeping.publish({"warnings": [other]})
+        publish(keeping, {"warnings": [other]})
         text = "cannot write journal.jsonl in the state directory: Is a directory"
         await until(lambda: warned() == [other, {"kind": "disk", "text": text}])
         (tmp_path / "journal.jsonl").rmdir()

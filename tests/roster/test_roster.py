@@ -60,10 +60,12 @@ def test_a_live_generation_that_stops_leaves_nothing_live() -> None:
     assert roster.generations == {}
 
 
-def test_launch_due_is_told_when_it_changes_and_only_then() -> None:
-    roster, told = Roster(), []
-    roster.observe(lambda: told.append(roster.is_launch_due))
-    roster.is_launch_due = True
-    roster.is_launch_due = True
-    roster.is_launch_due = False
-    assert told == [True, False]
+def test_whether_a_launch_is_due_is_computed_when_a_request_has_to_wait() -> None:
+    roster, due = Roster(), [True]
+    assert not roster.is_launch_due
+    changes: list[bool] = []
+    roster.observe(lambda: changes.append(roster.is_launch_due))
+    roster.hold_while(lambda: due[0])
+    due[0] = False
+    assert not roster.is_launch_due
+    assert changes == [True]

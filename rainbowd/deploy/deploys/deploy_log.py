@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rainbowd.deploy.generations.crash_count import count_crash
-from rainbowd.deploy.interfaces import Superseded
-from rainbowd.deploy.records import DeployMemory, LastOutcome
+from rainbowd.deploy.failures import Superseded
+from rainbowd.deploy.records import LastOutcome
 from rainbowd.log import get_logger
 from rainbowd.report.outcome import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import Host
+    from rainbowd.deploy.generations.memory_file import MemoryFile
     from rainbowd.deploy.watch.watcher import Trigger
     from rainbowd.errors import DeployFailed
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
 
 log = get_logger()
 
@@ -29,33 +26,17 @@ class DeployLog:
     """The record of this agent's deploys, and what the agent before has left of its own.
 
     Args:
-        roster: its observers are called after each outcome.
-        recorder: writes the journal.
-        host: stores the memory.
+        context: see ``DeployContext``.
+        memory: see the attribute.
 
     Attributes:
-        memory: what the next agent will read.
+        memory: stores the outcomes for the next agent.
     """
 
-    def __init__(self, roster: Roster, recorder: Recorder, host: Host) -> None:
-        self.memory = DeployMemory()
-        self._roster = roster
-        self._recorder = recorder
-        self._host = host
-
-    def recall(self) -> DeployMemory:
-        """Read and return the memory of the last agent."""
-        self.memory = self._host.recall()
-        return self.memory
-
-    def remember(self, **changes: Any) -> None:
-        """Change fields of the memory, and store it for the next agent.
-
-        Args:
-            changes: the new values, by the field's name.
-        """
-        self.memory = replace(self.memory, **changes)
-        self._host.remember(self.memory)
+    def __init__(self, context: DeployContext, memory: MemoryFile) -> None:
+        self.memory = memory
+        self._recorder = context.recorder
+        self._host = context.host
 
     def record_request(
         self, deploy: Deploy, release: Path | None, trigger: Trigger, *, is_rollback: bool = False
@@ -96,12 +77,12 @@ class DeployLog:
             lifecycle: of the live generation.
             is_news: False to leave the last deploy of ``status.json`` as it was.
         """
-        crashes = self.memory.crashes
+        crashes = self.memory.content.crashes
         is_deployed = result == "succeeded" and deploy.relaunch_plan is None
         if crashes is not None and (is_deployed or crashes.release != lifecycle.plan.release):
-            self.remember(crashes=None)
+            self.memory.change(crashes=None)
         outcome = LastOutcome(deploy.id, result, None, self._host.now(), deploy.is_rollback)
-        self._remember_outcome(deploy, outcome if is_news else self.memory.last_outcome)
+        self._remember_outcome(deploy, outcome if is_news else self.memory.content.last_outcome)
         log.info(
             "deploy finished",
             deploy=deploy.id,
@@ -118,12 +99,11 @@ class DeployLog:
             seconds=deploy.age_seconds(),
             rollback=deploy.is_rollback,
         )
-        self._roster.notify_observers()
         deploy.finish(Outcome(result, lifecycle.id, lifecycle.plan.release))
 
     def record_failure(self, deploy: Deploy, failure: DeployFailed) -> None:
         """Record that ``deploy`` has failed because of ``failure``, which finishes it."""
-        deploy.file_state_before = self.memory.sight
+        deploy.file_state_before = self.memory.content.sight
         outcome = LastOutcome(deploy.id, "failed", failure.reason, self._host.now(), deploy.is_rollback)
         self._remember_outcome(deploy, outcome)
         superseded_by = failure.release if isinstance(failure, Superseded) else None
@@ -142,36 +122,13 @@ class DeployLog:
             rollback=deploy.is_rollback,
             superseded_by=superseded_by,
         )
-        self._roster.notify_observers()
         deploy.finish(Outcome("failed", deploy.generation, deploy.release, failure.reason, failure.output))
 
     def record_link_restored(self, deploy: Deploy, release: Path | None) -> None:
         """Record that the link names ``release`` again, as it did before the failed ``deploy``."""
-        self.remember(sight=self._host.look())
+        self.memory.change(sight=self._host.desired_state.file_state())
         log.info("link restored", deploy=deploy.id, release=release)
         self._recorder.record("link.restored", deploy=deploy.id, release=release)
-        self._roster.notify_observers()
-
-    def record_switch(self, release: Path) -> None:
-        """Remember that ``release`` is live, and the release before it as the target of a rollback."""
-        before = self.memory.live_release
-        previous = before if before != release else self.memory.previous_release
-        self.remember(live_release=release, previous_release=previous)
-
-    def record_crash(self, lifecycle: Lifecycle) -> None:
-        """Count a crash of the live generation.
-
-        Args:
-            lifecycle: of the generation that crashed.
-        """
-        reason = lifecycle.crash or "died"
-        crashes = count_crash(self.memory.crashes, lifecycle.plan.release, lifecycle.id, self._host.now(), reason)
-        self.remember(crashes=crashes)
-
-    def last_good_release(self) -> Path | None:
-        """Return the release that was live last and still exists; None if there is none."""
-        past = self.memory.live_release, self.memory.previous_release
-        return next((release for release in past if release is not None and self._host.is_there(release)), None)
 
     def record(self, event: str, deploy: Deploy, **fields: object) -> None:
         """Write an event of ``deploy`` to the journal.
@@ -185,4 +142,4 @@ class DeployLog:
 
     def _remember_outcome(self, deploy: Deploy, outcome: LastOutcome | None) -> None:
         files = {} if deploy.file_state is None else {"sight": deploy.file_state}
-        self.remember(last_outcome=outcome, **files)
+        self.memory.change(last_outcome=outcome, **files)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys.deploy_log import DeployLog
-    from rainbowd.deploy.interfaces import Host
+    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.interfaces import DesiredState
     from rainbowd.deploy.watch.watcher import Trigger
 
 
@@ -22,9 +23,9 @@ class DeployQueue:
     """A queue for at most one deploy.
 
     Args:
-        host: reads the files.
+        desired_state: reads the files.
+        memory: knows the release that was live before.
         deploy_log: records each request.
-        on_add: called when a deploy is the next, or is requested once more.
         on_link_change: called with the release that the link names, if a request has changed the link.
 
     Attributes:
@@ -35,18 +36,18 @@ class DeployQueue:
 
     def __init__(
         self,
-        host: Host,
+        desired_state: DesiredState,
+        memory: MemoryFile,
         deploy_log: DeployLog,
         *,
-        on_add: Callable[[], None],
         on_link_change: Callable[[Path | None], None],
     ) -> None:
-        self.named_release: Path | None = host.named()
+        self.named_release: Path | None = desired_state.named_release()
         self.pending: Deploy | None = None
         self.last_failed: Deploy | None = None
-        self._host = host
+        self._desired_state = desired_state
+        self._memory = memory
         self._deploy_log = deploy_log
-        self._on_add = on_add
         self._on_link_change = on_link_change
         self._added = trio.Event()
 
@@ -62,7 +63,7 @@ class DeployQueue:
             The next deploy; None if the trigger is the restored link of the last deploy, which has failed: then nothing
             is deployed.
         """
-        named, before = self._host.named(), self.named_release
+        named, before = self._desired_state.named_release(), self.named_release
         self.named_release = named
         is_link_changed = named != before and (trigger.kind == "symlink" or trigger.request is not None)
         is_settled = live is not None and not is_deploying and self.pending is None
@@ -71,7 +72,7 @@ class DeployQueue:
         deploy = self.pending or Deploy()
         deploy.is_link_change_only &= is_link_changed
         deploy.relaunch_plan = deploy.retry_of = deploy.prepared = None
-        past = live, self._deploy_log.memory.previous_release
+        past = live, self._memory.content.previous_release
         is_back = is_rollback(trigger, named, is_link_changed=is_link_changed, past=past)
         self.add(deploy, named, trigger, is_rollback=is_back)
         if is_link_changed:
@@ -90,7 +91,6 @@ class DeployQueue:
         self._deploy_log.record_request(deploy, release, trigger, is_rollback=is_rollback)
         self.pending = deploy
         self.last_failed = None
-        self._on_add()
         self._added.set()
 
     def retry(self, deploy: Deploy, trigger: Trigger) -> None:
@@ -100,7 +100,7 @@ class DeployQueue:
             deploy: a new deploy.
             trigger: what requests the deploy.
         """
-        self.named_release = self._host.named()
+        self.named_release = self._desired_state.named_release()
         self.add(deploy, self.named_release, trigger)
 
     def take(self) -> Deploy | None:
@@ -119,7 +119,7 @@ class DeployQueue:
     def _record_restored_link(self) -> bool:
         """Return whether the link is as it was before the last deploy, which has failed; if so, record that."""
         failed = self.last_failed
-        if failed is None or not is_restored(failed.file_state_before, self._host.look()):
+        if failed is None or not is_restored(failed.file_state_before, self._desired_state.file_state()):
             return False
         self._deploy_log.record_link_restored(failed, self.named_release)
         self.last_failed = None

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.interfaces import INTERRUPTED
+from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.watch.file_state import link_changed, trigger_touched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rainbowd.deploy.interfaces import Host
+    from rainbowd.deploy.interfaces import DesiredState
     from rainbowd.deploy.records import DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
 
@@ -48,13 +48,13 @@ def choose_first_launch(memory: DeployMemory, now: FileState | None, last_good_r
     return FirstLaunch.LAST_GOOD if _has_failed(memory, now) else FirstLaunch.NAMED
 
 
-async def until_release_exists(host: Host) -> None:
+async def until_release_exists(desired_state: DesiredState) -> None:
     """Wait until the files name a release that exists.
 
     Args:
-        host: reads the files.
+        desired_state: reads the files.
     """
-    while (now := host.look()) is None or now.release is None:  # noqa: ASYNC110 - no event reports a new release
+    while (now := desired_state.file_state()) is None or now.release is None:  # noqa: ASYNC110 - no event reports a new release
         await trio.sleep(_POLL_SECONDS)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.cancellation import set_when_cancelled
-from rainbowd.deploy.interfaces import HookCall, HookResult, LaunchPlan
+from rainbowd.deploy.hook_call import HookCall, HookResult
+from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from rainbowd.address import Address
     from rainbowd.config import Config
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.interfaces import HookName, Host
-    from rainbowd.report.recorder import Recorder
+    from rainbowd.deploy.hook_call import HookName
 
 log = get_logger()
 
@@ -34,15 +35,11 @@ class HookRunner:
     """The runs of all hooks.
 
     Args:
-        host: runs the commands.
-        recorder: writes the journal.
-        stop_now: once set, hooks that are being stopped are killed.
+        context: see ``DeployContext``.
     """
 
-    def __init__(self, host: Host, recorder: Recorder, stop_now: trio.Event) -> None:
-        self._host = host
-        self._recorder = recorder
-        self._stop_now = stop_now
+    def __init__(self, context: DeployContext) -> None:
+        self._context = context
         self._one_at_a_time = trio.Lock()
         self._is_stopping = False
         self._cancel_current = trio.Event()
@@ -68,16 +65,15 @@ class HookRunner:
             if result.failure is not None:
                 raise DeployFailed(result.failure, result.output)
 
-    def run_later(self, call: HookCall | None, nursery: trio.Nursery) -> None:
-        """Run a hook as a task of ``nursery`` after those that were asked for before, without waiting for it.
+    def run_later(self, call: HookCall | None) -> None:
+        """Run a hook after those that were requested before, without waiting for it.
 
         Args:
             call: which hook, and the environment that it gets; None for no hook.
-            nursery: outlives the hook, or stops it.
         """
         if call is not None and _is_configured(call) and not self._is_stopping:
             self._pending += 1
-            nursery.start_soon(self._run_in_turn, call)
+            self._context.nursery.start_soon(self._run_in_turn, call)
 
     def stop(self) -> None:
         """Stop the hook that runs after an outcome, and start no other."""
@@ -111,7 +107,7 @@ class HookRunner:
         log.info("hook begins", hook=call.hook, deploy=call.deploy, release=call.plan.release)
         begun_at = trio.current_time()
         try:
-            result = await self._host.run_hook(call, cancel, self._stop_now, on_line)
+            result = await self._context.host.launcher.run_hook(call, cancel, self._context.stop_now, on_line)
         except Exception as bug:
             log.error("bug: a hook's run broke", exc_info=bug)
             result = HookResult(None, [], f"internal error: {bug!r}")
@@ -119,7 +115,7 @@ class HookRunner:
         log.info("hook ended", hook=call.hook, deploy=call.deploy, exit_status=result.exit_status, seconds=seconds)
         if result.failure is not None:
             log.warning("hook failed", hook=call.hook, deploy=call.deploy, reason=result.failure, output=result.output)
-        self._recorder.record(
+        self._context.recorder.record(
             "hook.ended",
             generation=call.generation,
             release=call.release,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rainbowd.deploy.deploys.deploy_log import DeployLog
-    from rainbowd.deploy.interfaces import Host, LaunchPlan
+    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.interfaces import DesiredState, LaunchPlan
 
 KEPT = 50
 
@@ -18,27 +18,27 @@ class PreparedReleases:
     again under the same path is therefore not prepared.
 
     Args:
-        deploy_log: stores them.
-        host: identifies directories.
+        memory: stores them.
+        desired_state: identifies directories.
     """
 
-    def __init__(self, deploy_log: DeployLog, host: Host) -> None:
-        self._deploy_log = deploy_log
-        self._host = host
+    def __init__(self, memory: MemoryFile, desired_state: DesiredState) -> None:
+        self._memory = memory
+        self._desired_state = desired_state
 
     def includes(self, plan: LaunchPlan) -> bool:
         """Return whether the hook of ``plan`` has succeeded for its release."""
-        found = self._deploy_log.memory.prepared.get(str(plan.release))
+        found = self._memory.content.prepared.get(str(plan.release))
         return found is not None and found == self._entry(plan)
 
     def add(self, plan: LaunchPlan) -> None:
         """Remember that the hook of ``plan`` has succeeded for its release, and forget all but the last 50."""
         release = str(plan.release)
-        others = {name: entry for name, entry in self._deploy_log.memory.prepared.items() if name != release}
+        others = {name: entry for name, entry in self._memory.content.prepared.items() if name != release}
         latest = list(others.items())[-KEPT + 1 :]
-        self._deploy_log.remember(prepared=dict([*latest, (release, self._entry(plan))]))
+        self._memory.change(prepared=dict([*latest, (release, self._entry(plan))]))
 
     def _entry(self, plan: LaunchPlan) -> object:
         hook = plan.config.hooks.before_launch
         command = hook if isinstance(hook, str) or hook is None else list(hook)  # JSON has no tuples
-        return {"hook": command, "identity": self._host.identity(plan.release)}
+        return {"hook": command, "identity": self._desired_state.directory_identity(plan.release)}

@@ -9,20 +9,21 @@ import trio
 from rainbowd.deploy.deploys.hooks import hook_call
 from rainbowd.deploy.deploys.prepared_releases import PreparedReleases
 from rainbowd.deploy.deploys.progress import Progress, Step
-from rainbowd.deploy.interfaces import INTERRUPTED, Superseded
+from rainbowd.deploy.failures import INTERRUPTED, Superseded
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.deploy_log import DeployLog
     from rainbowd.deploy.deploys.hooks import HookRunner
     from rainbowd.deploy.generations.generations import Generations
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.generations.slots import Slots
-    from rainbowd.deploy.interfaces import Host, LaunchPlan
+    from rainbowd.deploy.interfaces import LaunchPlan
 
 log = get_logger()
 
@@ -32,42 +33,37 @@ class Rollout:
 
     Args:
         deploy: the deploy to carry out.
-        host: reads the files.
+        context: see ``DeployContext``.
         generations: launches the candidate, and switches to it.
         slots: limits how many generations are alive.
         hooks: runs the hooks.
         deploy_log: records a success.
-        on_change: called at each new step of the deploy.
     """
 
     def __init__(
         self,
         deploy: Deploy,
+        context: DeployContext,
         *,
-        host: Host,
         generations: Generations,
         slots: Slots,
         hooks: HookRunner,
         deploy_log: DeployLog,
-        on_change: Callable[[], None],
     ) -> None:
         self.deploy = deploy
-        self.progress = deploy.progress = Progress(host.now, on_change)
-        self._host = host
+        self.progress = deploy.progress = Progress(context.host.now, context.recorder.status_changed)
+        self._host = context.host
         self._generations = generations
         self._slots = slots
         self._hooks = hooks
         self._deploy_log = deploy_log
-        self._prepared_releases = PreparedReleases(deploy_log, host)
+        self._prepared_releases = PreparedReleases(deploy_log.memory, context.host.desired_state)
         self._scope = trio.CancelScope()
         self._cancel_reason = DeployFailed(INTERRUPTED)
         self._is_requested = deploy.relaunch_plan is None
 
-    async def run(self, nursery: trio.Nursery) -> DeployFailed | None:
+    async def run(self) -> DeployFailed | None:
         """Carry out the deploy, and record a success.
-
-        Args:
-            nursery: runs the generation, and the hook after the switch.
 
         Returns:
             Why the deploy failed, which the caller records; None if it succeeded.
@@ -76,7 +72,7 @@ class Rollout:
         self.deploy.previous = live.plan if live is not None else None
         try:
             with self._scope:
-                await self._roll_out(nursery)
+                await self._roll_out()
                 if self._is_requested:  # the live generation is not the one that failed before
                     self._generations.recovery.backoff.reset()
                 return None
@@ -102,24 +98,29 @@ class Rollout:
         """Cancel the deploy, because the agent stops."""
         self._scope.cancel()
 
-    async def _roll_out(self, nursery: trio.Nursery) -> None:
-        deploy = self.deploy
+    async def _roll_out(self) -> None:
+        deploy, desired_state = self.deploy, self._host.desired_state
         if self._is_requested:
-            deploy.file_state = self._host.look()  # before the files are read: later changes are another deploy's
-        deploy.plan = plan = deploy.relaunch_plan or self._host.plan()
+            deploy.file_state = desired_state.file_state()  # before the files are read: later changes are a new deploy
+        deploy.plan = plan = deploy.relaunch_plan or desired_state.launch_plan()
         if deploy.is_link_change_only and self._switch_without_launch(plan.release):
             return
         await self._wait_for_slot(plan.config.max_generations)
         if self._is_requested:
-            deploy.generation = self._host.next_number()
+            deploy.generation = self._host.launcher.next_generation_id()
             await self._run_before_launch(plan)
             await self._wait_for_slot(plan.config.max_generations)  # a relaunch may have taken the slot
-        lifecycle = await self._generations.launch(plan, nursery, deploy=deploy)
-        self._generations.switch(lifecycle, keep_previous=self._is_requested)
+        lifecycle = await self._generations.launch(
+            plan, deploy_id=deploy.id, generation_id=deploy.generation, on_candidate=self._begin_boot
+        )
+        generation = self._generations.switch(lifecycle, keep_previous=self._is_requested)
         self._deploy_log.record_success(deploy, "succeeded", lifecycle)
-        if self._is_requested and lifecycle.generation is not None:
-            call = hook_call("after_live", deploy, plan, address=lifecycle.generation.address)
-            self._hooks.run_later(call, nursery)
+        if self._is_requested:
+            self._hooks.run_later(hook_call("after_live", deploy, plan, address=generation.address))
+
+    def _begin_boot(self, candidate: Lifecycle) -> None:
+        self.deploy.generation = candidate.id
+        self.progress.begin_boot(candidate)
 
     def _switch_without_launch(self, release: Path) -> bool:
         """Keep or make live a generation of ``release`` that runs already, and return whether there was one."""

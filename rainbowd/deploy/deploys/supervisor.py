@@ -17,12 +17,12 @@ from rainbowd.deploy.deploys.deploy_queue import DeployQueue
 from rainbowd.deploy.deploys.fallback import Fallback
 from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
 from rainbowd.deploy.deploys.rollout import Rollout
+from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
 from rainbowd.deploy.generations.generations import Generations
 from rainbowd.deploy.generations.liveness import ReplacementBackoff
-from rainbowd.deploy.generations.ownership import Ownership
+from rainbowd.deploy.generations.memory_file import MemoryFile
 from rainbowd.deploy.generations.slots import Slots
-from rainbowd.deploy.interfaces import INTERRUPTED
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.watch.file_state import FileState
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
 
 log = get_logger()
 
@@ -47,13 +45,13 @@ class Supervisor:
     """Turns triggers into deploys, and keeps one generation live.
 
     Args:
-        roster, recorder, host, config: see ``DeployService``.
+        context: see ``DeployContext``.
+        config: the config at the agent's start.
         on_switch: called with the config of each generation that becomes live.
-        ownership: whether this agent may stop the generations; by default it may.
         is_handed_over: whether an earlier agent or supervisor has watched the generations until now.
 
     Attributes:
-        ownership: see the argument.
+        ownership: whether this agent may stop the generations.
         started: set once the generations of an earlier agent are adopted.
         seen: the state of the files at the last outcome, if changes since then request a deploy; else None.
         link: the path of the release link, or of the plain directory.
@@ -63,48 +61,38 @@ class Supervisor:
 
     def __init__(
         self,
-        roster: Roster,
-        recorder: Recorder,
-        host: Host,
+        context: DeployContext,
         config: Config,
         on_switch: Callable[[Config], None],
         *,
-        ownership: Ownership | None = None,
         is_handed_over: bool = False,
     ) -> None:
-        self.ownership = ownership or Ownership()
-        self._is_handed_over = is_handed_over
+        self.ownership = context.ownership
         self.started = trio.Event()
         self.seen: FileState | None = None
         self.link = config.release
-        self.now = host.now
-        self._deploy_log = DeployLog(roster, recorder, host)
-        self._roster = roster
-        self._recorder = recorder
-        self._host = host
-        self._on_switch = on_switch
-        self._generations = Generations(
-            roster,
-            recorder,
-            host,
-            config,
-            self.ownership,
-            on_switch=self._switched,
-            on_change=self._update_launch_due,
-            on_unresponsive=self._replace_unresponsive,
-            on_crash=self._deploy_log.record_crash,
-            last_good_release=self._deploy_log.last_good_release,
-        )
-        self._hooks = HookRunner(host, recorder, self._generations.stop_now)
-        self._fallback = Fallback(
-            host, self._generations.recovery, self._deploy_log, retry=self._retry, request=self.request
-        )
-        self._slots = Slots(roster)
-        self._replacement_backoff = ReplacementBackoff()
-        self._queue = DeployQueue(host, self._deploy_log, on_add=self._added, on_link_change=self._link_changed)
-        self._current: Rollout | None = None
+        self.now = context.host.now
         self.is_stopping = False
-        self._update_launch_due()  # until it is known what there is to adopt
+        self._context = context
+        self._roster = context.roster
+        self._desired_state = context.host.desired_state
+        self._is_handed_over = is_handed_over
+        self._memory = MemoryFile(context.host)
+        self._deploy_log = DeployLog(context, self._memory)
+        self._generations = Generations(
+            context, self._memory, config, on_switch=on_switch, on_unresponsive=self._replace_unresponsive
+        )
+        self._hooks = HookRunner(context)
+        self._fallback = Fallback(
+            context, self._generations.recovery, self._memory, retry=self._retry, request=self.request
+        )
+        self._slots = Slots(context.roster)
+        self._replacement_backoff = ReplacementBackoff()
+        self._queue = DeployQueue(
+            self._desired_state, self._memory, self._deploy_log, on_link_change=self._link_changed
+        )
+        self._current: Rollout | None = None
+        self._roster.hold_while(self._is_launch_due)
 
     @property
     def named_release(self) -> Path | None:
@@ -114,17 +102,17 @@ class Supervisor:
     @property
     def last_outcome(self) -> LastOutcome | None:
         """The outcome of the last deploy, of this agent or an earlier one; None if there was none."""
-        return self._deploy_log.memory.last_outcome
+        return self._memory.content.last_outcome
 
     @property
     def crashes(self) -> CrashCount | None:
         """The crashes of the live app since the last deploy; None if there were none."""
-        return self._deploy_log.memory.crashes
+        return self._memory.content.crashes
 
     @property
     def previous_release(self) -> Path | None:
         """The release that was live before the live one; None if there was none."""
-        return self._deploy_log.memory.previous_release
+        return self._memory.content.previous_release
 
     @property
     def is_waiting(self) -> bool:
@@ -138,7 +126,7 @@ class Supervisor:
 
     @property
     def config(self) -> Config:
-        """The config of the live generation."""
+        """The config in force: that of the live generation, or of the last one that was live."""
         return self._generations.config
 
     @property
@@ -169,7 +157,9 @@ class Supervisor:
             return None
         live = self._generations.live
         release = None if live is None else live.plan.release
-        return self._queue.request(trigger, release, is_deploying=self._current is not None)
+        deploy = self._queue.request(trigger, release, is_deploying=self._current is not None)
+        self._fallback.is_waiting = self._fallback.is_waiting and deploy is None
+        return deploy
 
     def stop(self) -> None:
         """Interrupt the deploys that have no outcome; the live generation stays live until ``run`` is cancelled."""
@@ -178,7 +168,7 @@ class Supervisor:
         if self._current is not None:
             self._current.interrupt()
         self._generations.stop()
-        self._update_launch_due()
+        self._roster.notify_observers()  # requests are no longer held
         if (deploy := self._queue.take()) is not None:
             self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
 
@@ -187,11 +177,11 @@ class Supervisor:
         self.is_stopping = True
         self.ownership.give_up()
         self._generations.stop()
-        self._roster.is_launch_due = True  # requests are held for a launch by the other agent, too
+        self._roster.hold_while(lambda: True)  # requests are held for a launch by the other agent, too
 
     def stop_now(self) -> None:
         """Kill every process that is being stopped, without waiting for its own end."""
-        self._generations.stop_now.set()
+        self._context.stop_now.set()
 
     def _replace_unresponsive(self, lifecycle: Lifecycle) -> None:
         """Deploy the live generation's plan again as it fails its checks, unless busy or too soon after the last."""
@@ -204,97 +194,79 @@ class Supervisor:
 
     # --- deploys --------------------------------------------------------------------------------------------------
 
-    async def run(self, nursery: trio.Nursery) -> None:
-        """Adopt the generations of an earlier agent, then carry out deploys until cancelled.
-
-        Args:
-            nursery: runs the lifecycle of each generation.
-        """
-        await self._start(nursery)
+    async def run(self) -> None:
+        """Adopt the generations of an earlier agent, then carry out deploys until cancelled."""
+        await self._start()
         await self.ownership.until_complete()
         while True:
-            await self._deploy(await self._queue.next(), nursery)
+            await self._deploy(await self._queue.next())
 
-    async def _start(self, nursery: trio.Nursery) -> None:
+    async def _start(self) -> None:
         """Adopt what runs, and deploy what the files name if it is not live, unless it has failed already."""
         try:
             await adopt(
-                self._host,
+                self._context,
                 self._generations,
-                self._recorder,
-                self._deploy_log.recall(),
-                nursery,
+                self._memory.load(),
                 own_deploys=lambda: [] if self._queue.pending is None else [self._queue.pending.id],
                 is_handed_over=self._is_handed_over,
             )
         except Exception as bug:
             log.error("bug: adopting broke", exc_info=bug)
-        live, memory = self._generations.live, self._deploy_log.memory
-        self.seen = now = self._host.look()  # before the files are read: later changes request a deploy
+        live, memory = self._generations.live, self._memory.content
+        self.seen = now = self._desired_state.file_state()  # before the files are read: later changes request a deploy
         if live is not None and memory.sight is not None:
             self.seen = memory.sight
             self._queue.named_release = memory.sight.release or self.named_release  # to notice a change since then
         self.started.set()
-        self._update_launch_due()
         if live is None:
-            self._fallback.start(now, self.link, nursery)
+            self._fallback.start(now, self.link)
         elif should_deploy(memory, now, self.named_release, live.plan.release):
             self.request(Trigger(kind="start"))
-        self._roster.notify_observers()
+        self._roster.notify_observers()  # requests may wait in vain
+        self._context.recorder.status_changed()
 
-    async def _deploy(self, deploy: Deploy, nursery: trio.Nursery) -> None:
+    async def _deploy(self, deploy: Deploy) -> None:
         """Carry out one deploy; if it fails while nothing is live, start the fallback."""
         rollout = self._current = Rollout(
             deploy,
-            host=self._host,
+            self._context,
             generations=self._generations,
             slots=self._slots,
             hooks=self._hooks,
             deploy_log=self._deploy_log,
-            on_change=self._roster.notify_observers,
         )
-        self._update_launch_due()
-        self._roster.notify_observers()
+        self._context.recorder.status_changed()
         try:
-            failure = await rollout.run(nursery)
+            failure = await rollout.run()
         except trio.Cancelled:
             self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
             raise
         finally:
             self._current = None
-            self._update_launch_due()
         if failure is not None:
-            self._fail(deploy, failure, nursery)
+            self._fail(deploy, failure)
+            self._roster.notify_observers()  # requests may wait in vain
 
-    def _fail(self, deploy: Deploy, failure: DeployFailed, nursery: trio.Nursery) -> None:
+    def _fail(self, deploy: Deploy, failure: DeployFailed) -> None:
         self._deploy_log.record_failure(deploy, failure)
         self._queue.last_failed = deploy
         if deploy.relaunch_plan is None and deploy.retry_of is None:
             config = self._generations.config
-            self._hooks.run_later(after_failure_call(deploy, failure.reason, self.named_release, config), nursery)
+            self._hooks.run_later(after_failure_call(deploy, failure.reason, self.named_release, config))
         if self._generations.live is None and not self.is_stopping:
-            self._fallback.recover(deploy, nursery)
+            self._fallback.recover(deploy)
 
     def _retry(self, deploy: Deploy, trigger: Trigger) -> None:
         """Request ``deploy`` of what the files name now, unless another deploy is requested."""
         if not self._has_deploy:
             self._queue.retry(deploy, trigger)
 
-    # --- callbacks ------------------------------------------------------------------------------------------------
-
-    def _switched(self, lifecycle: Lifecycle) -> None:
-        self._deploy_log.record_switch(lifecycle.plan.release)
-        self._on_switch(lifecycle.plan.config)
-
-    def _added(self) -> None:
-        self._fallback.is_waiting = False
-        self._update_launch_due()
-
     def _link_changed(self, named: Path | None) -> None:
         if self._current is not None:
             self._current.link_changed(named)
 
-    def _update_launch_due(self) -> None:
-        """Let the proxy hold requests while a launch is under way or about to begin."""
+    def _is_launch_due(self) -> bool:
+        """Return whether a launch is under way or about to begin, so that requests are held."""
         is_launching = self._has_deploy or self._generations.recovery.is_launch_expected or not self.started.is_set()
-        self._roster.is_launch_due = is_launching and not self.is_stopping
+        return is_launching and not self.is_stopping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.interfaces import KILLED
+from rainbowd.deploy.failures import KILLED
 from rainbowd.deploy.watch.file_state import link_changed, trigger_touched
 from rainbowd.log import get_logger
 from rainbowd.roster import State
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import Host, LeftGeneration, UndecidedDeploys
+    from rainbowd.deploy.interfaces import RecordedGeneration, UndecidedDeploys
     from rainbowd.deploy.process import Leftovers
     from rainbowd.deploy.records import DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
@@ -33,11 +34,9 @@ log = get_logger()
 
 
 async def adopt(
-    host: Host,
+    context: DeployContext,
     generations: Generations,
-    recorder: Recorder,
     memory: DeployMemory,
-    nursery: trio.Nursery,
     *,
     own_deploys: Callable[[], Collection[str]],
     is_handed_over: bool,
@@ -45,46 +44,39 @@ async def adopt(
     """Adopt the generations of an earlier agent, and return once it is known which one is live.
 
     Args:
-        host: reads the records, and finds the processes.
+        context: see ``DeployContext``.
         generations: gets the live generation and the standby.
-        recorder: writes the journal.
         memory: the memory of the last agent.
-        nursery: runs the lifecycles, and the end of stray processes.
         own_deploys: returns the ids of deploys that were requested since this agent runs.
         is_handed_over: whether the earlier agent watched its generations until now, so that they need no check and have
             left nothing to clean up.
     """
-    left = [replace(item, is_handed_over=is_handed_over) for item in assign_roles(host.left())]
-    adopted = {item.number: generations.adopt(item, nursery) for item in left}
+    recorded = [
+        replace(item, is_handed_over=is_handed_over)
+        for item in assign_roles(context.host.previous_run.recorded_generations())
+    ]
+    adopted = {item.id: generations.adopt(item) for item in recorded}
     try:
-        for item in left:
+        for item in recorded:
             if item.state is State.LIVE:
-                await _switch_to(generations, adopted[item.number])
-        for item in left:
+                await _switch_to(generations, adopted[item.id])
+        for item in recorded:
             if item.state is State.STANDBY and generations.live is None:
-                await _switch_to(generations, adopted[item.number])
+                await _switch_to(generations, adopted[item.id])
     finally:
         if not is_handed_over:
-            await _clean_up(
-                host,
-                recorder,
-                memory,
-                nursery,
-                adopted=adopted,
-                own_deploys=own_deploys,
-                stop_now=generations.stop_now,
-            )
+            await _clean_up(context, memory, adopted, own_deploys)
 
 
-def assign_roles(left: Iterable[LeftGeneration]) -> list[LeftGeneration]:
+def assign_roles(recorded: Iterable[RecordedGeneration]) -> list[RecordedGeneration]:
     """Return the generations in the state that each should have: at most one live, at most one standby.
 
     Args:
-        left: the generations as they are recorded.
+        recorded: the generations as they are recorded.
     """
-    by_age = sorted(left, key=lambda item: (item.state is not State.LIVE, item.for_seconds, -item.number))
+    by_age = sorted(recorded, key=lambda item: (item.state is not State.LIVE, item.for_seconds, -item.id))
     warm_seconds = by_age[0].plan.config.standby if by_age else 0.0  # by the config of the live one, as at a switch
-    found: list[LeftGeneration] = []
+    found: list[RecordedGeneration] = []
     for item in by_age:
         newer = next((other for other in found if other.state is item.state), None)
         if item.state is State.STARTING:
@@ -127,30 +119,22 @@ async def _switch_to(generations: Generations, lifecycle: Lifecycle) -> None:
 
 
 async def _clean_up(
-    host: Host,
-    recorder: Recorder,
-    memory: DeployMemory,
-    nursery: trio.Nursery,
-    *,
-    adopted: Collection[int],
-    own_deploys: Callable[[], Collection[str]],
-    stop_now: trio.Event,
+    context: DeployContext, memory: DeployMemory, adopted: Collection[int], own_deploys: Callable[[], Collection[str]]
 ) -> None:
     """Record the outcome of deploys that were cut short, and stop stray processes."""
+    previous_run = context.host.previous_run
     with trio.CancelScope(shield=True):  # a stop may come right now; bounded by the size of /proc and the journal
-        strays, undecided = await host.find_strays(adopted), await host.undecided()
-    _record_cut_short(undecided, recorder, memory, own_deploys())
+        leftovers, undecided = await previous_run.find_leftovers(adopted), await previous_run.undecided_deploys()
+    _record_cut_short(undecided, context.recorder, memory, own_deploys())
     unrecorded = {number: release for number, release in undecided.generations.items() if number not in adopted}
-    nursery.start_soon(_end_strays, host, recorder, strays, unrecorded, stop_now)
+    context.nursery.start_soon(_end_leftovers, context, leftovers, unrecorded)
 
 
-async def _end_strays(
-    host: Host, recorder: Recorder, strays: Leftovers, unrecorded: Mapping[int, str], stop_now: trio.Event
-) -> None:
+async def _end_leftovers(context: DeployContext, leftovers: Leftovers, unrecorded: Mapping[int, str]) -> None:
     """Stop stray processes, and record the end of generations that had no record."""
-    await host.end_strays(strays, stop_now)
+    await context.host.previous_run.end_leftovers(leftovers, context.stop_now)
     for generation_id, release in unrecorded.items():
-        recorder.record(
+        context.recorder.record(
             "generation.retired", generation=generation_id, release=release, exit_status=None, killed=False, left=[]
         )
 

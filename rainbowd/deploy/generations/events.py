@@ -108,8 +108,9 @@ class GenerationEvents:
         self._record("generation.crashed", log.error, exit_status=exit_status, reason=reason, output=output)
 
     def stopping(self) -> None:
-        """Note how long the draining took, as the processes are stopped now."""
+        """Note how long the draining took; that the processes are stopped now is in the status, not in the journal."""
         self._drain_seconds = _seconds(self.draining_since, trio.current_time())
+        self._recorder.status_changed()
 
     def retired(self, report: ExitReport, requests: int) -> None:
         """Record the end of the generation; processes that could not be ended are an error, as a person must act.

@@ -7,15 +7,14 @@ again when the relaunch of the crashed generation's plan is healthy.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.generations.adopted import AdoptedLifecycle
-from rainbowd.deploy.generations.lifecycle import EndReason, Lifecycle, LifecycleContext
+from rainbowd.deploy.generations.lifecycle import EndReason, Lifecycle
 from rainbowd.deploy.generations.recovery import Recovery
-from rainbowd.deploy.interfaces import PortTaken
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
 
@@ -23,12 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.config import Config
-    from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.generations.ownership import Ownership
-    from rainbowd.deploy.interfaces import Host, LaunchPlan, LeftGeneration
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
+    from rainbowd.config import Config, Drain
+    from rainbowd.deploy.context import DeployContext
+    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+    from rainbowd.roster import Generation
 
 PORT_TRIES = 5
 
@@ -36,63 +34,56 @@ PORT_TRIES = 5
 class Generations:
     """The generations of one app, of which one is kept live.
 
+    The roster alone contains which generation is live and which one is the standby; their lifecycles are found by id.
+
     Args:
-        roster: gets the generations, and which of them is live.
-        recorder: writes the journal.
-        host: launches and adopts apps.
-        config: the config to drain by until a generation is live.
-        ownership: whether this agent may stop the generations.
-        on_switch: called with each generation that becomes live.
-        on_change: called when it changes whether a relaunch is expected.
+        context: see ``DeployContext``.
+        memory: remembers which releases were live, and the crashes.
+        config: the config in force until a generation is live.
+        on_switch: called with the config of each generation that becomes live.
         on_unresponsive: called with the live generation when it fails its liveness checks.
-        on_crash: called with the live generation when it has crashed.
-        last_good_release: see ``Recovery``.
 
     Attributes:
-        live: the lifecycle of the live generation; None if nothing is live.
-        config: the config that the live generation was launched with, or the last one that was live.
-        stop_now: once set, processes that are being stopped are killed.
+        config: the config in force: that of the live generation, or of the last one that was live.
         recovery: relaunches while nothing is live that should be.
     """
 
     def __init__(
         self,
-        roster: Roster,
-        recorder: Recorder,
-        host: Host,
+        context: DeployContext,
+        memory: MemoryFile,
         config: Config,
-        ownership: Ownership,
         *,
-        on_switch: Callable[[Lifecycle], None],
-        on_change: Callable[[], None],
+        on_switch: Callable[[Config], None],
         on_unresponsive: Callable[[Lifecycle], None],
-        on_crash: Callable[[Lifecycle], None],
-        last_good_release: Callable[[], Path | None],
     ) -> None:
-        self.live: Lifecycle | None = None
         self.config = config
-        self.stop_now = trio.Event()
-        self.recovery = Recovery(host, self.launch, self.switch, on_change, last_good_release)
-        self._roster = roster
-        self._host = host
-        self._context = LifecycleContext(
-            roster,
-            recorder,
-            host,
-            drain=lambda: self.config.drain,
-            stop_now=self.stop_now,
-            ownership=ownership,
-            on_unresponsive=on_unresponsive,
-        )
+        self.recovery = Recovery(context, memory, launch=self.launch, switch=self.switch)
+        self.on_unresponsive = on_unresponsive
+        self._context = context
+        self._roster = context.roster
+        self._memory = memory
         self._on_switch = on_switch
-        self._on_crash = on_crash
-        self._standby: Lifecycle | None = None
+        self._lifecycles: dict[int, Lifecycle] = {}
         self._is_stopping = False
 
     @property
+    def live(self) -> Lifecycle | None:
+        """The lifecycle of the live generation; None if nothing is live."""
+        live = self._roster.live
+        return None if live is None else self._lifecycles.get(live.id)
+
+    @property
     def standby(self) -> Lifecycle | None:
-        """The generation that is kept warm; None if there is none, or if it is being stopped."""
-        return self._standby if self._standby is not None and self._standby.is_warm else None
+        """The lifecycle of the generation that is kept warm; None if there is none, or if it is being stopped."""
+        generations = self._roster.generations.values()
+        warm = (self._lifecycles.get(one.id) for one in generations if one.state is State.STANDBY)
+        return next((lifecycle for lifecycle in warm if lifecycle is not None and lifecycle.is_candidate), None)
+
+    @property
+    def drain(self) -> Drain:
+        """The drain settings of the config in force."""
+        return self.config.drain
 
     @property
     def is_changing(self) -> bool:
@@ -112,14 +103,21 @@ class Generations:
 
     # --- launching ------------------------------------------------------------------------------------------------
 
-    async def launch(self, plan: LaunchPlan, nursery: trio.Nursery, *, deploy: Deploy | None = None) -> Lifecycle:
+    async def launch(
+        self,
+        plan: LaunchPlan,
+        *,
+        deploy_id: str | None = None,
+        generation_id: int | None = None,
+        on_candidate: Callable[[Lifecycle], None] | None = None,
+    ) -> Lifecycle:
         """Launch ``plan`` and wait until it is healthy, on another port if another program took the chosen one.
 
         Args:
             plan: what to launch.
-            nursery: runs the lifecycle.
-            deploy: what it is launched for; None for a relaunch. It gets the id of each candidate, and may bring the
-                id of the first.
+            deploy_id: the id of the deploy that it is launched for; None for a relaunch.
+            generation_id: the id of the first candidate; None for a new one.
+            on_candidate: called with each candidate, before its processes exist.
 
         Returns:
             The lifecycle, which can be switched to.
@@ -127,15 +125,13 @@ class Generations:
         Raises:
             DeployFailed: it is not healthy, and is being stopped.
         """
-        generation_id = deploy.generation if deploy is not None else None
         holder = ""
         for _ in range(PORT_TRIES):
-            lifecycle = self._start(plan, generation_id or self._host.next_number(), nursery, deploy)
+            candidate_id = generation_id or self._context.host.launcher.next_generation_id()
             generation_id = None
-            if deploy is not None:
-                deploy.generation = lifecycle.id
-                if deploy.progress is not None:
-                    deploy.progress.begin_boot(lifecycle)
+            lifecycle = self._start(Lifecycle(plan, candidate_id, self._context, self, deploy_id=deploy_id))
+            if on_candidate is not None:
+                on_candidate(lifecycle)
             try:
                 await lifecycle.ready.wait()
             except trio.Cancelled:
@@ -150,46 +146,50 @@ class Generations:
             raise DeployFailed("the app exited before the switch")
         return lifecycle
 
-    def adopt(self, left: LeftGeneration, nursery: trio.Nursery) -> Lifecycle:
+    def adopt(self, recorded: RecordedGeneration) -> Lifecycle:
         """Continue the lifecycle of a generation that an earlier agent has left; a standby is the standby here.
 
         Args:
-            left: the record of the generation, in the state that it should have.
-            nursery: runs the lifecycle.
+            recorded: the generation, in the state that it should have.
         """
-        lifecycle = AdoptedLifecycle(left, self._context, on_crash=partial(self._crashed, nursery))
-        nursery.start_soon(lifecycle.run)
-        if left.state is State.STANDBY:
-            self._standby = lifecycle
+        return self._start(AdoptedLifecycle(recorded, self._context, self))
+
+    def _start(self, lifecycle: Lifecycle) -> Lifecycle:
+        self._lifecycles[lifecycle.id] = lifecycle
+        self._context.nursery.start_soon(self._run, lifecycle)
         return lifecycle
 
-    def _start(self, plan: LaunchPlan, generation_id: int, nursery: trio.Nursery, deploy: Deploy | None) -> Lifecycle:
-        on_crash, deploy_id = partial(self._crashed, nursery), deploy.id if deploy is not None else None
-        lifecycle = Lifecycle(plan, generation_id, self._context, on_crash=on_crash, deploy=deploy_id)
-        nursery.start_soon(lifecycle.run)
-        return lifecycle
+    async def _run(self, lifecycle: Lifecycle) -> None:
+        try:
+            await lifecycle.run()
+        finally:
+            del self._lifecycles[lifecycle.id]
 
     # --- switching ------------------------------------------------------------------------------------------------
 
-    def switch(self, lifecycle: Lifecycle, *, keep_previous: bool = True) -> None:
+    def switch(self, lifecycle: Lifecycle, *, keep_previous: bool = True) -> Generation:
         """Send new requests to a generation from now on; the live one becomes the standby, or drains.
 
         Args:
             lifecycle: of the candidate, the standby, or an adopted generation.
             keep_previous: False if the live generation is unresponsive, so that it is no use as the standby.
+
+        Returns:
+            The generation, which is live now.
         """
-        previous, standby = self.live, self.standby
+        live, standby = self.live, self.standby
+        previous = None if live is lifecycle else live
         warm_seconds = lifecycle.plan.config.standby
         keeps = keep_previous and previous is not None and previous.is_candidate and warm_seconds > 0
         if standby is not lifecycle and (keeps or warm_seconds == 0):
             self._drain_standby(standby)
-        self._promote(lifecycle, State.STANDBY if keeps else State.DRAINING)
+        generation = self._promote(lifecycle, State.STANDBY if keeps else State.DRAINING)
         if previous is not None and keeps:
-            self._standby = previous
             previous.stay_warm(warm_seconds)
         elif previous is not None:
             previous.stop(EndReason.SUPERSEDED)
         self.recovery.stop()
+        return generation
 
     def drain_standby(self) -> bool:
         """Drain the standby before its time, and return whether there was one."""
@@ -198,36 +198,38 @@ class Generations:
         return standby is not None
 
     def _drain_standby(self, standby: Lifecycle | None) -> None:
-        if standby is not None and standby.generation is not None:
-            self._roster.advance(standby.generation, State.DRAINING)
+        if standby is not None:
+            self._roster.advance(self._roster.generations[standby.id], State.DRAINING)
             standby.stop(EndReason.SUPERSEDED)
 
-    def _promote(self, lifecycle: Lifecycle, previous: State) -> None:
-        generation = lifecycle.generation
-        assert generation is not None
+    def _promote(self, lifecycle: Lifecycle, previous: State) -> Generation:
+        generation = self._roster.generations[lifecycle.id]
         is_readmitted = lifecycle.is_adopted and generation.state is State.STARTING
         live_at = generation.live_at if is_readmitted else None
-        self.live = lifecycle
         self.config = lifecycle.plan.config
         if generation is not self._roster.live:  # it is already if it was taken back after a failed upgrade
-            live_at = self._host.now() if live_at is None else live_at
+            live_at = self._context.host.now() if live_at is None else live_at
             self._roster.promote(generation, live_at=live_at, previous=previous)
         lifecycle.switched()
-        self._on_switch(lifecycle)
+        self._memory.add_switch(lifecycle.plan.release)
+        self._on_switch(self.config)
+        return generation
 
     # --- crashes --------------------------------------------------------------------------------------------------
 
-    def _crashed(self, nursery: trio.Nursery, lifecycle: Lifecycle) -> None:
-        """Relaunch the live generation's plan at once; until then the standby serves, or requests are held."""
-        if lifecycle is not self.live or lifecycle.generation is None:
+    def on_crash(self, lifecycle: Lifecycle) -> None:
+        """Relaunch the live generation's plan at once; until then the standby serves, or requests are held.
+
+        Args:
+            lifecycle: of a generation that has crashed.
+        """
+        if lifecycle is not self.live:
             return
-        self._on_crash(lifecycle)
+        self._memory.add_crash(lifecycle.plan.release, lifecycle.id, lifecycle.crash or "died")
         if not self._is_stopping and not self.recovery.is_running:
-            self.recovery.start(lambda: self.recovery.relaunch_crashed(lifecycle, nursery), nursery)
+            self.recovery.start(lambda: self.recovery.relaunch_crashed(lifecycle))
         standby = self.standby
         if standby is not None:
-            self._standby = None
             self._promote(standby, State.STOPPING)
         else:
-            self.live = None
-            self._roster.advance(lifecycle.generation, State.STOPPING)
+            self._roster.advance(self._roster.generations[lifecycle.id], State.STOPPING)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.draining import Drainer
 from rainbowd.deploy.generations.events import GenerationEvents
 from rainbowd.deploy.generations.liveness import probe_liveness
 from rainbowd.deploy.generations.readiness import until_ready
-from rainbowd.deploy.interfaces import INTERRUPTED
 from rainbowd.deploy.process.exit_status import describe_exit
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from rainbowd.config import Drain
-    from rainbowd.deploy.generations.ownership import Ownership
-    from rainbowd.deploy.interfaces import App, Host, LaunchPlan
-    from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Roster
+    from rainbowd.deploy.context import DeployContext
+    from rainbowd.deploy.interfaces import App, LaunchPlan
 
 log = get_logger()
 
@@ -41,27 +38,18 @@ class EndReason(enum.Enum):
     REFUSING = enum.auto()  # it runs, but has refused connections for a second
 
 
-@dataclass(frozen=True)
-class LifecycleContext:
-    """The objects that all lifecycles of an agent share.
+class LifecycleOwner(Protocol):
+    """The generations that a lifecycle is one of."""
 
-    Attributes:
-        roster: gets the generations.
-        recorder: writes the journal.
-        host: launches and adopts apps.
-        drain: returns the current drain settings.
-        stop_now: once set, processes that are being stopped are killed.
-        ownership: whether this agent may stop the generations.
-        on_unresponsive: called with the live one on every failed check once ``health.liveness`` allows no more.
-    """
-
-    roster: Roster
-    recorder: Recorder
-    host: Host
-    drain: Callable[[], Drain]
-    stop_now: trio.Event
-    ownership: Ownership
     on_unresponsive: Callable[[Lifecycle], None]
+    """Called with the live one on every failed check once ``health.liveness`` allows no more."""
+
+    @property
+    def drain(self) -> Drain:
+        """The drain settings of the config in force."""
+
+    def on_crash(self, lifecycle: Lifecycle) -> None:
+        """Handle a crash of the live generation, as soon as it is known."""
 
 
 class Lifecycle:
@@ -72,14 +60,13 @@ class Lifecycle:
     Args:
         plan: what is launched.
         generation_id: the id of the generation.
-        context: what it shares with the others.
-        on_crash: called as soon as it is known that the live generation has crashed.
-        deploy: the id of the deploy that it is launched for; None for a relaunch after a crash.
+        context: see ``DeployContext``.
+        owner: the generations that it is one of.
+        deploy_id: the id of the deploy that it is launched for; None for a relaunch after a crash.
 
     Attributes:
         plan: what is launched.
-        id: the id of the generation.
-        generation: the generation in the roster; None before its processes exist.
+        id: the id of the generation, which is in the roster from the creation of its processes to their end.
         ready: set once the check has passed or failed.
         failure: why the check failed; None if it has passed.
         crash: why it crashed while it was live; None if it did not.
@@ -92,22 +79,21 @@ class Lifecycle:
         self,
         plan: LaunchPlan,
         generation_id: int,
-        context: LifecycleContext,
+        context: DeployContext,
+        owner: LifecycleOwner,
         *,
-        on_crash: Callable[[Lifecycle], None],
-        deploy: str | None = None,
+        deploy_id: str | None = None,
     ) -> None:
         self.plan = plan
         self.id = generation_id
-        self.generation: Generation | None = None
         self.ready = trio.Event()
         self.failure: DeployFailed | None = None
         self.crash: str | None = None
         self._context = context
         self._roster = context.roster
+        self._owner = owner
         self._events = GenerationEvents(context.recorder, generation_id, plan.release)
-        self._on_crash = on_crash
-        self._deploy = deploy
+        self._deploy_id = deploy_id
         self._candidacy = trio.CancelScope()
         self._end_reason: EndReason | None = None
         self._app: App | None = None
@@ -118,11 +104,6 @@ class Lifecycle:
     def is_candidate(self) -> bool:
         """Whether it has passed its check, and can be switched to."""
         return self.failure is None and self._end_reason is None and self.ready.is_set()
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether it is a standby, and can be switched to."""
-        return self.is_candidate and self.generation is not None and self.generation.state is State.STANDBY
 
     @property
     def last_check(self) -> str | None:
@@ -139,15 +120,15 @@ class Lifecycle:
         """Run the generation to its end; no failure of it leaves this coroutine."""
         try:
             async with self._open() as app:
-                self._register(app)
+                generation = self._register(app)
                 try:
-                    await self._run_phases(app)
+                    await self._run_phases(app, generation)
                 finally:
                     if self._context.ownership.covers(is_adopted=self.is_adopted):
                         with trio.CancelScope(shield=True):  # bounded by kill_after
-                            await self._retire(app)
+                            await self._retire(app, generation)
                     else:
-                        self._hand_over(app)
+                        self._hand_over(app, generation)
         except DeployFailed as failure:
             self._set_ready(failure)
         except Exception as bug:
@@ -181,34 +162,34 @@ class Lifecycle:
     # --- the beginning --------------------------------------------------------------------------------------------
 
     def _open(self) -> AbstractAsyncContextManager[App]:
-        return self._context.host.launch(self.plan, self.id, self._context.stop_now)
+        return self._context.host.launcher.launch(self.plan, self.id, self._context.stop_now)
 
-    def _register(self, app: App) -> None:
+    def _register(self, app: App) -> Generation:
         """Add the generation to the roster, before its app runs."""
         self._app = app
         generation = self._make_generation(app)
-        generation.on_advance = lambda: app.note(generation.state, generation.live_at)
+        generation.on_advance = app.note
         generation.on_refusing = lambda: self.stop(EndReason.REFUSING)
         self._drainer = Drainer(generation)
-        self.generation = generation
         self._roster.add(generation)
+        return generation
 
     def _make_generation(self, app: App) -> Generation:
         started_at = self._context.host.now()
         return Generation(self.id, self.plan.release, app.address, started_at=started_at, pid=app.pid)
 
-    async def _run_phases(self, app: App) -> None:
+    async def _run_phases(self, app: App, generation: Generation) -> None:
         self._set_ready(await self._check_readiness(app))
         if self.failure is None:
-            await self._serve(app)
-            await self._drain()
+            await self._serve(app, generation)
+            await self._drain(generation)
 
     # --- candidate ------------------------------------------------------------------------------------------------
 
     async def _check_readiness(self, app: App) -> DeployFailed | None:
         """Start the app and wait until it is healthy; return why it is not, or None."""
         app.open_gate()
-        self._events.launched(app, self._deploy)
+        self._events.launched(app, self._deploy_id)
         failure = await until_ready(app, self._candidacy, is_adopted=False)
         if failure is None:
             self._events.healthy()
@@ -221,9 +202,8 @@ class Lifecycle:
 
     # --- live, draining -------------------------------------------------------------------------------------------
 
-    async def _serve(self, app: App) -> None:
+    async def _serve(self, app: App, generation: Generation) -> None:
         """Be live and standby, in turn, until it is neither."""
-        assert self.generation is not None
         status: int | None = None
         async with trio.open_nursery() as nursery:
 
@@ -233,23 +213,23 @@ class Lifecycle:
                 self.stop(EndReason.DIED)
 
             nursery.start_soon(watch_exit)
-            nursery.start_soon(self._follow_main, app)
-            nursery.start_soon(
-                probe_liveness, app, self.plan.config.health, self._is_live, lambda: self._context.on_unresponsive(self)
-            )
+            nursery.start_soon(_follow_main, app, generation)
+            nursery.start_soon(self._probe_liveness, app, generation)
             await self._until_stopped()
             nursery.cancel_scope.cancel()
-        if self._end_reason in {EndReason.DIED, EndReason.REFUSING} and self.generation.state is State.LIVE:
+        if self._end_reason in {EndReason.DIED, EndReason.REFUSING} and generation.state is State.LIVE:
             reason = describe_exit(status) if self._end_reason is EndReason.DIED else "refuses connections"
             self.crash = reason
             self._events.crashed(reason, app.last_lines(), exit_status=status)
-            self._on_crash(self)
+            self._owner.on_crash(self)
 
-    async def _follow_main(self, app: App) -> None:
-        """Publish the main process, which can change: a daemon forks, or a server starts a new master."""
-        assert self.generation is not None
-        while True:
-            self.generation.pid = await app.main_changed(self.generation.pid)
+    async def _probe_liveness(self, app: App, generation: Generation) -> None:
+        await probe_liveness(
+            app,
+            self.plan.config.health,
+            is_live=lambda: generation is self._roster.live,
+            on_unresponsive=lambda: self._owner.on_unresponsive(self),
+        )
 
     async def _until_stopped(self) -> None:
         """Wait until it is superseded, dropped or dead, or its time as the standby is over."""
@@ -260,28 +240,21 @@ class Lifecycle:
             if trio.current_time() >= self._warm_until:
                 self.stop(EndReason.SUPERSEDED)
 
-    def _is_live(self) -> bool:
-        return self.generation is self._roster.live
-
     def _wake(self) -> None:
         self._woken.set()
 
-    async def _drain(self) -> None:
+    async def _drain(self, generation: Generation) -> None:
         """Let the requests of a superseded generation finish."""
-        generation = self.generation
-        assert generation is not None
         if generation.state is State.STANDBY and self._end_reason is EndReason.SUPERSEDED:
             self._roster.advance(generation, State.DRAINING)
         if generation.state is State.DRAINING:
             self._events.draining()
-            await self._drainer.run(self._context.drain(), trio.current_time())
+            await self._drainer.run(self._owner.drain, trio.current_time())
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    async def _retire(self, app: App) -> None:
+    async def _retire(self, app: App, generation: Generation) -> None:
         """Stop every process of the generation, and record how they ended."""
-        generation = self.generation
-        assert generation is not None
         if generation.state is not State.STOPPING:
             self._roster.advance(generation, State.STOPPING)
         self._events.stopping()
@@ -289,9 +262,13 @@ class Lifecycle:
         self._roster.advance(generation, State.RETIRED)
         self._events.retired(report, generation.requests)
 
-    def _hand_over(self, app: App) -> None:
+    def _hand_over(self, app: App, generation: Generation) -> None:
         """Leave the generation as it is to another agent."""
-        generation = self.generation
-        assert generation is not None
         generation.on_advance = generation.on_idle = generation.on_refusing = None
         app.leave()
+
+
+async def _follow_main(app: App, generation: Generation) -> None:
+    """Publish the main process, which can change: a daemon forks, or a server starts a new master."""
+    while True:
+        generation.pid = await app.main_changed(generation.pid)

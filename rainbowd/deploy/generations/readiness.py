@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.interfaces import PortTaken
+from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.process.exit_status import describe_exit
 from rainbowd.errors import DeployFailed
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import Host, LaunchPlan
+    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.interfaces import LaunchPlan
 
 _POLL_SECONDS = 0.5
 TRIGGER_SECONDS = 2.0
@@ -29,11 +31,10 @@ class Recovery:
     """The relaunching after a crash or a failed deploy; at most one runs, until a generation is live.
 
     Args:
-        host: reads the files.
-        launch: launches a plan as a task of a nursery, and returns the lifecycle once it is healthy.
+        context: see ``DeployContext``.
+        memory: knows the release that was live last.
+        launch: launches a plan, and returns the lifecycle once it is healthy.
         switch: makes the generation of such a lifecycle live.
-        on_change: called when ``is_launch_expected`` changes.
-        last_good_release: returns the release that was live last and still exists; None if there is none.
 
     Attributes:
         is_launch_expected: whether a launch is under way or about to begin, so that requests may be held for it.
@@ -42,19 +43,20 @@ class Recovery:
 
     def __init__(
         self,
-        host: Host,
-        launch: Callable[[LaunchPlan, trio.Nursery], Awaitable[Lifecycle]],
-        switch: Callable[[Lifecycle], None],
-        on_change: Callable[[], None],
-        last_good_release: Callable[[], Path | None],
+        context: DeployContext,
+        memory: MemoryFile,
+        *,
+        launch: Callable[[LaunchPlan], Awaitable[Lifecycle]],
+        switch: Callable[[Lifecycle], object],
     ) -> None:
         self.is_launch_expected = False
         self.backoff = Backoff()
-        self._host = host
+        self._desired_state = context.host.desired_state
+        self._roster = context.roster
+        self._nursery = context.nursery
+        self._memory = memory
         self._launch = launch
         self._switch = switch
-        self._on_change = on_change
-        self._last_good_release = last_good_release
         self._scope: trio.CancelScope | None = None
 
     @property
@@ -62,16 +64,16 @@ class Recovery:
         """Whether a relaunch is under way, or waits for its turn."""
         return self._scope is not None
 
-    def start(self, recover: Callable[[], Awaitable[None]], nursery: trio.Nursery) -> None:
-        """Run ``recover`` as a task of ``nursery`` until ``stop`` is called."""
+    def start(self, recover: Callable[[], Awaitable[None]]) -> None:
+        """Run ``recover`` as a task until ``stop`` is called."""
         scope = self._scope = trio.CancelScope()
-        self._expect_launch()
+        self.is_launch_expected = True
 
         async def run() -> None:
             with scope:
                 await recover()
 
-        nursery.start_soon(run)
+        self._nursery.start_soon(run)
 
     def stop(self) -> None:
         """Stop relaunching, because a generation is live or none should be."""
@@ -80,29 +82,28 @@ class Recovery:
             self._scope = None
         self._expect_no_launch()
 
-    async def relaunch_crashed(self, crashed: Lifecycle, nursery: trio.Nursery) -> None:
+    async def relaunch_crashed(self, crashed: Lifecycle) -> None:
         """Launch the plan of ``crashed`` until it is live; if its release is gone, launch the one that was live before.
 
         Args:
             crashed: the lifecycle of the generation that crashed.
-            nursery: runs the new lifecycle.
         """
         lived_seconds, plan = crashed.live_seconds, crashed.plan
         while True:
             await trio.sleep(self.backoff.next_delay_seconds(lived_seconds))
             lived_seconds = 0.0
-            if not self._host.is_there(plan.release):
+            if not self._desired_state.release_exists(plan.release):
                 plan = self._instead_of(plan)
-            if await self.relaunch(plan, nursery):
+            if await self.relaunch(plan):
                 return
 
     def _instead_of(self, gone: LaunchPlan) -> LaunchPlan:
         """Return the plan to launch because the release of ``gone`` no longer exists; ``gone`` if there is no other."""
-        last = self._last_good_release()
+        last = self._memory.last_good_release()
         if last is None:
             return gone
         try:
-            plan = self._host.plan(last)
+            plan = self._desired_state.launch_plan(last)
         except DeployFailed as failure:
             log.warning("cannot launch the previous release", reason=failure.reason)
             return gone
@@ -111,19 +112,18 @@ class Recovery:
         )
         return plan
 
-    async def relaunch_last_good(self, last: Path | None, nursery: trio.Nursery) -> bool:
+    async def relaunch_last_good(self, last: Path | None) -> bool:
         """Launch the release that was live last; if that fails, wait until what failed may be tried again.
 
         Args:
             last: that release; None if only the release that failed was ever live.
-            nursery: runs its lifecycle.
 
         Returns:
             Whether it is live.
         """
         if last is not None:
             try:
-                if await self.relaunch(self._host.plan(last), nursery):
+                if await self.relaunch(self._desired_state.launch_plan(last)):
                     return True
             except DeployFailed as failure:  # it no longer exists
                 log.warning("cannot launch the release that was live last", reason=failure.reason)
@@ -134,25 +134,24 @@ class Recovery:
 
     async def _until_named(self) -> None:
         """Wait until the files name a release that exists; if its trigger is seen first, that deploy ends the wait."""
-        while self._host.named() is None:
-            while self._host.named() is None:  # noqa: ASYNC110 - no event reports a new release
+        while self._desired_state.named_release() is None:
+            while self._desired_state.named_release() is None:  # noqa: ASYNC110 - no event reports a new release
                 await trio.sleep(_POLL_SECONDS)
             await trio.sleep(TRIGGER_SECONDS)
 
-    async def relaunch(self, plan: LaunchPlan, nursery: trio.Nursery) -> bool:
+    async def relaunch(self, plan: LaunchPlan) -> bool:
         """Launch ``plan`` without a deploy, and switch to it.
 
         Args:
             plan: what to launch.
-            nursery: runs its lifecycle.
 
         Returns:
             Whether it was launched.
         """
-        self._expect_launch()
+        self.is_launch_expected = True
         scope = self._scope
         try:
-            lifecycle = await self._launch(plan, nursery)
+            lifecycle = await self._launch(plan)
         except DeployFailed as failure:
             log.error("relaunch failed", release=plan.release, reason=failure.reason, output=failure.output)
             self._expect_no_launch()
@@ -163,10 +162,7 @@ class Recovery:
             lifecycle.stop(EndReason.DROPPED)
         return True
 
-    def _expect_launch(self) -> None:
-        self.is_launch_expected = True
-        self._on_change()
-
     def _expect_no_launch(self) -> None:
+        """Let held requests know that they wait in vain."""
         self.is_launch_expected = False
-        self._on_change()
+        self._roster.notify_observers()

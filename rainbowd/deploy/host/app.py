@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.address import Address, TcpAddress
+from rainbowd.address import TcpAddress
 from rainbowd.config import find_account
-from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.ports import is_free
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import ConfigError
@@ -24,8 +23,8 @@ from rainbowd.roster import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.config import Account, Config
-    from rainbowd.deploy.host.health import Prober
+    from rainbowd.config import Account
+    from rainbowd.deploy.host.checks import Checks
     from rainbowd.deploy.host.output import Output, StartupOutput
     from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
 
@@ -38,43 +37,37 @@ class LaunchedApp:
     """The ``App`` of the interfaces, on this machine.
 
     Args:
-        config: that it was launched with.
-        address: on which it accepts connections.
+        checks: its health checks.
         process: its processes.
         output: its output pipe.
-        prober: sends the health checks; shared, because it has no state.
-        keep: replaces the record; None removes it.
-        hurry: when set, processes that still run are killed at once.
+        store: stores the record, which it encodes when it is written; None removes it.
         started_at: seconds since the epoch.
-        is_adopted: whether an earlier agent launched it and saw it healthy.
 
     Attributes:
-        startup_output: keeps its output until it is live; None for an adopted app.
+        address: on which it accepts connections.
+        pid: of the child that was launched.
+        output: see the argument.
+        startup_output: gets its output until it is live; None after that, and for an adopted app.
         is_handed_over: whether another agent now owns it and its files.
     """
 
     def __init__(
         self,
-        config: Config,
-        address: Address,
+        checks: Checks,
         process: ProcessTree,
         output: Output,
-        prober: Prober,
         *,
-        keep: Callable[[bytes | None], None],
-        hurry: trio.Event,
+        store: Callable[[Callable[[], bytes] | None], None],
         started_at: float,
-        is_adopted: bool = False,
     ) -> None:
-        self.address = address
+        self.address = checks.address
         self.pid = process.pid
         self.output = output
         self.startup_output: StartupOutput | None = None
-        self._config = config
+        self._config = checks.config
         self._process = process
-        self._checks = Checks(config, address, process, prober, is_adopted=is_adopted)
-        self._keep = keep
-        self._hurry = hurry
+        self._checks = checks
+        self._store = store
         self._started_at = started_at
         self._ended = False
         self._noted: GenerationRecord | None = None
@@ -105,15 +98,15 @@ class LaunchedApp:
 
     def note(self, state: State, live_at: float | None) -> None:
         """Record ``state``, or remove the record if the generation is retired."""
-        if self.startup_output is not None and state is not State.STARTING:
-            self.startup_output.finish()
+        if state is not State.STARTING:
+            self.startup_output = None
         self._noted = None if state is State.RETIRED else self.record(state, live_at)
-        self._keep(None if self._noted is None else self._noted.encode())
+        self._store(None if self._noted is None else self._noted.encode)
 
-    def note_again(self) -> None:
-        """Write the last record again, because the file is gone."""
+    def store_again(self) -> None:
+        """Store the last record once more, because the file is gone."""
         if self._noted is not None:
-            self._keep(self._noted.encode())
+            self._store(self._noted.encode)
 
     def open_gate(self) -> None:
         """Let the app start, if it has not started."""
@@ -153,7 +146,7 @@ class LaunchedApp:
         noted = self._noted
         if noted is not None and noted.known != self._process.known:
             self._noted = replace(noted, known=self._process.known)
-            self._keep(self._noted.encode())
+            self._store(self._noted.encode)
 
     async def probe(self) -> str | None:
         """Check its health once, or, without a health check, whether any process of it runs."""
@@ -173,12 +166,12 @@ class LaunchedApp:
         """Return the first and the last lines of its output, including what is still in the pipe."""
         return self.output.excerpt()
 
-    async def end(self, hurry: trio.Event) -> ExitReport:
+    async def end(self, stop_now: trio.Event) -> ExitReport:
         """Stop its remaining processes, and reap them."""
         drain = self._config.drain
         # A process that two generations share would end the daemon of both if it were stopped.
         patience_seconds = 0.0 if self._checks.is_shared else drain.kill_after
-        ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, hurry=hurry)
+        ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, stop_now=stop_now)
         self._ended = True
         return ending
 
@@ -187,8 +180,12 @@ class LaunchedApp:
         self.is_handed_over = True
         self._process.hand_over()
 
-    async def end_if_due(self) -> None:
-        """End its processes, if that has not happened yet; bounded by ``drain.kill_after``."""
+    async def end_if_due(self, stop_now: trio.Event) -> None:
+        """End its processes, if that has not happened yet; bounded by ``drain.kill_after``.
+
+        Args:
+            stop_now: when set, processes that still run are killed at once.
+        """
         if not (self._ended or self.is_handed_over):
             with trio.CancelScope(shield=True):
-                await self.end(self._hurry)
+                await self.end(stop_now)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.host.health import until_healthy
 from rainbowd.deploy.host.holder import Kind, find_holder
 from rainbowd.deploy.host.listening_sockets import forms, is_on_every_interface, listeners
-from rainbowd.deploy.interfaces import PortTaken
 from rainbowd.deploy.process import name_process, why_foreign
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -37,6 +37,7 @@ class Checks:
         is_adopted: whether an earlier agent launched it and saw it healthy.
 
     Attributes:
+        config, address: see the arguments.
         last: the result of the last check, in a few words; None before the first.
         is_shared: whether another generation started the process that answers.
     """
@@ -44,10 +45,10 @@ class Checks:
     def __init__(
         self, config: Config, address: Address, process: ProcessTree, prober: Prober, *, is_adopted: bool
     ) -> None:
-        self._address = address
+        self.address = address
         self.last: str | None = None
         self.is_shared = False
-        self._config = config
+        self.config = config
         self._process = process
         self._prober = prober
         self._is_adopted = self._is_proven = is_adopted
@@ -64,9 +65,9 @@ class Checks:
             DeployFailed: it is not healthy in time; the reason contains the last result.
             PortTaken: another program answers on its port.
         """
-        health = self._config.health
+        health = self.config.health
         if health is None:
-            await trio.sleep(0.0 if self._is_adopted else self._config.warmup or 0.0)
+            await trio.sleep(0.0 if self._is_adopted else self.config.warmup or 0.0)
         else:
             await self._check_health(health)
         await self._check_owner(seen_healthy=health is not None)
@@ -90,7 +91,7 @@ class Checks:
         Raises:
             PortTaken: another program answers, so that its response means nothing.
         """
-        result = await self._prober.probe(self._address, health)
+        result = await self._prober.probe(self.address, health)
         if result.is_answer and result.problem is not None and not self._is_own:
             await self._check_owner(seen_healthy=True)
             self._is_own = True
@@ -109,7 +110,7 @@ class Checks:
         except DeployFailed as failure:
             return failure.reason
         if problem is None:
-            holder = await find_holder(self._process, self._address)
+            holder = await find_holder(self._process, self.address)
             problem = None if holder.kind is Kind.SHARED else holder.reason or None
         return problem
 
@@ -124,9 +125,9 @@ class Checks:
         if self._process.pid in foreign:
             name = await trio.to_thread.run_sync(name_process, self._process.pid)
             raise DeployFailed(f"the app's main process could not be ended: {name}: {why_foreign()}")
-        holder = await find_holder(self._process, self._address)
+        holder = await find_holder(self._process, self.address)
         if holder.kind is Kind.HIDDEN:
-            log.warning("cannot see whose socket it is, as /proc hides it", address=str(self._address))
+            log.warning("cannot see whose socket it is, as /proc hides it", address=str(self.address))
         elif holder.kind is Kind.OTHERS or (holder.kind is Kind.SHARED and not self._is_proven):
             self.is_shared = True
             raise DeployFailed(holder.reason)
@@ -135,17 +136,15 @@ class Checks:
         elif holder.kind is Kind.STRANGER:
             raise PortTaken(holder.reason, holder=holder.command)
         elif holder.kind is Kind.NOBODY and seen_healthy:
-            raise PortTaken(f"{self._address} is answered by a process that is not of this generation")
+            raise PortTaken(f"{self.address} is answered by a process that is not of this generation")
         elif holder.kind is Kind.NOBODY:
-            raise DeployFailed(
-                f"not listening on {self._address} after the warm-up" + await self._listening_elsewhere()
-            )
+            raise DeployFailed(f"not listening on {self.address} after the warm-up" + await self._listening_elsewhere())
 
     async def _warn_if_open(self) -> None:
-        if await trio.to_thread.run_sync(is_on_every_interface, await self._process.members(), self._address):
+        if await trio.to_thread.run_sync(is_on_every_interface, await self._process.members(), self.address):
             log.warning(
                 "the app listens on every interface",
-                address=str(self._address),
+                address=str(self.address),
                 hint="other hosts can reach it without the proxy: make it listen on 127.0.0.1",
             )
 
@@ -160,7 +159,7 @@ class Checks:
     async def _listening_elsewhere(self) -> str:
         """Return the end of a sentence that states where the app listens instead; empty if it listens as configured."""
         found = await trio.to_thread.run_sync(listeners, await self._process.members())
-        if any(str(form) in found.addresses for form in forms(self._address)):
+        if any(str(form) in found.addresses for form in forms(self.address)):
             return ""
         if found.addresses:
             return f"; the app listens on {', '.join(found.addresses)}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Account
-    from rainbowd.deploy.interfaces import HookCall
+    from rainbowd.deploy.hook_call import HookCall
 
 _PLACEHOLDER = re.compile(r"\{(port|socket|pidfile|release|generation)\}")
 _SHELL_PLACEHOLDER = re.compile(r"(?<!\$)" + _PLACEHOLDER.pattern)  # ${port} is the shell's own

@@ -21,6 +21,10 @@ _DIRECTORY_MODE = 0o700
 class GenerationFiles:
     """The paths of a generation's files.
 
+    Args:
+        state_dir: the state directory.
+        generation_id: the id of the generation.
+
     Attributes:
         directory: the app's own, 0700.
         pidfile, socket: in it, for the app to make.
@@ -28,18 +32,18 @@ class GenerationFiles:
         record: the record by which a later agent identifies it.
         source: what it was launched from, with secrets, 0600.
         startup_output: its output until it was live.
-        files: all of these except the directory and its content.
+        all: all of these except the directory and its content.
     """
 
-    def __init__(self, state_dir: Path, number: int) -> None:
-        self.directory = state_dir / f"generation-{number}"
+    def __init__(self, state_dir: Path, generation_id: int) -> None:
+        self.directory = state_dir / f"generation-{generation_id}"
         self.pidfile = self.directory / "pid"
         self.socket = self.directory / "sock"
-        self.output = state_dir / f"generation-{number}.out"
-        self.record = state_dir / f"generation-{number}.json"
-        self.source = state_dir / f"generation-{number}.plan"
-        self.startup_output = state_dir / f"generation-{number}.boot"
-        self.files = self.record, self.source, self.output, self.startup_output
+        self.output = state_dir / f"generation-{generation_id}.out"
+        self.record = state_dir / f"generation-{generation_id}.json"
+        self.source = state_dir / f"generation-{generation_id}.plan"
+        self.startup_output = state_dir / f"generation-{generation_id}.boot"
+        self.all = self.record, self.source, self.output, self.startup_output
 
     def make(self, account: Account | None = None) -> None:
         """Create the directory, empty and owned by ``account``.
@@ -85,7 +89,7 @@ class GenerationFiles:
             OSError: a file cannot be removed; all others are.
         """
         refusal: OSError | None = None
-        removals = partial(remove_tree, self.directory), *(partial(file.unlink, missing_ok=True) for file in self.files)
+        removals = partial(remove_tree, self.directory), *(partial(file.unlink, missing_ok=True) for file in self.all)
         for remove in removals:
             try:
                 remove()

@@ -15,12 +15,12 @@ import trio
 
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import find_account
+from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.hook_permissions import check_hook_permissions
 from rainbowd.deploy.host.output import Output
 from rainbowd.deploy.host.programs import find_command
-from rainbowd.deploy.interfaces import HookCall, HookResult
 from rainbowd.deploy.process import spawn
 from rainbowd.deploy.process.exit_status import describe_exit
 from rainbowd.errors import DeployFailed, RainbowdError
@@ -42,9 +42,9 @@ async def run_hook(
     state_dir: Path,
     *,
     nofile_limit: int,
-    drop: trio.Event,
-    hurry: trio.Event,
-    tell: Callable[[str], None],
+    cancel: trio.Event,
+    stop_now: trio.Event,
+    on_line: Callable[[str], None],
 ) -> HookResult:
     """Run a hook, and end every process that it started.
 
@@ -52,9 +52,9 @@ async def run_hook(
         call: the hook, and what its environment contains.
         state_dir: absolute; by it a later agent finds the processes of an agent that was killed.
         nofile_limit: its soft limit of open files.
-        drop: when set, the hook is stopped.
-        hurry: when set, processes that still run after the stop signal are killed at once.
-        tell: called with each line of its output; must not block.
+        cancel: when set, the hook is stopped.
+        stop_now: when set, processes that still run after the stop signal are killed at once.
+        on_line: called with each line of its output; must not block.
 
     Returns:
         The result, also if the hook could not be started.
@@ -74,7 +74,7 @@ async def run_hook(
             nofile_limit=nofile_limit,
             account=start.account,
         )
-        failure = await _until_over(process, output, call, drop, hurry=hurry, tell=tell)
+        failure = await _until_over(process, output, call, cancel, stop_now=stop_now, on_line=on_line)
         return HookResult(process.exit_status, output.excerpt(), failure)
     except DeployFailed as error:
         return HookResult(None, [], error.reason)
@@ -137,24 +137,24 @@ async def _until_over(
     process: ProcessTree,
     output: Output,
     call: HookCall,
-    drop: trio.Event,
+    cancel: trio.Event,
     *,
-    hurry: trio.Event,
-    tell: Callable[[str], None],
+    stop_now: trio.Event,
+    on_line: Callable[[str], None],
 ) -> str | None:
     """Wait until the hook exits, times out or is stopped; return what went wrong, in words, or None."""
     config = call.plan.config
     failure: str | None = f"did not end within {config.hooks.timeout:g} s"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(output.drain, lambda line: tell(plain(line)))
+        nursery.start_soon(output.drain, lambda line: on_line(plain(line)))
         process.open_gate()
         try:
             with trio.move_on_after(config.hooks.timeout):
-                failure = await _first(process, drop)
+                failure = await _first(process, cancel)
         finally:
             with trio.CancelScope(shield=True):  # bounded by kill_after
                 ending = await process.end(
-                    signal=signal.SIGTERM, kill_after_seconds=config.drain.kill_after, hurry=hurry
+                    signal=signal.SIGTERM, kill_after_seconds=config.drain.kill_after, stop_now=stop_now
                 )
             nursery.cancel_scope.cancel()
     output.finish()
@@ -163,8 +163,8 @@ async def _until_over(
     return failure and f"the hook {call.hook} {failure}"
 
 
-async def _first(process: ProcessTree, drop: trio.Event) -> str | None:
-    """Wait until the hook exits or ``drop`` is set; return what went wrong, in words, or None."""
+async def _first(process: ProcessTree, cancel: trio.Event) -> str | None:
+    """Wait until the hook exits or ``cancel`` is set; return what went wrong, in words, or None."""
     failure: str | None = "was stopped, because another release was requested"
     async with trio.open_nursery() as nursery:
 
@@ -175,6 +175,6 @@ async def _first(process: ProcessTree, drop: trio.Event) -> str | None:
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(watch_end)
-        await drop.wait()
+        await cancel.wait()
         nursery.cancel_scope.cancel()
     return failure

@@ -146,10 +146,10 @@ class StartupOutput:
     It only grows, so that a reader can continue where it stopped.
 
     Args:
-        store: makes the bytes the content of the file, soon.
+        store: queues the content of the file, which is encoded when it is written.
     """
 
-    def __init__(self, store: Callable[[bytes], None]) -> None:
+    def __init__(self, store: Callable[[Callable[[], bytes]], None]) -> None:
         self._store = store
         self._text = b""
         self._is_complete = False
@@ -160,11 +160,11 @@ class StartupOutput:
         self._is_complete |= len(self._text) + len(data) > STARTUP_BYTES
         if not self._is_complete:
             self._text += data
-            self._store(self._text)
+            self._store(self.encode)
 
-    def finish(self) -> None:
-        """Ignore all further lines: the app is live, or never will be."""
-        self._is_complete = True
+    def encode(self) -> bytes:
+        """Return the content of the file."""
+        return self._text
 
 
 def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:

@@ -25,7 +25,7 @@ KILL_SECONDS = 5.0
 
 
 async def end_processes(
-    tree: ProcessTree, signum: int, *, patience_seconds: float, hurry: trio.Event
+    tree: ProcessTree, signum: int, *, patience_seconds: float, stop_now: trio.Event
 ) -> tuple[bool, list[ProcessInfo]]:
     """End all processes of a launch.
 
@@ -34,22 +34,22 @@ async def end_processes(
         signum: the signal that asks a process to end; the main process gets it first, the others when that has ended,
             or after half the time.
         patience_seconds: time until the processes that are left are killed.
-        hurry: once this is set, they are killed at once.
+        stop_now: once this is set, they are killed at once.
 
     Returns:
         Whether any process was killed, and the processes that could not be ended.
     """
-    async with patience(patience_seconds, hurry):
+    async with patience(patience_seconds, stop_now):
         await _request_end(tree, signum, patience_seconds / 2)
     return await _kill(tree)
 
 
 @asynccontextmanager
-async def patience(seconds: float, hurry: trio.Event) -> AsyncIterator[None]:
-    """Cancel the body of the context after ``seconds``, or as soon as ``hurry`` is set."""
+async def patience(seconds: float, stop_now: trio.Event) -> AsyncIterator[None]:
+    """Cancel the body of the context after ``seconds``, or as soon as ``stop_now`` is set."""
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on, hurry, nursery.cancel_scope)
+            nursery.start_soon(_cancel_on, stop_now, nursery.cancel_scope)
             yield
             nursery.cancel_scope.cancel()
 

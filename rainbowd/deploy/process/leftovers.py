@@ -67,19 +67,21 @@ def find_leftovers(state_dir: Path, spared: Sequence[Launch], uids: Collection[i
     return Leftovers({pid: table[pid].start_time for pid in marked}, accounts)
 
 
-async def end_leftovers(leftovers: Leftovers, *, patience_seconds: float, hurry: trio.Event) -> tuple[list[int], str]:
+async def end_leftovers(
+    leftovers: Leftovers, *, patience_seconds: float, stop_now: trio.Event
+) -> tuple[list[int], str]:
     """End leftovers and their descendants: SIGTERM first, then SIGKILL.
 
     Args:
         leftovers: the processes; updated.
         patience_seconds: time until they are killed.
-        hurry: once this is set, or if this function is cancelled, they are killed at once.
+        stop_now: once this is set, or if this function is cancelled, they are killed at once.
 
     Returns:
         The numbers of the processes that could not be ended, and why, as text.
     """
     try:
-        async with patience(patience_seconds, hurry):
+        async with patience(patience_seconds, stop_now):
             await _until_none_is_left(leftovers, SIGTERM, again=False)
     finally:
         with trio.move_on_after(KILL_SECONDS, shield=True):

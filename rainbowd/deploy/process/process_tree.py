@@ -219,16 +219,16 @@ class ProcessTree:
             patience_seconds = min(patience_seconds * 2, _REFRESH_LIMIT_SECONDS)
         return self._main_status()
 
-    async def end(self, *, signal: int, kill_after_seconds: float, hurry: trio.Event) -> ExitReport:
+    async def end(self, *, signal: int, kill_after_seconds: float, stop_now: trio.Event) -> ExitReport:
         """End all processes, and reap our children among them.
 
         Args:
             signal: asks a process to end; each process gets it once, the main process first, see ``end_processes``.
             kill_after_seconds: time until the processes that are left are killed.
-            hurry: once this is set, they are killed at once.
+            stop_now: once this is set, they are killed at once.
         """
         self.close_gate()
-        killed, left = await end_processes(self, signal, patience_seconds=kill_after_seconds, hurry=hurry)
+        killed, left = await end_processes(self, signal, patience_seconds=kill_after_seconds, stop_now=stop_now)
         self._reap()
         self._daemon.follow(None)
         launches.unregister(self.launch)

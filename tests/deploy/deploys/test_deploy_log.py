@@ -8,9 +8,9 @@ import trio
 
 from rainbowd.deploy.deploys.deploy import Deploy
 from rainbowd.deploy.deploys.deploy_log import DeployLog
+from rainbowd.deploy.generations.memory_file import MemoryFile
 from rainbowd.errors import DeployFailed
-from rainbowd.roster import Roster
-from tests.fakes import Events, FakeHost
+from tests.fakes import Events, FakeHost, deploy_context
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -27,7 +27,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.events, self.host = Events(), FakeHost()
-        self.deploy_log = DeployLog(Roster(), self.events, self.host)  # type: ignore[arg-type]
+        self.deploy_log = DeployLog(deploy_context(self.host, self.events), MemoryFile(self.host))
 
     @property
     def result(self) -> str | None:
@@ -66,7 +66,7 @@ async def test_a_release_that_is_live_already_changes_the_state_of_the_files_and
 ) -> None:
     recorded = Recorded()
     recorded.deploy_log.record_failure(Deploy(), DeployFailed("no"))
-    file_state = recorded.host.look()
+    file_state = recorded.host.file_state()
     recorded.deploy_log.record_success(Deploy(file_state=file_state), "rolled_back", lifecycle(), is_news=False)
     assert recorded.result == "failed"
     assert recorded.host.memory.sight == file_state

@@ -8,9 +8,9 @@ import trio
 
 from rainbowd.deploy.deploys.deploy_log import DeployLog
 from rainbowd.deploy.deploys.deploy_queue import DeployQueue
+from rainbowd.deploy.generations.memory_file import MemoryFile
 from rainbowd.deploy.watch.watcher import Trigger
-from rainbowd.roster import Roster
-from tests.fakes import Events, FakeHost
+from tests.fakes import Events, FakeHost, deploy_context
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -27,13 +27,10 @@ class Queued:
 
     def __init__(self) -> None:
         self.host, self.events = FakeHost(), Events()
-        self.added = 0
         self.link_changes: list[Path | None] = []
-        deploy_log = DeployLog(Roster(), self.events, self.host)  # type: ignore[arg-type]
-        self.queue = DeployQueue(self.host, deploy_log, on_add=self._add, on_link_change=self.link_changes.append)
-
-    def _add(self) -> None:
-        self.added += 1
+        memory = MemoryFile(self.host)
+        deploy_log = DeployLog(deploy_context(self.host, self.events), memory)
+        self.queue = DeployQueue(self.host, memory, deploy_log, on_link_change=self.link_changes.append)
 
     def request(self, trigger: Trigger, *, is_deploying: bool = False) -> Deploy | None:
         return self.queue.request(trigger, A, is_deploying=is_deploying)
@@ -47,7 +44,7 @@ async def test_requests_are_merged_until_the_deploy_is_taken(autojump: MockClock
     assert first is not None
     assert (first.trigger, first.note) == ("signal", "why")
     assert queued.request(Trigger(kind="file"), is_deploying=True) is not first
-    assert queued.added == 3
+    assert len(queued.events.named("deploy.requested")) == 3
 
 
 async def test_a_deploy_that_was_taken_does_not_come_again(autojump: MockClock) -> None:

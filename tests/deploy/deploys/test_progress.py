@@ -100,7 +100,7 @@ async def test_every_step_is_published(autojump: MockClock) -> None:
             if found is not None and found["step"] not in steps[-1:]:
                 steps.append(found["step"])
 
-        scene.roster.observe(look)
+        scene.events.on_status_change.append(look)
         scene.ask()
         await trio.sleep(10)
         assert steps == ["plan", "before_launch", "boot", "health"]

@@ -59,7 +59,7 @@ async def test_a_turn_between_the_start_and_the_first_look_of_the_watching_is_no
         await scene.supervisor.started.wait()
         scene.turn("b")  # the start has read the files, and the watching has not looked
         assert scene.supervisor.seen is not None
-        assert scene.supervisor.seen != scene.host.look()
+        assert scene.supervisor.seen != scene.host.file_state()
         agents.cancel_scope.cancel()
 
 
@@ -203,7 +203,7 @@ async def test_a_link_turned_back_to_the_live_release_launches_nothing(autojump:
         scene.turn("a")
         await trio.sleep(5)
         assert scene.live == 1
-        assert [app.number for app in scene.host.apps] == [1, 2]
+        assert [app.id for app in scene.host.apps] == [1, 2]
         assert "deploy.rolled_back 1" in scene.story()
         assert scene.supervisor.last_outcome is not None
         assert scene.supervisor.last_outcome.result == "failed"
@@ -240,8 +240,8 @@ async def test_a_dead_live_one_is_launched_again_from_what_it_was_launched_from(
         assert scene.live is None
         assert scene.roster.is_launch_due
         await trio.sleep(5)
-        relaunched = next(app for app in scene.host.apps if app.plan is before and app.number != 1)
-        assert scene.live == relaunched.number
+        relaunched = next(app for app in scene.host.apps if app.plan is before and app.id != 1)
+        assert scene.live == relaunched.id
         crashed = scene.events.named("generation.crashed")[0]
         assert (crashed["exit_status"], crashed["output"]) == (-9, ["last words of 1"])
 

@@ -9,7 +9,7 @@ import trio
 
 from rainbowd.config import Config, Drain
 from rainbowd.deploy.generations.adoption import assign_roles, should_deploy
-from rainbowd.deploy.interfaces import LaunchPlan, LeftGeneration
+from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
 from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.deploy.watch.file_state import FileState, Stamp
 from rainbowd.roster import State
@@ -209,8 +209,12 @@ async def test_a_stop_right_at_the_start_ends_what_was_left(autojump: MockClock)
 # --- deciding -------------------------------------------------------------------------------------------------
 
 
-def left(number: int, state: State, for_seconds: float, *, standby: float = 0, live_at: float = 0.0) -> LeftGeneration:
-    return LeftGeneration(number, LaunchPlan(Path("/r"), config(standby=standby), {}), state, for_seconds, 0.0, live_at)
+def left(
+    number: int, state: State, for_seconds: float, *, standby: float = 0, live_at: float = 0.0
+) -> RecordedGeneration:
+    return RecordedGeneration(
+        number, LaunchPlan(Path("/r"), config(standby=standby), {}), state, for_seconds, 0.0, live_at
+    )
 
 
 @pytest.mark.parametrize("live_at", [9.0, 1.0], ids=["clock", "clock set back"])
@@ -218,7 +222,7 @@ def test_of_two_on_record_as_live_the_one_that_went_live_last_is(live_at: float)
     older = left(2, State.LIVE, 50.0, live_at=5.0)
     newer = left(1, State.LIVE, 9.0, standby=7, live_at=live_at)
     found = assign_roles([left(3, State.STARTING, 0.0), older, newer])
-    states = {one.number: (one.state, one.for_seconds) for one in found}
+    states = {one.id: (one.state, one.for_seconds) for one in found}
     assert states == {1: (State.LIVE, 9.0), 2: (State.DRAINING, 9.0), 3: (State.STOPPING, 0.0)}
 
 
@@ -226,7 +230,7 @@ def test_there_is_one_standby_and_it_is_kept_as_the_live_one_says() -> None:
     found = assign_roles(
         [left(1, State.STANDBY, 6.0), left(2, State.STANDBY, 5.0), left(3, State.LIVE, 9.0, standby=7)]
     )
-    states = {one.number: (one.state, one.warm_seconds) for one in found}
+    states = {one.id: (one.state, one.warm_seconds) for one in found}
     assert states == {3: (State.LIVE, 7), 2: (State.STANDBY, 7), 1: (State.DRAINING, 0)}
 
 

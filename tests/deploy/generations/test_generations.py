@@ -46,7 +46,7 @@ async def test_a_link_turned_back_to_the_standby_is_live_at_once_and_launches_no
         scene.turn("a")
         await trio.sleep(0.001)
         assert scene.states() == {1: "live", 2: "standby"}
-        assert [app.number for app in scene.host.apps] == [1, 2]
+        assert [app.id for app in scene.host.apps] == [1, 2]
         assert scene.story()[-3:] == ["generation.live 1", "generation.standby 2", "deploy.rolled_back 1"]
         assert scene.supervisor.last_outcome is not None
         assert scene.supervisor.last_outcome.result == "rolled_back"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.generations.readiness import sharing_hint, until_ready
-from rainbowd.deploy.interfaces import PortTaken
 from tests.fakes import Behaviour, FakeApp, FakeHost
 
 if TYPE_CHECKING:

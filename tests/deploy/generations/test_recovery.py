@@ -9,10 +9,12 @@ import trio
 
 from rainbowd.config import Config
 from rainbowd.deploy.generations.lifecycle import EndReason
+from rainbowd.deploy.generations.memory_file import MemoryFile
 from rainbowd.deploy.generations.recovery import Recovery
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.errors import DeployFailed
-from tests.fakes import FakeHost
+from rainbowd.roster import Roster
+from tests.fakes import Events, FakeHost, deploy_context
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -38,23 +40,20 @@ class Dead:
 class Launches:
     """Fails so often, and notes when it was asked and what was switched to."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, nursery: trio.Nursery, failures: int = 0) -> None:
         self.failures = failures
         self.asked_at: list[float] = []
         self.switched: list[Any] = []
         self.due: list[bool] = []
         self.launched = Dead()
         self.host = FakeHost()
-        self.last_good: Path | None = None
-        self.recovery = Recovery(
-            self.host,
-            self.launch,
-            self.switch,
-            lambda: self.due.append(self.recovery.is_launch_expected),
-            lambda: self.last_good,
-        )
+        roster = Roster()
+        context = deploy_context(self.host, Events(), nursery, roster)
+        self.recovery = Recovery(context, MemoryFile(self.host), launch=self.launch, switch=self.switch)
+        roster.observe(lambda: self.due.append(self.recovery.is_launch_expected))
 
-    async def launch(self, _plan: object, _lives: trio.Nursery) -> Any:
+    async def launch(self, _plan: object) -> Any:
+        self.due.append(self.recovery.is_launch_expected)
         self.asked_at.append(trio.current_time())
         await trio.sleep(1)
         if len(self.asked_at) <= self.failures:
@@ -65,17 +64,18 @@ class Launches:
         self.switched.append(life)
         self.recovery.stop()
 
-    async def recover(self, nursery: trio.Nursery, lived_seconds: float = 0.0) -> None:
+    def recover(self, lived_seconds: float = 0.0) -> None:
         dead: Any = Dead(lived_seconds)
-        self.recovery.start(lambda: self.recovery.relaunch_crashed(dead, nursery), nursery)
+        self.recovery.start(lambda: self.recovery.relaunch_crashed(dead))
 
 
 async def test_it_launches_with_back_off_until_one_is_live_and_holds_requests_only_meanwhile(
     autojump: MockClock,
 ) -> None:
-    launches, began = Launches(failures=3), trio.current_time()
+    began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        await launches.recover(nursery)
+        launches = Launches(nursery, failures=3)
+        launches.recover()
         assert launches.recovery.is_running
     assert [at - began for at in launches.asked_at] == [0, 1.5, 3.5, 6.5]
     assert launches.switched == [launches.launched]
@@ -84,9 +84,9 @@ async def test_it_launches_with_back_off_until_one_is_live_and_holds_requests_on
 
 
 async def test_whatever_goes_live_meanwhile_ends_it(autojump: MockClock) -> None:
-    launches = Launches(failures=99)
     async with trio.open_nursery() as nursery:
-        await launches.recover(nursery)
+        launches = Launches(nursery, failures=99)
+        launches.recover()
         await trio.sleep(10)
         launches.recovery.stop()
     assert not launches.recovery.is_launch_expected
@@ -94,10 +94,10 @@ async def test_whatever_goes_live_meanwhile_ends_it(autojump: MockClock) -> None
 
 
 async def test_one_that_is_healthy_in_the_instant_that_another_went_live_is_dropped(autojump: MockClock) -> None:
-    launches = Launches()
     async with trio.open_nursery() as nursery:
-        launches.recovery.start(trio.sleep_forever, nursery)
-        nursery.start_soon(launches.recovery.relaunch, PLAN, nursery)
+        launches = Launches(nursery)
+        launches.recovery.start(trio.sleep_forever)
+        nursery.start_soon(launches.recovery.relaunch, PLAN)
         await trio.sleep(0.5)
         launches.recovery.stop()
     assert launches.switched == []

@@ -13,9 +13,11 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import Config
+from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.host.app import LaunchedApp
+from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.health import ProbeResult
-from rainbowd.deploy.interfaces import PortTaken
+from rainbowd.deploy.host.output import StartupOutput
 from rainbowd.deploy.process import ExitReport, Launch, LaunchMarks
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
@@ -23,7 +25,7 @@ from rainbowd.roster import State
 from tests.deploy.process.test_identity import IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 US = [os.getpid()]
 
@@ -86,17 +88,15 @@ class CheckedApp:
         **config: Any,
     ) -> None:
         self.process, self.prober = FakeProcess(members), FakeProber(*answers)
-        self.kept: list[bytes | None] = []
-        parts: Any = self.process, None, self.prober
-        self.app = LaunchedApp(
-            Config.model_validate({"run": "app", **config}),
-            address,
-            *parts,
-            keep=self.kept.append,
-            hurry=trio.Event(),
-            started_at=1e9,
-            is_adopted=is_adopted,
-        )
+        self.stored: list[bytes | None] = []
+        parts: Any = self.process, self.prober
+        process: Any = self.process
+        output: Any = None
+        checks = Checks(Config.model_validate({"run": "app", **config}), address, *parts, is_adopted=is_adopted)
+        self.app = LaunchedApp(checks, process, output, store=self._store, started_at=1e9)
+
+    def _store(self, encode: Callable[[], bytes] | None) -> None:
+        self.stored.append(None if encode is None else encode())
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ async def test_its_state_is_on_record_until_it_is_retired(ours: TcpAddress) -> N
     launch = CheckedApp(ours, members=US, warmup=1)
     launch.app.note(State.LIVE, 1e9 + 3)
     launch.app.note(State.RETIRED, 1e9 + 3)
-    live, retired = launch.kept
+    live, retired = launch.stored
     assert live is not None
     record = GenerationRecord.decode(live)
     assert (record.state, record.live_at, record.identity) == (State.LIVE, 1e9 + 3, IDENTITY)
@@ -245,8 +245,8 @@ async def test_whatever_happens_it_is_ended_once_unless_it_is_anothers(ours: Tcp
     with trio.CancelScope() as scope:
         scope.cancel()
         for _ in range(2):
-            await launch.app.end_if_due()
-            await left.app.end_if_due()
+            await launch.app.end_if_due(trio.Event())
+            await left.app.end_if_due(trio.Event())
     assert (launch.process.ends, left.process.ends, left.process.was_left) == (1, 0, True)
 
 
@@ -267,5 +267,14 @@ async def test_a_main_process_is_followed_and_what_came_to_us_is_on_record(
             await trio.testing.wait_all_tasks_blocked()
             launch.process.known = {4712: 99}
             launch.process.main_pid = 4712
-    before, after = (GenerationRecord.decode(kept) for kept in launch.kept if kept is not None)
+    before, after = (GenerationRecord.decode(kept) for kept in launch.stored if kept is not None)
     assert after == replace(before, known={4712: 99})
+
+
+def test_its_startup_output_ends_when_it_is_live(nowhere: TcpAddress) -> None:
+    app = CheckedApp(nowhere, members=[1]).app
+    app.startup_output = kept = StartupOutput(lambda encode: None)
+    app.note(State.STARTING, None)
+    assert app.startup_output is kept
+    app.note(State.LIVE, 1e9)
+    assert app.startup_output is None

@@ -15,9 +15,10 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import Config, HookSettings
+from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.interfaces import HookCall, HookResult, LaunchPlan
+from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.deploy.process import reap_orphans, spawn
 from tests.accounts import USER, needs_root, uid
 from tests.cgroups import delegated_cgroup, groups_in, inside
@@ -40,8 +41,8 @@ class Site:
         self.state_dir = directory / "state"
         self.release.mkdir()
         self.state_dir.mkdir()
-        self.drop = trio.Event()
-        self.hurry = trio.Event()
+        self.cancel = trio.Event()
+        self.stop_now = trio.Event()
         self.lines: list[str] = []
 
     def call(self, command: Command, *, timeout: float = 60, kill_after: float = 10, **changes: Any) -> HookCall:
@@ -72,9 +73,9 @@ class Site:
                 self.call(command, **options),
                 self.state_dir,
                 nofile_limit=99,
-                drop=self.drop,
-                hurry=self.hurry,
-                tell=self.lines.append,
+                cancel=self.cancel,
+                stop_now=self.stop_now,
+                on_line=self.lines.append,
             )
 
     async def pids(self, count: int, file: str = "pids") -> list[int]:
@@ -257,7 +258,7 @@ async def test_a_hook_that_is_dropped_is_ended(site: Site) -> None:
 
         nursery.start_soon(run)
         await site.pids(1)
-        site.drop.set()
+        site.cancel.set()
     (ending,) = endings
     assert ending.exit_status == -signal.SIGTERM
     assert ending.failure == "the hook before_launch was stopped, because another release was requested"
@@ -267,8 +268,8 @@ async def test_in_a_hurry_there_is_no_time_between_telling_and_killing(site: Sit
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: site(STUBBORN, kill_after=3600))
         pids = await site.pids(2)
-        site.drop.set()
-        site.hurry.set()
+        site.cancel.set()
+        site.stop_now.set()
     assert [is_there(pid) for pid in pids] == [False, False]
 
 
@@ -323,10 +324,10 @@ async def test_its_processes_are_not_the_generations_nor_the_other_way_round(sit
         members = await app.members()
         assert len(members) == 2
         assert moved_away not in members
-        site.drop.set()
+        site.cancel.set()
     assert not is_there(moved_away)
     assert await app.members() == members
-    await app.end(signal=signal.SIGTERM, kill_after_seconds=10, hurry=trio.Event())
+    await app.end(signal=signal.SIGTERM, kill_after_seconds=10, stop_now=trio.Event())
 
 
 # --- as another user ----------------------------------------------------------------------------------------------

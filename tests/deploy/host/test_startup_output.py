@@ -1,29 +1,39 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rainbowd.deploy.host.output import STARTUP_BYTES, StartupOutput
 
-
-def test_what_is_kept_grows_until_the_end() -> None:
-    kept: list[bytes] = []
-    boot = StartupOutput(kept.append)
-    boot.append("one")
-    boot.append("two \udcff")
-    boot.finish()
-    boot.append("three")
-    assert kept == [b"one\n", b"one\ntwo \\udcff\n"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def test_what_is_kept_is_bounded_and_is_the_beginning() -> None:
-    kept: list[bytes] = []
-    boot = StartupOutput(kept.append)
+class Stored(list[bytes]):
+    """The contents of a file, one after another."""
+
+    def add(self, encode: Callable[[], bytes]) -> None:
+        self.append(encode())
+
+
+def test_it_only_grows() -> None:
+    stored = Stored()
+    startup_output = StartupOutput(stored.add)
+    startup_output.append("one")
+    startup_output.append("two \udcff")
+    assert stored == [b"one\n", b"one\ntwo \\udcff\n"]
+
+
+def test_it_is_bounded_and_is_the_beginning() -> None:
+    stored = Stored()
+    startup_output = StartupOutput(stored.add)
     for _ in range(3):
-        boot.append("x" * (STARTUP_BYTES // 2 - 1))
-    boot.append("short")
-    assert len(kept) == 2
-    assert len(kept[-1]) == STARTUP_BYTES
+        startup_output.append("x" * (STARTUP_BYTES // 2 - 1))
+    startup_output.append("short")
+    assert len(stored) == 2
+    assert len(stored[-1]) == STARTUP_BYTES
 
 
-def test_what_is_kept_has_no_escape_sequences() -> None:
-    kept: list[bytes] = []
-    StartupOutput(kept.append).append("\x1b[1mbold\x1b[0m\tand \x1b]0;a title\x07plain")
-    assert kept == [b"bold\tand plain\n"]
+def test_it_has_no_escape_sequences() -> None:
+    stored = Stored()
+    StartupOutput(stored.add).append("\x1b[1mbold\x1b[0m\tand \x1b]0;a title\x07plain")
+    assert stored == [b"bold\tand plain\n"]

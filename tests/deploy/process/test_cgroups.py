@@ -39,7 +39,7 @@ time.sleep(1000)
 
 
 async def end(process: ProcessTree) -> ExitReport:
-    return await process.end(signal=signal.SIGTERM, kill_after_seconds=30, hurry=trio.Event())
+    return await process.end(signal=signal.SIGTERM, kill_after_seconds=30, stop_now=trio.Event())
 
 
 @pytest.fixture

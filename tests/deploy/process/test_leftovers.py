@@ -38,7 +38,7 @@ async def test_what_is_marked_and_not_known_is_found(launch: Launcher, monkeypat
     assert set(find(launch).known) == {app.pid for app in apps}
     assert find_leftovers(launch.state_dir / "other", [], {os.getuid()}).known == {}
     assert find_leftovers(launch.state_dir, [], {os.getuid() + 1}).known == {}
-    await end_leftovers(find(launch), patience_seconds=10, hurry=trio.Event())
+    await end_leftovers(find(launch), patience_seconds=10, stop_now=trio.Event())
     for app in apps:
         assert await app.wait() == -15
 
@@ -50,7 +50,7 @@ async def test_strays_end_with_all_that_they_started(launch: Launcher, monkeypat
     found_strays = find(launch)
     found = set(found_strays.known)
     assert len(found) >= 2
-    assert await end_leftovers(found_strays, patience_seconds=0.3, hurry=trio.Event()) == ([], "")
+    assert await end_leftovers(found_strays, patience_seconds=0.3, stop_now=trio.Event()) == ([], "")
     assert await app.wait() is not None
     for pid in found:
         entry = read_entry(pid)
@@ -64,7 +64,7 @@ async def test_a_hurry_or_a_stop_has_no_patience_with_them(launch: Launcher, mon
     found = find(launch)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: end_leftovers(found, patience_seconds=1000, hurry=trio.Event()))
+            nursery.start_soon(lambda: end_leftovers(found, patience_seconds=1000, stop_now=trio.Event()))
             await trio.sleep(0.1)
             nursery.cancel_scope.cancel()
         await app.wait()
@@ -72,4 +72,4 @@ async def test_a_hurry_or_a_stop_has_no_patience_with_them(launch: Launcher, mon
 
 
 async def test_nothing_is_looked_for_where_nothing_was_found() -> None:
-    assert await end_leftovers(Leftovers({}), patience_seconds=1000, hurry=trio.Event()) == ([], "")
+    assert await end_leftovers(Leftovers({}), patience_seconds=1000, stop_now=trio.Event()) == ([], "")

@@ -56,11 +56,11 @@ def daemon(pidfile: Path | None, *command: str) -> tuple[str, ...]:
 
 
 async def end(
-    process_tree: ProcessTree, *, kill_after: float = LONG, hurry: trio.Event | None = None, signum: int = TERM
+    process_tree: ProcessTree, *, kill_after: float = LONG, stop_now: trio.Event | None = None, signum: int = TERM
 ) -> ExitReport:
     with trio.fail_after(60):
         return await process_tree.end(
-            signal=signum, kill_after_seconds=kill_after, hurry=trio.Event() if hurry is None else hurry
+            signal=signum, kill_after_seconds=kill_after, stop_now=trio.Event() if stop_now is None else stop_now
         )
 
 
@@ -160,21 +160,21 @@ async def test_a_process_without_any_time_is_killed_at_once(launch: Launcher) ->
 async def test_hurry_kills_at_once(launch: Launcher) -> None:
     app = launch(*STUBBORN)
     await launch.line()
-    assert await end(app, hurry=hurried()) == ExitReport(KILLED, killed=True, left=[])
+    assert await end(app, stop_now=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
 async def test_hurry_may_come_while_a_process_has_its_time(launch: Launcher) -> None:
     app = launch("sh", "-c", "trap 'echo told' TERM; echo ready; while :; do sleep 0.02; done")
     await launch.line()
-    hurry = trio.Event()
+    stop_now = trio.Event()
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def hurry_when_told() -> None:
             assert await launch.line() == "told"
-            hurry.set()
+            stop_now.set()
 
-        assert await end(app, hurry=hurry) == ExitReport(KILLED, killed=True, left=[])
+        assert await end(app, stop_now=stop_now) == ExitReport(KILLED, killed=True, left=[])
 
 
 async def test_the_end_may_come_before_the_gate_opened(launch: Launcher) -> None:
@@ -253,7 +253,7 @@ async def test_processes_that_are_forked_while_others_are_killed_are_killed(laun
     fork = "trap '' TERM; echo ready; while :; do (exec setsid sh -c 'trap \"\" TERM; sleep 1000' &) ; done"
     app = launch("sh", "-c", fork)
     await launch.line()
-    assert await end(app, hurry=hurried()) == ExitReport(KILLED, killed=True, left=[])
+    assert await end(app, stop_now=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
 async def test_what_cannot_be_ended_is_said_and_not_waited_for(
@@ -264,7 +264,7 @@ async def test_what_cannot_be_ended_is_said_and_not_waited_for(
     with monkeypatch.context() as patch:
         patch.setattr(ending, "send_signal", lambda entry, signum, covers=None: False)
         patch.setattr(ending, "KILL_SECONDS", SHORT)
-        report = await end(app, hurry=hurried())
+        report = await end(app, stop_now=hurried())
         assert report == ExitReport(None, killed=False, left=[app.pid], why=report.why)
         assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", report.why)
     assert app.is_alive

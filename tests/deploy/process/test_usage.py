@@ -31,7 +31,7 @@ async def test_a_generation_is_told_with_its_children(launch: Launcher) -> None:
     assert 0.1 < usage[1].cpu_seconds < 60
     assert usage[2].processes == 1
     for process in (app, other):
-        await process.end(signal=9, kill_after_seconds=10, hurry=trio.Event())
+        await process.end(signal=9, kill_after_seconds=10, stop_now=trio.Event())
     assert not {1, 2} & read_usage().keys()
 
 
@@ -40,4 +40,4 @@ async def test_a_daemon_is_counted_when_its_parent_has_ended(launch: Launcher) -
     await launch.line()
     assert await app.wait() == 0
     assert read_usage()[1].processes == 1
-    await app.end(signal=9, kill_after_seconds=10, hurry=trio.Event())
+    await app.end(signal=9, kill_after_seconds=10, stop_now=trio.Event())

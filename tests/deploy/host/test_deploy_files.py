@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.config import load
-from rainbowd.deploy.host.desired_state import DesiredState
+from rainbowd.deploy.host.deploy_files import DeployFiles
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -30,39 +30,39 @@ def configure(site: Path, **keys: object) -> None:
 
 
 @pytest.fixture
-def files(site: Path) -> DesiredState:
-    return DesiredState(site / "rainbowd.json", load(site / "rainbowd.json"))
+def files(site: Path) -> DeployFiles:
+    return DeployFiles(site / "rainbowd.json", load(site / "rainbowd.json"))
 
 
-def test_a_plan_is_of_the_files_as_they_then_are(site: Path, files: DesiredState) -> None:
+def test_a_plan_is_of_the_files_as_they_then_are(site: Path, files: DeployFiles) -> None:
     configure(site, standby=7)
     (site / "app.env").write_text("SECRET=two\n")
-    plan = files.plan()
+    plan = files.launch_plan()
     assert (plan.release, plan.config.standby, plan.env_file) == (site / "releases" / "a", 7, {"SECRET": "two"})
     assert plan.source["standby"] == 7
-    assert files.plan(site / "releases" / "b").release == site / "releases" / "b"
+    assert files.launch_plan(site / "releases" / "b").release == site / "releases" / "b"
 
 
-def test_what_is_broken_is_a_failed_deploy_with_those_words(site: Path, files: DesiredState) -> None:
+def test_what_is_broken_is_a_failed_deploy_with_those_words(site: Path, files: DeployFiles) -> None:
     (site / "app.env").write_text("not a variable\n")
     with pytest.raises(DeployFailed, match=r"app\.env: line 1"):
-        files.plan()
+        files.launch_plan()
     (site / "rainbowd.json").write_text("{")
     with pytest.raises(DeployFailed, match=r"rainbowd\.json: line 1"):
-        files.plan()
+        files.launch_plan()
 
 
-def test_the_release_that_is_named_is_resolved_as_far_as_it_goes(site: Path, files: DesiredState) -> None:
-    assert files.named() == site / "releases" / "a"
+def test_the_release_that_is_named_is_resolved_as_far_as_it_goes(site: Path, files: DeployFiles) -> None:
+    assert files.named_release() == site / "releases" / "a"
     (site / "current").unlink()
-    assert files.named() is None
+    assert files.named_release() is None
     (site / "current").symlink_to("releases/none")
-    assert str(files.named()) == "releases/none"
-    assert files.look() is not None
+    assert str(files.named_release()) == "releases/none"
+    assert files.file_state() is not None
     with pytest.raises(DeployFailed, match="is a dangling link"):
-        files.plan()
+        files.launch_plan()
 
 
-def test_another_release_in_the_config_is_without_effect(site: Path, files: DesiredState) -> None:
+def test_another_release_in_the_config_is_without_effect(site: Path, files: DeployFiles) -> None:
     configure(site, release="releases/b")
-    assert files.plan().release == site / "releases" / "a"
+    assert files.launch_plan().release == site / "releases" / "a"

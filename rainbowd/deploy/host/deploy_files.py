@@ -1,4 +1,4 @@
-"""The desired state, read from the config, its env file, the release link and the trigger file."""
+"""The files that a deployer changes: the config, its env file, the release link and the trigger file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rainbowd.config import load, read_env_file, restart_needed
+from rainbowd.deploy.host.directory_identity import directory_identity
 from rainbowd.deploy.host.hook_permissions import check_hook_permissions
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.deploy.watch.file_state import observe, resolve_release
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 
-class DesiredState:
-    """Reads the files again at each call.
+class DeployFiles:
+    """The files of one app, which are read again at each call.
 
     Args:
         file: the config file.
@@ -33,7 +34,7 @@ class DesiredState:
         self._file = file
         self._loaded = loaded
 
-    def named(self) -> Path | None:
+    def named_release(self) -> Path | None:
         """Return the release that the files name, resolved, or the target of a dangling link; None without a link."""
         release = self._loaded.config.release
         try:
@@ -43,18 +44,22 @@ class DesiredState:
                 return Path(os.readlink(release))  # noqa: PTH115 - as written
         return None
 
-    def look(self) -> FileState | None:
+    def file_state(self) -> FileState | None:
         """Return the present state of the files; None if it cannot be read."""
         try:
             return observe(self._loaded.config.release, self._loaded.config.trigger_file)
         except OSError:
             return None
 
-    def is_there(self, release: Path) -> bool:
+    def release_exists(self, release: Path) -> bool:
         """Return whether ``release`` is a directory now."""
         return release.is_dir()
 
-    def plan(self, release: Path | None = None) -> LaunchPlan:
+    def directory_identity(self, release: Path) -> list[int] | None:
+        """Return what distinguishes the directory ``release`` from a later one of the same name; None if missing."""
+        return directory_identity(release)
+
+    def launch_plan(self, release: Path | None = None) -> LaunchPlan:
         """Read the config and the release that the files name.
 
         Args:

@@ -4,7 +4,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.host.directory import directory_identity
+from rainbowd.deploy.host.directory_identity import directory_identity
 
 if TYPE_CHECKING:
     from pathlib import Path

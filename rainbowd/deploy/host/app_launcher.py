@@ -1,0 +1,275 @@
+"""The launch of an app: its address, its files, its processes, and the reading of its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from rainbowd.address import Address, TcpAddress, UnixAddress
+from rainbowd.config import find_account
+from rainbowd.deploy.host import command_line
+from rainbowd.deploy.host.app import LaunchedApp
+from rainbowd.deploy.host.checks import Checks
+from rainbowd.deploy.host.generation_files import GenerationFiles
+from rainbowd.deploy.host.health import Prober
+from rainbowd.deploy.host.hook_runner import run_hook
+from rainbowd.deploy.host.output import Output, StartupOutput
+from rainbowd.deploy.host.ports import choose_port
+from rainbowd.deploy.host.programs import find_command
+from rainbowd.deploy.host.state_files import encode_plan
+from rainbowd.deploy.process import spawn
+from rainbowd.errors import ConfigError, DeployFailed
+from rainbowd.log import get_logger
+from rainbowd.report.state_dir import SECRET_MODE, replace_file
+from rainbowd.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rainbowd.config import Account, Config
+    from rainbowd.deploy.hook_call import HookCall, HookResult
+    from rainbowd.deploy.host.stored_run import StoredRun
+    from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+    from rainbowd.deploy.process import ProcessTree
+    from rainbowd.report.generation_ids import GenerationIds
+
+CLEAR_SECONDS = 30.0
+"""How long the end of a generation waits for the removal of its app's files."""
+
+log = get_logger()
+
+
+class AppLauncher:
+    """The launcher of apps and hooks.
+
+    Args:
+        previous_run: knows the processes of generations that an earlier agent launched.
+        generation_ids: hands out the ids of generations.
+        ports_in_use: the ports of apps that run.
+        soft_limit: the limit of open files that the agent was started with, which apps get too.
+        app_sink: called with a generation's id and one line of its output; must not block.
+        store: queues the content of a file in the state directory, encoded when it is written; None removes it.
+    """
+
+    def __init__(
+        self,
+        previous_run: StoredRun,
+        *,
+        generation_ids: GenerationIds,
+        ports_in_use: set[int],
+        soft_limit: int,
+        app_sink: Callable[[int, str], None],
+        store: Callable[[str, Callable[[], bytes] | None], None],
+    ) -> None:
+        self.next_generation_id = generation_ids.next
+        self._previous_run = previous_run
+        self._state_dir = previous_run.state_dir
+        self._ports_in_use = ports_in_use
+        self._soft_limit = soft_limit
+        self._app_sink = app_sink
+        self._store = store
+        self._prober = Prober()
+        self._alive: dict[int, tuple[LaunchedApp, bytes | None]] = {}
+
+    def store_again(self) -> None:
+        """Store the records of all generations once more, because the state directory was removed.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        for generation_id, (app, source) in list(self._alive.items()):
+            files = GenerationFiles(self._state_dir, generation_id)
+            if source is not None:
+                replace_file(files.source, source, mode=SECRET_MODE)
+            with contextlib.suppress(FileExistsError):
+                files.make(app.account)
+            app.store_again()
+
+    # --- apps -----------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def launch(self, plan: LaunchPlan, generation_id: int, stop_now: trio.Event) -> AsyncIterator[LaunchedApp]:
+        """Prepare one launch of ``plan``, up to the app's first instruction; the context reads its output.
+
+        Raises:
+            DeployFailed: no free port, command not found, directory gone, no room for its record.
+        """
+        files = GenerationFiles(self._state_dir, generation_id)
+        address = self._choose_address(plan.config, files)
+        try:
+            app = self._spawn(plan, generation_id, files, address)
+            await _put_on_record(app, files, plan, stop_now)
+            app.startup_output = StartupOutput(partial(self._store, files.startup_output.name))
+        except BaseException:
+            await self._clear(files, address)
+            raise
+        async with self._running(app, generation_id, files, stop_now):
+            yield app
+
+    @contextlib.asynccontextmanager
+    async def _running(
+        self, app: LaunchedApp, generation_id: int, files: GenerationFiles, stop_now: trio.Event
+    ) -> AsyncIterator[None]:
+        """Read the output of ``app``; at the end none of its processes is left, unless another agent takes it over."""
+        self._alive[generation_id] = app, files.launched_from()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(app.output.drain, self._sink(app, generation_id))
+                try:
+                    yield
+                finally:
+                    await app.end_if_due(stop_now)
+                    nursery.cancel_scope.cancel()
+        finally:
+            del self._alive[generation_id]
+            app.output.finish()
+            app.output.close()
+            if not app.is_handed_over:
+                await self._clear(files, app.address)
+
+    def _sink(self, app: LaunchedApp, generation_id: int) -> Callable[[str], None]:
+        def pass_on(line: str) -> None:
+            self._app_sink(generation_id, line)
+            if app.startup_output is not None:
+                app.startup_output.append(line)
+
+        return pass_on
+
+    async def _clear(self, files: GenerationFiles, address: Address) -> None:
+        """Remove a generation's files, for at most ``CLEAR_SECONDS``; the next start removes the rest."""
+        try:
+            with trio.move_on_after(CLEAR_SECONDS, shield=True):
+                await trio.to_thread.run_sync(files.clear, abandon_on_cancel=True)
+        except OSError as error:
+            log.warning("cannot remove the files of a generation", file=error.filename, error=error.strerror)
+        for file in files.all:  # and cancel writes that are pending
+            self._store(file.name, None)
+        if isinstance(address, TcpAddress):
+            self._ports_in_use.discard(address.port)
+
+    @contextlib.asynccontextmanager
+    async def adopt(self, recorded: RecordedGeneration, stop_now: trio.Event) -> AsyncIterator[LaunchedApp]:
+        """Take over the processes of a generation; the context reads its output.
+
+        Args:
+            recorded: the generation.
+            stop_now: when set, processes that still run at the end of the context are killed at once.
+        """
+        files = GenerationFiles(self._state_dir, recorded.id)
+        process, address = self._previous_run.processes_of(recorded.id)
+        checks = Checks(recorded.plan.config, address, process, self._prober, is_adopted=True)
+        app = self._make_app(checks, process, _open_output(files), files, recorded.started_at)
+        async with self._running(app, recorded.id, files, stop_now):
+            yield app
+
+    def _choose_address(self, config: Config, files: GenerationFiles) -> Address:
+        if config.uses_socket:
+            return UnixAddress(files.socket)
+        port = choose_port(config.ports, self._ports_in_use)
+        self._ports_in_use.add(port)
+        return TcpAddress("127.0.0.1", port)
+
+    def _spawn(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> LaunchedApp:
+        account = _account(plan.config)
+        argv, env = self._command(plan, generation_id, files, address, account)
+        find_command(argv, env, plan.release, account=account)
+        try:
+            files.make(account)
+            output = Output(files.output, -1 if account is None else account.uid)
+        except OSError as error:
+            raise DeployFailed(f"state_dir: cannot write there: {error.strerror} ({error.filename})") from None
+        try:
+            process = spawn(
+                argv,
+                cwd=plan.release,
+                env=env,
+                address=address,
+                output_fd=output.child_fd,
+                nofile_limit=self._soft_limit,
+                account=account,
+            )
+        except DeployFailed:
+            output.close()
+            raise
+        output.close_child_end()
+        checks = Checks(plan.config, address, process, self._prober, is_adopted=False)
+        return self._make_app(checks, process, output, files, time.time())
+
+    def _command(
+        self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address, account: Account | None
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return the arguments and the environment of the app."""
+        port = address.port if isinstance(address, TcpAddress) else None
+        socket = address.path if isinstance(address, UnixAddress) else None
+        argv = command_line.render(
+            plan.config.run,
+            port=port,
+            socket=socket,
+            pidfile=files.pidfile,
+            release=plan.release,
+            generation=generation_id,
+        )
+        env = command_line.environment(
+            os.environ,
+            config_env=plan.config.env,
+            env_file_env=plan.env_file,
+            port=port,
+            socket=socket,
+            pidfile=files.pidfile,
+            release=plan.release,
+            generation=generation_id,
+            state_dir=self._state_dir,
+            account=account,
+        )
+        return argv, env
+
+    def _make_app(
+        self, checks: Checks, process: ProcessTree, output: Output, files: GenerationFiles, started_at: float
+    ) -> LaunchedApp:
+        return LaunchedApp(
+            checks, process, output, store=partial(self._store, files.record.name), started_at=started_at
+        )
+
+    # --- hooks ----------------------------------------------------------------------------------------------------
+
+    async def run_hook(
+        self, call: HookCall, cancel: trio.Event, stop_now: trio.Event, on_line: Callable[[str], None]
+    ) -> HookResult:
+        """Run a hook to its end, after which none of its processes is left; for the arguments see ``Launcher``."""
+        return await run_hook(
+            call, self._state_dir, nofile_limit=self._soft_limit, cancel=cancel, stop_now=stop_now, on_line=on_line
+        )
+
+
+def _account(config: Config) -> Account | None:
+    try:
+        return find_account(config.user, config.group)
+    except ConfigError as error:  # the user was removed since the config was read
+        raise DeployFailed(str(error)) from None
+
+
+async def _put_on_record(app: LaunchedApp, files: GenerationFiles, plan: LaunchPlan, stop_now: trio.Event) -> None:
+    """Write the record of an app that waits to be started; without a record it is not started."""
+    try:
+        launched = encode_plan(dict(plan.source), dict(plan.env_file), app.marks)
+        files.put_on_record(app.record(State.STARTING).encode(), launched)
+    except OSError as error:
+        await app.end_if_due(stop_now)
+        app.output.close()
+        raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
+
+
+def _open_output(files: GenerationFiles) -> Output:
+    """Return the pipe that the app writes to; if it is gone and cannot be created, one that stays empty."""
+    try:
+        output = Output(files.output, is_kept=True)
+    except OSError as error:
+        log.warning("the app's output is lost", file=error.filename, error=error.strerror)
+        output = Output(None)
+    output.close_child_end()
+    return output
