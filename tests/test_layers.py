@@ -89,6 +89,7 @@ LIGHT = {
     "cli/agent_process.py",
     "cli/argument_types.py",
     "cli/health_guess.py",
+    "cli/command_parser.py",
     "cli/commands.py",
     "cli/completion.py",
     "cli/deploy.py",

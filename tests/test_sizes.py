@@ -25,7 +25,6 @@ LARGE_FILES: set[str] = set()
 LARGE_FUNCTIONS: set[str] = {
     "agent/agent.py:__init__",
     "agent/api_backend.py:make_api_backend",
-    "api/server.py:serve",
     "cli/start_agent.py:start_agent",
     "deploy/deploys/supervisor.py:__init__",
     "deploy/generations/adoption.py:adopt",

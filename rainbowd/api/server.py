@@ -3,6 +3,10 @@
 ``hypercorn.trio.serve`` accepts without a limit, lets a bug in one connection end all of them, and shields its writes
 from cancellation, so that one client that does not read could keep an agent from ever exiting.  So this module accepts
 connections itself, and gives Hypercorn a stream in which every wait has a timeout.
+
+Hypercorn on an inner socket with the proxy's ``Server`` in front would need none of its internals.  But the proxy does
+not know which connections have sent the token, so strangers with a hundred silent ones would lock everyone out.  It
+would also hide the user at the other end of a Unix socket.
 """
 
 from __future__ import annotations
@@ -64,16 +68,35 @@ async def serve(
         stop: when it is set, no more connections are accepted.
         task_status: for ``nursery.start``.
     """
-    config, context = make_config(), WorkerContext(None)
-    limit = ConnectionLimit(CONNECTIONS_MAX)
+    limit, server = ConnectionLimit(CONNECTIONS_MAX), _Server(app, stop)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
+    async with listener, trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(_accept, listener, limit, connections, server.converse)
+            task_status.started()
+            await stop.wait()
+            accepting.cancel_scope.cancel()
+        await server.context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
 
-    async def converse(stream: trio.SocketStream, admission: Admission) -> None:
+
+class _Server:
+    """What all connections share: the app, and the settings and the state of Hypercorn."""
+
+    def __init__(self, app: ASGIApp, stop: trio.Event) -> None:
+        self.context = WorkerContext(None)
+        self._app = app
+        self._stop = stop
+        self._config = make_config()
+
+    async def converse(self, stream: trio.SocketStream, admission: Admission) -> None:
+        """Serve one connection, and keep its place for a while after its end."""
         begun = trio.current_time()
         own = BoundedStream(stream, admission.scope)
         try:
             with own.scope:
-                within: Any = _within(app, admission, caller_name(stream.socket))
-                await ApiConnection(ASGIWrapper(within), config, context, ConnectionState({}), own)  # type: ignore[arg-type]
+                within: Any = _within(self._app, admission, caller_name(stream.socket))
+                await self._connection(within, own)
                 await own.linger()
         except Exception as bug:
             log.error("bug: a connection to the API failed", exc_info=bug)
@@ -81,18 +104,11 @@ async def serve(
             own.close()
             admission.is_over = True
         with trio.move_on_at(begun + SLOT_SECONDS):
-            await stop.wait()
+            await self._stop.wait()
         admission.end()
 
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
-    async with listener, trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, listener, limit, connections, converse)
-            task_status.started()
-            await stop.wait()
-            accepting.cancel_scope.cancel()
-        await context.terminated.set()
-        connections.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+    def _connection(self, app: Any, stream: Any) -> ApiConnection:
+        return ApiConnection(ASGIWrapper(app), self._config, self.context, ConnectionState({}), stream)
 
 
 async def _accept(

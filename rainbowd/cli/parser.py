@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING
 from rainbowd import __version__
 from rainbowd.cli import argument_types as types
 from rainbowd.cli import commands
+from rainbowd.cli.command_parser import CONFIG_HELP, add_command, add_json, add_timeout, epilog
 from rainbowd.cli.fleet import commands as fleet_commands
 from rainbowd.cli.fleet.parser import add_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[[argparse.Namespace], int]
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-CONFIG_HELP = (
-    "the config file (default: $RAINBOWD_CONFIG, else rainbowd.json or rainbow.conf.json in the working directory)"
-)
-EXIT_STATUS = "Exit status: 0 success, 1 failed, 2 wrong usage or config, 3 no agent is running, 4 timed out."
-WITHOUT_CONFIG = {"completion", "proxy", "help"}
+    from rainbowd.cli.command_parser import Commands
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rainbowd",
         description="Redeploy a web app without losing a request. Without a command, run the agent in the foreground.",
-        epilog=_epilog("rainbowd", "rainbowd --config /srv/shop/rainbowd.json", "rainbowd help deploy"),
+        epilog=epilog("rainbowd", "rainbowd --config /srv/shop/rainbowd.json", "rainbowd help deploy"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")
@@ -66,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_setup(subparsers: Commands) -> None:
-    init = _add(
+    init = add_command(
         subparsers, "init", commands.init, "write a starter config for the app in this directory", "--server gunicorn"
     )
     init.add_argument("--server", metavar="NAME", help="run the app with this server (default: the app's own)")
@@ -74,7 +66,7 @@ def _add_setup(subparsers: Commands) -> None:
         "--app", metavar="APP", help="serve this app, such as shop.wsgi:application (default: the app found)"
     )
     init.add_argument("--blank", action="store_true", dest="is_blank", help="write a config to fill in, with comments")
-    check = _add(
+    check = add_command(
         subparsers,
         "check",
         commands.check,
@@ -86,7 +78,7 @@ def _add_setup(subparsers: Commands) -> None:
 
 
 def _add_deploys(subparsers: Commands) -> None:
-    deploy = _add(
+    deploy = add_command(
         subparsers,
         "deploy",
         commands.deploy,
@@ -101,7 +93,7 @@ def _add_deploys(subparsers: Commands) -> None:
         metavar="RELEASE",
         help="a path, or the name of a directory next to the live release (default: the linked release, again)",
     )
-    rollback = _add(
+    rollback = add_command(
         subparsers,
         "rollback",
         commands.rollback,
@@ -111,12 +103,12 @@ def _add_deploys(subparsers: Commands) -> None:
     )
     for command in (deploy, rollback):
         command.add_argument("--note", type=types.text, metavar="TEXT", help="add a remark to the history")
-        _add_timeout(command, "the deploy continues")
+        add_timeout(command, "the deploy continues")
         command.add_argument("--no-wait", action="store_false", dest="is_waiting", help="request the deploy and return")
 
 
 def _add_wait(subparsers: Commands) -> None:
-    wait = _add(
+    wait = add_command(
         subparsers,
         "wait",
         commands.wait,
@@ -132,11 +124,11 @@ def _add_wait(subparsers: Commands) -> None:
         help="wait for the deploy with this id, or of the request with this id (default: the last deploy)",
     )
     wanted.add_argument("--live", dest="release", metavar="RELEASE", help="wait until this release is live")
-    _add_timeout(wait, "the deploy continues")
+    add_timeout(wait, "the deploy continues")
 
 
 def _add_reports(subparsers: Commands) -> None:
-    status = _add(
+    status = add_command(
         subparsers,
         "status",
         commands.status,
@@ -145,11 +137,11 @@ def _add_reports(subparsers: Commands) -> None:
         "--watch",
         "--json | jq .live",
     )
-    _add_json(status)
+    add_json(status)
     status.add_argument("--watch", action="store_true", dest="is_watching", help="update the output until Ctrl-C")
 
-    history = _add(subparsers, "history", commands.history, "list the deploys, newest first", "", "-n 5 --json")
-    _add_json(history)
+    history = add_command(subparsers, "history", commands.history, "list the deploys, newest first", "", "-n 5 --json")
+    add_json(history)
     history.add_argument(
         "-n",
         type=types.count,
@@ -158,7 +150,7 @@ def _add_reports(subparsers: Commands) -> None:
         help="print only the last N deploys (default: 20; with --json, all)",
     )
 
-    show = _add(
+    show = add_command(
         subparsers,
         "show",
         commands.show,
@@ -172,11 +164,11 @@ def _add_reports(subparsers: Commands) -> None:
         metavar="DEPLOY",
         help="the id of a deploy in the history, or its beginning (default: the last deploy)",
     )
-    _add_json(show)
+    add_json(show)
 
 
 def _add_site(subparsers: Commands) -> None:
-    maintenance = _add(
+    maintenance = add_command(
         subparsers,
         "maintenance",
         commands.maintenance,
@@ -195,7 +187,7 @@ def _add_site(subparsers: Commands) -> None:
     maintenance.add_argument(
         "--message", type=types.text, metavar="TEXT", help="answer with this text or HTML (default: a short text)"
     )
-    pause = _add(
+    pause = add_command(
         subparsers,
         "pause",
         commands.pause,
@@ -208,26 +200,26 @@ def _add_site(subparsers: Commands) -> None:
         metavar="SECONDS",
         help="hold a request, and wait, at most this long (default: hold.timeout)",
     )
-    _add(subparsers, "resume", commands.resume, "serve new requests again, and those that wait", "")
+    add_command(subparsers, "resume", commands.resume, "serve new requests again, and those that wait", "")
 
 
 def _add_agent(subparsers: Commands) -> None:
-    upgrade = _add(
+    upgrade = add_command(
         subparsers,
         "upgrade",
         commands.upgrade,
         "replace the running agent with the installed version, without stopping the app",
         "",
     )
-    _add_timeout(upgrade, "the upgrade continues")
-    stop = _add(
+    add_timeout(upgrade, "the upgrade continues")
+    stop = add_command(
         subparsers, "stop", commands.stop, "stop the agent and its app, and wait until both have exited", "--timeout 60"
     )
-    _add_timeout(stop, "the agent continues to stop")
+    add_timeout(stop, "the agent continues to stop")
 
 
 def _add_fleet(subparsers: Commands) -> None:
-    fleet = _add(
+    fleet = add_command(
         subparsers,
         "fleet",
         fleet_commands.show,
@@ -241,7 +233,7 @@ def _add_fleet(subparsers: Commands) -> None:
 
 
 def _add_completion(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
-    completion = _add(
+    completion = add_command(
         subparsers, "completion", commands.completion, "print a completion script for a shell", "bash >>~/.bashrc"
     )
     completion.add_argument("shell", choices=["bash", "zsh", "fish", "words"], metavar="bash|zsh|fish")
@@ -251,7 +243,7 @@ def _add_completion(subparsers: Commands, parser: argparse.ArgumentParser) -> No
 
 
 def _add_proxy(subparsers: Commands) -> None:
-    proxy = _add(
+    proxy = add_command(
         subparsers,
         "proxy",
         commands.proxy,
@@ -275,7 +267,7 @@ def _add_proxy(subparsers: Commands) -> None:
 
 
 def _add_help(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
-    show_help = _add(subparsers, "help", commands.show_help, "show the help of a command", "deploy")
+    show_help = add_command(subparsers, "help", commands.show_help, "show the help of a command", "deploy")
     helps: dict[str | None, argparse.ArgumentParser] = {None: parser}
     helps.update(subparsers.choices)
     show_help.add_argument(
@@ -286,42 +278,3 @@ def _add_help(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
         help="the command (default: list all commands)",
     )
     show_help.set_defaults(helps=helps)
-
-
-def _add(subparsers: Commands, name: str, run: Run, summary: str, *examples: str) -> argparse.ArgumentParser:
-    """Add a command.
-
-    Args:
-        subparsers: the commands of the whole command line.
-        name: the name of the command.
-        run: the function that it runs.
-        summary: one imperative sentence, for the list of commands and the head of the command's help.
-        examples: arguments that users give it.
-
-    Returns:
-        The parser of the command.
-    """
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=_epilog(*(f"rainbowd {name} {arguments}".rstrip() for arguments in examples)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if name not in WITHOUT_CONFIG:
-        parser.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=CONFIG_HELP)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _epilog(*examples: str) -> str:
-    return "\n".join(["examples:", *(f"  {example}" for example in examples), "", EXIT_STATUS])
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, for programs")
-
-
-def _add_timeout(parser: argparse.ArgumentParser, after: str) -> None:
-    text = f"wait at most this long (default: no limit); {after} after that"
-    parser.add_argument("--timeout", type=types.seconds, metavar="SECONDS", help=text)

@@ -14,7 +14,7 @@ import trio
 
 from rainbowd import errors
 from rainbowd.agent.status import build_status
-from rainbowd.cli.parser import EXIT_STATUS
+from rainbowd.cli.command_parser import EXIT_STATUS
 from rainbowd.report import status
 from rainbowd.report.history import RESULTS, DeployEntry
 from rainbowd.report.journal import KEPT, LIMIT_BYTES

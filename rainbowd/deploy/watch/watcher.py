@@ -89,8 +89,7 @@ async def watch(
         task_status: for ``nursery.start``.
     """
     watcher = _Watcher(release, trigger_file, site_files)
-    wake, woken = trio.open_memory_channel[None](1)
-    stop = trio.Event()
+    (wake, woken), stop = trio.open_memory_channel[None](1), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(set_when_cancelled, stop)  # the thread that waits for events ends then
         if seen is None:
