@@ -87,6 +87,9 @@ def fit(rows: list[list[str]], width: int | None) -> tuple[list[str], bool]:
         width: of the terminal in characters; None for no limit.
     """
     lines, shown = align_columns(rows, NUMBERS), list(HEADER)
+    if width is not None and max(map(len, lines)) > width:
+        rows = [_without_repetition(row) for row in rows]
+        lines = align_columns(rows, NUMBERS)
     for name in LEFT_OUT:
         if width is None or max(map(len, lines)) <= width:
             break
@@ -94,6 +97,12 @@ def fit(rows: list[list[str]], width: int | None) -> tuple[list[str], bool]:
         kept = [index for index, column in enumerate(HEADER) if column in shown]
         lines = align_columns([[row[index] for index in kept] for row in rows], NUMBERS)
     return lines, "note" in shown
+
+
+def _without_repetition(row: list[str]) -> list[str]:
+    """Return a row whose result does not repeat the name of the release."""
+    name = row[HEADER.index("release")]
+    return [cell.removesuffix(f" to {name}") if cell.startswith("rolled back") else cell for cell in row]
 
 
 def _row(entry: DeployEntry) -> list[str]:

@@ -169,3 +169,10 @@ def test_a_narrow_terminal_shows_fewer_columns_and_no_broken_line(width: int | N
     kept = [name for name in HEADER if name not in ["note", "generation", "seconds", "by"][:left_out]]
     assert (lines[0].split(), has_notes) == (" ".join(kept).split(), left_out == 0)
     assert width is None or width < 50 or max(map(len, lines)) <= width
+
+
+def test_a_narrow_terminal_shows_the_name_of_a_release_once() -> None:
+    name = "20261123100000-1f0e8a4c5b"
+    row = ["2026-11-23 10:00:00", "1f0e8a4c5b2d", name, "1", f"rolled back to {name}", "0.25", "ann (file)", "-"]
+    (_, line), _ = fit([HEADER, row], 80)
+    assert (len(line) <= 80, line.count(name)) == (True, 1)
