@@ -283,7 +283,7 @@ def test_a_deploy_is_asked_for_and_watched_to_its_end(board: Page) -> None:
     assert asked(board) == [*before, "api"]
     number = board.api.agent.status()["live"]
     steps = board.lines("#steps span")
-    assert steps[0] == f"{release} requested (api): to <b>it</b>"
+    assert steps[0] == f"{release} requested by 127.0.0.1 (api): to <b>it</b>"
     assert steps[1].startswith(f"launched {release} as generation {number}, pid ")
     assert steps[2:] == [
         f"generation {number} is healthy",

@@ -12,13 +12,13 @@ const token = {
 // The agent's clock, from which the journal has its times, can differ from the browser's.
 const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs }
 
-// The token is not, or no longer, the agent's.
+// The agent refused the token.
 class Refused extends Error {}
 
 // The agent refused a request; the message is the problem's detail.
 class Problem extends Error {
-  constructor(status, told) {
-    super(told.detail ?? `The agent answered ${status}.`)
+  constructor(status, problem) {
+    super(problem.detail ?? `The agent answered ${status}.`)
     this.status = status
   }
 }
@@ -40,19 +40,19 @@ async function call(path, { headers, ...options } = {}) {
 // They are shown as escapes, as on a terminal; tabs stay.
 const UNPRINTABLE = /(?!\t)[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu
 
-const inert = text => text.replace(UNPRINTABLE, one => {
+const escapeControl = text => text.replace(UNPRINTABLE, one => {
   const code = one.codePointAt(0), [mark, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8]
   return { "\n": "\\n", "\r": "\\r" }[one] ?? `\\${mark}${code.toString(16).padStart(digits, "0")}`
 })
 
-const parse = text => JSON.parse(text, (_, value) => (typeof value === "string" ? inert(value) : value))
+const parse = text => JSON.parse(text, (_, value) => (typeof value === "string" ? escapeControl(value) : value))
 
-const PATIENCE_MS = 3000
+const TIMEOUT_MS = 3000
 
 // An agent that hangs does not answer, and does not refuse either.
-const json = async path => parse(await (await call(path, { signal: AbortSignal.timeout(PATIENCE_MS) })).text())
+const json = async path => parse(await (await call(path, { signal: AbortSignal.timeout(TIMEOUT_MS) })).text())
 
-const ask = async (path, fields) => {
+const requestDeploy = async (path, fields) => {
   const answer = await call(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -66,17 +66,17 @@ async function* events(lastId, signal) {
   const ended = new AbortController()
   signal.addEventListener("abort", () => ended.abort())
   let watchdog
-  const heard = () => {
+  const resetWatchdog = () => {
     clearTimeout(watchdog)
     watchdog = setTimeout(() => ended.abort(), SILENCE_MS)
   }
   try {
-    heard()
+    resetWatchdog()
     const answer = await call("events", { headers: { "Last-Event-ID": lastId }, signal: ended.signal })
     let rest = ""
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      heard()
+      resetWatchdog()
       const blocks = (rest + part.value).split("\n\n")
       rest = blocks.pop()
       for (const block of blocks) {

@@ -2,7 +2,7 @@
 
 const LANE = 54, LABEL = 16, AXIS = 20, STEP = 2  // pixels
 const THICK = { starting: 5, live: 14, standby: 6, draining: 7, stopping: 3 }
-const TALLEST = 20                                // what load may add to a band
+const TALLEST = 20                                // added to a band at the maximum load
 const LETTER = 6.7
 
 const SVG = "http://www.w3.org/2000/svg"
@@ -35,10 +35,10 @@ class Scale {
   }
 }
 
-// Replaces a picture, but keeps its title element.
-function redraw(svg, height, told, ...children) {
+// Replaces a picture, but keeps its title element, which describes the picture.
+function redraw(svg, height, description, ...children) {
   const title = svg.firstElementChild
-  title.textContent = told
+  title.textContent = description
   svg.setAttribute("height", height)
   svg.replaceChildren(title, ...children)
 }
@@ -55,26 +55,26 @@ function grid(scale, height) {
 // --- bands ----------------------------------------------------------------------------------------------------------
 
 function drawBands(svg, timeline, loadHistory, scale) {
-  const seen = timeline.placed().filter(one => (one.endedAt ?? scale.now) > scale.from)
+  const seen = timeline.inLanes().filter(one => (one.endedAt ?? scale.now) > scale.from)
   const lanes = Math.max(0, ...seen.map(one => one.lane)) + 1
   const loads = loadsByColumn(loadHistory, scale)
   const most = Math.max(4, ...[...loads.values()].flatMap(columns => columns.map(([flight, tunnels]) => flight + tunnels)))
   const freeTo = new Map()
-  const bands = seen.reverse().map(one => {  // the youngest first: its label is sure of its place
+  const bands = seen.reverse().map(one => {  // the newest first, so that its label always has room
     const from = scale.x(one.phases[0].at), to = Math.max(scale.x(one.endedAt ?? scale.now), from + 3)
     const middle = one.lane * LANE + LABEL + 19
     const made = band(one, loads.get(one.id) ?? [], most, scale, { from, to, middle })
-    const named = label(one, from, freeTo.get(one.lane) ?? scale.width, scale.width)
-    if (named) made.append(shape("text", { x: named.x, y: middle - 23 }, named.text))
-    freeTo.set(one.lane, Math.min(from, named?.x ?? from) - LETTER)
+    const placed = label(one, from, freeTo.get(one.lane) ?? scale.width, scale.width)
+    if (placed) made.append(shape("text", { x: placed.x, y: middle - 23 }, placed.text))
+    freeTo.set(one.lane, Math.min(from, placed?.x ?? from) - LETTER)
     return made
   })
   const height = lanes * LANE + LABEL + AXIS - 8
-  const told = seen.map(one => `generation ${one.id}, ${nameOf(one.release)}: ${one.endedAt ? "retired" : one.phases.at(-1).state}`)
-  redraw(svg, height, told.join("; ") || "nothing has run", grid(scale, height), ...bands)
+  const descriptions = seen.map(one => `generation ${one.id}, ${nameOf(one.release)}: ${one.endedAt ? "retired" : one.phases.at(-1).state}`)
+  redraw(svg, height, descriptions.join("; ") || "nothing has run", grid(scale, height), ...bands)
 }
 
-// For each generation an array of [in flight, tunnels], one a column: the most that was seen in it.
+// For each generation an array of [in flight, tunnels], one for each column: the maximum of its samples.
 function loadsByColumn(loadHistory, scale) {
   const loads = new Map()
   loadHistory.samples.forEach((sample, index) => {
@@ -93,7 +93,7 @@ function loadsByColumn(loadHistory, scale) {
 }
 
 function band(one, columns, most, scale, { from, to, middle }) {
-  const group = shape("g", { class: "band", fill: colourOf(one.id) }, shape("title", {}, lifeOf(one)))
+  const group = shape("g", { class: "band", fill: colourOf(one.id) }, shape("title", {}, describeBand(one)))
   for (const isOuter of [true, false]) {
     one.phases.forEach(({ state, at }, index) => {
       const next = one.phases[index + 1]
@@ -106,17 +106,17 @@ function band(one, columns, most, scale, { from, to, middle }) {
       group.append(shape("path", { class: isOuter ? `outer ${state}` : state, d: ribbon(x0, x1, middle, thick) }))
     })
   }
-  group.append(...one.breaks.filter(at => at >= scale.from).map(at => cross(Math.min(scale.x(at), to), middle)))
+  group.append(...one.crashes.filter(at => at >= scale.from).map(at => cross(Math.min(scale.x(at), to), middle)))
   return group
 }
 
-function lifeOf(one) {
+function describeBand(one) {
   const since = one.phases.filter(phase => phase.at > 0).map(({ state, at }) => `${state} ${timeOf(at)}`)
   if (one.endedAt) since.push(`retired ${timeOf(one.endedAt)}`)
   return [`generation ${one.id}, ${nameOf(one.release)}`, ...since].join("\n")
 }
 
-// As much of the number and the release's name as there is room for; the last one of a lane may begin to the left.
+// Returns as much of the id and the release's name as there is room for; the last label of a lane may start further left.
 function label(one, from, freeTo, width) {
   const name = `${one.id} ${nameOf(one.release)}`
   if (freeTo === width && from + name.length * LETTER > width) return { x: Math.max(0, width - name.length * LETTER), text: name }
@@ -125,7 +125,7 @@ function label(one, from, freeTo, width) {
   return { x: from, text: name.length <= room ? name : room >= 7 ? `${name.slice(0, room - 1)}…` : String(one.id) }
 }
 
-// A shape around a middle line whose thickness is given for each column.
+// Returns a shape around a middle line, with a thickness for each column.
 function ribbon(x0, x1, middle, thick) {
   const xs = [x0]
   for (let x = (Math.floor(x0 / STEP) + 1) * STEP; x < x1; x += STEP) xs.push(x)
@@ -146,17 +146,17 @@ const cross = (x, y) => shape("path", { class: "cross", d: `M${x - 4} ${y - 4}l8
 const GUTTER = 58  // for the numbers next to a picture
 const PLOT = 84, FLOOR = PLOT - 2, CEILING = 14
 
-// The generations' shares, in their colours, on top of each other.
+// Draws the generations' shares in their colours, stacked.
 function drawRequests(svg, loadHistory, scale) {
   const known = loadHistory.rates(scale.from)
-  const columns = new Map(known.map(one => [scale.column(one.at), one]))  // of several in one column the last
+  const columns = new Map(known.map(one => [scale.column(one.at), one]))  // the last sample of each column
   const most = Math.max(1, ...[...columns.values()].map(one => one.total))
   const y = rate => FLOOR - rate / most * (FLOOR - CEILING)
   const ids = [...new Set(known.flatMap(one => [...one.rates.keys()]))].sort((a, b) => a - b)
   const areas = ids.map(id => {
     const edges = [...columns].map(([column, { rates }]) => {
       const below = ids.filter(other => other < id).reduce((sum, other) => sum + (rates.get(other) ?? 0), 0)
-      return { x: column * STEP, below: y(below), above: y(below + (rates.get(id) ?? 0)), isThere: rates.has(id) }
+      return { x: column * STEP, below: y(below), above: y(below + (rates.get(id) ?? 0)), exists: rates.has(id) }
     })
     const runs = runsOf(edges)
     return shape("path", { class: "share", fill: colourOf(id), stroke: colourOf(id), d: runs.map(outline).join("") })
@@ -168,12 +168,12 @@ function drawRequests(svg, loadHistory, scale) {
   return now?.total ?? null
 }
 
-// The parts of a list in which something is there.
+// Returns the runs of neighbouring edges that exist.
 function runsOf(edges) {
   const runs = []
   edges.forEach((edge, index) => {
-    if (!edge.isThere) return
-    if (!edges[index - 1]?.isThere) runs.push([])
+    if (!edge.exists) return
+    if (!edges[index - 1]?.exists) runs.push([])
     runs.at(-1).push(edge)
   })
   return runs
@@ -182,7 +182,7 @@ function runsOf(edges) {
 const outline = run =>
   `M${[...run.map(({ x, above }) => point(x, above)), ...run.map(({ x, below }) => point(x, below)).reverse()].join("L")}Z`
 
-// Logarithmic, because rare requests take a hundred times as long as usual ones.
+// The scale is logarithmic, because rare requests take a hundred times as long as usual ones.
 function drawLatency(svg, loadHistory, scale) {
   const known = loadHistory.latencies.filter(one => one.at >= scale.from)
   const least = 10 ** Math.floor(Math.log10(Math.max(1e-4, Math.min(...known.map(one => one.half)))))

@@ -1,4 +1,4 @@
-// The load: the agent's samples of the last hour, and what this page reads each second.
+// The load of the last hour: the agent's samples, and the counters that this page reads each second.
 
 const GAP_MS = 15_000  // between two samples; a longer gap has no data
 const CLOSE_MS = 400   // samples that are closer add nothing
@@ -8,25 +8,26 @@ class LoadHistory {
   latencies = []  // { at, half, most }: the median and the 95th percentile, in seconds
 
   // Adds the load of each generation at a time, which can be older than the last sample.
-  see(generations, at) {
-    let place = this.samples.length
-    while (place && this.samples[place - 1].at > at) place--
-    if ([this.samples[place - 1], this.samples[place]].some(one => one && Math.abs(one.at - at) < CLOSE_MS)) return
-    this.samples.splice(place, 0, { at, generations: new Map(generations.map(one => [one.id, one])) })
-    forget(this.samples, at)
+  add(generations, at) {
+    let index = this.samples.length
+    while (index && this.samples[index - 1].at > at) index--
+    const neighbours = [this.samples[index - 1], this.samples[index]]
+    if (neighbours.some(sample => sample && Math.abs(sample.at - at) < CLOSE_MS)) return
+    this.samples.splice(index, 0, { at, generations: new Map(generations.map(generation => [generation.id, generation])) })
+    dropOld(this.samples, at)
   }
 
   // Adds the samples that GET /load returns.
-  remember(samples) {
+  addAll(samples) {
     for (const sample of samples) {
       const at = Date.parse(sample.at)
-      this.see(sample.generations, at)
+      this.add(sample.generations, at)
       if (sample.half_seconds !== null) this.latencies.push({ at, half: sample.half_seconds, most: sample.most_seconds })
-      forget(this.latencies, at)
+      dropOld(this.latencies, at)
     }
   }
 
-  // Requests a second between each two samples, by generation: { at, rates: Map, total }.
+  // Returns the requests per second between each two samples, by generation: { at, rates: Map, total }.
   rates(from) {
     return this.samples.flatMap((sample, index) => {
       const before = this.samples[index - 1]
@@ -40,6 +41,6 @@ class LoadHistory {
   }
 }
 
-function forget(samples, at) {
+function dropOld(samples, at) {
   while (samples.length && samples[0].at < at - KEEP_MS) samples.shift()
 }

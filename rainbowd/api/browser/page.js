@@ -1,6 +1,6 @@
 // The page as a whole: the token, polling and event stream, and requests for deploys.
 
-const LOOK_MS = 1000, RECALL_MS = 5000, AGAIN_MS = 1000, SPANS_MS = [300_000, 900_000, KEEP_MS]
+const STATUS_MS = 1000, LOAD_MS = 5000, RETRY_MS = 1000, SPANS_MS = [300_000, 900_000, KEEP_MS]
 const TAKES_OVER = /^(deploy\.(waiting|failed)|hook\.ended|generation\.launched)$/
 const ANNOUNCED = /^(deploy\.|generation\.(live|crashed)|agent\.)/
 
@@ -14,14 +14,14 @@ const sleep = (ms, signal) => new Promise(resolve => {
 
 // --- the token ------------------------------------------------------------------------------------------------------
 
-function lock(why = "") {
+function lock(reason = "") {
   session?.abort()
   token.forget()
   byId("ask").close()
   byId("board").hidden = true
   byId("gate").hidden = false
   connection(null)
-  byId("refusal").textContent = why
+  byId("refusal").textContent = reason
   byId("token").value = ""
   byId("token").focus()
 }
@@ -40,9 +40,9 @@ function open() {
   ;[timeline, loadHistory, history, watched, answeredAt, silentSince] = [new Timeline(), new LoadHistory(), [], null, Date.now(), null]
   byId("gate").hidden = true
   byId("board").hidden = false
-  listen(session.signal)
-  look(session.signal)
-  recall(session.signal)
+  followEvents(session.signal)
+  pollStatus(session.signal)
+  pollLoad(session.signal)
 }
 
 byId("unlock").addEventListener("submit", event => {
@@ -56,7 +56,7 @@ byId("unlock").addEventListener("submit", event => {
 
 // --- polling, and the event stream ------------------------------------------------------------------------------------------
 
-// Repeats `act` until the session ends, also if it fails; if the token is refused, asks for another one.
+// Repeats `act` until the session ends, also if it fails; if the token is refused, locks the page.
 async function repeat(act, pauseMs, signal, failed = () => {}) {
   while (!signal.aborted) {
     try {
@@ -70,7 +70,7 @@ async function repeat(act, pauseMs, signal, failed = () => {}) {
   }
 }
 
-function look(signal) {
+function pollStatus(signal) {
   let missed = 0
   return repeat(async () => {
     status = await json("status")
@@ -78,55 +78,55 @@ function look(signal) {
     missed = 0
     answeredAt = Date.now()
     connection(true)
-    timeline.see(status, clock.now())
-    loadHistory.see(status.generations, clock.now())
+    timeline.addStatus(status, clock.now())
+    loadHistory.add(status.generations, clock.now())
     draw()
-  }, LOOK_MS, signal, () => (connection(++missed < 2), draw()))
+  }, STATUS_MS, signal, () => (connection(++missed < 2), draw()))
 }
 
-function recall(signal) {
+function pollLoad(signal) {
   let after = ""
   return repeat(async () => {
     const samples = await json(`load${after}`)
     if (samples.length) after = `?after=${samples.at(-1).at}`
-    loadHistory.remember(samples)
-  }, RECALL_MS, signal)
+    loadHistory.addAll(samples)
+  }, LOAD_MS, signal)
 }
 
-function listen(signal) {
+function followEvents(signal) {
   let lastId = new Date(clock.now() - KEEP_MS).toISOString()
   const recent = clock.now()
-  remember(signal)
+  readHistory(signal)
   return repeat(async () => {
     for await (const { id, event } of events(lastId, signal)) {
       if (signal.aborted) return
       lastId = id
-      timeline.take(event)
-      if (Date.parse(event.at) > recent - 1000) happened(event)
-      if (event.event.startsWith("deploy.")) remember(signal)
+      timeline.addEvent(event)
+      if (Date.parse(event.at) > recent - 1000) announce(event)
+      if (event.event.startsWith("deploy.")) readHistory(signal)
       draw()
     }
-  }, AGAIN_MS, signal)
+  }, RETRY_MS, signal)
 }
 
-// The deploys of all times, read again a moment after there is news of one.
-let remembering = false
-async function remember(signal) {
-  if (remembering) return
-  remembering = true
+// Reads the history of deploys, a moment after an event of one.
+let isReadingHistory = false
+async function readHistory(signal) {
+  if (isReadingHistory) return
+  isReadingHistory = true
   await sleep(200, signal)
-  remembering = false
+  isReadingHistory = false
   try {
     history = await json("history?n=20")
   } catch {
-    return  // there will be news again, or the page is locked
+    return  // the next event reads it again, or the page is locked
   }
   showDeploys(history)
 }
 
-// Shows a deploy that was requested elsewhere too, unless another one is shown; not the one of a restored link.
-function happened(event) {
-  const isShown = timeline.deploys.get(watched)?.decided === null
+// Shows a deploy that was requested elsewhere, unless another one is shown; not that of a restored link.
+function announce(event) {
+  const isShown = timeline.deploys.get(watched)?.outcome === null
   if (event.deploy && TAKES_OVER.test(event.event) && !isShown) watched = event.deploy
   if (ANNOUNCED.test(event.event)) byId("announcer").textContent = sentence(event)
 }
@@ -158,20 +158,20 @@ function draw() {
     watch(status.deploying)
     const deploy = timeline.deploys.get(watched)
     if (deploy) showProgress(deploy, status.deploying?.deploy === deploy.id ? status.deploying : null)
-    byId("rainbow").classList.toggle("busy", [...timeline.deploys.values()].some(one => !one.decided))
+    byId("rainbow").classList.toggle("busy", [...timeline.deploys.values()].some(one => !one.outcome))
     drawCharts()
   })
 }
 
-// A deploy that is under way is shown, unless another is or this one was closed.
+// Shows the deploy in progress, unless another one is shown or the user has closed it.
 function watch(deploying) {
-  const isShown = timeline.deploys.get(watched)?.decided === null
+  const isShown = timeline.deploys.get(watched)?.outcome === null
   if (deploying && !isShown && deploying.deploy !== closed && timeline.deploys.has(deploying.deploy)) watched = deploying.deploy
 }
 
-// The shortest range that has all that is known, until another is chosen.
+// Returns the chosen range, by default the shortest one that contains all generations.
 function spanNow(now) {
-  const oldest = Math.min(now, ...timeline.placed().map(one => one.phases[0].at))
+  const oldest = Math.min(now, ...timeline.inLanes().map(one => one.phases[0].at))
   const spanMs = chosenSpanMs ?? SPANS_MS.find(ms => now - oldest <= ms) ?? KEEP_MS
   byId("span-name").textContent = spanMs === KEEP_MS ? "hour" : `${spanMs / 60_000} minutes`
   document.querySelector(`#spans [value="${spanMs / 1000}"]`).checked = true
@@ -197,19 +197,19 @@ byId("progress-close").addEventListener("click", () => {
   byId("redeploy").focus()
 })
 
-// --- asking for a deploy --------------------------------------------------------------------------------------------
+// --- requesting a deploy --------------------------------------------------------------------------------------------
 
 const liveNow = () => status?.generations.find(one => one.id === status.live)
 
-// The release that a rollback probably makes live: the agent decides.
-function before() {
+// Returns the release that a rollback probably makes live; the agent decides.
+function rollbackRelease() {
   const live = liveNow()
   if (live && status.wanted !== live.release) return live.release
   const other = entry => ["succeeded", "rolled_back"].includes(entry.result) && entry.release !== live?.release
   return history.find(other)?.release
 }
 
-const ASKS = {
+const DIALOGS = {
   redeploy: () => ({
     title: "Redeploy",
     what: `Launches a new generation next to the live one; new requests move to it when it is healthy. Without a release, ${
@@ -218,14 +218,14 @@ const ASKS = {
   }),
   rollback: () => ({
     title: "Roll back",
-    what: `Deploys ${before() ? nameOf(before()) : "the release that was live before"} in place of ${
+    what: `Deploys ${rollbackRelease() ? nameOf(rollbackRelease()) : "the release that was live before"} in place of ${
       liveNow() ? nameOf(liveNow().release) : "nothing"}.`,
-    go: before() ? `Roll back to ${nameOf(before())}` : "Roll back",
+    go: rollbackRelease() ? `Roll back to ${nameOf(rollbackRelease())}` : "Roll back",
   }),
 }
 
 function confirm(path) {
-  const { title, what, go } = ASKS[path]()
+  const { title, what, go } = DIALOGS[path]()
   const dialog = byId("ask")
   dialog.dataset.path = path
   byId("ask-title").textContent = title
@@ -250,7 +250,7 @@ byId("ask-form").addEventListener("submit", async event => {
   if (path === "redeploy") fields.release = byId("release").value.trim() || null
   byId("ask-go").disabled = true
   try {
-    watched = await ask(path, fields)
+    watched = await requestDeploy(path, fields)
     byId("ask").close()
     draw()
   } catch (error) {

@@ -1,4 +1,4 @@
-// What is written on the page. Text from the agent becomes text nodes, never markup.
+// The texts of the page. Text from the agent becomes text nodes, never markup.
 
 const byId = id => document.getElementById(id)
 
@@ -8,7 +8,7 @@ function make(name, properties = {}, ...children) {
   return made
 }
 
-// Replaces what an element has only where it differs: else a reader's place and selection would be lost each second.
+// Replaces the content of an element only if it differs; otherwise a selection would be lost each second.
 function show(element, key, ...children) {
   if (element.dataset.shown === key) return
   element.dataset.shown = key
@@ -24,7 +24,7 @@ function timeOf(at) {
   return (date.toDateString() === new Date().toDateString() ? "" : day) + clockOf(date)
 }
 
-// As `rainbowd status` says how long ago something was.
+// Returns how long ago a time was, as `rainbowd status` does.
 function ago(at) {
   const seconds = Math.max(0, Math.floor((clock.now() - Date.parse(at)) / 1000))
   const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600), Math.floor(seconds / 60)]
@@ -53,14 +53,14 @@ function showAgent(status) {
     agent.listen.join(", ") || "nothing"}`
 }
 
-// Red is for trouble alone: no generation has it.
+// Red is for trouble only; no generation has that colour.
 const TROUBLE = "#d92d3a", WAITING = "#c27c00"
 
-// What matters most: a headline, a line below it and a colour. `silentSince`: since when the agent has not answered.
+// Returns the headline, the line below it and the colour. `silentSince`: since when the agent has not answered.
 function condition(status, silentSince) {
   const live = status?.generations.find(one => one.id === status.live)
   if (silentSince !== null) return { mood: "gone", colour: TROUBLE, headline: "the agent does not answer",
-    more: `since ${timeOf(silentSince)}. ${status ? "Below is what it reported last. " : ""}The app may still be running.` }
+    more: `since ${timeOf(silentSince)}. ${status ? "Below is its last report. " : ""}The app may still be running.` }
   if (live) return { mood: "live", colour: colourOf(live.id), headline: `${nameOf(live.release)} is live`,
     more: `generation ${live.id} for ${ago(live.live_at ?? live.started_at)}, ${whole(live.requests)} requests` }
   const first = status.warnings.find(one => one.kind === "waiting")
@@ -85,7 +85,7 @@ function showLive(status, silentSince) {
 const STEPS = { plan: "reading the config", slot: "waiting until an older generation has ended",
   before_launch: "before_launch hook", boot: "starting the app", health: "health check" }
 
-// The step that a deploy is at, how long, and what came of it so far.
+// Returns the current step of a deploy, how long it lasts, and the last result of the health check.
 function stepOf({ step, step_at: at, last_check: check }) {
   return [`${STEPS[step] ?? step}, ${ago(at)}`, check && `last check: ${check}`].filter(Boolean).join("; ")
 }
@@ -104,15 +104,15 @@ function showLastDeploy(status) {
   if (!deploy) return show(byId("last-deploy"), "")
   const isRollback = deploy.rollback && deploy.result === "succeeded"
   const result = isRollback ? "rolled back" : deploy.result.replace("_", " ")
-  const told = make("b", { className: deploy.result === "failed" ? "bad" : "good" }, result)
+  const label = make("b", { className: deploy.result === "failed" ? "bad" : "good" }, result)
   const reason = deploy.reason ? `: ${deploy.reason}` : ""
   const text = `last deploy ${result} ${ago(deploy.at)}`
-  show(byId("last-deploy"), text, "last deploy ", told, ` ${ago(deploy.at)} ago${reason}`)
+  show(byId("last-deploy"), text, "last deploy ", label, ` ${ago(deploy.at)} ago${reason}`)
 }
 
 function showWarnings(status) {
-  const told = warnings(status)
-  show(byId("warnings"), told.join("\n"), ...told.map(text => make("li", {}, `warning: ${text}`)))
+  const texts = warnings(status)
+  show(byId("warnings"), texts.join("\n"), ...texts.map(text => make("li", {}, `warning: ${text}`)))
 }
 
 function showFigures(status, rate, latency) {
@@ -142,7 +142,7 @@ function showGenerations(status) {
 
 // --- what happened --------------------------------------------------------------------------------------------------
 
-function told(event) {
+function describe(event) {
   const result = { "deploy.failed": "bad", "deploy.succeeded": "good", "deploy.rolled_back": "good" }[event.event]
   return make("span", { className: event.superseded_by ? "soft" : result ?? "" },
     event.generation && event.event.startsWith("generation.") ? swatch(event.generation) : null, sentence(event))
@@ -150,7 +150,7 @@ function told(event) {
 
 function showJournal(timeline) {
   const shown = timeline.journal.filter(event => WORDS.sentences[event.event]).slice(-JOURNAL_MAX).reverse()
-  const lines = shown.map(event => make("li", {}, make("time", { dateTime: event.at }, timeOf(event.at)), told(event)))
+  const lines = shown.map(event => make("li", {}, make("time", { dateTime: event.at }, timeOf(event.at)), describe(event)))
   const none = make("li", { className: "soft" }, "nothing within the last hour")
   show(byId("journal"), `${shown.length} ${shown[0]?.at} ${shown[0]?.event}`, ...(lines.length ? lines : [none]))
 }
@@ -158,13 +158,13 @@ function showJournal(timeline) {
 function showDeploys(history) {
   const isOpen = new Set([...byId("deploys").querySelectorAll("details[open]")].map(one => one.dataset.deploy))
   const isKnown = new Set([...byId("deploys").querySelectorAll("details")].map(one => one.dataset.deploy))
-  const last = history.find(entry => entry.result !== "rolled_back")  // a failure is often followed by the link's way back
-  const items = history.map(entry => deployed(entry, isOpen.has(entry.deploy) || (entry === last && !isKnown.has(entry.deploy))))
+  const last = history.find(entry => entry.result !== "rolled_back")  // a failed deploy is often followed by a restored link
+  const items = history.map(entry => deployItem(entry, isOpen.has(entry.deploy) || (entry === last && !isKnown.has(entry.deploy))))
   const none = make("li", { className: "soft" }, "no deploys recorded")
   show(byId("deploys"), JSON.stringify(history), ...(items.length ? items : [none]))
 }
 
-// What became of a deploy, and whether that is good: one that made way for another has not failed.
+// Returns the result of a deploy and its style; a superseded deploy has not failed.
 function resultOf({ result, rollback, superseded_by }) {
   if (superseded_by) return ["superseded", "soft"]
   if (result === null) return ["under way", "soft"]
@@ -175,8 +175,8 @@ function resultOf({ result, rollback, superseded_by }) {
 const requester = ({ by, trigger }) =>
   trigger === "api" ? "through the API" : [by, trigger && `(${trigger})`].filter(Boolean).join(" ")
 
-// As a line of `rainbowd history`; of one that failed also why, and what the app said.
-function deployed(entry, isOpen) {
+// Returns a deploy as a line of `rainbowd history`, and for a failed one the reason and the app's output.
+function deployItem(entry, isOpen) {
   const [result, kind] = resultOf(entry)
   const by = requester(entry)
   const line = make("div", { className: "line" },
@@ -194,42 +194,42 @@ function deployed(entry, isOpen) {
 
 function failure({ deploy, reason, output }, isOpen) {
   if (!output?.length) return make("p", { className: "bad" }, reason)
-  const said = make("pre", { tabIndex: 0 }, output.join("\n"))
-  said.setAttribute("role", "region")
-  said.setAttribute("aria-label", reason.startsWith("before_launch") ? "The hook's last lines" : "The app's last lines")
-  const made = make("details", { open: isOpen }, make("summary", { className: "bad" }, reason), said)
+  const lines = make("pre", { tabIndex: 0 }, output.join("\n"))
+  lines.setAttribute("role", "region")
+  lines.setAttribute("aria-label", reason.startsWith("before_launch") ? "The hook's last lines" : "The app's last lines")
+  const made = make("details", { open: isOpen }, make("summary", { className: "bad" }, reason), lines)
   made.dataset.deploy = deploy
   return made
 }
 
-// The steps of a deploy as `rainbowd deploy` tells them, with the time since it was asked for.
+// Shows the steps of a deploy as `rainbowd deploy` does, with the time since it was requested.
 function showProgress(deploy, deploying) {
   const [first] = deploy.events
-  const asked = deploy.events.find(event => event.event === "deploy.requested") ?? first
+  const request = deploy.events.find(event => event.event === "deploy.requested") ?? first
   const since = event => `${((Date.parse(event.at) - Date.parse(first.at)) / 1000).toFixed(2)} s`
-  const steps = deploy.events.filter(event => !(event.event in DECISIONS))
-  const decided = deploy.decided
-  byId("progress-title").textContent = `Deploy of ${nameOf(decided?.release ?? deploying?.release ?? asked.release)}`
-  show(byId("steps"), `${deploy.id} ${steps.length}`, ...steps.map(event => make("li", {}, make("time", {}, since(event)), told(event))))
-  if (decided) show(byId("progress-end"), `${deploy.id} ${decided.event}`, ...outcome(decided, since(decided)))
-  else show(byId("progress-end"), `${deploy.id} ${JSON.stringify(deploying)} ${deploying && stepOf(deploying)}`, ...underWay(deploying))
+  const steps = deploy.events.filter(event => !(event.event in RESULTS))
+  const outcome = deploy.outcome
+  byId("progress-title").textContent = `Deploy of ${nameOf(outcome?.release ?? deploying?.release ?? request.release)}`
+  show(byId("steps"), `${deploy.id} ${steps.length}`, ...steps.map(event => make("li", {}, make("time", {}, since(event)), describe(event))))
+  if (outcome) show(byId("progress-end"), `${deploy.id} ${outcome.event}`, ...outcomeItems(outcome, since(outcome)))
+  else show(byId("progress-end"), `${deploy.id} ${JSON.stringify(deploying)} ${deploying && stepOf(deploying)}`, ...progressItems(deploying))
   byId("progress").hidden = false
 }
 
-function underWay(deploying) {
+function progressItems(deploying) {
   const bar = make("div", { className: "waiting" })
   if (!deploying) return [bar]
   const { output } = deploying
   return [make("p", {}, stepOf(deploying)), output.length ? make("pre", { tabIndex: 0 }, output.join("\n")) : "", bar]
 }
 
-function outcome(decided, seconds) {
-  if (decided.superseded_by) return [make("p", { className: "soft" }, `superseded by ${nameOf(decided.superseded_by)} after ${seconds}`)]
-  if (decided.event === "deploy.failed") {
-    const said = failure({ ...decided, deploy: `end of ${decided.deploy}` }, true)
-    return [make("p", { className: "bad" }, `the deploy failed after ${seconds}`), said]
+function outcomeItems(outcome, seconds) {
+  if (outcome.superseded_by) return [make("p", { className: "soft" }, `superseded by ${nameOf(outcome.superseded_by)} after ${seconds}`)]
+  if (outcome.event === "deploy.failed") {
+    const details = failure({ ...outcome, deploy: `end of ${outcome.deploy}` }, true)
+    return [make("p", { className: "bad" }, `the deploy failed after ${seconds}`), details]
   }
-  const again = decided.event === "deploy.rolled_back" ? ", nothing was launched" : ""
-  const live = `${nameOf(decided.release)} is live: generation ${decided.generation}${again}, after ${seconds}`
+  const again = outcome.event === "deploy.rolled_back" ? ", nothing was launched" : ""
+  const live = `${nameOf(outcome.release)} is live: generation ${outcome.generation}${again}, after ${seconds}`
   return [make("p", { className: "good" }, live)]
 }
