@@ -70,7 +70,7 @@ def test_anything_else_is_refused(text: str) -> None:
         ("a:b:80", 'such as "127.0.0.1:7000"$'),
     ],
 )
-def test_a_usual_mistake_is_answered_with_what_was_meant(text: str, expected: str) -> None:
+def test_a_common_mistake_gets_a_suggestion(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse_address(text)
 
@@ -83,12 +83,12 @@ def test_a_usual_mistake_is_answered_with_what_was_meant(text: str, expected: st
         (UnixAddress(Path("/a")), (socket.AF_UNIX, "/a")),
     ],
 )
-def test_an_address_says_how_to_connect_to_it(address: Address, expected: object) -> None:
+def test_an_address_has_a_family_and_a_socket_address(address: Address, expected: object) -> None:
     assert (family(address), sockaddr(address)) == expected
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0"])
-def test_what_an_address_says_can_be_bound(text: str) -> None:
+def test_the_socket_address_can_be_bound(text: str) -> None:
     address = parse_address(text)
     with socket.socket(family(address)) as listener:
         try:

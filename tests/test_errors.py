@@ -22,7 +22,7 @@ def test_an_error_knows_the_exit_status_of_its_command(error: RainbowdError, exi
     assert error.exit_status == exit_status
 
 
-def test_a_config_error_says_one_problem_a_line() -> None:
+def test_a_config_error_has_one_problem_a_line() -> None:
     error = ConfigError("a: found 1; expected 2", "b: found 3; expected 4")
     assert str(error) == "a: found 1; expected 2\nb: found 3; expected 4"
     assert error.problems == ("a: found 1; expected 2", "b: found 3; expected 4")
@@ -42,6 +42,6 @@ def test_failed_deploys_without_output_do_not_share_one_list() -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(errno.EACCES, 2), (errno.ENOTDIR, 2), (errno.ENOSPC, 1), (errno.EIO, 1)]
 )
-def test_what_cannot_be_written_is_the_users_fault_or_the_machines(number: int, status: int) -> None:
+def test_an_unwritable_file_is_the_fault_of_the_user_or_of_the_machine(number: int, status: int) -> None:
     error = Unwritable("f: cannot be written", OSError(number, os.strerror(number)))
     assert (error.exit_status, str(error)) == (status, f"f: cannot be written: {os.strerror(number)}")

@@ -32,7 +32,7 @@ def test_an_object_is_read_as_it_is(file: Path) -> None:
     assert read_json(file) == {"run": "a", "env": {"B": "\u00e9"}, "listen": [1, None]}
 
 
-def test_a_byte_order_mark_is_no_content(file: Path) -> None:
+def test_a_byte_order_mark_is_ignored(file: Path) -> None:
     file.write_bytes(b'\xef\xbb\xbf{"run": "a"}')
     assert read_json(file) == {"run": "a"}
 
@@ -64,7 +64,7 @@ TRAILING_COMMA = (
         ('{"a": ' + "9" * 5000 + "}", "contains a number that is too long"),
     ],
 )
-def test_what_is_no_json_object_is_refused_with_its_place(file: Path, content: str | bytes, problem: str) -> None:
+def test_invalid_json_is_refused_with_the_line_and_column(file: Path, content: str | bytes, problem: str) -> None:
     assert problem in problem_of(file, content)
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_may_not_be_read_is_named_with_the_reason(file: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory", "socket"])
-def test_what_is_no_regular_file_is_refused_and_never_waited_for(file: Path, kind: str) -> None:
+def test_a_special_file_is_refused_and_never_waited_for(file: Path, kind: str) -> None:
     if kind == "fifo":
         os.mkfifo(file)
     elif kind == "device":

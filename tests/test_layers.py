@@ -427,7 +427,7 @@ def test_a_command_that_is_to_be_fast_loads_nothing_heavy(command: str) -> None:
         ("cli.proxy", {"httptools", "outcome", "pydantic", "pydantic_core", "trio"}),
     ],
 )
-def test_an_agent_listens_and_then_serves_before_it_loads_what_is_heavy(module: str, third_parties: set[str]) -> None:
+def test_an_agent_listens_and_serves_before_it_loads_large_modules(module: str, third_parties: set[str]) -> None:
     code = f"import sys, rainbowd.{module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert PLACES.keys() & set(loaded.stdout.split()) == third_parties

@@ -30,7 +30,7 @@ def connect_to(path: Path) -> None:
         client.connect(str(path))
 
 
-def test_an_address_tells_where_it_is() -> None:
+def test_a_listener_has_the_address_it_listens_on() -> None:
     listener = open_listener(ANY_PORT)
     host, _, port = listener.address.partition(":")
     assert (host, int(port) > 0) == ("127.0.0.1", True)
@@ -49,7 +49,7 @@ def test_ipv6_has_a_socket_of_its_own() -> None:
     listener.close()
 
 
-def test_an_address_in_use_is_said_to_be() -> None:
+def test_an_address_in_use_is_reported() -> None:
     listener = open_listener(ANY_PORT)
     with pytest.raises(UsageError, match="another program listens there already"):
         open_listener(TcpAddress("127.0.0.1", listener.sock.getsockname()[1]))
@@ -65,7 +65,7 @@ def outgoing() -> Iterator[socket.socket]:
             yield client
 
 
-def test_a_port_that_only_a_connection_has_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_only_a_connection_uses_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.listeners.PATIENCE_SECONDS", 0.0)
     has_it = "no program listens there, but a connection uses this port as its local port"
     with outgoing() as client, pytest.raises(UsageError, match=has_it):
@@ -121,7 +121,7 @@ def test_an_address_of_a_name_that_this_machine_does_not_have_is_left_out(monkey
         open_listeners(TcpAddress("app.example", 0))
 
 
-def test_one_listener_takes_the_first_address_of_a_name_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_listener_takes_the_first_existing_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [
         (socket.AF_INET6, TcpAddress("::1", 0)),
         (socket.AF_INET, TcpAddress("192.0.2.1", 0)),
@@ -133,7 +133,7 @@ def test_one_listener_takes_the_first_address_of_a_name_that_there_is(monkeypatc
     listener.close()
 
 
-def test_where_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         both = [(socket.AF_INET, TcpAddress("127.0.0.2", port)), (socket.AF_INET, TcpAddress("127.0.0.1", port))]
@@ -143,7 +143,7 @@ def test_where_one_address_of_a_name_is_in_use_none_is_kept(monkeypatch: pytest.
         socket.create_server(("127.0.0.2", port)).close()
 
 
-def test_a_name_that_nobody_knows_is_said_to_be_unknown() -> None:
+def test_an_unknown_name_is_reported() -> None:
     with pytest.raises(UsageError, match=r"cannot listen on none\.invalid:1: "):
         open_listeners(TcpAddress("none.invalid", 1))
 
@@ -154,7 +154,7 @@ def test_a_port_that_outgoing_connections_get_is_warned_of() -> None:
     assert warning.startswith(f"listen: {ephemeral}: outgoing connections get the ports ")
 
 
-def test_an_address_of_another_machine_is_said_to_be() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     with pytest.raises(UsageError, match="this machine has no such address"):
         open_listener(TcpAddress("192.0.2.1", 0))
 
@@ -201,7 +201,7 @@ def test_a_unix_socket_in_use_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_what_is_no_socket_stays(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_a_socket_stays(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "sock"
     if kind == "file":
         path.write_text("precious")
@@ -225,7 +225,7 @@ def test_the_unix_socket_of_a_successor_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all/sock", "/tmp/" + "x" * 200])
-def test_a_path_that_cannot_be_is_said_to_be(path: str) -> None:
+def test_an_impossible_path_is_reported(path: str) -> None:
     with pytest.raises(UsageError, match="cannot listen on unix:"):
         open_listener(UnixAddress(Path(path)))
 
@@ -251,7 +251,7 @@ def test_a_listening_socket_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", ["file", "abstract"])
-def test_a_unix_socket_is_taken_over_and_left_where_it_is(
+def test_a_unix_socket_is_taken_over_and_its_file_stays(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "sock"
@@ -278,7 +278,7 @@ def test_several_are_taken_over_in_their_order(monkeypatch: pytest.MonkeyPatch) 
     close_all(listeners)
 
 
-def test_what_listens_for_packets_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_packet_socket_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.bind(str(tmp_path / "sock"))
         sock.listen()
@@ -287,12 +287,12 @@ def test_what_listens_for_packets_is_refused(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_what_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind) -> None:
+def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as sock, pytest.raises(UsageError, match="is not a listening"):
         from_systemd(hand_over(monkeypatch, sock.fileno()), os.getpid())
 
 
-def test_what_is_no_socket_or_not_open_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_descriptor_that_is_not_an_open_socket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     with pytest.raises(UsageError, match="is not a listening"):
         from_systemd(hand_over(monkeypatch, reading), os.getpid())
@@ -306,12 +306,12 @@ def test_what_is_no_socket_or_not_open_is_refused(monkeypatch: pytest.MonkeyPatc
     "environ",
     [{}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": "self", "LISTEN_FDS": "²"}],
 )
-def test_what_was_handed_to_somebody_else_is_left_alone(environ: dict[str, str]) -> None:
+def test_sockets_for_another_process_are_left_alone(environ: dict[str, str]) -> None:
     environ = {key: str(os.getpid()) if value == "self" else value for key, value in environ.items()}
     assert from_systemd(environ, os.getpid()) == []
 
 
-def test_a_unix_socket_has_its_mode_from_the_first_instant_whatever_the_umask_is(tmp_path: Path) -> None:
+def test_a_unix_socket_has_its_mode_from_the_start_with_every_umask(tmp_path: Path) -> None:
     """No path is changed afterwards, which another file may be at by then."""
     for umask in (0o000, 0o077):
         before = os.umask(umask)

@@ -17,11 +17,11 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "rainbowd.json"
 
 
-def test_the_given_config_is_used_even_where_it_does_not_exist() -> None:
+def test_the_given_config_is_used_even_if_it_does_not_exist() -> None:
     assert find_config(Path("/none/x.json")) == Path("/none/x.json")
 
 
-def test_without_one_given_the_new_name_goes_before_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_given_config_the_new_name_wins_over_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"rainbowd\.json: found no such file in .*expected"):
         find_config(None)
@@ -31,7 +31,7 @@ def test_without_one_given_the_new_name_goes_before_the_old(tmp_path: Path, monk
     assert find_config(None) == Path("rainbowd.json")
 
 
-def test_locations_have_defaults_beside_the_config(file: Path) -> None:
+def test_paths_have_defaults_next_to_the_config(file: Path) -> None:
     file.write_text("{}")
     assert read_config_paths(file) == ConfigPaths(
         config_file=file,
@@ -43,7 +43,7 @@ def test_locations_have_defaults_beside_the_config(file: Path) -> None:
     )
 
 
-def test_locations_are_absolute_and_keep_their_symlinks(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_absolute_and_keep_their_symlinks(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file.parent / "v1").mkdir()
     (file.parent / "current").symlink_to("v1")
     file.write_text(
@@ -62,14 +62,14 @@ def test_locations_are_absolute_and_keep_their_symlinks(file: Path, monkeypatch:
     assert found == ConfigPaths(file, file.parent / "current", None, Path("/var/x"), None, file.parent / "p")
 
 
-def test_locations_do_not_judge_other_keys(file: Path) -> None:
+def test_other_keys_are_not_validated(file: Path) -> None:
     file.write_text('{"unknown": 1, "run": 5}')
     assert read_config_paths(file).release == file.parent
 
 
 @pytest.mark.parametrize("key", ["release", "trigger_file", "pause_file", "state_dir"])
 @pytest.mark.parametrize("value", [5, "", "a\0b", [], True])
-def test_locations_refuse_what_is_no_path(file: Path, key: str, value: object) -> None:
+def test_a_value_that_is_not_a_path_is_refused(file: Path, key: str, value: object) -> None:
     file.write_text(json.dumps({key: value}))
     with pytest.raises(ConfigError, match=f"{key}: found .*; expected a path"):
         read_config_paths(file)

@@ -28,12 +28,12 @@ def test_a_bare_name_is_a_sibling_of_the_present_release(site: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["c", "", "b\0", "releases/c", "current/app"])
-def test_a_release_that_is_not_there_is_refused(site: Path, words: str) -> None:
+def test_a_missing_release_is_refused(site: Path, words: str) -> None:
     with pytest.raises(UsageError):
         find_release(words, site, site / "releases" / "a")
 
 
-def test_a_release_that_is_not_there_is_refused_with_those_that_are(site: Path) -> None:
+def test_a_missing_release_is_refused_with_a_list_of_the_existing_ones(site: Path) -> None:
     with pytest.raises(UsageError, match=r"no such release: c: found no directory .*/c, nor .*/c; there are \w, \w$"):
         find_release("c", site, site / "releases" / "a")
     with pytest.raises(UsageError, match=r"found no directory [^;]*$"):

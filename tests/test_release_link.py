@@ -49,7 +49,7 @@ def test_a_relative_link_in_a_directory_that_is_reached_over_a_link_leads_to_the
     assert (site / "way" / "current").resolve() == site / "releases" / "b"
 
 
-def test_a_turn_is_undone_as_the_link_was_written(site: Path) -> None:
+def test_a_change_is_undone_exactly_as_the_link_was_written(site: Path) -> None:
     current = site / "current"
     current.unlink()
     current.symlink_to("./releases//a")
@@ -58,7 +58,7 @@ def test_a_turn_is_undone_as_the_link_was_written(site: Path) -> None:
     assert release_link.read(current) == "./releases//a"
 
 
-def test_a_turn_that_somebody_changed_since_stays(site: Path) -> None:
+def test_a_change_that_someone_changed_since_stays(site: Path) -> None:
     current = site / "current"
     change = release_link.repoint(current, site / "releases" / "b")
     release_link.repoint(current, site / "releases" / "b")
@@ -68,7 +68,7 @@ def test_a_turn_that_somebody_changed_since_stays(site: Path) -> None:
     assert not release_link.restore(change)
 
 
-def test_what_is_no_link_is_not_turned(site: Path) -> None:
+def test_a_path_that_is_not_a_link_is_not_switched(site: Path) -> None:
     with pytest.raises(UsageError, match="expected a symlink"):
         release_link.repoint(site / "releases", site / "elsewhere")
     with pytest.raises(UsageError, match="expected a symlink"):

@@ -37,16 +37,14 @@ def test_a_message_has_a_line_for_each_field(systemd: Systemd) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1"])
-def test_where_nobody_listens_as_we_know_it_there_is_nothing_to_tell(
-    address: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_known_socket_nothing_is_sent(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
     assert notify(READY=1)
 
 
-def test_a_socket_that_is_gone_is_no_error(systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_removed_socket_is_not_an_error(systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     assert not notify(READY=1)
 
@@ -66,14 +64,14 @@ def test_the_watchdog_is_ours_only_if_it_waits_for_us(environ: dict[str, str], s
     assert watchdog_seconds(environ, 42) == seconds
 
 
-def test_the_status_names_what_is_live_and_what_failed() -> None:
+def test_the_status_names_the_live_release_and_the_last_failure() -> None:
     assert describe(status()) == "nothing is live"
     assert describe(status(2)) == "v2 is live (generation 2)"
     assert describe(status(2, "exited\nwith 1")) == "v2 is live (generation 2); the last deploy failed: exited with 1"
     assert len(describe(status(2, "x" * 5000))) == 300
 
 
-def test_nothing_is_told_before_the_agent_accepts(systemd: Systemd) -> None:
+def test_nothing_is_sent_before_the_agent_accepts(systemd: Systemd) -> None:
     notices = SystemdNotifier()
     notices.publish_status(status(1))
     notices.notify_stopping(1)
@@ -82,7 +80,7 @@ def test_nothing_is_told_before_the_agent_accepts(systemd: Systemd) -> None:
     assert systemd.heard() == [{"READY": "1", "STATUS": "v1 is live (generation 1)"}]
 
 
-def test_a_status_is_told_when_it_changes(systemd: Systemd) -> None:
+def test_a_status_is_sent_when_it_changes(systemd: Systemd) -> None:
     notices = SystemdNotifier()
     notices.notify_ready()
     systemd.heard()
@@ -120,7 +118,7 @@ def test_two_reloads_end_with_the_second(systemd: Systemd) -> None:
     assert systemd.heard() == [{"READY": "1"}]
 
 
-def test_a_stop_asks_for_the_time_that_it_may_take(systemd: Systemd) -> None:
+def test_a_stop_extends_the_timeout_by_the_time_it_may_take(systemd: Systemd) -> None:
     notices = SystemdNotifier()
     notices.notify_ready()
     notices.on_event("deploy.requested", {"deploy": "y", "trigger": "signal"})
@@ -140,7 +138,7 @@ def test_who_hands_over_names_the_next_and_is_silent(systemd: Systemd) -> None:
     assert systemd.heard() == [{"MAINPID": "4711", "WATCHDOG": "1"}]
 
 
-def test_what_could_not_be_sent_is_sent_with_what_comes_next(
+def test_a_message_that_could_not_be_sent_is_sent_with_the_next(
     systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     address = os.environ["NOTIFY_SOCKET"]
@@ -155,7 +153,7 @@ def test_what_could_not_be_sent_is_sent_with_what_comes_next(
     assert "READY" not in systemd.heard()[0]
 
 
-async def test_a_sign_of_life_comes_twice_as_often_as_it_has_to(
+async def test_keep_alive_messages_are_sent_twice_as_often_as_required(
     systemd: Systemd, monkeypatch: pytest.MonkeyPatch, autojump: None
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
@@ -176,7 +174,9 @@ async def test_a_sign_of_life_comes_twice_as_often_as_it_has_to(
     assert systemd.heard() == [{"WATCHDOG": "1", "STATUS": "v1 is live (generation 1)"}]
 
 
-async def test_the_next_main_process_is_named_even_where_systemd_is_behind(systemd: Systemd, autojump: None) -> None:
+async def test_the_next_main_process_is_named_even_if_the_queue_of_systemd_is_full(
+    systemd: Systemd, autojump: None
+) -> None:
     notices = SystemdNotifier()
     notices.notify_ready()
     while notify(STATUS="fills the queue"):

@@ -35,7 +35,7 @@ def test_a_listener_of_both_families_is_seen_in_ipv4() -> None:
         assert tcp_ports.is_listened_on(TcpAddress("127.0.0.1", server.getsockname()[1]))
 
 
-def test_a_connection_is_no_listener() -> None:
+def test_a_connection_is_not_a_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         assert tcp_ports.is_listened_on(TcpAddress("127.0.0.1", client.getsockname()[1])) is False
 
@@ -46,7 +46,7 @@ def test_without_proc_it_is_not_known(tmp_path: Path, monkeypatch: pytest.Monkey
     assert tcp_ports.is_listened_on(TcpAddress("127.0.0.1", 1)) is None
 
 
-def test_the_kernel_says_which_ports_are_for_outgoing_connections() -> None:
+def test_the_kernel_names_the_ports_of_outgoing_connections() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         assert probe.getsockname()[1] in tcp_ports.ephemeral_ports()
@@ -60,13 +60,11 @@ def test_ports_that_are_reserved_are_not_given_to_connections(tmp_path: Path, mo
     assert [tcp_ports.is_ephemeral(port) for port in ports] == [False, True, True, False, False, False, True]
 
 
-def test_where_the_kernel_does_not_say_no_port_is_given_to_connections(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_sysctl_no_port_counts_as_ephemeral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp_ports, "_SYSCTL", tmp_path)
     assert not tcp_ports.is_ephemeral(40000)
 
 
-def test_an_ip_address_is_the_one_address_of_itself() -> None:
+def test_an_ip_address_resolves_to_itself() -> None:
     assert tcp_ports.resolve("127.0.0.1", 80) == [(socket.AF_INET, TcpAddress("127.0.0.1", 80))]
     assert tcp_ports.resolve("::1", 80) == [(socket.AF_INET6, TcpAddress("::1", 80))]

@@ -34,13 +34,13 @@ def guard(state_dir: Path, written: list[str]) -> Iterator[StateDirGuard]:
     lock.release()
 
 
-async def test_a_state_directory_that_is_there_is_left_alone(guard: StateDirGuard, written: list[str]) -> None:
+async def test_an_existing_state_directory_is_left_alone(guard: StateDirGuard, written: list[str]) -> None:
     assert not await guard.restore_if_lost()
     assert written == []
 
 
 @pytest.mark.parametrize("lost", ["the directory", "the lock", "a copy in its place"])
-async def test_one_that_was_removed_is_made_again_once(
+async def test_a_removed_directory_is_created_again_once(
     guard: StateDirGuard, state_dir: Path, written: list[str], lost: str
 ) -> None:
     if lost == "the lock":
@@ -69,7 +69,7 @@ async def test_the_lock_of_another_agent_is_not_taken(
     assert await guard.restore_if_lost()
 
 
-async def test_a_record_for_readers_that_is_gone_is_written_again(guard: StateDirGuard, state_dir: Path) -> None:
+async def test_a_missing_record_for_readers_is_written_again(guard: StateDirGuard, state_dir: Path) -> None:
     (state_dir / agent_pid_file.NAME).unlink()
     assert not await guard.restore_if_lost()
     assert (state_dir / agent_pid_file.NAME).exists()

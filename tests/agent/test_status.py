@@ -57,7 +57,7 @@ class Holder:
 
 
 @pytest.mark.usefixtures("autojump")
-async def test_a_counter_that_moved_and_moved_back_between_two_looks_is_told_as_it_is() -> None:
+async def test_a_counter_that_rose_and_fell_between_two_samples_is_published_as_it_is() -> None:
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
@@ -95,21 +95,21 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
     assert timestamp(1e9 + 0.5) == "2001-09-09T01:46:40.500Z"
 
 
-def test_nothing_is_told_as_nothing() -> None:
+def test_an_empty_roster_is_an_empty_status() -> None:
     told = build_status({"pid": 7}, Roster(), supervisor())
     nothing = dict.fromkeys(("live", "maintenance", "pause", "wanted", "deploying", "last_deploy", "crashes"))
     warnings = [{"kind": "dead", "text": "nothing is live"}]
     assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
 
 
-def test_processes_that_could_not_be_ended_are_a_warning_until_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_could_not_be_ended_are_a_warning_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
     told: Any = build_status({}, Roster(), supervisor())
     text = "these processes could not be stopped: pid 8, `sleep 9`, of user b, pid 9; stop them manually"
     assert {"kind": "left", "text": text} in told["warnings"]
 
 
-def test_every_generation_is_told_and_which_is_live() -> None:
+def test_every_generation_is_listed_with_the_live_one() -> None:
     roster = Roster()
     for number, release in ((1, A), (2, B)):
         roster.add(Generation(number, release, TcpAddress("127.0.0.1", 20000 + number), started_at=1e9, pid=number))

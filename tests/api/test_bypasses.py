@@ -72,7 +72,7 @@ def _without_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
-async def test_no_field_but_one_with_the_token_lets_a_call_in(agent: FakeAgent, fields: str) -> None:
+async def test_only_a_field_with_the_token_admits_a_call(agent: FakeAgent, fields: str) -> None:
     more = f"{fields}\r\n" if fields else ""
     answer = await told(agent, f"POST /redeploy HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n{more}\r\n".encode())
     assert answer.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 ")), answer
@@ -101,6 +101,6 @@ async def test_no_target_is_taken_for_the_page_or_lets_a_call_in(agent: FakeAgen
     ],
     ids=["http_2", "a_call_behind_the_page", "two_lengths"],
 )
-async def test_nothing_behind_a_request_for_the_page_is_let_in_with_it(agent: FakeAgent, data: bytes) -> None:
+async def test_a_request_that_follows_one_for_the_page_needs_the_token(agent: FakeAgent, data: bytes) -> None:
     await told(agent, data)
     assert agent.asked == []

@@ -19,6 +19,6 @@ def test_a_caller_on_a_unix_socket_has_the_name_of_its_user() -> None:
         assert caller_name(ours) == getpass.getuser()
 
 
-def test_a_caller_that_has_gone_has_no_name() -> None:
+def test_a_caller_that_has_disconnected_has_no_name() -> None:
     with socket.socket() as unconnected:
         assert caller_name(unconnected) is None

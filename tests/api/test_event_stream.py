@@ -77,7 +77,7 @@ async def until(look: Callable[[], bool]) -> None:
             await trio.sleep(0.001)
 
 
-async def test_what_is_journalled_is_streamed_until_the_agent_ends(agent: FakeAgent) -> None:
+async def test_events_are_streamed_until_the_agent_ends(agent: FakeAgent) -> None:
     write(agent, "before")
     stream = Stream(agent)
     async with trio.open_nursery() as nursery:
@@ -97,7 +97,7 @@ async def test_what_is_journalled_is_streamed_until_the_agent_ends(agent: FakeAg
     ]
 
 
-async def test_a_client_that_comes_back_misses_nothing(agent: FakeAgent) -> None:
+async def test_a_client_that_reconnects_misses_nothing(agent: FakeAgent) -> None:
     write(agent, "one", "two")
     first = Stream(agent, last_event_id="2000-01-01T00:00:00Z")
     async with trio.open_nursery() as nursery:
@@ -114,7 +114,7 @@ async def test_a_client_that_comes_back_misses_nothing(agent: FakeAgent) -> None
         second.left.set()
 
 
-async def test_a_place_that_is_none_is_refused(agent: FakeAgent) -> None:
+async def test_an_invalid_last_event_id_is_refused(agent: FakeAgent) -> None:
     answer = await agent.call("GET", "/events", headers={"Last-Event-ID": "7"})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 

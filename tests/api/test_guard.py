@@ -55,7 +55,7 @@ async def test_every_path_but_that_of_the_page_wants_the_token(agent: FakeAgent,
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_the_page_is_open_to_be_looked_at_alone(agent: FakeAgent, method: str) -> None:
+async def test_only_the_page_needs_no_token(agent: FakeAgent, method: str) -> None:
     async with agent.client({}) as client:
         assert (await client.request(method, "/")).status_code == 401
         assert (await client.get("/")).status_code == 200
@@ -68,13 +68,13 @@ async def test_who_knows_the_token_is_let_in(agent: FakeAgent, value: str) -> No
         assert (await client.get("/status")).status_code == 200
 
 
-async def test_two_tokens_at_once_are_none(agent: FakeAgent) -> None:
+async def test_two_tokens_at_once_are_refused(agent: FakeAgent) -> None:
     headers = [("Authorization", f"Bearer {TOKEN}")] * 2
     async with agent.client({}) as client:
         assert (await client.get("/status", headers=headers)).status_code == 401
 
 
-async def test_strangers_get_turns_one_after_the_other(agent: FakeAgent, autojump: object) -> None:
+async def test_callers_without_the_token_are_answered_one_after_another(agent: FakeAgent, autojump: object) -> None:
     app, statuses = agent.app(), []
     begun = trio.current_time()
 
@@ -88,7 +88,7 @@ async def test_strangers_get_turns_one_after_the_other(agent: FakeAgent, autojum
     assert trio.current_time() - begun == pytest.approx(100 * PACE_SECONDS)
 
 
-async def test_a_stranger_who_leaves_takes_no_turn(agent: FakeAgent, autojump: object) -> None:
+async def test_a_caller_without_the_token_who_disconnects_delays_nobody(agent: FakeAgent, autojump: object) -> None:
     app = agent.app()
     gone: list[Message] = [{"type": "http.request"}, {"type": "http.disconnect"}]
     begun = trio.current_time()
@@ -152,7 +152,7 @@ async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(agent: FakeAgen
 
 
 @pytest.mark.parametrize("begun", [b"", b"{}", b'{"release":'])
-async def test_a_call_that_breaks_off_is_none(agent: FakeAgent, begun: bytes) -> None:
+async def test_an_incomplete_call_is_ignored(agent: FakeAgent, begun: bytes) -> None:
     broken_off: list[Message] = [part(begun, more=True), {"type": "http.disconnect"}]
     assert await exchange(agent.app(), broken_off, path="/redeploy", token=TOKEN) == []
     assert agent.asked == []
@@ -165,7 +165,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(agent: FakeAgent, aut
     assert trio.current_time() - begun == BODY_SECONDS
 
 
-async def test_a_bug_is_an_answer_of_the_same_kind_and_says_nothing_of_itself() -> None:
+async def test_a_bug_is_a_problem_response_without_details() -> None:
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ZeroDivisionError("the secret")
 
@@ -174,7 +174,7 @@ async def test_a_bug_is_an_answer_of_the_same_kind_and_says_nothing_of_itself() 
     assert b"secret" not in answer[1]["body"]
 
 
-async def test_what_is_no_http_is_turned_away(agent: FakeAgent) -> None:
+async def test_a_websocket_is_closed(agent: FakeAgent) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:

@@ -26,7 +26,7 @@ def test_a_quantile_is_even_within_its_bucket() -> None:
     assert quantile(bounds, [0, 0, 0, 7], 0.5) == 1.0
 
 
-async def test_a_sample_has_each_generation_s_share_and_what_was_answered_since_the_last(agent: FakeAgent) -> None:
+async def test_a_sample_has_the_load_of_each_generation_and_the_durations_since_the_last(agent: FakeAgent) -> None:
     one = Generation(3, Path("/srv/a"), TcpAddress("127.0.0.1", 1))
     agent.roster.add(one)
     one.requests = 12
@@ -46,7 +46,7 @@ async def test_an_hour_is_remembered_and_no_more(agent: FakeAgent, autojump: obj
     assert len(agent.load.after("")) == KEPT_SECONDS / SAMPLE_SECONDS
 
 
-async def test_a_look_that_breaks_is_not_the_last(
+async def test_a_failed_sample_is_not_the_last(
     agent: FakeAgent, autojump: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent.roster, "generations", None)

@@ -42,7 +42,7 @@ def generation(number: int, **fields: Any) -> Generation:
     return Generation(number, Path("/srv/a"), TcpAddress("127.0.0.1", 1), **fields)
 
 
-async def test_traffic_is_told_by_class_and_without_a_generation(agent: FakeAgent) -> None:
+async def test_traffic_is_counted_by_class_and_without_a_generation(agent: FakeAgent) -> None:
     agent.traffic.by_class[2] = 7
     agent.traffic.by_class[GONE] = 2
     agent.traffic.by_class[9] = 1
@@ -60,7 +60,7 @@ async def test_traffic_is_told_by_class_and_without_a_generation(agent: FakeAgen
     assert value(samples, "build_info", version=__version__, python=platform.python_version()) == 1
 
 
-async def test_a_histogram_counts_in_each_bucket_what_is_below_it_too(agent: FakeAgent) -> None:
+async def test_the_buckets_of_a_histogram_are_cumulative(agent: FakeAgent) -> None:
     agent.traffic.by_duration[0] = 5
     agent.traffic.by_duration[2] = 2
     agent.traffic.by_duration[-1] = 1
@@ -95,7 +95,7 @@ async def test_gauges_know_the_generations_that_are_alive_and_no_others(agent: F
     assert not [labels for _, labels in samples if ("generation", "3") in labels]
 
 
-async def test_deploys_are_told_by_trigger_and_result(agent: FakeAgent) -> None:
+async def test_deploys_are_counted_by_trigger_and_result(agent: FakeAgent) -> None:
     (tell,) = agent.observers
     tell("deploy.requested", {"deploy": "x", "trigger": "symlink"})
     tell("deploy.requested", {"deploy": "x", "trigger": "api"})
@@ -125,7 +125,7 @@ async def test_triggers_of_deploys_that_never_end_are_forgotten(agent: FakeAgent
     assert len(agent.metrics._counters._triggers) == UNDECIDED_MAX
 
 
-async def test_an_event_that_cannot_be_counted_is_nobody_elses_trouble(agent: FakeAgent) -> None:
+async def test_an_event_that_cannot_be_counted_does_not_disturb_the_journal(agent: FakeAgent) -> None:
     (tell,) = agent.observers
     tell("deploy.requested", {"deploy": [], "trigger": "unhashable"})
     tell("generation.retired", {"drain_seconds": "long"})
@@ -136,7 +136,7 @@ async def test_an_event_that_cannot_be_counted_is_nobody_elses_trouble(agent: Fa
     ("accept", "media_type"),
     [("", "text/plain"), ("application/openmetrics-text; version=1.0.0,*/*;q=0.1", "application/openmetrics-text")],
 )
-async def test_the_scraper_gets_the_format_that_it_asks_for(agent: FakeAgent, accept: str, media_type: str) -> None:
+async def test_the_scraper_gets_the_format_that_it_accepts(agent: FakeAgent, accept: str, media_type: str) -> None:
     answer = await agent.call("GET", "/metrics", headers={"Accept": accept})
     assert answer.headers["content-type"].startswith(media_type)
     assert answer.text.endswith("# EOF\n") == (media_type != "text/plain")

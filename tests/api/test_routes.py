@@ -84,13 +84,13 @@ async def test_every_call_is_described_and_no_other(agent: FakeAgent) -> None:
         ),
     ],
 )
-async def test_a_deploy_is_asked_for(agent: FakeAgent, body: dict[str, Any], asked: tuple[str, ...]) -> None:
+async def test_a_deploy_is_requested(agent: FakeAgent, body: dict[str, Any], asked: tuple[str, ...]) -> None:
     answer = await agent.call("POST", "/redeploy", **body)
     assert (answer.status_code, fits(answer, "POST /redeploy")) == (202, {"deploy": "d1"})
     assert (agent.asked, agent.settled) == ([asked], 1)
 
 
-async def test_a_rollback_is_asked_for(agent: FakeAgent) -> None:
+async def test_a_rollback_is_requested(agent: FakeAgent) -> None:
     answer = await agent.call("POST", "/rollback", json={"note": "why"})
     assert (answer.status_code, fits(answer, "POST /rollback")) == (202, {"deploy": "d1"})
     assert agent.asked == [("rollback", "why")]
@@ -113,7 +113,7 @@ async def test_a_rollback_is_asked_for(agent: FakeAgent) -> None:
         ({"content": b"{}"}, 415),
     ],
 )
-async def test_what_is_not_understood_is_refused_and_nothing_is_done(
+async def test_an_invalid_request_is_refused_and_nothing_is_changed(
     agent: FakeAgent, body: dict[str, Any], status: int
 ) -> None:
     answer = await agent.call("POST", "/redeploy", **body)
@@ -135,7 +135,7 @@ async def test_a_query_that_is_not_understood_is_refused(agent: FakeAgent, query
 
 
 @pytest.mark.parametrize("path", ["/redeploy", "/rollback"])
-async def test_who_waits_is_told_how_it_was_decided(agent: FakeAgent, path: str) -> None:
+async def test_a_caller_that_waits_gets_the_outcome(agent: FakeAgent, path: str) -> None:
     async def decide() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert agent.asked
@@ -153,7 +153,7 @@ async def test_who_waits_is_told_how_it_was_decided(agent: FakeAgent, path: str)
     }
 
 
-async def test_who_waits_for_a_deploy_that_fails_is_told_why(agent: FakeAgent) -> None:
+async def test_a_caller_that_waits_for_a_failing_deploy_gets_the_reason(agent: FakeAgent) -> None:
     agent.deploy.decide(Outcome("failed", None, None, "it exited", ["a line", "the last"]))
     answer = await agent.call("POST", "/redeploy?wait=1")
     told = fits(answer, "POST /redeploy")
@@ -162,7 +162,7 @@ async def test_who_waits_for_a_deploy_that_fails_is_told_why(agent: FakeAgent) -
 
 
 @pytest.mark.parametrize("status", [400, 409, 503])
-async def test_what_the_agent_declines_is_said(agent: FakeAgent, status: int) -> None:
+async def test_a_declined_request_gets_the_reason(agent: FakeAgent, status: int) -> None:
     agent.refusal = Declined("it cannot be", status)
     answer = await agent.call("POST", "/redeploy")
     told = fits(answer, "POST /redeploy")
@@ -175,7 +175,7 @@ async def test_the_status_is_that_of_the_file(agent: FakeAgent) -> None:
     fits(await agent.call("GET", "/status?x=1"), "GET /status")
 
 
-async def test_the_history_is_newest_first_and_as_long_as_asked_for(agent: FakeAgent) -> None:
+async def test_the_history_is_newest_first_and_as_long_as_requested(agent: FakeAgent) -> None:
     at = datetime(2026, 11, 23, tzinfo=UTC)
     assert fits(await agent.call("GET", "/history"), "GET /history") == []
     with (agent.state_dir / NAME).open("wb") as file:
@@ -189,13 +189,13 @@ async def test_the_history_is_newest_first_and_as_long_as_asked_for(agent: FakeA
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=1001", "n=-1", "n=x", "n=", "n=٣", "n=1&n=2", "m=1"])
-async def test_a_number_that_is_none_is_refused(agent: FakeAgent, query: str) -> None:
+async def test_an_invalid_number_is_refused(agent: FakeAgent, query: str) -> None:
     answer = await agent.call("GET", f"/history?{query}")
     fits(answer, "GET /history")
     assert answer.status_code == 400
 
 
-async def test_a_journal_that_cannot_be_read_is_said(agent: FakeAgent) -> None:
+async def test_a_journal_that_cannot_be_read_is_reported(agent: FakeAgent) -> None:
     (agent.state_dir / NAME).symlink_to("/etc/passwd")
     answer = await agent.call("GET", "/history")
     fits(answer, "GET /history")
@@ -232,7 +232,7 @@ async def test_no_answer_is_kept_or_guessed_at_and_none_is_for_other_sites(agent
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_the_page_runs_nothing_but_what_is_written_in_it(agent: FakeAgent) -> None:
+async def test_the_page_runs_only_its_own_scripts(agent: FakeAgent) -> None:
     answer = await agent.call("GET", "/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     rules = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
@@ -248,7 +248,7 @@ def test_the_policy_knows_scripts_and_styles_by_their_hashes() -> None:
     assert "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s=' " in rules
 
 
-async def test_the_page_is_one_answer_that_asks_for_no_other(agent: FakeAgent) -> None:
+async def test_the_page_is_one_response_that_loads_nothing_else(agent: FakeAgent) -> None:
     page = (await agent.call("GET", "/")).text
     assert [link for link in re.findall(r'\s(?:src|href)="([^"]*)"', page) if not link.startswith("data:image/")] == []
     assert page.count("<script") == page.count("<style") == 1
@@ -257,7 +257,7 @@ async def test_the_page_is_one_answer_that_asks_for_no_other(agent: FakeAgent) -
     assert all(colour in page for colour in COLOURS)
 
 
-async def test_the_load_of_the_last_hour_is_told_from_any_time_on(agent: FakeAgent) -> None:
+async def test_the_load_of_the_last_hour_is_returned_after_any_time(agent: FakeAgent) -> None:
     for second in range(3):
         agent.load.take_sample(datetime(2026, 11, 23, 10, 0, second, tzinfo=UTC))
     assert len(fits(await agent.call("GET", "/load"), "GET /load")) == 3

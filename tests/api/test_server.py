@@ -91,7 +91,9 @@ async def test_a_connection_serves_one_call_after_the_other(agent: FakeAgent) ->
         (b"GET /status HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", b"431"),
     ],
 )
-async def test_what_is_no_request_is_answered_and_closed(agent: FakeAgent, request_data: bytes, status: bytes) -> None:
+async def test_bytes_that_are_not_http_get_400_and_a_close(
+    agent: FakeAgent, request_data: bytes, status: bytes
+) -> None:
     async with setting(agent.app()) as here, await here.client() as client:
         await client.send_all(request_data)
         assert (await rest(client)).startswith(b"HTTP/1.1 " + status)
@@ -223,7 +225,7 @@ async def test_a_call_with_the_token_keeps_its_place_and_the_next_client_waits_f
     assert CONNECTIONS_MAX <= 100
 
 
-async def test_a_bug_in_one_connection_is_no_end_of_the_others(
+async def test_a_bug_in_one_connection_does_not_end_the_others(
     agent: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_args: object) -> None:

@@ -54,7 +54,7 @@ def test_a_token_that_others_may_read_or_choose_is_refused(tmp_path: Path, mode:
 
 
 @pytest.mark.parametrize("text", ["", "short", "two words are no token", "twenty-lines\n" * 2, "x" * 5000, "nul\0" * 9])
-def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+def test_an_invalid_token_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     file = tmp_path / "chosen"
     file.write_text(text)
     file.chmod(0o600)
@@ -72,13 +72,13 @@ def test_our_own_token_is_never_read_through_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
-def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: str) -> None:
+def test_a_special_file_is_refused_without_waiting(tmp_path: Path, make: str) -> None:
     getattr(os, make)(tmp_path / "chosen", 0o600)
     with pytest.raises(UsageError, match="not a file"):
         find_token(tmp_path, tmp_path / "chosen")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"api\.token_file: .*/gone: cannot read the token: No such file"):
         find_token(tmp_path, tmp_path / "gone")
 
@@ -97,7 +97,7 @@ def test_root_takes_no_token_that_somebody_else_may_replace(tmp_path: Path) -> N
         find_token(tmp_path, file)
 
 
-def test_only_one_field_with_the_whole_token_is_let_in() -> None:
+def test_only_one_field_with_the_whole_token_is_admitted() -> None:
     token = Token(b"correct-horse-battery")
     good = b"Bearer correct-horse-battery"
     assert token.admits([good])

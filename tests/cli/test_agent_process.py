@@ -111,7 +111,7 @@ def test_root_signals_no_process_that_does_not_have_the_lock_open(
 
 
 @needs_root
-def test_whoever_may_not_signal_the_agent_is_told_whose_it_is(state_dir: Path) -> None:
+def test_an_agent_that_may_not_be_signalled_is_reported_with_its_owner(state_dir: Path) -> None:
     holder = Holder(state_dir, None, None)
     (state_dir / LOCK_NAME).chmod(0o644)
     pid = os.fork()

@@ -89,7 +89,7 @@ def test_a_broken_config_is_refused_with_every_problem_and_nothing_on_stdout(che
 
 
 @pytest.mark.parametrize("words", [["check"], ["deploy", "v2"]], ids=str)
-def test_without_a_config_a_command_says_where_it_looked_and_what_writes_one(
+def test_without_a_config_a_command_names_the_directory_and_init(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,7 @@ def test_the_warnings_of_an_old_file_are_on_stderr(checked: Checked) -> None:
         "./missing; true",
     ],
 )
-def test_a_command_that_is_not_there_is_an_error(checked: Checked, run: object) -> None:
+def test_a_missing_command_is_an_error(checked: Checked, run: object) -> None:
     status, _, err = checked(run=run)
     assert status == 2
     assert "run: " in err
@@ -124,7 +124,7 @@ def test_a_command_that_is_not_there_is_an_error(checked: Checked, run: object) 
 
 
 @pytest.mark.parametrize("run", [["./plain"], "./plain"])
-def test_a_command_that_is_no_program_is_an_error(tmp_path: Path, checked: Checked, run: object) -> None:
+def test_a_command_that_is_not_executable_is_an_error(tmp_path: Path, checked: Checked, run: object) -> None:
     program(tmp_path / "v1/plain", mode=0o644)
     status, _, err = checked(run=run)
     assert (status, "run: " in err) == (2, True)
@@ -144,15 +144,13 @@ def test_a_command_that_is_no_program_is_an_error(tmp_path: Path, checked: Check
         "$HOME/none",
     ],
 )
-def test_a_command_that_is_there_or_only_the_shell_can_know_is_no_error(
-    tmp_path: Path, checked: Checked, run: object
-) -> None:
+def test_an_existing_command_or_a_shell_builtin_is_not_an_error(tmp_path: Path, checked: Checked, run: object) -> None:
     program(tmp_path / "v1/here")
     assert checked(run=run)[0] == 0
 
 
 @pytest.mark.parametrize("run", [["mine"], "mine {port}"])
-def test_a_command_is_looked_for_in_the_path_of_the_app(tmp_path: Path, checked: Checked, run: object) -> None:
+def test_a_command_is_searched_in_the_path_of_the_app(tmp_path: Path, checked: Checked, run: object) -> None:
     (tmp_path / "bin").mkdir()
     program(tmp_path / "bin/mine")
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
@@ -181,7 +179,7 @@ def test_a_link_that_leads_to_no_directory_is_an_error(
     assert found in err
 
 
-def test_a_release_that_is_not_there_is_an_error(tmp_path: Path, checked: Checked) -> None:
+def test_a_missing_release_is_an_error(tmp_path: Path, checked: Checked) -> None:
     status, _, err = checked(release="missing")
     assert status == 2
     assert f"release: found no directory {tmp_path}/missing (No such file or directory); expected" in err
@@ -215,7 +213,7 @@ def test_a_socket_path_that_is_too_long_for_unix_is_an_error(checked: Checked) -
 
 
 @pytest.mark.parametrize("state_dir", ["rainbowd.json", "rainbowd.json/state", "dangling"])
-def test_a_state_directory_that_nobody_could_make_is_an_error(tmp_path: Path, checked: Checked, state_dir: str) -> None:
+def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path, checked: Checked, state_dir: str) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     status, _, err = checked(state_dir=state_dir)
     assert (status, "which is not a directory" in err) == (2, True)
@@ -236,7 +234,7 @@ def test_an_env_file_that_cannot_be_used_is_an_error(tmp_path: Path, checked: Ch
     assert "hush" not in err
 
 
-def test_every_problem_is_told_at_once(checked: Checked) -> None:
+def test_every_problem_is_reported_at_once(checked: Checked) -> None:
     status, _, err = checked(env_file="missing.env", release="missing", run="a {socket}", state_dir="/" + "x" * 99)
     assert status == 2
     assert all(f"{key}: " in err for key in ("env_file", "release", "state_dir"))
@@ -311,7 +309,7 @@ def test_a_hook_that_cannot_be_run_is_an_error(tmp_path: Path, checked: Checked,
     assert f"hooks.{hook}: " in err
 
 
-def test_hooks_are_looked_for_in_the_release_as_they_run_there(tmp_path: Path, checked: Checked) -> None:
+def test_hooks_are_searched_in_the_release_where_they_run(tmp_path: Path, checked: Checked) -> None:
     program(tmp_path / "v1/migrate")
     hooks = {"before_launch": ["./migrate"], "after_live": ["{release}/migrate"], "after_failure": "./migrate; true"}
     assert checked(hooks=hooks)[0] == 0
@@ -371,7 +369,7 @@ def test_an_unknown_user_is_an_error(checked: Checked) -> None:
         (["true x {port}"], "a list is run without a shell: write each word as an element of its own, or one string"),
     ],
 )
-def test_what_is_no_placeholder_and_no_variable_is_an_error(checked: Checked, run: object, problem: str) -> None:
+def test_a_misspelt_placeholder_or_variable_is_an_error(checked: Checked, run: object, problem: str) -> None:
     status, _, err = checked(run=run)
     assert status == 2
     assert problem in err
@@ -387,7 +385,7 @@ def test_what_is_no_placeholder_and_no_variable_is_an_error(checked: Checked, ru
         "true ${port} $1 ${PORT} $HOME",
     ],
 )
-def test_other_braces_and_a_shells_variables_are_no_errors(checked: Checked, run: object) -> None:
+def test_other_braces_and_shell_variables_are_not_errors(checked: Checked, run: object) -> None:
     status, _, err = checked(run=run)
     assert (status, "found" in err) == (0, False)
 
@@ -416,7 +414,7 @@ def test_a_fixed_port_in_a_list_is_an_error(checked: Checked, run: object) -> No
 
 
 @pytest.mark.parametrize("words", [["--max-requests", "5000"], ["db.example:5432"], ["v", "2024a"], ["--size=8192"]])
-def test_other_numbers_are_no_ports(checked: Checked, words: list[str]) -> None:
+def test_other_numbers_are_not_ports(checked: Checked, words: list[str]) -> None:
     assert checked(run=["true", *words])[0] == 0
 
 
@@ -433,7 +431,7 @@ def test_a_port_beside_a_socket_is_warned_of(checked: Checked) -> None:
     assert "run: has {socket}, so that there is no port" in checked(run=["true", "{socket}", "{port}"])[2]
 
 
-def test_what_nothing_expands_in_the_environment_is_warned_of_without_its_value(
+def test_an_unexpanded_variable_in_the_environment_is_a_warning_without_its_value(
     tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIVEN", "x")
@@ -488,7 +486,7 @@ def test_an_interpreter_in_another_release_is_warned_of(tmp_path: Path, checked:
     assert "which belongs to" not in checked(run=[".venv/bin/app", "{port}"])[2]
 
 
-def test_an_interpreter_beside_the_releases_is_no_release(tmp_path: Path, checked: Checked) -> None:
+def test_an_interpreter_next_to_the_releases_is_not_a_release(tmp_path: Path, checked: Checked) -> None:
     (tmp_path / "venv/bin").mkdir(parents=True)
     program(tmp_path / "venv/bin/python")
     (tmp_path / "v1/app").write_text(f"#!{tmp_path}/venv/bin/python\n")
@@ -496,7 +494,7 @@ def test_an_interpreter_beside_the_releases_is_no_release(tmp_path: Path, checke
     assert "which belongs to" not in checked(run=["./app", "{port}"])[2]
 
 
-def test_a_release_that_is_no_symlink_is_noted(checked: Checked) -> None:
+def test_a_release_that_is_not_a_symlink_is_noted(checked: Checked) -> None:
     assert "note: release: is not a symlink" not in checked()[1]
     assert "note: release: is not a symlink" in checked(release="v1")[1]
 
@@ -538,7 +536,7 @@ def test_a_unix_socket_that_cannot_be_made_is_an_error(tmp_path: Path, checked: 
         assert "another program listens there already" in checked(listen="unix:sock")[2]
 
 
-def test_what_our_own_agent_has_is_no_error(tmp_path: Path, checked: Checked) -> None:
+def test_the_addresses_of_our_own_agent_are_not_errors(tmp_path: Path, checked: Checked) -> None:
     prepare(tmp_path / "state")
     lock = Lock.acquire(tmp_path / "state", tmp_path / "rainbowd.json")
     with socket.create_server(("127.0.0.1", 0)) as ours:
@@ -555,7 +553,7 @@ def test_a_log_file_that_cannot_be_made_is_an_error(checked: Checked, path: str,
 
 
 @needs_root
-def test_a_user_who_cannot_become_the_apps_user_is_told_what_is_not_checked(
+def test_a_check_without_root_names_the_parts_that_it_leaves_out(
     open_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (open_path / "v1").mkdir()
@@ -575,7 +573,7 @@ def test_a_user_who_cannot_become_the_apps_user_is_told_what_is_not_checked(
 
 
 @needs_root
-def test_what_this_user_may_not_write_is_an_error(open_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_this_user_may_not_write_is_an_error(open_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (open_path / "v1").mkdir()
     keys = {"run": ["true", "{port}"], "health": "/", "listen": ["127.0.0.1:0", "unix:s"], "log": {"app": "app.log"}}
     (open_path / "rainbowd.json").write_text(json.dumps({**keys, "release": "v1"}))
@@ -593,7 +591,7 @@ def test_what_this_user_may_not_write_is_an_error(open_path: Path, capfd: pytest
     assert "cannot listen on unix:" in err
 
 
-def test_what_a_release_is_called_cannot_command_the_terminal(tmp_path: Path, checked: Checked) -> None:
+def test_the_name_of_a_release_cannot_control_the_terminal(tmp_path: Path, checked: Checked) -> None:
     release = tmp_path / "v\x1b]0;owned\x07\u202e2"
     release.mkdir()
     status, out, err = checked(release=release.name)

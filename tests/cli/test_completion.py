@@ -60,7 +60,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--none", ""], None),
     ],
 )
-def test_what_may_come_is_known(
+def test_the_words_that_can_come_next_are_offered(
     capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str] | None
 ) -> None:
     status = main(["completion", "words", *words])

@@ -37,7 +37,7 @@ def request(note: str | None = None, release: Path | None = None) -> DeployReque
     return DeployRequest("0123456789ab", note, release)
 
 
-def test_an_agent_reads_what_is_written(where: ConfigPaths) -> None:
+def test_an_agent_reads_the_request_that_a_command_wrote(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     release = where.release.parent / "releases" / "v2"
     TriggerFile(where.trigger_file, request("a note", release)).write()
@@ -66,7 +66,7 @@ def test_no_bit_but_those_to_write_is_taken_from_the_old_file(where: ConfigPaths
     assert stat.S_IMODE(where.trigger_file.stat().st_mode) == new
 
 
-def test_the_mode_of_a_link_that_was_put_there_is_not_taken(where: ConfigPaths) -> None:
+def test_the_mode_of_a_planted_link_is_not_copied(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     where.trigger_file.symlink_to("nowhere")
     TriggerFile(where.trigger_file, request()).write()
@@ -92,7 +92,7 @@ def test_another_file_that_is_linked_in_its_place_is_not_overwritten(open_path: 
     assert (open_path / "precious").read_text() == "precious"
 
 
-def test_a_request_is_there_until_anybody_changes_the_file(where: ConfigPaths) -> None:
+def test_a_request_is_unchanged_until_someone_changes_the_file(where: ConfigPaths) -> None:
     assert where.trigger_file is not None
     trigger = TriggerFile(where.trigger_file, request())
     trigger.write()
@@ -107,7 +107,7 @@ def test_a_request_is_there_until_anybody_changes_the_file(where: ConfigPaths) -
 
 
 @needs_root
-def test_where_only_the_file_may_be_written_it_is_overwritten(open_path: Path) -> None:
+def test_if_only_the_file_may_be_written_it_is_overwritten(open_path: Path) -> None:
     file = open_path / "trigger"
     file.write_text("a longer line than what comes")
     file.chmod(0o666)
@@ -162,7 +162,7 @@ def test_a_path_that_does_not_fit_is_left_out() -> None:
     assert read == TriggerNote("n", "0123456789ab", None)
 
 
-def test_the_link_is_turned_to_the_release_that_is_asked_for(where: ConfigPaths) -> None:
+def test_the_link_is_switched_to_the_requested_release(where: ConfigPaths) -> None:
     assert switch_link(where, request()) is None
     turned = switch_link(where, request(None, where.release.parent / "releases" / "v2"))
     assert turned is not None
@@ -190,7 +190,7 @@ def _symlink(file: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "found"), [(_directory, "a directory"), (_symlink, "a symlink"), (os.mkfifo, "a special file")]
 )
-def test_what_is_no_file_is_not_written_to(where: ConfigPaths, make: object, found: str) -> None:
+def test_a_special_file_is_not_written_to(where: ConfigPaths, make: object, found: str) -> None:
     assert where.trigger_file is not None
     assert callable(make)
     make(where.trigger_file)
@@ -198,7 +198,7 @@ def test_what_is_no_file_is_not_written_to(where: ConfigPaths, make: object, fou
         check_request(where, request())
 
 
-def test_a_release_that_is_no_link_is_not_turned_and_can_be_deployed_again(where: ConfigPaths) -> None:
+def test_a_release_that_is_not_a_link_is_not_switched_and_can_be_deployed_again(where: ConfigPaths) -> None:
     plain = where._replace(release=where.release.parent / "releases" / "v1")
     check_request(plain, request())
     with pytest.raises(UsageError, match="expected a symlink"):
@@ -215,7 +215,7 @@ def test_a_trigger_file_whose_directory_is_missing_is_named(where: ConfigPaths) 
         TriggerFile(lost.trigger_file, request()).write()
 
 
-def test_a_link_to_itself_leads_nowhere_and_is_no_bug(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_a_usage_error(tmp_path: Path) -> None:
     current = tmp_path / "current"
     assert linked_release(current) is None
     current.symlink_to("current")

@@ -35,7 +35,7 @@ def test_a_long_answer_to_a_check_is_shortened() -> None:
     assert len(describe(deploying(step="health", last_check="x" * 1000))) < 150
 
 
-def test_what_is_deployed_is_named() -> None:
+def test_the_deployed_release_is_named() -> None:
     assert describe_deploy(deploying()).startswith("deploying slowup: before_launch, ")
     assert describe_deploy(deploying(release=None)).startswith("deploying a release: ")
 
@@ -58,9 +58,7 @@ def test_the_lines_of_a_hook_that_are_new_are_those_after_the_ones_seen() -> Non
         (["x"], ["a", "b"], ["a", "b"]),
     ],
 )
-def test_the_end_of_an_output_is_what_comes_after_the_lines_shown(
-    shown: list[str], output: list[str], rest: list[str]
-) -> None:
+def test_the_rest_of_an_output_follows_the_lines_shown(shown: list[str], output: list[str], rest: list[str]) -> None:
     assert remaining_lines(shown, output) == rest
 
 

@@ -70,7 +70,7 @@ def test_a_failure_has_its_reason_and_the_last_lines(tracker: DeployTracker) -> 
     assert (tracker.outcome.result, tracker.outcome.reason, tracker.outcome.output) == (FAILED, "it is bad", ["a", "b"])
 
 
-def test_a_success_of_another_release_is_none(tracker: DeployTracker) -> None:
+def test_a_success_of_another_release_is_a_failure(tracker: DeployTracker) -> None:
     tracker.read([requested("x", 6, "mine"), decided("x", release="/r/b")])
     assert tracker.outcome is not None
     assert (tracker.outcome.result, tracker.outcome.reason) == (FAILED, "superseded by /r/b, which is live")
@@ -98,7 +98,7 @@ def test_a_request_that_was_replaced_goes_with_the_deploy_that_was_requested_lat
     assert tracker.outcome is not None
 
 
-def test_our_own_deploy_wins_over_the_one_that_was_taken_for_it(tracker: DeployTracker) -> None:
+def test_our_own_deploy_wins_over_one_that_was_taken_for_it(tracker: DeployTracker) -> None:
     tracker.is_replaced = True
     tracker.read([requested("other", 6, "theirs")])
     assert tracker.deploy == "other"
@@ -109,21 +109,21 @@ def test_our_own_deploy_wins_over_the_one_that_was_taken_for_it(tracker: DeployT
     assert tracker.outcome.result == "succeeded"
 
 
-def test_what_an_agent_deploys_at_its_start_is_ours_if_it_came_later(tracker: DeployTracker) -> None:
+def test_the_deploy_of_a_later_start_is_ours(tracker: DeployTracker) -> None:
     tracker.read([requested("before", 4, trigger="start")])
     assert tracker.deploy is None
     tracker.read([requested("after", 5.5, trigger="start"), decided("after")])
     assert tracker.outcome is not None
 
 
-def test_a_turn_to_our_release_that_an_agent_sees_without_our_request_is_ours(tracker: DeployTracker) -> None:
+def test_a_switch_to_our_release_without_our_request_is_ours(tracker: DeployTracker) -> None:
     elsewhere, here = (requested(name, 6, trigger="symlink") for name in ("elsewhere", "here"))
     tracker.read([{**elsewhere, "release": "/r/b"}, {**here, "release": "/r/a"}, decided("here")])
     assert tracker.deploy == "here"
     assert tracker.outcome is not None
 
 
-def test_a_request_that_nobody_sees_is_made_again_and_at_last_told_of(
+def test_an_unseen_request_is_made_again_and_then_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tracker: DeployTracker, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(follow, "RESEND_SECONDS", 0.0)
@@ -136,7 +136,7 @@ def test_a_request_that_nobody_sees_is_made_again_and_at_last_told_of(
     assert capsys.readouterr().err.count("run `rainbowd upgrade`") == 1
 
 
-def test_without_a_request_the_first_deploy_behind_the_turn_is_ours() -> None:
+def test_without_a_request_the_first_deploy_after_the_switch_is_ours() -> None:
     tracker = DeployTracker(None, "/r/a", ASKED_AT)
     tracker.read([requested("x", 4.5, trigger="symlink"), requested("y", 5.02, trigger="symlink"), decided("y")])
     assert tracker.deploy == "y"

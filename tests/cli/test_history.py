@@ -51,7 +51,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return entries
 
 
-def test_deploys_are_told_newest_first_with_what_went_wrong(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deploys_are_listed_newest_first_with_the_reasons_of_failures(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     site.deploy(1, note="first")
     site.deploy(2, "failed", reason="it is\x1b[31m bad", output=["a line"])
     assert site.history() == 0
@@ -74,9 +76,7 @@ def test_a_rollback_is_shown_as_one_whether_it_took_a_launch_or_not(
     assert ("rolled back to v1" in out, "rolled back to v2" in out, "rolled back to v3" in out) == (True, True, False)
 
 
-def test_a_deploy_in_whose_place_another_release_was_asked_for_is_no_failure(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_superseded_deploy_is_not_a_failure(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.deploy(1, "failed", reason="superseded by /srv/releases/v2")
     site.history()
     assert "superseded" in capsys.readouterr().out.splitlines()[1].split()
@@ -107,7 +107,7 @@ def test_as_json_an_entry_has_the_fields_of_the_contract(site: Site, capsys: pyt
     assert (undecided["result"], undecided["seconds"]) == (None, None)
 
 
-def test_as_many_are_told_as_are_asked_for(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_requested_number_of_deploys_is_listed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(1, SHOWN + 6):
         site.deploy(number)
     site.history("--json", "-n", "2")
@@ -129,7 +129,7 @@ def test_rotated_files_are_read_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [entry["generation"] for entry in told(capsys)] == [5, 4, 3, 2, 1]
 
 
-def test_garbage_in_the_middle_costs_its_own_line_alone(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_garbage_in_the_middle_costs_only_its_own_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.deploy(1)
     with (site.state_dir / NAME).open("ab") as file:
         file.write(
@@ -141,7 +141,7 @@ def test_garbage_in_the_middle_costs_its_own_line_alone(site: Site, capsys: pyte
     assert [entry["generation"] for entry in told(capsys)] == [2, 1]
 
 
-def test_without_a_journal_there_is_nothing_to_tell(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_journal_no_deploys_are_recorded(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert site.history() == 0
     assert capsys.readouterr().out == "no deploys recorded\n"
     assert site.history("--json") == 0

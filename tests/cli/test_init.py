@@ -100,7 +100,7 @@ def test_the_config_of_each_server_can_be_loaded(here: Path, server: str) -> Non
 
 
 @pytest.mark.parametrize("server", [name for name, recipe in SERVERS.items() if recipe.serves])
-def test_no_server_is_told_to_serve_nothing(here: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_needs_an_app_to_serve(here: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "README.md").write_text("no app")
     assert main(["init", "--server", server]) == 2
     told = capsys.readouterr().err
@@ -108,7 +108,7 @@ def test_no_server_is_told_to_serve_nothing(here: Path, server: str, capsys: pyt
     assert not (here / "rainbowd.json").exists()
 
 
-def test_a_server_is_not_told_to_serve_an_app_of_another_kind(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_does_not_get_an_app_of_another_kind(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "config.ru").touch()
     assert main(["init", "--server", "gunicorn"]) == 2
     assert "give --app a WSGI application" in capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_each_row_of_the_matrix_gets_its_config(here: Path, row: Row) -> None:
 
 
 @pytest.mark.parametrize("name", ["rainbowd.json", "rainbow.conf.json"])
-def test_what_is_there_is_never_written_over(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_config_is_never_overwritten(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "config.ru").touch()
     (here / name).write_text("mine")
     assert main(["init"]) == 2
@@ -182,14 +182,14 @@ def test_the_release_of_capistrano_is_the_one_that_is_linked(here: Path, capsys:
     assert "shared/redeploy.trigger" in told
 
 
-def test_a_site_that_knows_its_name_and_wants_https_is_asked_accordingly(here: Path) -> None:
+def test_a_site_with_a_host_name_and_https_gets_a_matching_health_check(here: Path) -> None:
     shutil.copytree(APPS / "django", here, dirs_exist_ok=True)
     assert main(["init"]) == 0
     health = written(here)["health"]
     assert health == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
 
 
-def test_rails_is_run_for_production_and_asked_as_its_settings_want(here: Path) -> None:
+def test_rails_runs_for_production_and_is_checked_by_its_settings(here: Path) -> None:
     shutil.copytree(APPS / "rails", here, dirs_exist_ok=True)
     (here / "config" / "environments").mkdir()
     production = 'Rails.application.configure do\n  config.force_ssl = true\n  config.hosts = ["shop.example"]\nend\n'
@@ -200,7 +200,7 @@ def test_rails_is_run_for_production_and_asked_as_its_settings_want(here: Path) 
     assert config["health"] == {"path": "/up", "host": "shop.example", "headers": {"X-Forwarded-Proto": "https"}}
 
 
-def test_where_the_directory_itself_lies_is_of_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_of_the_directory_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "test" / "vendor"
     shutil.copytree(APPS / "django", place)
     monkeypatch.chdir(place)
@@ -208,7 +208,7 @@ def test_where_the_directory_itself_lies_is_of_no_matter(tmp_path: Path, monkeyp
     assert written(place)["health"]["path"] == "/up"
 
 
-def test_where_no_page_says_that_the_app_is_there_any_answer_of_a_working_app_will_do(here: Path) -> None:
+def test_without_a_health_page_any_answer_of_a_working_app_passes(here: Path) -> None:
     (here / "app.py").write_text("app = Flask(__name__)\n")
     assert main(["init"]) == 0
     assert written(here)["health"] == {"path": "/", "status": "200-399,401,403,404"}
@@ -249,9 +249,7 @@ def test_an_app_is_found_by_its_files(here: Path, name: str) -> None:
     load(here / "rainbowd.json")
 
 
-def test_a_development_server_with_a_fixed_port_is_said_to_be_one(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_development_server_with_a_fixed_port_is_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "package.json").write_text(json.dumps({"scripts": {"start": "vite preview --port 4173"}}))
     assert main(["init"]) == 0
     told = capsys.readouterr().out
@@ -259,7 +257,7 @@ def test_a_development_server_with_a_fixed_port_is_said_to_be_one(
     assert "note   the start script is a development server" in told
 
 
-def test_where_nothing_is_found_what_is_there_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_if_no_app_is_found_the_files_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "Procfile").write_text("worker: rq\n")
     (here / "lib").mkdir()
     assert main(["init"]) == 2
@@ -285,7 +283,7 @@ def test_the_schema_that_the_config_names_is_shipped_and_holds(here: Path, argum
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_guessed_health_check_is_said_to_be_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_guessed_health_check_is_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "config.ru").touch()
     assert main(["init"]) == 0
     assert "note   add a health page to the app" in capsys.readouterr().out
@@ -304,7 +302,7 @@ def test_a_fifo_is_not_read(here: Path) -> None:
     assert main(["init"]) == 2
 
 
-def test_check_has_nothing_to_say_of_what_was_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_finds_no_problem_in_the_written_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "server.py").write_text("from http.server import HTTPServer\n")
     assert main(["init"]) == 0
     assert main(["check"]) == 0
@@ -332,7 +330,9 @@ def test_the_variable_names_the_file_to_write(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "rainbowd.json").exists()
 
 
-def test_what_two_generations_of_gunicorn_share_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_socket_that_two_generations_of_gunicorn_share_is_noted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "Procfile").write_text("web: gunicorn app:app -c 'it\n")
     assert main(["init"]) == 0
     assert "generations share: add --no-control-socket" in capsys.readouterr().out

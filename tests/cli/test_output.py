@@ -28,26 +28,26 @@ def shell(directory: Path, redirected: str, *words: str, config: str = "{}", **v
 
 
 @pytest.mark.parametrize("redirected", [">&-", "<&- >&- 2>&-"])
-def test_an_output_that_is_closed_is_no_error(tmp_path: Path, redirected: str) -> None:
+def test_a_closed_output_is_not_an_error(tmp_path: Path, redirected: str) -> None:
     assert shell(tmp_path, redirected, "history") == (0, "", "")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_told_and_no_bug(tmp_path: Path, unbuffered: str) -> None:
+def test_a_full_disk_is_reported_and_not_a_bug(tmp_path: Path, unbuffered: str) -> None:
     status, _, err = shell(tmp_path, ">/dev/full", "history", PYTHONUNBUFFERED=unbuffered)
     assert (status, err) == (1, "rainbowd: cannot write to stdout: No space left on device\n")
 
 
-def test_a_reader_that_has_gone_is_no_bug(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_a_bug(tmp_path: Path) -> None:
     assert shell(tmp_path, "| true", "completion", "bash")[::2] in {(0, ""), (1, "")}
 
 
-def test_the_exit_status_is_the_same_where_stderr_cannot_be_written(tmp_path: Path) -> None:
+def test_the_exit_status_is_the_same_if_stderr_cannot_be_written(tmp_path: Path) -> None:
     for redirected in ("2>&-", "2>/dev/full", "2>&1 | true"):
         assert shell(tmp_path, redirected, "status") == (3, "", "")
 
 
-def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+def test_a_message_contains_no_terminal_escapes(tmp_path: Path) -> None:
     (tmp_path / "v1").mkdir()
     (tmp_path / "current").symlink_to("v1")
     config = '{"release": "current"}'
@@ -57,12 +57,12 @@ def test_a_message_has_nothing_that_a_terminal_would_obey(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("given", "note"), [("grün".encode(), "grün"), (b"a\xff", r"a\xff"), (b"\x1b\n", "\x1b\n")])
-def test_a_note_is_text_whatever_the_locale_makes_of_it(given: bytes, note: str) -> None:
+def test_a_note_is_text_in_every_locale(given: bytes, note: str) -> None:
     in_c = given.decode("ascii", "surrogateescape")
     assert make_parser().parse_args(["deploy", "--note", in_c]).note == note
 
 
-def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_removed_working_directory_is_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     done = subprocess.run(
@@ -76,7 +76,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "rainbowd: the working directory no longer exists\n")
 
 
-def test_a_word_that_is_missing_is_asked_for_without_the_words_that_shells_use(tmp_path: Path) -> None:
+def test_a_missing_argument_is_reported_without_the_words_for_shells(tmp_path: Path) -> None:
     status, _, err = shell(tmp_path, "", "completion")
     assert (status, err.splitlines()[-1]) == (
         2,

@@ -71,7 +71,7 @@ def test_a_member_of_the_group_may_read(site: Path) -> None:
         assert (status, said in text) == (0, True), text
 
 
-def test_others_are_told_which_file_they_may_not_read(site: Path) -> None:
+def test_a_file_that_may_not_be_read_is_named(site: Path) -> None:
     for command, expected, file in (
         ("status", 2, "agent.json"),
         ("history", 1, "journal.jsonl"),
@@ -83,7 +83,7 @@ def test_others_are_told_which_file_they_may_not_read(site: Path) -> None:
         assert "ermission denied" in text
 
 
-def test_whoever_may_not_enter_the_directory_is_told_which_file_is_out_of_reach(site: Path) -> None:
+def test_a_file_in_a_closed_directory_is_named(site: Path) -> None:
     site.chmod(0o700)
     for command in ("status", "history", "deploy"):
         status, text = as_another(site, command, is_member=False)
@@ -92,7 +92,7 @@ def test_whoever_may_not_enter_the_directory_is_told_which_file_is_out_of_reach(
         assert "ermission denied" in text
 
 
-def test_whoever_may_not_write_is_told_what_and_nothing_is_touched(site: Path) -> None:
+def test_a_file_that_may_not_be_written_is_named_and_nothing_is_changed(site: Path) -> None:
     status, text = as_another(site, "deploy", is_member=True)
     assert status == 2
     assert f"{site / 'redeploy.trigger'}: you have no permission to write to the file or its directory" in text

@@ -29,7 +29,7 @@ def warnings(site: Path, **config: object) -> list[str]:
     return _warn_of_link(load(file).config, site / "releases" / "r1")
 
 
-def test_a_start_through_a_link_that_a_deploy_turns_is_warned_of(site: Path) -> None:
+def test_a_start_through_a_link_that_deploys_nothing_is_a_warning(site: Path) -> None:
     (line,) = warnings(site)
     assert f"set release to {site}/current to deploy by it" in line
 

@@ -71,14 +71,14 @@ def test_a_deploy_is_named_by_its_id_the_beginning_of_that_or_its_request(
 
 
 @pytest.mark.usefixtures("record")
-def test_a_deploy_that_is_not_known_or_not_the_only_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_or_ambiguous_deploy_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for name, problem in (("bbbb", "no such deploy: bbbb"), ("aaaa", "the beginning of 2 deploys"), ("aa", "no such")):
         assert main(["show", name]) == 2
         assert problem in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("record")
-def test_what_a_generation_wrote_is_shown_as_long_as_it_is_kept(
+def test_the_output_of_a_generation_is_shown_as_long_as_it_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "state" / "generation-1.boot").write_text("up\n")

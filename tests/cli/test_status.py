@@ -213,18 +213,18 @@ def test_a_status_that_may_be_out_of_date_has_its_time(
     assert show()[-1] == f"warning: the disk of {state_dir} is full: this is as of 2001-09-09 01:46:40 UTC"
 
 
-def test_nothing_to_warn_of_is_no_warning(tell: Tell, show: Show) -> None:
+def test_a_healthy_status_has_no_warnings(tell: Tell, show: Show) -> None:
     tell()
     assert len(show()) == 3
 
 
-def test_a_live_release_that_was_deleted_is_told(tmp_path: Path, tell: Tell, show: Show) -> None:
+def test_a_deleted_live_release_is_a_warning(tmp_path: Path, tell: Tell, show: Show) -> None:
     tell()
     (tmp_path / "v1").rmdir()
     assert show()[3:] == [f"warning: the live release's directory no longer exists: {tmp_path}/v1"]
 
 
-def test_what_the_agent_warns_of_is_shown(tell: Tell, show: Show) -> None:
+def test_the_warnings_of_the_agent_are_shown(tell: Tell, show: Show) -> None:
     crashed = {"kind": "crashed", "text": "v1 crashed 10 times since it went live, last: it\x1b exited"}
     tell(live=None, generations=[], warnings=[{"kind": "dead", "text": "nothing is live"}, crashed])
     assert show()[1:] == [
@@ -243,7 +243,7 @@ def test_a_span_has_two_units(monkeypatch: pytest.MonkeyPatch, seconds: int, sho
     assert ago("2001-09-09T01:46:40.000Z") == shown
 
 
-def test_json_is_what_the_agent_wrote(
+def test_json_is_the_status_as_the_agent_wrote_it(
     config: Path, agent: None, tell: Tell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = tell()
@@ -262,7 +262,7 @@ def test_colours_are_for_terminals_that_want_them(config: Path, agent: None, tel
         os.close(ours)
 
 
-def test_an_output_that_knows_ascii_alone_is_no_error(tmp_path: Path, config: Path, agent: None, tell: Tell) -> None:
+def test_an_ascii_output_is_not_an_error(tmp_path: Path, config: Path, agent: None, tell: Tell) -> None:
     tell(generations=[generation(3, tmp_path / "caf\u00e9 \udc80")])
     done = subprocess.run(
         [sys.executable, "-m", "rainbowd", "status", "--config", str(config)],
@@ -297,14 +297,14 @@ def test_an_agent_that_has_just_started_is_given_a_moment(
     assert command.status(config, as_json=False) == 0
 
 
-def test_a_status_that_is_missing_is_said(config: Path, agent: None, impatient: None) -> None:
+def test_a_missing_status_is_reported(config: Path, agent: None, impatient: None) -> None:
     with pytest.raises(RainbowdError, match="has not written it") as caught:
         command.status(config, as_json=False)
     assert caught.value.exit_status == 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1', '{"format": 2}'])
-def test_a_status_that_is_damaged_is_said(config: Path, agent: None, state_dir: Path, content: str) -> None:
+def test_a_damaged_status_is_reported(config: Path, agent: None, state_dir: Path, content: str) -> None:
     (state_dir / "status.json").write_text(content)
     with pytest.raises(RainbowdError, match=r"status\.json: ") as caught:
         command.status(config, as_json=False)
@@ -321,13 +321,15 @@ def test_a_status_that_is_damaged_is_said(config: Path, agent: None, state_dir: 
         {"generations": ["text"]},
     ],
 )
-def test_a_status_with_odd_content_is_said(config: Path, agent: None, tell: Tell, changes: dict[str, object]) -> None:
+def test_a_status_with_odd_content_is_reported(
+    config: Path, agent: None, tell: Tell, changes: dict[str, object]
+) -> None:
     tell(**changes)
     with pytest.raises(RainbowdError, match="damaged"):
         command.status(config, as_json=False)
 
 
-def test_a_config_that_cannot_be_used_is_said(config: Path) -> None:
+def test_an_unusable_config_is_reported(config: Path) -> None:
     with pytest.raises(ConfigError):
         command.status(config.with_name("missing"), as_json=False)
     config.write_text("{")
@@ -339,7 +341,7 @@ def test_a_config_that_cannot_be_used_is_said(config: Path) -> None:
 # --- as a command -----------------------------------------------------------------------------------------
 
 
-def test_the_exit_status_says_that_no_agent_is_running(config: Path) -> None:
+def test_the_exit_status_is_3_without_an_agent(config: Path) -> None:
     command = [sys.executable, "-m", "rainbowd", "status", "--config", str(config)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")

@@ -116,7 +116,7 @@ def test_a_terminal_shows_each_generation_in_its_colour_and_is_left_as_it_was(
     assert text.endswith(_LEAVE)
 
 
-def test_a_terminal_that_knows_no_escapes_gets_none(site: Site) -> None:
+def test_a_terminal_without_escapes_gets_none(site: Site) -> None:
     site.tell(1)
     terminal = Terminal()
     with site.watch(stdout=terminal.theirs, terminal="dumb") as watching:
@@ -126,7 +126,7 @@ def test_a_terminal_that_knows_no_escapes_gets_none(site: Site) -> None:
     assert "\x1b" not in terminal.rest()
 
 
-def test_a_terminal_waits_for_an_agent_that_has_gone(site: Site) -> None:
+def test_a_terminal_waits_for_an_agent_that_has_exited(site: Site) -> None:
     site.tell(1)
     terminal = Terminal()
     with site.watch(stdout=terminal.theirs) as watching:
@@ -141,7 +141,7 @@ def test_a_terminal_waits_for_an_agent_that_has_gone(site: Site) -> None:
     terminal.rest()
 
 
-def test_a_terminal_tells_what_happened_beneath(site: Site) -> None:
+def test_a_terminal_shows_the_events_below_the_status(site: Site) -> None:
     site.tell(1)
     journal = Journal(site.state_dir / NAME)
     journal.append(encode("generation.live", datetime.now(UTC), generation=1, release="/srv/a"))
@@ -155,7 +155,7 @@ def test_a_terminal_tells_what_happened_beneath(site: Site) -> None:
     terminal.rest()
 
 
-def test_a_pipe_gets_a_line_for_each_change_until_the_agent_has_gone(site: Site) -> None:
+def test_a_pipe_gets_a_line_for_each_change_until_the_agent_has_exited(site: Site) -> None:
     site.tell(1)
     with site.watch("--json") as watching:
         assert watching.stdout is not None

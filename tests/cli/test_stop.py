@@ -42,7 +42,7 @@ def test_the_service_that_would_start_the_agent_again_is_known(cgroup: str, stat
         ([], 0, "stopped after 1.50 s"),
     ],
 )
-def test_a_stop_that_leaves_something_behind_is_a_failure(
+def test_a_stop_that_leaves_processes_is_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], events: list[Event], status: int, said: str
 ) -> None:
     assert stop._report(tmp_path, events, 1.5) == status

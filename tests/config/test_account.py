@@ -29,7 +29,7 @@ def found(user: str | int | None, group: str | int | None = None) -> Account:
     return account
 
 
-def test_where_neither_is_given_nothing_changes() -> None:
+def test_without_user_and_group_nothing_changes() -> None:
     assert find_account(None, None) is None
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_user_or_group_is_named(problems: Problems, name: str | int) 
 
 
 @pytest.mark.parametrize("value", ["", -1, True, 1.5, [], {}, "a\0b"])
-def test_what_is_no_name_is_refused(problems: Problems, value: object) -> None:
+def test_a_value_that_is_not_a_name_is_refused(problems: Problems, value: object) -> None:
     for key in "user", "group":
         (problem,) = problems(**{key: value})
         assert problem.startswith(f"{key}: found ")
@@ -110,7 +110,7 @@ def test_an_agent_that_is_not_root_is_refused_another_group(
         (1, 1, 0o776, False),
     ],
 )
-def test_the_first_class_that_fits_says_who_may_execute(
+def test_the_first_class_that_fits_decides_who_may_execute(
     tmp_path: Path, uid: int, gid: int, mode: int, may: bool
 ) -> None:
     account = Account(1000, 1000, (1000, 1001), {})
@@ -119,5 +119,5 @@ def test_the_first_class_that_fits_says_who_may_execute(
 
 
 @pytest.mark.parametrize(("mode", "may"), [(0o100644, False), (0o100654, True), (0o040000, True)])
-def test_root_may_enter_everything_and_run_what_anybody_may(mode: int, may: bool) -> None:
+def test_root_may_enter_every_directory_and_run_every_executable(mode: int, may: bool) -> None:
     assert Account(0, 0, (), {}).may_execute(os.stat_result((mode, 0, 0, 1, 9, 9, 0, 0, 0, 0))) is may

@@ -22,7 +22,7 @@ def releases(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("v1")
 
 
-def test_what_is_not_enabled_is_not_judged(loaded: Load) -> None:
+def test_a_disabled_api_is_not_checked(loaded: Load) -> None:
     assert exposure_problems(loaded(release="current", state_dir="current/state", api={"listen": "0.0.0.0:7001"})) == []
 
 

@@ -27,7 +27,7 @@ Load = Callable[..., Config]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away takes root")
 
 
-def test_everybody_may_deploy_where_everybody_may_write(tmp_path: Path, loaded: Load) -> None:
+def test_everybody_can_deploy_if_everybody_can_write(tmp_path: Path, loaded: Load) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links").chmod(0o777)
     (tmp_path / "links/current").symlink_to(tmp_path)
@@ -50,7 +50,7 @@ def test_a_trigger_file_that_all_may_write_lets_everybody_deploy(tmp_path: Path,
     assert not deployers(loaded())[f"by writing {trigger}"].everybody
 
 
-def test_in_a_sticky_directory_only_the_owners_may_replace_what_is_there(tmp_path: Path, loaded: Load) -> None:
+def test_in_a_sticky_directory_only_the_owners_may_replace_files(tmp_path: Path, loaded: Load) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o1777)
     trigger = tmp_path / "shared/redeploy.trigger"
@@ -97,7 +97,7 @@ def test_a_state_directory_inside_the_release_is_cautioned_against(tmp_path: Pat
     assert not is_cautioned(release="current", state_dir="state")
 
 
-def test_root_is_told_that_deployers_are_root_too(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_is_warned_that_deployers_are_root_too(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     for user, expected in ((0, True), (1000, False)):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         assert any("anyone who can deploy can run code as root" in line for line in cautions(loaded())) is expected
@@ -146,7 +146,7 @@ def test_a_directory_further_up_counts_too(rooted: Path) -> None:
 
 
 @needs_root
-def test_roots_own_group_is_no_stranger(rooted: Path) -> None:
+def test_the_group_of_root_is_trusted(rooted: Path) -> None:
     os.chown(rooted, 0, 0)
     rooted.chmod(0o664)
     check_only_root_writes(rooted)
@@ -173,14 +173,14 @@ def test_a_link_is_refused_for_its_own_directory_and_for_its_targets(rooted: Pat
     assert f"found the directory {rooted.parent}" in refusal(link)
 
 
-def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none: cannot be read (No such file")
     (tmp_path / "loop").symlink_to("loop")
     assert refusal(tmp_path / "loop").startswith(f"{tmp_path}/loop: cannot be read (")
 
 
 @needs_root
-def test_root_is_not_told_so_where_the_app_is_another_user(loaded: Load) -> None:
+def test_root_is_not_warned_if_the_app_is_another_user(loaded: Load) -> None:
     for user, expected in ((None, True), ("root", True), (0, True), ("nobody", False)):
         assert (
             any("anyone who can deploy can run code as root" in line for line in cautions(loaded(user=user)))

@@ -44,7 +44,7 @@ def test_an_old_warm_up_is_in_milliseconds(file: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["{port}", "$PORT", "${PORT}", "{socket}", "$SOCKET", "$1", "${1}", "$@"])
-def test_an_old_command_that_says_where_its_port_goes_stays_as_it_is(file: Path, place: str) -> None:
+def test_an_old_command_with_a_port_placeholder_stays_unchanged(file: Path, place: str) -> None:
     config, warnings = legacy(file.with_name("rainbow.conf.json"), run=f"app {place}", warmup=1)
     assert (config.run, warnings) == (f"app {place}", [])
 

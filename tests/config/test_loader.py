@@ -20,7 +20,7 @@ Load = Callable[..., Config]
 Problems = Callable[..., list[str]]
 
 
-def test_what_check_prints_can_be_loaded_again(file: Path, loaded: Load) -> None:
+def test_the_output_of_check_can_be_loaded_again(file: Path, loaded: Load) -> None:
     config = loaded(listen=["unix:x", "[::]:0"], drain={"signal": "INT", "stop": 1.5, "tunnels": 3}, log={"app": None})
     text = json.dumps(redacted(config))
     assert '"stop": 1.5' in text
@@ -69,14 +69,14 @@ def test_keys_named_with_two_slashes_are_comments_in_every_object(loaded: Load) 
     assert (config.env, config.drain.stop) == ({"A": "1"}, 1.0)
 
 
-def test_a_misspelt_key_comes_before_what_is_missing_because_of_it(problems: Problems) -> None:
+def test_a_misspelt_key_comes_before_the_key_that_is_missing_because_of_it(problems: Problems) -> None:
     first, second = problems(health=None, helth="/up")
     assert first.startswith("helth: found an unknown key; ")
     assert first.endswith('did you mean "health"?')
     assert second.startswith("health: found neither")
 
 
-def test_every_problem_is_told_at_once(problems: Problems) -> None:
+def test_every_problem_is_reported_at_once(problems: Problems) -> None:
     found = problems(health=None, run=5, drain={"stop": -1, "x": 1}, ports=[])
     assert [line.split(":")[0] for line in found] == ["drain.x", "health", "run", "ports", "drain.stop"]
 
@@ -88,11 +88,11 @@ def test_every_problem_is_told_at_once(problems: Problems) -> None:
         ({"warmup": 1}, "both health and warmup"),
     ],
 )
-def test_exactly_one_of_health_and_warmup_is_wanted(problems: Problems, keys: dict[str, object], found: str) -> None:
+def test_exactly_one_of_health_and_warmup_is_required(problems: Problems, keys: dict[str, object], found: str) -> None:
     assert problems(**keys) == [f"health: found {found}; expected exactly one of the two"]
 
 
-def test_a_missing_command_is_said_to_be_missing(file: Path) -> None:
+def test_a_missing_command_is_reported_as_missing(file: Path) -> None:
     file.write_text('{"warmup": 0}')
     with pytest.raises(ConfigError, match="run: found nothing; expected a command"):
         load(file)
@@ -131,7 +131,7 @@ def test_a_bad_override_names_its_option(
     assert problem in str(caught.value)
 
 
-def test_only_what_an_agent_reads_at_its_start_needs_a_restart(loaded: Load) -> None:
+def test_only_keys_that_an_agent_reads_at_its_start_need_a_restart(loaded: Load) -> None:
     old = loaded()
     assert restart_needed(old, loaded(run="other", limits={"headers": 5}, env={"A": "b"})) == []
     new = loaded(listen="localhost:1", release="x", trigger_file=None, log={"level": "debug"}, state_dir="y")

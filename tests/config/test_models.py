@@ -101,7 +101,7 @@ def test_the_config_at_the_top_of_the_repository_is_good() -> None:
     assert found.config.health == Health(path="/up")
 
 
-def test_every_value_is_read_into_what_the_rest_works_with(file: Path, loaded: Load) -> None:
+def test_every_value_has_the_type_that_the_program_uses(file: Path, loaded: Load) -> None:
     config = loaded(
         release="../current",
         trigger_file=None,
@@ -156,7 +156,7 @@ def test_a_config_cannot_be_changed(loaded: Load) -> None:
         config.warmup = 5
 
 
-def test_a_config_can_be_made_in_python_of_what_it_holds(loaded: Load) -> None:
+def test_a_config_can_be_made_in_python_from_its_values(loaded: Load) -> None:
     read = loaded(listen=["[::1]:0"], drain={"signal": "INT"}, log={"app": "/a"})
     assert Config(**{key: getattr(read, key) for key in Config.model_fields}) == read
     drain = Drain(signal=Signals.SIGINT)

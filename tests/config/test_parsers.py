@@ -31,7 +31,7 @@ def test_status_ranges_match_their_codes_and_are_shown_as_they_were_written(
 
 
 @pytest.mark.parametrize("text", ["", ",", "20", "2000", "0200", "099", "200-", "-200", "204-200", "2xx", "२००"])
-def test_what_is_no_status_code_is_refused(text: str) -> None:
+def test_a_value_that_is_not_a_status_code_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         StatusRanges.parse(text)
 
@@ -43,7 +43,7 @@ def test_hosts_are_addresses_or_names(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["256.0.0.1", "1.2.3", "a..b", ".a", "-a", "a-", "a/b", "a@b", "é", "a b", "x" * 64])
-def test_what_looks_like_a_broken_address_is_no_name(text: str, tmp_path: Path) -> None:
+def test_a_broken_address_is_not_a_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="an IP address or a name"):
         parse_listen(f"{text}:80", tmp_path)
 

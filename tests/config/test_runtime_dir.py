@@ -28,7 +28,7 @@ def test_the_directory_of_the_service_comes_before_that_of_the_session(tmp_path:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_one_that_others_may_write_is_passed_over(tmp_path: Path, mode: int) -> None:
+def test_a_directory_that_others_may_write_is_skipped(tmp_path: Path, mode: int) -> None:
     (tmp_path / "session").mkdir()
     (tmp_path / "session").chmod(mode)
     found = find_runtime_dir(tmp_path / "state", {"XDG_RUNTIME_DIR": f"{tmp_path}/session"})
@@ -36,7 +36,7 @@ def test_one_that_others_may_write_is_passed_over(tmp_path: Path, mode: int) -> 
 
 
 @needs_root
-def test_one_of_another_user_is_passed_over(tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_skipped(tmp_path: Path) -> None:
     """As root has it after ``sudo -E``."""
     (tmp_path / "session").mkdir(0o700)
     os.chown(tmp_path / "session", uid(), -1)
@@ -52,7 +52,7 @@ def test_in_tmp_nothing_is_used_that_another_user_made_first(tmp_path: Path, mon
     assert find_runtime_dir(tmp_path / "state", {}) is None
 
 
-def test_what_is_made_is_private_and_found_again(tmp_path: Path) -> None:
+def test_the_new_directory_is_private_and_found_again(tmp_path: Path) -> None:
     make_private(tmp_path / "rainbowd" / "shop")
     make_private(tmp_path / "rainbowd" / "shop")
     for directory in (tmp_path / "rainbowd", tmp_path / "rainbowd" / "shop"):
@@ -61,7 +61,7 @@ def test_what_is_made_is_private_and_found_again(tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("what", ["directory", "link"])
-def test_what_another_user_has_put_in_its_place_is_refused(tmp_path: Path, what: str) -> None:
+def test_a_directory_that_another_user_made_first_is_refused(tmp_path: Path, what: str) -> None:
     if what == "directory":
         (tmp_path / "rainbowd").mkdir(0o700)
         os.chown(tmp_path / "rainbowd", uid(), -1)

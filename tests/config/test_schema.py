@@ -28,7 +28,7 @@ def properties(part: dict[str, Any], place: str = "") -> Iterator[tuple[str, dic
 KEYS = {key: found for key, found in properties(schema()) if key != "$schema"}
 
 
-def test_the_file_is_what_the_models_make() -> None:
+def test_the_file_is_the_schema_of_the_models() -> None:
     expected = "python -m rainbowd.config.schema >rainbowd/rainbowd.schema.json"
     assert (ROOT / "rainbowd" / "rainbowd.schema.json").read_text() == text(), f"out of date: {expected}"
 
@@ -39,7 +39,7 @@ def test_the_config_at_the_top_refers_to_it() -> None:
     assert schema()["$schema"] == DIALECT
 
 
-def test_every_key_says_what_it_means_and_no_other_is_described() -> None:
+def test_every_key_has_a_description_and_no_other_key_has() -> None:
     assert KEYS.keys() == MEANINGS.keys()
     assert all("Expected: None" not in found["description"] for found in KEYS.values())
 
@@ -65,7 +65,7 @@ def test_the_defaults_are_those_of_the_models() -> None:
 
 
 @pytest.mark.parametrize("key", ["listen", "run", "health", "hooks.before_launch", "user", "log.app"])
-def test_what_may_be_said_in_several_ways_has_a_shape_for_each(key: str) -> None:
+def test_a_value_with_several_forms_has_a_type_for_each(key: str) -> None:
     assert len(KEYS[key]["anyOf"]) > 1
 
 

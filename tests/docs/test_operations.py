@@ -84,7 +84,7 @@ def is_same(one: str, other: str) -> bool:
     return bool(pattern(one).fullmatch(other) or pattern(other).fullmatch(one))
 
 
-def test_there_is_something_to_compare() -> None:
+def test_both_sides_of_the_comparison_have_messages() -> None:
     assert len(told()) > 60
     assert len(asking()) > 40
 
@@ -95,5 +95,5 @@ def test_a_message_of_the_page_is_one_of_the_code(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", sorted(asking()))
-def test_a_message_that_asks_for_something_is_on_the_page(message: str) -> None:
+def test_every_message_that_needs_attention_is_on_the_page(message: str) -> None:
     assert any(is_same(message, known) for known in told())

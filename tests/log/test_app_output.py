@@ -42,7 +42,7 @@ def test_a_file_gets_the_apps_lines_as_they_are(tmp_path: Path, said: Said) -> N
     assert file.read_text() == "before\n\x1b[31mred\x1b[0m\ncaf\u00e9 \\udc80\n"
 
 
-def test_a_file_that_was_moved_away_or_removed_is_made_anew(tmp_path: Path, said: Said) -> None:
+def test_a_moved_or_removed_file_is_created_again(tmp_path: Path, said: Said) -> None:
     file, moved = tmp_path / "app.log", tmp_path / "app.log.1"
     sink = log.open_app_sink(file)
     sink(1, "one")
@@ -57,7 +57,7 @@ def test_a_file_that_was_moved_away_or_removed_is_made_anew(tmp_path: Path, said
     assert file.read_text() == "three\n"
 
 
-def test_a_file_that_cannot_be_written_is_said_once_and_its_losses_are_counted(tmp_path: Path, said: Said) -> None:
+def test_a_file_that_cannot_be_written_is_logged_once_and_its_losses_are_counted(tmp_path: Path, said: Said) -> None:
     file = tmp_path / "missing" / "app.log"
     sink = log.open_app_sink(file)
     for line in ("one", "two"):

@@ -57,7 +57,7 @@ def test_json_is_one_object_a_line(said: Said) -> None:
         (["a", 1], '["a", 1]'),
     ],
 )
-def test_a_value_is_one_word_that_no_terminal_obeys(said: Said, value: object, shown: str) -> None:
+def test_a_value_is_one_word_without_terminal_escapes(said: Said, value: object, shown: str) -> None:
     log.get_logger().info("event", value=value)
     assert said().partition("value=")[2] == f"{shown}\n"
 
@@ -69,7 +69,7 @@ def test_an_apps_output_and_a_traceback_have_lines_of_their_own(said: Said) -> N
     assert below == ["    one", r"    two\x1b[2J", "    ValueError: odd"]
 
 
-def test_what_cannot_be_said_does_no_harm(said: Said) -> None:
+def test_a_value_that_cannot_be_printed_does_no_harm(said: Said) -> None:
     class Odd:
         def __str__(self) -> str:
             raise RuntimeError

@@ -45,7 +45,7 @@ def ends_well(process: subprocess.Popen[str]) -> str:
     return errors
 
 
-def test_a_logger_follows_what_is_configured_after_it_was_got(said: Said) -> None:
+def test_a_logger_follows_a_later_configuration(said: Said) -> None:
     logger = log.get_logger()
     log.configure("warning", "auto")
     logger.info("unsaid")
@@ -90,7 +90,7 @@ assert log.flush(30)
     assert re.findall(r"first|second|third|fourth", output) == ["first", "second", "third", "fourth"]
 
 
-def test_an_apps_line_waits_for_nothing_if_the_agent_has_said_nothing() -> None:
+def test_a_line_of_the_app_needs_no_earlier_line_of_the_agent() -> None:
     process = python("log.app_line(1, 'line'); log.writer.flush(30)", stdout=subprocess.PIPE)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
@@ -111,7 +111,7 @@ def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
     assert re.search(r"\x1b\[3\dm\[3\]\x1b\[0m blink\r\n", shown)
 
 
-def test_a_pipe_that_nobody_reads_stops_nothing_and_what_was_lost_is_counted() -> None:
+def test_a_pipe_that_nobody_reads_blocks_nothing_and_lost_lines_are_counted() -> None:
     process = python(TALK, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline() == "said False\n"
@@ -139,7 +139,7 @@ def test_a_full_disk_stops_nothing() -> None:
         assert ends_well(process) == "said True\n"
 
 
-def test_a_stdout_that_was_closed_from_the_start_is_not_mistaken_for_what_has_its_number(
+def test_a_stdout_that_was_closed_at_the_start_is_not_mistaken_for_another_file(
     tmp_path: Path,
 ) -> None:
     other = tmp_path / "other"

@@ -88,7 +88,7 @@ def test_a_line_that_was_torn_is_ended_and_counted(writer: log.Writer, place: Pl
     assert place.taken == b"a\nbc\nlost 1\ne\n"
 
 
-def test_no_thread_to_be_had_is_no_error(writer: log.Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_start_is_not_an_error(writer: log.Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_numbers_begin_with_one_and_go_on_where_the_last_agent_stopped(tmp_path: Path) -> None:
+def test_ids_begin_with_one_and_continue_after_those_of_the_last_agent(tmp_path: Path) -> None:
     first = GenerationIds(tmp_path)
     assert [first.next(), first.next()] == [1, 2]
     assert [GenerationIds(tmp_path).next(), GenerationIds(tmp_path).next()] == [3, 4]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0\0", b"seven", b"-4\n", b"9" * 5000])
-def test_where_the_last_number_is_lost_the_journal_knows_it(tmp_path: Path, content: bytes | None) -> None:
+def test_if_the_last_id_is_lost_the_journal_has_it(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "generation").write_bytes(content)
     journal = Journal(tmp_path / "journal.jsonl", limit_bytes=1)
@@ -39,9 +39,7 @@ def test_a_number_that_a_file_has_is_not_given_again(tmp_path: Path) -> None:
     assert GenerationIds(tmp_path).next() == 8
 
 
-def test_a_number_that_cannot_be_noted_is_given_and_a_warning_is_said(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_id_that_cannot_be_saved_is_used_with_a_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "generation").mkdir()
     numbers = GenerationIds(tmp_path)
     assert [numbers.next(), numbers.next()] == [1, 2]

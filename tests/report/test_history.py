@@ -20,7 +20,7 @@ def decided(deploy: str, seconds: float, how: str, **fields: object) -> Event:
     return {"at": at(seconds), "event": f"deploy.{how}", "deploy": deploy, "release": "/r/a", **fields}
 
 
-def test_a_deploy_is_told_from_its_first_trigger_to_its_end() -> None:
+def test_a_deploy_is_listed_from_its_first_trigger_to_its_end() -> None:
     (entry,) = deploys(
         [
             asked("x", 1, trigger="symlink", by="ann", note="first"),
@@ -47,7 +47,7 @@ def test_a_deploy_is_told_from_its_first_trigger_to_its_end() -> None:
     }
 
 
-def test_deploys_come_newest_first_and_an_undecided_one_has_no_result() -> None:
+def test_deploys_are_newest_first_and_one_in_progress_has_no_result() -> None:
     events = [asked("x", 1), decided("x", 2, "succeeded"), asked("y", 3), decided("y", 4, "rolled_back"), asked("z", 5)]
     assert [(entry["deploy"], entry["result"]) for entry in deploys(events)] == [
         ("z", None),
@@ -56,19 +56,19 @@ def test_deploys_come_newest_first_and_an_undecided_one_has_no_result() -> None:
     ]
 
 
-def test_a_deploy_whose_beginning_is_rotated_out_is_told_by_its_end() -> None:
+def test_a_deploy_whose_beginning_is_rotated_out_is_listed_by_its_end() -> None:
     (entry,) = deploys([decided("x", 2, "succeeded", generation=4)])
     assert (entry["result"], entry["generation"], entry["trigger"], entry["seconds"]) == ("succeeded", 4, None, 0)
 
 
-def test_a_duration_is_the_agents_own_where_it_told_one_and_never_less_than_nothing() -> None:
+def test_a_duration_is_that_of_the_agent_if_it_has_one_and_never_negative() -> None:
     back = "2026-11-23T09:00:00.000Z"
     told = [asked("x", 1), {**decided("x", 2, "succeeded"), "at": back, "seconds": 1.5}]
     untold = [asked("y", 1), {**decided("y", 2, "failed"), "at": back, "seconds": None}]
     assert [entry["seconds"] for entry in deploys([*told, *untold])] == [None, 1.5]
 
 
-def test_what_is_damaged_or_of_another_version_is_passed_over() -> None:
+def test_damaged_and_unknown_events_are_skipped() -> None:
     strange: list[Event] = [
         {"event": "deploy.requested"},
         {"at": 5, "event": "deploy.requested", "deploy": "x"},
@@ -79,7 +79,7 @@ def test_what_is_damaged_or_of_another_version_is_passed_over() -> None:
     assert [(entry["deploy"], entry["seconds"]) for entry in deploys(strange)] == [("y", None)]
 
 
-def test_a_rollback_goes_to_what_was_live_last_and_is_another() -> None:
+def test_a_rollback_goes_to_the_last_live_release_that_differs() -> None:
     def live(release: str) -> Event:
         return {"at": at(1), "event": "generation.live", "release": release}
 

@@ -43,7 +43,7 @@ def test_an_event_is_one_line_with_time_name_generation_and_release_first() -> N
     )
 
 
-def test_a_time_of_another_zone_is_told_in_utc() -> None:
+def test_a_time_of_another_zone_is_written_in_utc() -> None:
     there = AT.astimezone(timezone(timedelta(hours=-3, minutes=-30)))
     assert json.loads(encode("e", there))["at"] == "2026-11-23T15:04:05.123Z"
 
@@ -63,7 +63,7 @@ def test_any_text_is_one_line_of_ascii_and_comes_back(text: str) -> None:
 # --- the file ---------------------------------------------------------------------------------------------
 
 
-def test_lines_are_appended_to_what_is_there(tmp_path: Path, file: Path) -> None:
+def test_lines_are_appended_to_the_existing_file(tmp_path: Path, file: Path) -> None:
     Journal(file).append(line(1))
     Journal(file).append(line(2))
     assert numbers(tmp_path) == [1, 2]
@@ -110,7 +110,7 @@ journal.append(second)
     assert file.read_bytes().count(b"\n") == 2, "nothing of what was cut off is left"
 
 
-def test_a_file_that_was_removed_is_made_anew(tmp_path: Path, file: Path) -> None:
+def test_a_removed_file_is_created_again(tmp_path: Path, file: Path) -> None:
     writing = Journal(file)
     writing.append(line(1))
     file.unlink()
@@ -149,7 +149,7 @@ def test_no_journal_has_no_events(tmp_path: Path) -> None:
     assert numbers(tmp_path) == []
 
 
-def test_what_is_no_event_is_skipped(tmp_path: Path, file: Path) -> None:
+def test_a_line_that_is_not_an_event_is_skipped(tmp_path: Path, file: Path) -> None:
     garbage = [
         b"",
         b"\0\0\0",
@@ -166,7 +166,7 @@ def test_what_is_no_event_is_skipped(tmp_path: Path, file: Path) -> None:
     assert numbers(tmp_path) == [1, 2]
 
 
-def test_only_those_are_read_whose_names_are_asked_for(tmp_path: Path, file: Path) -> None:
+def test_only_events_with_the_requested_names_are_read(tmp_path: Path, file: Path) -> None:
     for name in ("deploy.requested", "generation.live", "deploy.succeeded"):
         Journal(file).append(encode(name, AT, note='of "deploy.failed" and "generation.live"'))
     names = [[event["event"] for event in read_events(tmp_path, begins)] for begins in ("deploy.", "generation.live")]

@@ -21,7 +21,7 @@ from tests.accounts import account, needs_root
 ROOT = Path(rainbowd.__file__).parents[1]
 
 
-def test_a_lock_tells_who_has_it_until_it_is_given_back(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder_until_it_is_released(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     lock = Lock.acquire(tmp_path)
     assert holder(tmp_path) == os.getpid()
@@ -32,7 +32,7 @@ def test_a_lock_tells_who_has_it_until_it_is_given_back(tmp_path: Path) -> None:
     Lock.acquire(tmp_path).release()
 
 
-def test_a_second_agent_is_refused_and_told_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_agent_is_refused_with_the_pid_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE_SECONDS", 0.0)
     lock = Lock.acquire(tmp_path)
     with pytest.raises(UsageError, match=rf"{tmp_path}: another agent \(pid {os.getpid()}\) is running"):
@@ -41,7 +41,7 @@ def test_a_second_agent_is_refused_and_told_of_the_first(tmp_path: Path, monkeyp
     lock.release()
 
 
-def test_the_lock_of_an_agent_that_was_killed_is_free_though_its_pid_is_there(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_agent_is_free_although_it_contains_a_pid(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rainbowd.report.lock import Lock\n"
         "lock = Lock.acquire(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
@@ -62,7 +62,7 @@ def test_the_lock_of_an_agent_that_was_killed_is_free_though_its_pid_is_there(tm
     Lock.acquire(tmp_path).release()
 
 
-def test_somebody_who_asks_for_the_holder_does_not_keep_an_agent_from_starting(
+def test_a_search_for_the_holder_does_not_keep_an_agent_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking = open_file(tmp_path / "lock", os.O_RDONLY)
@@ -91,7 +91,7 @@ def test_an_agent_that_is_about_to_write_its_pid_is_found(tmp_path: Path, monkey
     lock.release()
 
 
-def test_no_state_directory_is_no_agent(tmp_path: Path) -> None:
+def test_without_a_state_directory_no_agent_is_running(tmp_path: Path) -> None:
     assert holder(tmp_path / "missing") is None
 
 
@@ -156,7 +156,7 @@ def test_a_lock_that_readers_could_open_is_closed_to_them(shared: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("change", [{"pid": 1}, {"start_time": 1}, {"boot_id": "another"}])
-def test_a_record_of_a_process_that_is_another_by_now_names_nobody(shared: Path, change: dict[str, object]) -> None:
+def test_a_record_with_a_reused_pid_names_no_agent(shared: Path, change: dict[str, object]) -> None:
     lock = Lock.acquire(shared)
     agent_pid_file.write(shared, agent_pid_file.current_identity(None)._replace(**change))  # type: ignore[arg-type]
     assert as_reader(shared, "holder(path)") == "None"
@@ -164,7 +164,7 @@ def test_a_record_of_a_process_that_is_another_by_now_names_nobody(shared: Path,
 
 
 @needs_root
-def test_a_record_that_another_user_wrote_of_a_process_of_root_names_nobody(shared: Path) -> None:
+def test_a_record_by_another_user_of_a_process_of_root_names_no_agent(shared: Path) -> None:
     lock = Lock.acquire(shared)
     os.chown(shared / agent_pid_file.NAME, account().uid, -1)
     assert as_reader(shared, "holder(path)") == "None"
@@ -183,7 +183,7 @@ def test_a_process_that_has_ended_and_waits_to_be_reaped_is_not_alive(tmp_path: 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "1"}', b'{"pid": 1}', b"\xff", b"[" * 9000])
-def test_a_damaged_record_names_nobody(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_record_names_no_agent(tmp_path: Path, content: bytes) -> None:
     (tmp_path / agent_pid_file.NAME).write_bytes(content)
     assert agent_pid_file.read(tmp_path) is None
 
@@ -191,7 +191,9 @@ def test_a_damaged_record_names_nobody(tmp_path: Path, content: bytes) -> None:
 # --- a lock that was lost -----------------------------------------------------------------------------------
 
 
-def test_a_second_agent_is_told_by_which_config_the_first_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_agent_is_refused_with_the_config_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE_SECONDS", 0.0)
     lock = Lock.acquire(tmp_path, tmp_path / "blue.json")
     with pytest.raises(UsageError, match=r"it runs with .*/blue.json: give each config a state_dir of its own"):
@@ -227,7 +229,7 @@ def another(state_dir: Path, config: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_no_second_agent_comes_in_while_the_first_has_lost_its_lock(tmp_path: Path) -> None:
+def test_no_second_agent_starts_while_the_first_has_lost_its_lock(tmp_path: Path) -> None:
     prepare(tmp_path / "state")
     first = another(tmp_path / "state", tmp_path / "one.json")
     try:

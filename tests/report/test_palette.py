@@ -18,7 +18,7 @@ def test_a_terminal_gets_the_same_colours_as_well_as_it_can_show_them() -> None:
     assert len({foreground(number, is_true_colour=False) for number in range(1, 9)}) == 8
 
 
-def test_no_generation_looks_like_trouble_or_like_nothing() -> None:
+def test_no_generation_is_red_or_grey() -> None:
     for code in COLOURS:
         hue, _, saturation = colorsys.rgb_to_hls(*(int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)))
         assert 40 <= hue * 360 <= 320, f"{code} is red"

@@ -64,7 +64,7 @@ async def test_events_and_the_latest_status_are_written_while_it_runs(tmp_path: 
     assert times == sorted(times)
 
 
-async def test_what_was_told_just_before_the_end_is_written(tmp_path: Path) -> None:
+async def test_an_event_just_before_the_end_is_written(tmp_path: Path) -> None:
     keeping = Recorder(tmp_path)
     async with running(keeping):
         keeping.record("e", number=1)
@@ -75,7 +75,7 @@ async def test_what_was_told_just_before_the_end_is_written(tmp_path: Path) -> N
     assert status.read(tmp_path) == {"format": 1, "number": 2}
 
 
-async def test_whoever_has_seen_an_event_finds_a_status_that_is_not_older(
+async def test_a_reader_of_an_event_finds_a_status_that_is_not_older(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = Journal.append
@@ -94,7 +94,7 @@ async def test_whoever_has_seen_an_event_finds_a_status_that_is_not_older(
     assert found == [{"format": 1, "number": 1}]
 
 
-async def test_files_that_cannot_be_written_are_said_once_and_written_later_in_order(
+async def test_files_that_cannot_be_written_are_logged_once_and_written_later_in_order(
     tmp_path: Path, prompt_retries: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("journal.jsonl", "status.json"):
@@ -116,7 +116,7 @@ async def test_files_that_cannot_be_written_are_said_once_and_written_later_in_o
     assert said.count("can be written again") == 2
 
 
-async def test_a_directory_that_is_gone_at_the_end_is_no_error(
+async def test_a_directory_that_is_removed_before_the_end_is_not_an_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keeping = Recorder(tmp_path / "gone")
@@ -128,7 +128,7 @@ async def test_a_directory_that_is_gone_at_the_end_is_no_error(
 
 
 @pytest.mark.parametrize(("limit", "size"), [("LINES_MAX", 10), ("BYTES_MAX", 10 * LINE_BYTES)])
-async def test_what_waits_is_bounded_and_what_is_lost_is_counted(
+async def test_the_queue_is_bounded_and_lost_events_are_counted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -148,7 +148,7 @@ async def test_what_waits_is_bounded_and_what_is_lost_is_counted(
     assert "events=40" in capfd.readouterr().out
 
 
-async def test_a_disk_that_hangs_keeps_nobody_waiting_and_the_end_is_bounded(
+async def test_a_hanging_disk_blocks_no_caller_and_the_end_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "LAST_SECONDS", 0.01)
@@ -172,7 +172,7 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting_and_the_end_is_bounded(
         works.set()
 
 
-async def test_the_status_comes_before_all_else_of_its_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_status_is_written_first_in_its_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[object] = []
 
     def look_and_replace(path: Path, data: bytes) -> None:
@@ -188,7 +188,7 @@ async def test_the_status_comes_before_all_else_of_its_round(tmp_path: Path, mon
     assert found == [{"format": 1, "live": 1}]
 
 
-async def test_an_answer_waits_until_the_files_have_what_it_is_about(tmp_path: Path) -> None:
+async def test_an_answer_waits_until_its_events_are_in_the_files(tmp_path: Path) -> None:
     keeping = Recorder(tmp_path)
     async with running(keeping):
         for number in range(20):

@@ -45,7 +45,7 @@ def test_a_file_is_replaced_in_its_reserve_when_the_disk_is_full(
     assert (tmp_path / "status.json.spare").stat().st_size == RESERVE_BYTES
 
 
-def test_what_is_longer_than_the_reserve_is_not_written(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_content_longer_than_the_reserve_is_not_written(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     file = filled(tmp_path)
     request.getfixturevalue("full")
     with pytest.raises(OSError, match="No space left"):

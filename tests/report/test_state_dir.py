@@ -34,12 +34,12 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 # --- the directory ----------------------------------------------------------------------------------------
 
 
-def test_it_is_made_for_the_agent_and_its_group_whatever_the_umask_is(tmp_path: Path, umask: None) -> None:
+def test_the_directory_is_for_the_agent_and_its_group_with_every_umask(tmp_path: Path, umask: None) -> None:
     prepare(tmp_path / "deep" / "state")
     assert mode(tmp_path / "deep" / "state") == 0o2750
 
 
-def test_where_the_app_is_another_user_everybody_may_pass_through_it(tmp_path: Path, umask: None) -> None:
+def test_if_the_app_is_another_user_everybody_may_search_the_directory(tmp_path: Path, umask: None) -> None:
     prepare(tmp_path / "state", is_searched=True)
     assert mode(tmp_path / "state") == 0o2751
     (tmp_path / "old").mkdir(0o700)
@@ -47,14 +47,14 @@ def test_where_the_app_is_another_user_everybody_may_pass_through_it(tmp_path: P
     assert mode(tmp_path / "old") == 0o701
 
 
-def test_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o770)
     prepare(tmp_path)
     assert mode(tmp_path) == 0o770
 
 
 @pytest.mark.parametrize("target", ["a file", "a dangling link", "below a file"])
-def test_what_cannot_be_a_directory_is_named(tmp_path: Path, target: str) -> None:
+def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path, target: str) -> None:
     path = tmp_path / "state"
     if target == "a dangling link":
         path.symlink_to("nowhere")
@@ -66,7 +66,7 @@ def test_what_cannot_be_a_directory_is_named(tmp_path: Path, target: str) -> Non
         prepare(path)
 
 
-def test_one_that_may_not_be_written_is_named() -> None:
+def test_a_directory_that_may_not_be_written_is_named() -> None:
     path = Path(tempfile.mkdtemp())  # where others may look, too
     path.chmod(0o555)
     uid = os.geteuid()
@@ -117,7 +117,7 @@ def test_a_link_where_the_new_file_is_written_is_not_followed(tmp_path: Path) ->
     assert (tmp_path / "file").read_text() == "data"
 
 
-def test_what_a_write_left_that_was_cut_off_is_not_written_to(tmp_path: Path) -> None:
+def test_the_file_of_an_interrupted_write_is_not_written_to(tmp_path: Path) -> None:
     left = tmp_path / "token.new"
     left.touch(0o666)
     with left.open() as reader:
@@ -132,9 +132,7 @@ def test_only_a_regular_file_is_opened_to_be_written(tmp_path: Path) -> None:
         open_file(tmp_path / "pipe", os.O_RDWR)
 
 
-def test_what_is_made_above_it_may_be_entered_by_everybody_and_written_by_nobody_else(
-    tmp_path: Path, umask: None
-) -> None:
+def test_new_parents_may_be_entered_by_everybody_and_written_by_the_owner_only(tmp_path: Path, umask: None) -> None:
     prepare(tmp_path / "deep" / "deeper" / "state")
     assert (mode(tmp_path / "deep"), mode(tmp_path / "deep" / "deeper")) == (0o755, 0o755)
 

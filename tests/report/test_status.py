@@ -10,14 +10,14 @@ from rainbowd.errors import RainbowdError
 from rainbowd.report.status import read, write
 
 
-def test_what_is_written_is_read_with_the_format_first(tmp_path: Path) -> None:
+def test_a_written_status_is_read_with_the_format_first(tmp_path: Path) -> None:
     write(tmp_path, {"live": 3, "wanted": Path("/srv/v1")})
     assert read(tmp_path) == {"format": 1, "live": 3, "wanted": "/srv/v1"}
     assert (tmp_path / "status.json").read_text().startswith('{"format": 1, ')
     assert stat.S_IMODE((tmp_path / "status.json").stat().st_mode) == 0o640
 
 
-def test_no_file_is_no_status(tmp_path: Path) -> None:
+def test_without_a_file_there_is_no_status(tmp_path: Path) -> None:
     assert read(tmp_path) is None
 
 

@@ -62,7 +62,7 @@ def test_a_reader_without_a_place_begins_at_the_end(tmp_path: Path, writer: Writ
         assert names(opened) == ["e3"]
 
 
-def test_a_reader_may_be_there_before_the_journal(tmp_path: Path, writer: Writer) -> None:
+def test_a_reader_may_start_before_the_journal_exists(tmp_path: Path, writer: Writer) -> None:
     with tail(tmp_path) as opened:
         assert opened.read() == []
         writer.write(2)
@@ -87,7 +87,7 @@ def test_a_reader_that_is_late_goes_through_the_files_that_are_kept(tmp_path: Pa
         assert names(opened) == numbered(2, 9)
 
 
-def test_a_reader_whose_file_was_dropped_goes_on_with_the_oldest(tmp_path: Path, writer: Writer) -> None:
+def test_a_reader_whose_file_was_removed_continues_with_the_oldest(tmp_path: Path, writer: Writer) -> None:
     writer.write()
     with tail(tmp_path) as opened:
         writer.write(40)
@@ -99,7 +99,7 @@ def test_a_reader_whose_file_was_dropped_goes_on_with_the_oldest(tmp_path: Path,
 
 
 @pytest.mark.parametrize("seen", range(1, 9))
-def test_a_reader_resumes_behind_what_it_has_seen(tmp_path: Path, writer: Writer, seen: int) -> None:
+def test_a_reader_resumes_after_the_last_event_it_has_read(tmp_path: Path, writer: Writer, seen: int) -> None:
     with tail(tmp_path) as opened:
         writer.write(8)
         ids = [line.id for line in opened.read() + opened.read() + opened.read() + opened.read()]
@@ -109,7 +109,7 @@ def test_a_reader_resumes_behind_what_it_has_seen(tmp_path: Path, writer: Writer
         assert names(opened) == numbered(seen + 1, 9)
 
 
-def test_a_reader_resumes_behind_a_time(tmp_path: Path, writer: Writer) -> None:
+def test_a_reader_resumes_after_a_time(tmp_path: Path, writer: Writer) -> None:
     writer.write(6)
     with tail(tmp_path, "2026-11-23T10:00:03Z") as opened:
         assert names(opened) == numbered(4, 6)
@@ -121,7 +121,7 @@ def test_a_reader_resumes_behind_a_time(tmp_path: Path, writer: Writer) -> None:
         assert names(opened) == []
 
 
-def test_two_events_of_one_moment_are_told_apart(tmp_path: Path) -> None:
+def test_two_events_of_one_moment_are_distinguished(tmp_path: Path) -> None:
     journal = Journal(tmp_path / NAME)
     with tail(tmp_path) as opened:
         for name in ("one", "two", "three"):
@@ -171,6 +171,6 @@ def test_a_reading_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "yesterday", "2026-11-23", "2026-11-23T10:00:00Z-xyz", "٢٠٢٦-11-23T10:00:00Z"]
 )
-def test_what_is_no_place_is_refused(text: str) -> None:
+def test_an_invalid_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the id of an event"):
         parse_id(text)

@@ -14,7 +14,7 @@ from rainbowd.upgrade.new_agent import UpgradeFailed, installed_command, start_n
     ("first_line", "mode", "is_itself"),
     [("#!/usr/bin/python3", 0o755, True), ("#!/usr/bin/python3", 0o644, False), ("import rainbowd", 0o755, False)],
 )
-def test_a_script_is_run_as_itself_where_that_can_be(
+def test_a_script_is_run_as_itself_if_possible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_line: str, mode: int, is_itself: bool
 ) -> None:
     script = tmp_path / "rainbowd"
@@ -39,7 +39,7 @@ async def test_the_first_process_of_a_container_is_not_upgraded(monkeypatch: pyt
             pass
 
 
-async def test_a_script_whose_interpreter_is_gone_is_not_said_to_be_missing(
+async def test_a_script_whose_interpreter_is_missing_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "rainbowd"

@@ -53,7 +53,7 @@ async def close(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize("version", FORMATS)
-def test_what_an_agent_of_any_version_offers_is_taken(line: tuple[socket.socket, socket.socket], version: int) -> None:
+def test_the_offer_of_every_version_is_accepted(line: tuple[socket.socket, socket.socket], version: int) -> None:
     offered, yours, leases = messages(version)
     say(line[0], offered, sockets=1)
     environ = {UPGRADE_VARIABLE: str(line[1].detach()), "OTHER": "x"}
@@ -79,7 +79,7 @@ def test_an_offer_of_another_format_is_refused_with_what_to_do(line: tuple[socke
         receive_offer({UPGRADE_VARIABLE: str(line[1].detach())})
 
 
-def test_an_agent_that_has_gone_is_said_to(line: tuple[socket.socket, socket.socket]) -> None:
+def test_an_old_agent_that_has_exited_is_reported(line: tuple[socket.socket, socket.socket]) -> None:
     line[0].close()
     with pytest.raises(UsageError, match="the old agent exited"):
         receive_offer({UPGRADE_VARIABLE: str(line[1].detach())})

@@ -65,7 +65,7 @@ async def until(true: Callable[[], bool]) -> None:
             await trio.sleep(0.001)
 
 
-async def test_what_an_upgraded_agent_leases_is_known_to_one_that_finds_it(
+async def test_the_leases_of_an_upgraded_agent_are_known_to_an_agent_that_finds_it(
     tmp_path: Path, another: Callable[[], None]
 ) -> None:
     old, new = roster(1, 2, live=2), roster(1, 2, 3, live=2)
@@ -96,7 +96,7 @@ async def test_what_an_upgraded_agent_leases_is_known_to_one_that_finds_it(
     met.close()
 
 
-async def test_one_that_has_ended_is_forgotten_with_all_that_it_had(
+async def test_an_old_agent_that_has_ended_is_forgotten_with_its_leases(
     tmp_path: Path, another: Callable[[], None]
 ) -> None:
     old, new = roster(1, live=1), roster(1, 2, live=2)
@@ -128,7 +128,7 @@ def test_a_meeting_is_for_its_owner_alone_in_a_directory_of_any_length(tmp_path:
     assert not path.exists()
 
 
-def test_what_one_left_that_was_killed_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_socket_of_a_killed_agent_is_removed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.bind(str(tmp_path / "upgraded-1-4711"))
     (tmp_path / "upgraded-notes").touch()
@@ -136,7 +136,7 @@ def test_what_one_left_that_was_killed_is_removed_and_nothing_else(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["upgraded-notes"]
 
 
-def test_where_one_is_in_the_way_or_nothing_can_be_there(tmp_path: Path) -> None:
+def test_the_number_is_above_all_others_and_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / f"upgraded-7-{os.getpid()}").touch()  # another process had our pid
     met = Rendezvous(tmp_path)
     assert met.number == 8
