@@ -26,6 +26,7 @@ PLACES = (
     "where the app listens",
     "where nothing removes it",
     "where others can create files",
+    "where it has put the passwords",
 )
 """The uses of "where" for a place; a condition is "if" or "when"."""
 BEHIND = re.compile(r"\bbehind (?!it\b|nginx\b|a CDN\b|the release link\b|the proxy\b|rainbowd\b)", re.IGNORECASE)

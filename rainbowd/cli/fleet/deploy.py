@@ -34,7 +34,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """What a command was told, apart from the release; None takes the value of the config.
+    """The options of a command, apart from the release; None takes the value of the config.
 
     Attributes:
         waves, parallel, bake, on_failure: see the config's ``fleet``.
@@ -216,7 +216,7 @@ class _Changed:
         self._event = trio.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch the fleet until cancelled."""
         while True:
             try:
                 snapshot = await self._session.engine.snapshot()

@@ -61,7 +61,7 @@ class _Group:
         self._config_help = config_help
 
     def add(self, name: str, run: Run, summary: str) -> argparse.ArgumentParser:
-        """Add one command."""
+        """Add one command to the parser."""
         parser = self._subparsers.add_parser(
             name,
             help=summary,

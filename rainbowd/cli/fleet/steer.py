@@ -90,7 +90,7 @@ def lock(config_path: Path | None, fleet_path: Path | None, note: str) -> int:
 
 
 def unlock(config_path: Path | None, fleet_path: Path | None) -> int:
-    """Allow orders again, whoever locked the fleet.
+    """Allow orders again, regardless of who locked the fleet.
 
     Args:
         config_path: the value of ``--config``.
