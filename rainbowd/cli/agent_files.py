@@ -107,6 +107,31 @@ def current_release(paths: ConfigPaths) -> Path | None:
     return linked_release(paths.release)
 
 
+def require_trusted_config(file: Path, verb: str) -> None:
+    """Reject, for root, a config that others can write: they could have root replace or remove any file that it names.
+
+    Args:
+        file: the config file.
+        verb: the action of the command, for the message: ``deploy``.
+
+    Raises:
+        UsageError: this user is root, and others can write the file.
+    """
+    if os.geteuid() != 0:
+        return
+    from rainbowd.permissions import find_writable_by_others
+
+    try:
+        part = next(iter(find_writable_by_others(file)), None)
+    except OSError as error:
+        raise UsageError(f"cannot {verb} as root: {file}: cannot be checked ({error.strerror})") from None
+    if part is not None:
+        raise UsageError(
+            f"cannot {verb} as root: {part.path} may be written by {part.writers}, who could have root replace or "
+            f"remove any file by this config; run this as another user"
+        )
+
+
 def reject_own_deploy(state_dir: Path, verb: str) -> None:
     """Reject a command in a hook that would wait for the deploy that runs the hook, and so for itself.
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd import release_link
+from rainbowd.cli.agent_files import require_trusted_config
 from rainbowd.errors import Unwritable, UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
     Raises:
         UsageError: one of them cannot be written, or another account chose them for a command of root's.
     """
-    if os.geteuid() == 0:
-        _check_config(paths.config_file)
+    require_trusted_config(paths.config_file, "deploy")
     if paths.trigger_file is not None:
         _check_trigger_file(paths.trigger_file)
     elif request.release is None and not paths.release.is_symlink():
@@ -167,25 +167,6 @@ def _json(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(value).encode() + b"\n"
-
-
-def _check_config(file: Path) -> None:
-    """Check that only root chose the paths of the trigger file and the link, which root is about to replace.
-
-    Raises:
-        UsageError: others can write the config, and so could have root replace any file or symlink.
-    """
-    from rainbowd.permissions import find_writable_by_others
-
-    try:
-        part = next(iter(find_writable_by_others(file)), None)
-    except OSError as error:
-        raise UsageError(f"cannot deploy as root: {file}: cannot be checked ({error.strerror})") from None
-    if part is not None:
-        raise UsageError(
-            f"cannot deploy as root: {part.path} may be written by {part.writers}, who could have root replace any "
-            f"file by this config; run this as another user"
-        )
 
 
 def _check_trigger_file(trigger_file: Path) -> None:

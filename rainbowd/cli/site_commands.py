@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from rainbowd.cli.agent_files import POLL_SECONDS, locate, read_status, require_agent
+from rainbowd.cli.agent_files import POLL_SECONDS, locate, read_status, require_agent, require_trusted_config
 from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_line
 from rainbowd.errors import RainbowdError, TimedOut, Unwritable, UsageError
 from rainbowd.report.lock import holder
@@ -104,6 +104,7 @@ def _require(file: Path | None, key: str) -> Path:
 
 def _switch(paths: ConfigPaths, file: Path, key: str, content: bytes, *, is_on: bool) -> int:
     """Write or remove a file, and wait until the status shows it."""
+    require_trusted_config(paths.config_file, f"change {key}")
     if is_on:
         require_agent(paths.state_dir)
         _write(file, content, key)

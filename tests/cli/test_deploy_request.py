@@ -227,7 +227,9 @@ def test_root_replaces_nothing_for_a_config_that_others_can_write(where: ConfigP
     where.config_file.touch()
     check_request(where, request())
     os.chown(where.config_file, account().uid, -1)
-    expected = f"cannot deploy as root: {where.config_file} may be written by nobody, who could have root replace"
+    expected = (
+        f"cannot deploy as root: {where.config_file} may be written by nobody, who could have root replace or remove"
+    )
     with pytest.raises(UsageError, match=re.escape(expected)):
         check_request(where, request())
     os.chown(where.config_file, 0, -1)

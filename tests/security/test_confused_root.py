@@ -121,11 +121,23 @@ def test_root_signals_no_process_that_others_name(open_path: Path, words: list[s
             victim.wait()
 
 
-@pytest.mark.parametrize("words", [["deploy", "b"], ["deploy"], ["rollback"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deploy", "b", "--no-wait"],
+        ["deploy", "--no-wait"],
+        ["rollback", "--no-wait"],
+        ["maintenance", "on"],
+        ["maintenance", "off"],
+        ["pause"],
+        ["resume"],
+    ],
+    ids=" ".join,
+)
 def test_root_replaces_no_file_and_no_link_that_a_config_of_others_names(
     open_path: Path, words: list[str], record_property: Record
 ) -> None:
-    """A stranger's config names a file of root's as trigger file and a link of root's as release, and root deploys."""
+    """A stranger's config names a file and a link of root's as those that a command replaces or removes."""
     with site(open_path) as one:
         assert one.deploy("b")["event"] == "deploy.succeeded"
         assert one.deploy("a")["event"] == "deploy.succeeded"
@@ -133,11 +145,17 @@ def test_root_replaces_no_file_and_no_link_that_a_config_of_others_names(
         preload.write_text("of root's\n")
         lib.symlink_to("releases/a")
         forged = open_path / "forged.json"
-        config = {"run": "x", "state_dir": "state", "trigger_file": str(preload), "release": str(lib)}
+        config: dict[str, object] = {
+            "run": "x",
+            "state_dir": "state",
+            "trigger_file": str(preload),
+            "release": str(lib),
+        }
+        config |= {"maintenance": {"file": str(preload)}, "pause_file": str(preload)}
         forged.write_text(json.dumps(config))
         give(forged)
         ended = subprocess.run(
-            command(*words, "--no-wait", "--config", str(forged)),
+            command(*words, "--config", str(forged)),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -146,5 +164,5 @@ def test_root_replaces_no_file_and_no_link_that_a_config_of_others_names(
         )
         assert (preload.read_text(), str(lib.readlink())) == ("of root's\n", "releases/a")
         assert ended.returncode == 2
-        assert "cannot deploy as root" in ended.stderr
+        assert " as root: " in ended.stderr
         record_property("got", ended.stderr.strip().replace(str(open_path), "")[:150])
