@@ -13,9 +13,9 @@ PACKAGE = ROOT / "rainbowd"
 def test_the_map_has_every_package_and_no_other() -> None:
     tree = PAGE.partition("\nrainbowd/\n")[2].partition("\ntests/")[0]
     top = set(re.findall(r"^  (\w+)/", tree, re.MULTILINE))
-    deploy = set(re.findall(r"^    (\w+)/", tree, re.MULTILINE))
+    nested = set(re.findall(r"^    (\w+)/", tree, re.MULTILINE))
     assert top == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert deploy == {path.parent.name for path in (PACKAGE / "deploy").glob("*/__init__.py")}
+    assert nested == {path.parent.name for path in PACKAGE.glob("*/*/__init__.py")}
 
 
 def test_every_module_that_the_page_runs_exists() -> None:

@@ -13,6 +13,10 @@ import trio
 import trio.testing
 
 from rainbowd.address import UnixAddress
+from rainbowd.http1 import Refusal
+from rainbowd.proxy.exchange import Exchange
+from rainbowd.proxy.failures import AppBroke
+from tests.proxy.alone import alone, head
 from tests.proxy.scripted import GET, OK, eventually, setting
 
 if TYPE_CHECKING:
@@ -497,3 +501,44 @@ async def test_no_spelling_of_a_strangers_claim_reaches_the_app(connection: byte
         assert request[b"x-forwarded-for"] == b"127.0.0.1"
         assert (request[b"host"], request[b"x-forwarded-host"]) == (b"a", b"a")
         assert (await client.message()).body == b"ok"
+
+
+# --- without a server -------------------------------------------------------------------------------------------------
+
+
+async def test_an_exchange_needs_only_a_client_and_a_context() -> None:
+    async with alone() as parts, trio.open_nursery() as nursery:
+        exchange, results = Exchange(parts.client, head(), parts.context), list[bool]()
+
+        @nursery.start_soon
+        async def run() -> None:
+            results.append(await exchange.run())
+
+        app = await parts.accept()
+        assert (await app.head()).line == b"GET / HTTP/1.1"
+        assert parts.client.exchange is exchange
+        await app.send(OK)
+        assert (await parts.far.message()).body == b"ok"
+        await trio.testing.wait_all_tasks_blocked()
+        assert (results, exchange.status, exchange.sent_bytes, exchange.seems_complete) == ([True], 200, 2, False)
+        assert not parts.generation.holders
+        app.close()
+
+
+@pytest.mark.parametrize(("begin", "failure"), [(b"", Refusal), (b"HTTP/1.1 200 OK\r\n\r\nhalf", AppBroke)])
+async def test_a_cut_exchange_raises_what_the_client_may_still_receive(begin: bytes, failure: type[Exception]) -> None:
+    async with alone() as parts, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def run() -> None:
+            with pytest.raises(failure):
+                await Exchange(parts.client, head(), parts.context).run()
+
+        app = await parts.accept()
+        await app.head()
+        await app.send(begin)
+        if begin:
+            await parts.far.until(b"half")
+        parts.client.cut()
+        assert await app.ended()
+        app.close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from rainbowd.address import UnixAddress
+from rainbowd.proxy.tunnel import Tunnel
+from rainbowd.proxy.wire import Wire
+from tests.proxy.alone import alone
 from tests.proxy.scripted import OK, Peer, Setting, eventually, setting
 
 if TYPE_CHECKING:
@@ -262,3 +266,21 @@ async def test_a_flood_in_one_tunnel_leaves_the_others_their_turn() -> None:
             await trio.lowlevel.checkpoint()
             moved_bytes += flooded.take_what_is_there()
         assert moved_bytes < waiting_bytes / 2
+
+
+async def test_a_tunnel_needs_only_a_client_and_a_wire() -> None:
+    async with alone() as parts, trio.open_nursery() as nursery:
+        far, near = trio.socket.socketpair()
+        near_sock = socket.socket(fileno=near.detach())
+        near_sock.setblocking(False)
+        tunnel, app = Tunnel(parts.client, Wire(parts.context.reactor, near_sock), parts.context.reactor), Peer(far)
+        nursery.start_soon(tunnel.run, b"to client ", b"to app ")
+        await app.send(b"hello")
+        assert await parts.far.until(b"hello") == b"to client hello"
+        await parts.far.send(b"hi")
+        assert await app.until(b"hi") == b"to app hi"
+        assert parts.client.is_tunnel
+        tunnel.close()
+        assert await app.ended()
+        app.close()
+    assert not parts.client.is_tunnel
