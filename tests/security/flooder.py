@@ -13,6 +13,7 @@ PIECE_BYTES = 64 << 10
 
 host, port, chunk = sys.argv[1:]
 stream = socket.create_connection((host, int(port)))
+stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE_BYTES)  # or megabytes that wait there would count as taken
 stream.sendall(b"POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 piece = chunk.encode() * (PIECE_BYTES // len(chunk))
 sent_bytes = 0

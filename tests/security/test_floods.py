@@ -149,7 +149,7 @@ def test_a_flood_of_one_byte_chunks_leaves_others_their_turn(
         for flooder in flooders:
             flooder.terminate()
         flood_mib = sum(int(flooder.communicate(timeout=30)[0]) for flooder in flooders) / 2**20
-    assert FLOODERS / 2**4 < flood_mib < VISITS * FLOOD_MIB_A_VISIT
+    assert 0 < flood_mib < VISITS * FLOOD_MIB_A_VISIT
     record_property("got", f"{VISITS} requests of others answered during {flood_mib:.1f} MiB of the flood")
 
 
