@@ -344,7 +344,9 @@ def enabled_by_import(package: Path) -> list[str]:
         f"{package.name}/{one.file}:{one.line}: import {one.name} in the function that enables it"
         for one in imports(package)
         if one.name.startswith(OPT_IN)
-        and not one.within({"api", "agent/api_backend.py", "fleet", "agent/fleet_deploys.py", "cli/fleet"})
+        and not one.within(
+            {"api", "agent/api_backend.py", "fleet", "agent/fleet_deploys.py", "cli/fleet", "cli/checks/fleet.py"}
+        )
         and not (one.deferred or one.for_types)
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rainbowd.api.backend import ApiBackend, MetricSources, ProxyCounters
 from rainbowd.deploy.process import read_usage
@@ -55,12 +55,16 @@ def make_api_backend(
         last = deploys.supervisor.last_outcome
         return last.result if last is not None else None
 
+    def fleet() -> Mapping[str, Any] | None:
+        found = status().get("fleet")
+        return found if isinstance(found, dict) else None
+
     return ApiBackend(
         state_dir=state_dir,
         status=status,
         redeploy=deploys.redeploy,
         rollback=deploys.rollback,
-        sources=MetricSources(roster, context.traffic, proxy, read_usage, recorder.observe, last_result),
+        sources=MetricSources(roster, context.traffic, proxy, read_usage, recorder.observe, last_result, fleet),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +15,7 @@ from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, DeployFailed, UsageError
 from rainbowd.fleet.etcd import Etcd
 from rainbowd.fleet.local_deploys import Result, Standing, Task
+from rainbowd.fleet.machine_id import machine_id
 from rainbowd.fleet.member import Member
 from rainbowd.log import get_logger
 from rainbowd.report.history import RESULTS
@@ -24,13 +23,11 @@ from rainbowd.report.journal import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rainbowd.config import Config
     from rainbowd.deploy.service import DeployService
     from rainbowd.report.journal import Event
-
-MACHINE_ID = Path("/etc/machine-id")
-"""machine-id(5)."""
 
 log = get_logger()
 
@@ -156,19 +153,6 @@ def find_result(events: list[Event], request: str, release: str) -> Result | Non
 def _is_cut_short(event: Event) -> bool:
     """Return whether the agent ended before the deploy had an outcome of its own."""
     return event["event"] == "deploy.failed" and str(event.get("reason")).startswith("interrupted: ")
-
-
-def machine_id(state_dir: Path) -> str:
-    """Return what identifies this machine and its agent.
-
-    Args:
-        state_dir: of the agent; several agents of one machine differ in it.
-    """
-    try:
-        own = MACHINE_ID.read_text().strip()
-    except OSError:
-        own = ""
-    return hashlib.sha256(f"{own}:{state_dir.resolve()}".encode()).hexdigest()[:32]
 
 
 def make_member(machine: FleetDeploys, config: Config, on_change: Callable[[], None]) -> Member:

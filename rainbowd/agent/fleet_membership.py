@@ -48,6 +48,8 @@ class FleetMembership:
             return
         await deploys.supervisor.started.wait()
         await deploys.supervisor.ownership.until_complete()
+        if not self._running.cancel_called:
+            self._running = trio.CancelScope()  # a second one after a failed upgrade
         with self._running:
             while True:
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,6 +36,10 @@ class ProxyCounters:
     retries: int
 
 
+def no_fleet() -> None:
+    """Return the status of a machine that is in no fleet."""
+
+
 @dataclass(frozen=True)
 class MetricSources:
     """The sources of the metrics.
@@ -47,6 +51,7 @@ class MetricSources:
         usage: reads the memory and CPU of each generation, by id, from /proc.
         observe: registers a function that is called with each event of the journal and its fields.
         last_result: returns the result of the last deploy; None if there was none.
+        fleet: returns the status's ``fleet``; None if this machine is in no fleet.
     """
 
     roster: Roster
@@ -55,6 +60,7 @@ class MetricSources:
     usage: Callable[[], Mapping[int, ResourceUsage]]
     observe: Callable[[Callable[[str, Mapping[str, object]], None]], None]
     last_result: Callable[[], str | None]
+    fleet: Callable[[], Mapping[str, Any] | None] = no_fleet
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from rainbowd import __version__
 from rainbowd.api.event_counters import SPANS_SECONDS, EventCounters
+from rainbowd.api.fleet_metrics import fleet_metrics
 from rainbowd.log import get_logger
 from rainbowd.roster import State
 
@@ -77,6 +78,7 @@ class Metrics(Collector):
         yield from self._proxy()
         yield from self._generations(self._sources.roster.generations.values())
         yield from self._deploys()
+        yield from fleet_metrics(self._sources.fleet())
 
     def _traffic(self) -> Iterator[Metric]:
         traffic = self._sources.traffic

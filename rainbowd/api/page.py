@@ -12,7 +12,7 @@ from rainbowd.report.palette import COLOURS
 from rainbowd.report.sentences import SENTENCES, WARNINGS
 
 BROWSER = Path(__file__).with_name("browser")
-SCRIPTS = ("calls.js", "timeline.js", "load_history.js", "charts.js", "view.js", "page.js")
+SCRIPTS = ("calls.js", "timeline.js", "load_history.js", "charts.js", "view.js", "fleet.js", "page.js")
 """In the order in which they depend on each other; they share one scope."""
 
 NONE = "'none'"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OPENAPI = Path(__file__).with_name("openapi.json")
 HISTORY_DEFAULT, HISTORY_MAX = 20, 1000
-OK, ACCEPTED, UNPROCESSABLE, UNAVAILABLE = 200, 202, 422, 503
+OK, ACCEPTED, NOT_FOUND, UNPROCESSABLE, UNAVAILABLE = 200, 202, 404, 422, 503
 
 
 def make_app(backend: ApiBackend, metrics: Metrics, load: LoadSampler, stop: trio.Event) -> Starlette:
@@ -55,6 +55,7 @@ def make_app(backend: ApiBackend, metrics: Metrics, load: LoadSampler, stop: tri
             Route("/history", endpoints.history, methods=["GET"]),
             Route("/events", EventStreams(backend, stop), methods=["GET"]),
             Route("/load", endpoints.load, methods=["GET"]),
+            Route("/fleet", endpoints.fleet, methods=["GET"]),
             Route("/metrics", endpoints.metrics, methods=["GET"]),
             Route("/openapi.json", endpoints.openapi, methods=["GET"]),
         ],
@@ -116,6 +117,12 @@ class Endpoints:
     async def load(self, request: Request) -> Response:
         """``GET /load``."""
         return _json(self._load.after(read_time(read_query(request, ["after"]), "after")))
+
+    async def fleet(self, request: Request) -> Response:
+        """``GET /fleet``: the fleet as this machine sees it."""
+        read_query(request)
+        found = self._backend.sources.fleet()
+        return problem(NOT_FOUND, "This machine is in no fleet.") if found is None else _json(found)
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: in the format that the scraper accepts."""

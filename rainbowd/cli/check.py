@@ -40,6 +40,10 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     loaded = load(file, is_for_root=True)
     config, unchecked = _as_this_user(loaded.config)
     found = check_config(config, is_for_root=bool(unchecked))
+    if config.fleet is not None:
+        from rainbowd.cli.checks.fleet import check_fleet
+
+        check_fleet(config, found)
     found.problems[:0] = path_problems(file, config)
     found.warnings[:0] = unchecked
     found.warnings[:0] = [warning.removeprefix(f"{file}: ") for warning in loaded.warnings]

@@ -57,6 +57,7 @@ def status_text(status: dict[str, Any], state_dir: Path) -> str:
             lines += _last_deploy(last_deploy, status, paint)
         else:
             lines.append(paint(YELLOW, describe_deploy(deploying)))
+        lines += _fleet(status.get("fleet"), paint)
         style = RED if status["live"] is None else YELLOW
         lines += [paint(style, f"warning: {text}") for text in _warnings(status, state_dir)]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -115,6 +116,23 @@ def _last_deploy(deploy: dict[str, Any] | None, status: dict[str, Any], paint: P
     )
     reason = f": {escape_control(deploy['reason'])}" if deploy["reason"] else ""
     return [f"last deploy  {paint(style, result)} {ago(deploy['at'])} ago{reason}"]
+
+
+def _fleet(fleet: dict[str, Any] | None, paint: Paint) -> list[str]:
+    """Return a line about the fleet, and one about etcd if it is away."""
+    if fleet is None:
+        return []
+    phase, release = fleet.get("phase"), fleet.get("wanted")
+    rollout = f", rollout {fleet['order']} {str(phase or 'begins').replace('_', ' ')}" if fleet.get("order") else ""
+    by_hand = ", the link was turned by hand" if fleet.get("by_hand") else ""
+    text = f"fleet {fleet['name']}: {release or 'no release yet'}{rollout}; this is {fleet['member']}{by_hand}"
+    lines = [escape_control(text)]
+    engine = fleet["engine"]
+    if engine["state"] in {"away", "aside"}:
+        since = ago(engine["since"])
+        problem = "etcd is away" if engine["state"] == "away" else "this member stands aside"
+        lines.append(paint(YELLOW, f"warning: {problem} for {since}: {escape_control(engine['reason'])}"))
+    return lines
 
 
 def _warnings(status: dict[str, Any], state_dir: Path) -> list[str]:

@@ -7,15 +7,18 @@ A write without a guard could be carried out after a later one, because a reques
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import secrets
 import ssl
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
 import trio
 
 from rainbowd.fleet import gateway
-from rainbowd.fleet.engine import ABSENT, EngineAway, EngineError, EngineRefused
+from rainbowd.fleet.engine import ABSENT, EngineAway, EngineRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +34,19 @@ ANSWER_SECONDS = 2.0
 
 SILENCE_SECONDS = 60.0
 """After how long without a change a watch is opened again, because a frozen node never ends it."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node says about itself.
+
+    Attributes:
+        version: of etcd.
+        skew_seconds: how far its clock is ahead of ours; None if it does not say.
+    """
+
+    version: str
+    skew_seconds: float | None
 
 
 class Etcd:
@@ -101,8 +117,8 @@ class Etcd:
 
     # --- for checks -------------------------------------------------------------------------------------------------
 
-    async def version(self, endpoint: str) -> str:
-        """Return the version of the node at ``endpoint``.
+    async def inspect(self, endpoint: str) -> Node:
+        """Return what the node at ``endpoint`` says about itself, whether it has a quorum or not.
 
         Raises:
             EngineError: it does not answer, or is not etcd.
@@ -111,7 +127,9 @@ class Etcd:
             response = await self._http.get(f"{endpoint}/version", timeout=ANSWER_SECONDS)
         except httpx.HTTPError as error:
             raise EngineAway(_describe(error)) from None
-        return str(gateway.parse(response.text).get("etcdserver", "unknown"))
+        version = str(gateway.parse(response.text).get("etcdserver", "unknown"))
+        at = email.utils.parsedate_to_datetime(response.headers["date"]) if "date" in response.headers else None
+        return Node(version, None if at is None else at.timestamp() - time.time())
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -211,6 +229,3 @@ def _describe(error: httpx.HTTPError) -> str:
     """Return what went wrong with a connection, in words."""
     text = str(error) or type(error).__name__
     return "no answer in time" if isinstance(error, httpx.TimeoutException) else text
-
-
-__all__ = ["ANSWER_SECONDS", "SILENCE_SECONDS", "EngineError", "Etcd"]

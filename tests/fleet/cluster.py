@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -143,9 +144,10 @@ class Cluster:
         return self._post(node, "/v3/maintenance/status", {})
 
     def _post(self, node: Node, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        context = ssl._create_unverified_context() if node.client.startswith("https") else None
         request = urllib.request.Request(f"{node.client}{path}", json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=1) as answer:
+            with urllib.request.urlopen(request, timeout=1, context=context) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except (OSError, ValueError):

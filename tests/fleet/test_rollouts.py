@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fleet.load import Load
 from tests.fleet.site import Fleet
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 MEMBERS = 4
+"""As many as one machine can run while it does other work."""
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,18 @@ def behave(site: Path, release: str, **behaviour: object) -> None:
     (site / "releases" / release / "app.json").write_text(json.dumps(behaviour))
 
 
+def is_rolling(state: dict[str, Any], release: str) -> bool:
+    """Whether the members deploy a release now."""
+    return state["rollout"]["release"] == release and state["phase"] in {"rolling", "baking"}
+
+
 def test_a_rollout_goes_in_waves_one_member_at_a_time(fleet: Fleet) -> None:
-    """1: five members in waves; never more than one deploys, and each wave bakes before the next."""
-    output = fleet.deploy("v2", "--waves", "1,2,100%", "--note", "fix the basket")
+    """1: members in waves; never more than one deploys, and each wave bakes before the next."""
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(Load(agent.port)) for agent in fleet.members.values()]
+        output = fleet.deploy("v2", "--waves", "1,2,100%", "--note", "fix the basket")
+    assert [load.failures for load in loads] == [[]] * MEMBERS
+    assert all(load.answers for load in loads)
     assert fleet.live() == ["v2"] * MEMBERS
     assert fleet.linked() == ["v2"] * MEMBERS
     words = [line.split("s  ", 1)[1] for line in output.splitlines() if " s  " in line]
@@ -80,6 +92,7 @@ def test_a_failure_stops_the_rollout_and_takes_everyone_back(fleet: Fleet) -> No
     assert [fleet.launches(name, "v2") - before[name] for name in ("web3", "web4")] == [0, 0]
 
 
+@pytest.mark.long
 def test_a_halt_leaves_the_mix_and_the_next_order_goes_forward(fleet: Fleet) -> None:
     """3: ``--on-failure halt`` leaves the mix and names it; the next deploy goes forward from it."""
     behave(fleet.members["web2"].directory, "v2", exit_status=3)
@@ -91,6 +104,7 @@ def test_a_halt_leaves_the_mix_and_the_next_order_goes_forward(fleet: Fleet) -> 
     assert fleet.live() == ["v3"] * MEMBERS
 
 
+@pytest.mark.long
 def test_a_killed_agent_takes_its_turn_up_again(fleet: Fleet) -> None:
     """4: SIGKILL of an agent in its turn: the app is launched once more at most."""
     agent = fleet.members["web1"]
@@ -105,6 +119,7 @@ def test_a_killed_agent_takes_its_turn_up_again(fleet: Fleet) -> None:
     assert fleet.launches("web1", "v2") - before <= 2
 
 
+@pytest.mark.long
 def test_a_lost_member_rolls_the_others_back_and_comes_back_itself(fleet: Fleet) -> None:
     """4: absent for ``grace`` in its turn: lost, rolled back, and the same as the others soon after it is back."""
     agent = fleet.members["web2"]
@@ -121,6 +136,7 @@ def test_a_lost_member_rolls_the_others_back_and_comes_back_itself(fleet: Fleet)
     fleet.wait(lambda: fleet.live("web2") == ["v1"] and fleet.linked("web2") == ["v1"], "web2 to come back")
 
 
+@pytest.mark.long
 def test_a_member_that_was_down_converges(fleet: Fleet) -> None:
     """5: down during the rollout: named, exit 0, and it converges by itself; ``--require-all`` refuses."""
     agent = fleet.members["web4"]
@@ -136,6 +152,7 @@ def test_a_member_that_was_down_converges(fleet: Fleet) -> None:
     assert fleet.live("web4") == ["v2"]
 
 
+@pytest.mark.long
 def test_a_missing_release_is_fetched_or_nothing_is_deployed(fleet: Fleet) -> None:
     """5: release missing: where it cannot be provided, nothing was flipped anywhere."""
     site = fleet.members["web3"].directory
@@ -167,16 +184,18 @@ def test_two_orders_at_once_are_one(fleet: Fleet) -> None:
     assert waiting.returncode == 0, output
 
 
+@pytest.mark.long
 def test_a_killed_command_leaves_nothing_behind(fleet: Fleet) -> None:
     """9: the command is killed: the rollout ends the same, and the next one is not refused."""
     process = fleet.begin("deploy", "v2", "--bake", "1")
-    fleet.until(lambda state: state["phase"] == "rolling", "the rollout to begin")
+    fleet.until(lambda state: is_rolling(state, "v2"), "the rollout to begin")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     fleet.until(lambda state: state["phase"] == "succeeded" and state["wanted"] == "v2", "the end of the rollout")
     fleet.deploy("v3")
 
 
+@pytest.mark.long
 def test_a_link_turned_by_hand_stays_until_the_next_order(fleet: Fleet) -> None:
     """10: a link turned by hand serves, is shown, survives a restart; ``join`` gives it up, an order takes it along."""
     agent = fleet.members["web3"]
@@ -195,9 +214,10 @@ def test_a_link_turned_by_hand_stays_until_the_next_order(fleet: Fleet) -> None:
     assert fleet.live() == ["v2"] * MEMBERS
 
 
+@pytest.mark.long
 def test_a_rollout_can_be_paused_and_aborted(fleet: Fleet) -> None:
     process = fleet.begin("deploy", "v2", "--bake", "1")
-    fleet.until(lambda state: state["phase"] in {"rolling", "baking"}, "the rollout to begin")
+    fleet.until(lambda state: is_rolling(state, "v2"), "the rollout to begin")
     assert fleet.run("pause")[0] == 0
     assert fleet.until(lambda state: state["rollout"]["paused"], "the pause")
     assert fleet.run("abort")[0] == 0
@@ -208,6 +228,7 @@ def test_a_rollout_can_be_paused_and_aborted(fleet: Fleet) -> None:
     assert fleet.run("pause") == (1, "rainbowd: cannot pause: no rollout is under way\n")
 
 
+@pytest.mark.long
 def test_a_rollback_goes_back_everywhere_at_once(fleet: Fleet) -> None:
     fleet.deploy("v2")
     status, output = fleet.run("rollback", "--note", "errors")

@@ -153,6 +153,7 @@ function draw() {
     showLive(status, silentSince)
     if (!status) return
     for (const part of [showAgent, showWarnings, showGenerations, showLastDeploy]) part(status)
+    showFleet(status.fleet)
     showDeploying(status.deploying)
     showJournal(timeline)
     watch(status.deploying)

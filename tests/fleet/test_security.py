@@ -1,0 +1,93 @@
+"""etcd with TLS, passwords and roles, as the script of deploy-hooks/fleet sets them up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fleet.cluster import Cluster
+from tests.fleet.site import Fleet
+from tests.live.agent import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.live, pytest.mark.long]
+
+SCRIPT = Path(__file__).parents[2] / "deploy-hooks" / "fleet" / "etcd-setup.sh"
+
+
+def certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that is its own authority."""
+    key, made = directory / f"{name}.key", directory / f"{name}.crt"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*words, *names, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
+    return made, key
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
+    """A cluster with TLS and passwords, whose tokens expire after four seconds; and the directory of the passwords."""
+    directory = tmp_path_factory.mktemp("guarded")
+    made, key = certificate(directory, "etcd")
+    options = ["--cert-file", str(made), "--key-file", str(key), "--auth-token-ttl", "4"]
+    cluster = Cluster(directory / "etcd", scheme="https", options=options)
+    try:
+        cluster.start()
+        variables = {"ETCDCTL_ENDPOINTS": ",".join(cluster.endpoints), "ETCDCTL_CACERT": str(made)}
+        for _ in range(2):  # a second run changes nothing
+            subprocess.run([str(SCRIPT), "shop", str(directory)], env={**os.environ, **variables}, check=True)
+            variables["ETCDCTL_USER"] = f"root:{(directory / 'root').read_text()}"
+        yield cluster, directory
+    finally:
+        cluster.destroy()
+
+
+def settings(directory: Path, user: str) -> dict[str, Any]:
+    """The part of ``fleet`` that says who somebody is."""
+    return {
+        "name": "shop",
+        "user": user,
+        "password_file": str(directory / user),
+        "ca_file": str(directory / "etcd.crt"),
+    }
+
+
+def test_agents_cannot_order_and_deployers_can(guarded: tuple[Cluster, Path], tmp_path: Path) -> None:
+    """11: with an agent's password no order, lock or abort; a wrong CA, a wrong password: away, and exit 3."""
+    cluster, directory = guarded
+    fleet = Fleet(tmp_path, cluster.endpoints, 2, **settings(directory, "shop-agent"))
+    deployer = tmp_path / "fleet.json"
+    own = {**fleet.settings, **settings(directory, "shop-deployer")}
+    deployer.write_text(json.dumps(own))
+    try:
+        fleet.start()
+        status, output = fleet.run("deploy", "v2")
+        assert status == 1, output
+        assert "permission denied" in output
+        assert fleet.run("lock", "--note", "mine")[0] == 1
+        status, output = fleet.run("deploy", "v2", "--fleet", str(deployer))
+        assert status == 0, output + fleet.outputs()
+        assert fleet.live() == ["v2", "v2"]
+        checked = subprocess.run(
+            command("check", "--config", str(fleet.members["web1"].directory / "rainbowd.json")),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "no order can be given from here" in checked.stdout
+        assert "fleet" not in checked.stderr
+        (tmp_path / "wrong").write_text("wrong")
+        other, _ = certificate(tmp_path, "other")
+        for change in ({"password_file": str(tmp_path / "wrong")}, {"ca_file": str(other)}):
+            deployer.write_text(json.dumps({**own, **change}))
+            status, output = fleet.run("deploy", "v3", "--fleet", str(deployer))
+            assert status == 3, output
+    finally:
+        fleet.destroy()
