@@ -13,7 +13,6 @@ from rainbowd.config.loader import (
     redacted,
     restart_needed,
     validate,
-    with_overrides,
 )
 from rainbowd.config.models import (
     DEFAULT_TRUST,
@@ -31,6 +30,7 @@ from rainbowd.config.models import (
     Maintenance,
     default_trust,
 )
+from rainbowd.config.overrides import with_overrides
 from rainbowd.config.parsers import PortRange, StatusRanges
 from rainbowd.config.path_checks import check_paths, check_state_dir, path_problems, system_state_dir
 from rainbowd.permissions import Writers, has_acl, user_name

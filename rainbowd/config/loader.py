@@ -7,7 +7,6 @@ import json
 import os
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, get_args
 
@@ -17,14 +16,14 @@ from rainbowd.config.account import ROOT, NeedsRoot, find_account
 from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.legacy import translate
-from rainbowd.config.models import Config, Limits, LogSettings
-from rainbowd.config.parsers import parse_listen
+from rainbowd.config.models import Config, Limits
 from rainbowd.config_paths import lasting_path, real_directory
 from rainbowd.errors import ConfigError, UsageError
 from rainbowd.json_file import describe_type, format_value, key_path, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -193,48 +192,6 @@ def _known_keys(model: type[BaseModel] | None, name: str) -> str:
     nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
     return f"one of {', '.join(known)}{hint}"
-
-
-def with_overrides(
-    config: Config,
-    listen: list[str] | None,
-    log_level: str | None,
-    *,
-    enable_api: bool = False,
-    directory: Path | None = None,
-) -> Config:
-    """Return a copy of ``config`` in which options of the command line replace the file's values.
-
-    Args:
-        config: of the file.
-        listen: the values of ``--listen``.
-        log_level: the value of ``--log-level``.
-        enable_api: whether ``--enable-api`` was given.
-        directory: that socket paths of the command line are relative to; None for the working directory.
-
-    Raises:
-        UsageError: a value is not valid in a config either.
-    """
-    changes: dict[str, object] = {}
-    if listen:
-        changes["listen"] = tuple(_listen_option(text, directory or Path.cwd()) for text in listen)
-    if enable_api:
-        changes["api"] = config.api.model_copy(update={"enabled": True})
-    if log_level is not None:
-        try:
-            changes["log"] = LogSettings.model_validate({**config.log.__dict__, "level": log_level})
-        except ValidationError:
-            expected = LogSettings.model_fields["level"].description
-            raise UsageError(f"--log-level: found {format_value(log_level)}; expected {expected}") from None
-    return config.model_copy(update=changes)
-
-
-def _listen_option(text: str, directory: Path) -> object:
-    try:
-        return parse_listen(text, directory)
-    except ValueError as error:
-        expected = str(error).removeprefix("expected ") or Config.model_fields["listen"].description
-        raise UsageError(f"--listen: found {format_value(text)}; expected {expected}") from None
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:

@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import (
     Config,
     load,
     redacted,
     restart_needed,
-    with_overrides,
 )
-from rainbowd.errors import ConfigError, UsageError
+from rainbowd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Load = Callable[..., Config]
 Problems = Callable[..., list[str]]
@@ -102,33 +103,6 @@ def test_a_secret_of_the_wrong_kind_is_not_shown(problems: Problems) -> None:
     text = "\n".join(problems(env="hush", health={"path": "/", "headers": {"Authorization": ["hush"]}}))
     assert "hush" not in text
     assert text.count("found a ") == 2
-
-
-def test_the_command_line_overrides_the_file(loaded: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = loaded(listen="localhost:1", log={"access": True})
-    monkeypatch.chdir("/")
-    changed = with_overrides(config, ["localhost:2", "unix:x.sock"], "debug")
-    assert changed.listen == (TcpAddress("localhost", 2), UnixAddress(Path("/x.sock")))
-    assert (changed.log.level, changed.log.access) == ("debug", True)
-    assert not changed.api.enabled
-    assert with_overrides(config, None, None, enable_api=True).api.enabled
-    assert with_overrides(config, None, None) == config
-
-
-@pytest.mark.parametrize(
-    ("listen", "log_level", "problem"),
-    [
-        (["7000"], None, '--listen: found "7000"; expected HOST:PORT'),
-        (["a b:1"], None, '--listen: found "a b:1"; expected an IP address or a name'),
-        (None, "loud", '--log-level: found "loud"; expected one of "debug"'),
-    ],
-)
-def test_a_bad_override_names_its_option(
-    loaded: Load, listen: list[str] | None, log_level: str | None, problem: str
-) -> None:
-    with pytest.raises(UsageError) as caught:
-        with_overrides(loaded(), listen, log_level)
-    assert problem in str(caught.value)
 
 
 def test_only_keys_that_an_agent_reads_at_its_start_need_a_restart(loaded: Load) -> None:

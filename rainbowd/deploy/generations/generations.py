@@ -132,11 +132,7 @@ class Generations:
             lifecycle = self._start(Lifecycle(plan, candidate_id, self._context, self, deploy_id=deploy_id))
             if on_candidate is not None:
                 on_candidate(lifecycle)
-            try:
-                await lifecycle.ready.wait()
-            except trio.Cancelled:
-                lifecycle.stop(EndReason.DROPPED)
-                raise
+            await _until_ready_or_failed(lifecycle)
             if not isinstance(lifecycle.failure, PortTaken) or (holder and holder == lifecycle.failure.holder):
                 break  # the same program on two chosen ports is one that the app itself has started elsewhere
             holder = lifecycle.failure.holder
@@ -233,3 +229,12 @@ class Generations:
             self._promote(standby, State.STOPPING)
         else:
             self._roster.advance(self._roster.generations[lifecycle.id], State.STOPPING)
+
+
+async def _until_ready_or_failed(candidate: Lifecycle) -> None:
+    """Wait for the outcome of a launch; if the caller is cancelled meanwhile, stop the candidate."""
+    try:
+        await candidate.ready.wait()
+    except trio.Cancelled:
+        candidate.stop(EndReason.DROPPED)
+        raise

@@ -95,15 +95,18 @@ def environment(
     configured = {name: _filled(value, values) for name, value in config_env.items()}
     given = {**inherited, **(account.variables if account else {}), **configured, **env_file_env}
     given.pop(HOOK, None)
-    ours = {
-        "PORT": port,
-        "SOCKET": socket,
-        "PIDFILE": pidfile,
-        "RAINBOWD_GENERATION": "" if generation is None else generation,
-        "RAINBOWD_RELEASE": release,
-        "RAINBOWD_STATE_DIR": state_dir,
+    return given | _own_variables(values, state_dir)
+
+
+def _own_variables(values: Mapping[str, str], state_dir: Path) -> dict[str, str]:
+    """Return rainbowd's own variables; those of an address or a pidfile only if this launch has one."""
+    addressing = {name.upper(): values[name] for name in ("port", "socket", "pidfile") if values[name]}
+    return {
+        **addressing,
+        "RAINBOWD_GENERATION": values["generation"],
+        "RAINBOWD_RELEASE": values["release"],
+        "RAINBOWD_STATE_DIR": str(state_dir),
     }
-    return given | {name: str(value) for name, value in ours.items() if value is not None}
 
 
 def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:

@@ -65,21 +65,25 @@ async def run_hook(
         return HookResult(None, [], str(error))
     output = Output(None, start.owner)
     try:
-        process = spawn(
-            start.argv,
-            cwd=call.plan.release,
-            env=start.env,
-            address=None,
-            output_fd=output.child_fd,
-            nofile_limit=nofile_limit,
-            account=start.account,
-        )
+        process = _spawn(start, call.plan.release, output, nofile_limit)
         failure = await _until_over(process, output, call, cancel, stop_now=stop_now, on_line=on_line)
         return HookResult(process.exit_status, output.excerpt(), failure)
     except DeployFailed as error:
         return HookResult(None, [], error.reason)
     finally:
         output.close()
+
+
+def _spawn(start: _Start, release: Path, output: Output, nofile_limit: int) -> ProcessTree:
+    return spawn(
+        start.argv,
+        cwd=release,
+        env=start.env,
+        address=None,
+        output_fd=output.child_fd,
+        nofile_limit=nofile_limit,
+        account=start.account,
+    )
 
 
 @dataclass(frozen=True)

@@ -73,16 +73,16 @@ def spawn(
 ) -> ProcessTree:
     """Start ``argv`` with a gate, in a session and, if delegated, a control group of its own.
 
-    Call it in the main thread: an app that requests a signal when its parent ends (``PR_SET_PDEATHSIG``) gets it when
+    Call it in the main thread: a signal that an app requests for its parent's end (``PR_SET_PDEATHSIG``) is sent when
     the thread that started it ends.
 
     Args:
         argv: see ``command_line.render``.
         cwd: the resolved directory of the release.
-        env: see ``command_line.environment`` and ``command_line.hook_environment``; the mark is added.
+        env: see ``environment`` and ``hook_environment`` of ``command_line``; the mark is added.
         address: the address at which the app will listen; None for a hook.
         output_fd: descriptor for its stdout and stderr.
-        nofile_limit: its soft limit of open files; ours may be higher.
+        nofile_limit: its soft limit of open files; the agent's may be higher.
         account: the account that it is started as; None for the agent's.
 
     Returns:
@@ -91,34 +91,39 @@ def spawn(
     Raises:
         DeployFailed: the directory does not exist, or the kernel refuses.
     """
-    gate, our_end = os.pipe()
-    secret = secrets.token_hex(_MARK_BYTES)
+    gate, gate_opener = os.pipe()
+    secret, becoming = secrets.token_hex(_MARK_BYTES), _becoming(account)
     try:
         with registering:
-            child = subprocess.Popen(
-                _gated(argv, env, nofile_limit),
-                cwd=cwd,
-                env={**env, MARK: secret},
-                stdin=gate,
-                stdout=output_fd,
-                stderr=output_fd,
-                start_new_session=True,
-                **_becoming(account),
-            )
-            child.returncode = 0  # Process reaps it, Popen must not
-            restore(child.pid)
-            cgroup = enter_new_cgroup(_cgroup_name(env), child.pid)
-            identity = _identity(child.pid, cwd, env, address)
-            marks = LaunchMarks(_becoming(account).get("user", os.geteuid()), secret, cgroup)
-            return ProcessTree(identity, os.pidfd_open(child.pid), marks, gate=our_end)
+            pid = _start(_gated(argv, env, nofile_limit), cwd, {**env, MARK: secret}, (gate, output_fd), becoming)
+            marks = LaunchMarks(becoming.get("user", os.geteuid()), secret, enter_new_cgroup(_cgroup_name(env), pid))
+            return ProcessTree(_identity(pid, cwd, env, address), os.pidfd_open(pid), marks, gate=gate_opener)
     except OSError as error:
-        os.close(our_end)
-        gone = f"release: directory gone: {cwd}"
-        raise DeployFailed(
-            f"{_key(env)}: cannot start{_whom(error)}: {error.strerror}" if cwd.is_dir() else gone
-        ) from None
+        os.close(gate_opener)
+        raise DeployFailed(_failure(error, cwd, env)) from None
+
+
+def _start(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], descriptors: tuple[int, int], becoming: _Becoming
+) -> int:
+    """Start a process in a session of its own and return its pid; close the first descriptor, which is its stdin."""
+    stdin, output = descriptors
+    try:
+        child = subprocess.Popen(
+            argv, cwd=cwd, env=env, stdin=stdin, stdout=output, stderr=output, start_new_session=True, **becoming
+        )
     finally:
-        os.close(gate)
+        os.close(stdin)
+    child.returncode = 0  # ProcessTree reaps it, Popen must not
+    restore(child.pid)
+    return child.pid
+
+
+def _failure(error: OSError, cwd: Path, env: Mapping[str, str]) -> str:
+    """Return why a command could not be started."""
+    if not cwd.is_dir():
+        return f"release: directory gone: {cwd}"
+    return f"{_key(env)}: cannot start{_whom(error)}: {error.strerror}"
 
 
 def _becoming(account: Account | None) -> _Becoming:
