@@ -332,4 +332,4 @@ def test_no_mode_is_ever_changed_by_a_path() -> None:
         for line in file.read_text().splitlines()
         if by_path.search(line) and "/proc/self/fd" not in line
     }
-    assert set(found) <= {"removal.py"}, found  # which names the descriptor by its path in /proc
+    assert set(found) <= {"tree_removal.py"}, found  # which names the descriptor by its path in /proc

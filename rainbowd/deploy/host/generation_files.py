@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.host.removal import remove_tree
+from rainbowd.deploy.host.tree_removal import remove_tree
 from rainbowd.report.state_dir import SECRET_MODE, admit, open_to_read, replace_file
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rainbowd.deploy.host import removal
-from rainbowd.deploy.host.removal import remove_tree
+from rainbowd.deploy.host import tree_removal
+from rainbowd.deploy.host.tree_removal import remove_tree
 from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:
@@ -141,6 +141,6 @@ def test_what_stays_is_told_and_all_else_goes(tmp_path: Path, monkeypatch: pytes
 
 def test_a_removal_that_is_outrun_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "top" / "inner").mkdir(parents=True)
-    monkeypatch.setattr(removal, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(tree_removal, "PATIENCE_SECONDS", -1.0)
     with pytest.raises(TimeoutError):
         remove_tree(tmp_path / "top")
