@@ -20,9 +20,9 @@ import trio
 from rainbowd.deploy.process import launches
 from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.cgroups import remove_cgroup
-from rainbowd.deploy.process.daemon import Daemon
 from rainbowd.deploy.process.ending import REFRESH_SECONDS, end_processes
 from rainbowd.deploy.process.launches import Launch
+from rainbowd.deploy.process.pidfile_daemon import PidfileDaemon
 from rainbowd.deploy.process.procfs import (
     ProcReader,
     open_pidfd,
@@ -98,7 +98,7 @@ class ProcessTree:
         self._gate = gate
         self._reaped = self._may_have_forked = pidfd < 0
         self.launch = Launch.of(identity, marks, (known or {}).items())
-        self._daemon = Daemon()
+        self._daemon = PidfileDaemon()
         self._refreshing = trio.Lock()
         reserve_status(identity.pid, identity.start_time)
         launches.register(self.launch)

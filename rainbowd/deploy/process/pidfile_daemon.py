@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 
-class Daemon:
+class PidfileDaemon:
     """The daemon of one generation, if it has one.
 
     Attributes:

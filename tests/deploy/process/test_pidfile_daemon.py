@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 
 from rainbowd.deploy.process.attribution import Members
-from rainbowd.deploy.process.daemon import Daemon
+from rainbowd.deploy.process.pidfile_daemon import PidfileDaemon
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry
 from rainbowd.deploy.process.reaper import reserved_children
 
@@ -25,7 +25,7 @@ def zombie(command: str) -> ProcessInfo:
 
 
 def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
-    daemon = Daemon()
+    daemon = PidfileDaemon()
     child = ProcessInfo(CHILD, 1, CHILD, 17)
     daemon.refresh(found(child, ONE, named=child), CHILD)
     assert daemon.entry is None
@@ -37,7 +37,7 @@ def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
 
 
 def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() -> None:
-    daemon = Daemon()
+    daemon = PidfileDaemon()
     daemon.refresh(found(ONE, OTHER, named=ONE), CHILD)
     daemon.refresh(found(ONE, OTHER), CHILD)
     assert daemon.entry == ONE
@@ -46,7 +46,7 @@ def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() ->
 
 
 def test_how_one_ended_is_known_as_far_as_anybody_can() -> None:
-    daemon = Daemon()
+    daemon = PidfileDaemon()
     daemon.follow(zombie("exit 3"))
     daemon.refresh(found(ONE, named=ONE), CHILD)
     assert (daemon.entry, daemon.status) == (ONE, 3)
