@@ -12,7 +12,7 @@ from rainbowd.config import validate
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.interfaces import UndecidedDeploys
 from rainbowd.deploy.process import LaunchMarks
-from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.process.process_identity import boot_id
 from rainbowd.deploy.records import DeployMemory, GenerationRecord, NewerFormat, require_format
 from rainbowd.errors import ConfigError, RainbowdError
 from rainbowd.log import get_logger

@@ -1,10 +1,10 @@
 """The processes of apps and hooks: launched, found in /proc, ended and reaped."""
 
 from rainbowd.deploy.process.cgroups import remove_left_cgroups
-from rainbowd.deploy.process.identity import ProcessIdentity
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.leftovers import Leftovers, end_leftovers, find_leftovers
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
+from rainbowd.deploy.process.process_identity import ProcessIdentity
 from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
 from rainbowd.deploy.process.reaper import (

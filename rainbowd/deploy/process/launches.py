@@ -17,7 +17,7 @@ from rainbowd.deploy.process.procfs import HOOK, MARK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rainbowd.deploy.process.identity import ProcessIdentity
+    from rainbowd.deploy.process.process_identity import ProcessIdentity
     from rainbowd.deploy.process.procfs import ProcessInfo, Variables
 
 _HOOK_VARIABLE = os.fsencode(f"{HOOK}=")

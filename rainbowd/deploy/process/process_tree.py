@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rainbowd.deploy.process.attribution import Members
-    from rainbowd.deploy.process.identity import ProcessIdentity
     from rainbowd.deploy.process.launches import LaunchMarks
+    from rainbowd.deploy.process.process_identity import ProcessIdentity
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 _REFRESH_LIMIT_SECONDS = 10.0

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.cgroups import enter_new_cgroup
-from rainbowd.deploy.process.identity import ProcessIdentity, boot_id
 from rainbowd.deploy.process.launches import LaunchMarks
 from rainbowd.deploy.process.oom import restore
+from rainbowd.deploy.process.process_identity import ProcessIdentity, boot_id
 from rainbowd.deploy.process.process_tree import ProcessTree
 from rainbowd.deploy.process.procfs import HOOK, MARK, read_entry
 from rainbowd.deploy.process.reaper import registering

@@ -17,7 +17,7 @@ from rainbowd.deploy.host.state_files import (
     read_undecided,
 )
 from rainbowd.deploy.process import LaunchMarks
-from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.process.process_identity import boot_id
 from rainbowd.deploy.records import FORMAT, DeployMemory, GenerationRecord
 from rainbowd.roster import State
 from tests.deploy.test_records import RECORD

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessIdentity, ProcessTree, ending, process_tree
-from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.process.process_identity import boot_id
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry, read_table, send_signal
 from rainbowd.deploy.process.reaper import reserved_children
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from rainbowd.deploy.process import ProcessIdentity
-from rainbowd.deploy.process.identity import boot_id
+from rainbowd.deploy.process.process_identity import boot_id
 
 IDENTITY = ProcessIdentity(
     pid=4711,
