@@ -5,6 +5,7 @@ from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.leftovers import Leftovers, end_leftovers, find_leftovers
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
 from rainbowd.deploy.process.process_identity import ProcessIdentity
+from rainbowd.deploy.process.process_origin import OWN_DAEMON, find_origin, find_shared
 from rainbowd.deploy.process.process_tree import ExitReport, ProcessTree
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_table
 from rainbowd.deploy.process.reaper import (
@@ -15,7 +16,6 @@ from rainbowd.deploy.process.reaper import (
     reserve_status,
     reset_signals,
 )
-from rainbowd.deploy.process.relations import OWN_DAEMON, find_origin, find_shared
 from rainbowd.deploy.process.spawner import spawn
 from rainbowd.deploy.process.survivors import name_process, survivors, why_foreign
 from rainbowd.deploy.process.usage import read_usage
