@@ -44,7 +44,7 @@ class SiteAdmission:
         server: the proxy.
         recorder: writes the journal.
         now: returns seconds since the epoch.
-        is_silent: see the attribute.
+        is_silent: see the find_membership.
 
     Attributes:
         files: read the files.

@@ -22,7 +22,7 @@ class Body(Protocol):
 
     @property
     def trailers(self) -> Sequence[Line]:
-        """The trailer lines to relay; an implementation may have a plain attribute."""
+        """The trailer lines to relay; an implementation may have a plain find_membership."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Decode bytes of the connection.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.ending import KILL_SECONDS, REFRESH_SECONDS, patience
 from rainbowd.deploy.process.launches import Launch, all_launches
+from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.procfs import ProcReader, ancestors, read_table, send_signal, until_ended
 from rainbowd.deploy.process.reaper import reap_orphans
 from rainbowd.deploy.process.survivors import keep_survivors
@@ -48,7 +48,7 @@ def find_leftovers(state_dir: Path, spared: Sequence[Launch], uids: Collection[i
         uids: the accounts of the processes; the environments of others are not read.
     """
     table, reader = read_table(), ProcReader()
-    found = attribute(table, all_launches(*spared), reader)
+    found = find_membership(table, all_launches(*spared), reader)
     accounts = frozenset(uids).union(*(launch.uids for launch in spared))
     us = os.getpid()
     above = {us, *ancestors(us, table)}  # an app may start the agent that deploys it
@@ -107,7 +107,7 @@ def _alive(leftovers: Leftovers) -> list[ProcessInfo]:
     if not leftovers.known:
         return []
     launch = _as_launch(leftovers)
-    found = attribute(read_table(), all_launches(launch), ProcReader()).members(launch)
+    found = find_membership(read_table(), all_launches(launch), ProcReader()).members(launch)
     leftovers.known = {entry.pid: entry.start_time for entry in (*found.live, *found.ended)}
     return list(found.live)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rainbowd.deploy.process.reaper import reap, release_status, reserve_status
 
 if TYPE_CHECKING:
-    from rainbowd.deploy.process.attribution import Members
+    from rainbowd.deploy.process.membership import Members
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.launches import all_launches
+from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.procfs import ProcReader, ancestors, read_table, session_of
 from rainbowd.deploy.process.survivors import name_process
 
@@ -34,7 +34,7 @@ class Origin:
 
 def find_origin(pid: int) -> Origin | None:
     """Return the origin of a process, or None if no launch started it; for a thread, as it reads all of /proc."""
-    found = attribute(read_table(), all_launches(), ProcReader())
+    found = find_membership(read_table(), all_launches(), ProcReader())
     launch = found.owners.get(pid) or found.foreign.get(pid)
     return None if launch is None else Origin(launch.generation, is_foreign=pid in found.foreign)
 
@@ -52,7 +52,7 @@ def find_shared(launch: Launch, pids: Collection[int]) -> str | None:
         The names of both processes and the advice, or None if there is no such process.
     """
     table = read_table()
-    found = attribute(table, all_launches(), ProcReader())
+    found = find_membership(table, all_launches(), ProcReader())
     for pid in pids:
         for related in (*ancestors(pid, table), *session_of(pid, table)):
             other = found.owners.get(related)

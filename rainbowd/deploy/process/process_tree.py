@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.process import launches
-from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.cgroups import remove_cgroup
 from rainbowd.deploy.process.ending import REFRESH_SECONDS, end_processes
 from rainbowd.deploy.process.launches import Launch
+from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.pidfile_daemon import PidfileDaemon
 from rainbowd.deploy.process.procfs import (
     ProcReader,
@@ -37,8 +37,8 @@ from rainbowd.deploy.process.survivors import keep_survivors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rainbowd.deploy.process.attribution import Members
     from rainbowd.deploy.process.launches import LaunchMarks
+    from rainbowd.deploy.process.membership import Members
     from rainbowd.deploy.process.process_identity import ProcessIdentity
     from rainbowd.deploy.process.procfs import ProcessInfo
 
@@ -255,7 +255,7 @@ class ProcessTree:
         return found if found.live else self._find_once()
 
     def _find_once(self) -> Members:
-        return attribute(read_table(), launches.all_launches(self.launch), ProcReader()).members(self.launch)
+        return find_membership(read_table(), launches.all_launches(self.launch), ProcReader()).members(self.launch)
 
     def find_main(self, found: Members) -> ProcessInfo | None:
         """Return the main process, or None if it has ended.

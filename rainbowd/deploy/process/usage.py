@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.launches import all_launches
+from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.procfs import ProcReader, read_table
 from rainbowd.report.resource_usage import ResourceUsage
 
@@ -25,7 +25,7 @@ _USER, _ENDED_SYSTEM, _RESIDENT = 11, 14, 21  # indices of the fields that follo
 def read_usage() -> dict[int, ResourceUsage]:
     """Return the resources of each generation, by its id; for a thread, as it reads all of /proc."""
     table, launches = read_table(), all_launches()
-    found = attribute(table, launches, ProcReader())
+    found = find_membership(table, launches, ProcReader())
     processes: dict[int, list[ProcessInfo]] = {
         launch.generation: [] for launch in launches if launch.generation is not None
     }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from rainbowd.deploy.process.attribution import Members
+from rainbowd.deploy.process.membership import Members
 from rainbowd.deploy.process.pidfile_daemon import PidfileDaemon
 from rainbowd.deploy.process.procfs import ProcessInfo, read_entry
 from rainbowd.deploy.process.reaper import reserved_children

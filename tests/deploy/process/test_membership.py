@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.deploy.process.test_identity import IDENTITY
 
-from rainbowd.deploy.process.attribution import attribute
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
+from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.procfs import ProcessInfo
 from rainbowd.deploy.process.reaper import release_status, reserve_status
-from tests.deploy.process.test_identity import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,7 @@ class Case:
     ) -> tuple[set[int], ...]:
         """The numbers of the processes of each."""
         self.reader = ProcessReader(uids or {}, marks or {})
-        self.attribution = attribute({entry.pid: entry for entry in entries}, self.launches, self.reader)
+        self.attribution = find_membership({entry.pid: entry for entry in entries}, self.launches, self.reader)
         owners = self.attribution.owners
         return tuple({pid for pid, owner in owners.items() if owner is one} for one in self.launches)
 

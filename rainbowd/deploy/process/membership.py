@@ -64,7 +64,7 @@ class ProcessReader(Protocol):
         """Return the environments of the processes that have one and show it, by number."""
 
 
-def attribute(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], reader: ProcessReader) -> Attribution:
+def find_membership(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], reader: ProcessReader) -> Membership:
     """Find the launch that each process belongs to; for a thread, as it reads much of /proc.
 
     Args:
@@ -72,7 +72,7 @@ def attribute(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], read
         launches: all launches, oldest first.
         reader: reads accounts and environments.
     """
-    found = Attribution(table, launches, reader)
+    found = Membership(table, launches, reader)
     found.take_children()
     found.take_marked()
     found.take_grouped()
@@ -83,7 +83,7 @@ def attribute(table: Mapping[int, ProcessInfo], launches: Sequence[Launch], read
     return found
 
 
-class Attribution:
+class Membership:
     """The launches that processes belong to, by the evidence taken so far.
 
     Attributes:
