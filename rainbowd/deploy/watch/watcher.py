@@ -17,7 +17,6 @@ from watchfiles import awatch
 
 from rainbowd.deploy.cancellation import set_when_cancelled
 from rainbowd.deploy.watch import file_state
-from rainbowd.deploy.watch.coarse_stamps import Taps
 from rainbowd.deploy.watch.file_state import (
     FileState,
     TriggerNote,
@@ -26,6 +25,7 @@ from rainbowd.deploy.watch.file_state import (
     link_changed,
     trigger_touched,
 )
+from rainbowd.deploy.watch.unstamped_touches import UnstampedTouches
 from rainbowd.log import get_logger
 from rainbowd.permissions import user_name
 
@@ -102,7 +102,7 @@ async def watch(
             for trigger in triggers:
                 report(trigger)
             if triggers:
-                watcher.taps.reported()
+                watcher.unstamped.reported()
             if site_files is not None:
                 with suppress(OSError):
                     site_files.compare(trio.current_time())
@@ -120,10 +120,10 @@ class _Watcher:
     site_files: SiteFiles | None = None
     is_failing: bool = False
     last_request: str | None = None  # the id of the last reported request
-    taps: Taps = field(init=False)
+    unstamped: UnstampedTouches = field(init=False)
 
     def __post_init__(self) -> None:
-        self.taps = Taps(self.trigger_file)
+        self.unstamped = UnstampedTouches(self.trigger_file)
         self._moves_with_link = self.trigger_file is not None and self.trigger_file.is_relative_to(self.release)
 
     async def compare(self, seen: FileState | None) -> tuple[FileState | None, list[Trigger]]:
@@ -133,7 +133,7 @@ class _Watcher:
             self.is_failing = False
             if seen is None:
                 return now, []
-            return await self._find_triggers(await _on_disk(self.taps.without_trace, seen, now), now)
+            return await self._find_triggers(await _on_disk(self.unstamped.without_trace, seen, now), now)
         except OSError as error:
             if not self.is_failing:
                 log.warning("cannot check the release link and trigger file; retrying", error=str(error))
@@ -239,7 +239,7 @@ async def _wake_until_changed(
     async with aclosing(events):
         async for changes in events:
             if changes:
-                watcher.taps.on_events({path for _, path in changes})
+                watcher.unstamped.on_events({path for _, path in changes})
                 with suppress(trio.WouldBlock):
                     wake.send_nowait(None)
             # A new directory may have the inode of the one before.

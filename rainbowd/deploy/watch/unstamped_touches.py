@@ -21,7 +21,7 @@ LATE_SECONDS = 0.3
 """How long after a touch was reported its events can arrive: there are several, in more than one batch."""
 
 
-class Taps:
+class UnstampedTouches:
     """The events on the trigger file since the last comparison.
 
     Args:
