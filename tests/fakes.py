@@ -15,7 +15,7 @@ from rainbowd.config import Config, Drain
 from rainbowd.deploy.context import DeployContext
 from rainbowd.deploy.deploys.supervisor import Supervisor
 from rainbowd.deploy.failures import PortTaken
-from rainbowd.deploy.generations.ownership import Ownership
+from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host.state_files import undecided
 from rainbowd.deploy.interfaces import App, LaunchPlan, RecordedGeneration, UndecidedDeploys

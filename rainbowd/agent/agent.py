@@ -32,7 +32,7 @@ from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.site_admission import SiteAdmission
 from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
-from rainbowd.deploy.generations.ownership import Ownership
+from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.service import DeployService
 from rainbowd.log import get_logger
 from rainbowd.proxy import Server

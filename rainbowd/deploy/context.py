@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import trio
 
-    from rainbowd.deploy.generations.ownership import Ownership
+    from rainbowd.deploy.generations.agent_ownership import Ownership
     from rainbowd.deploy.interfaces import Host
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster

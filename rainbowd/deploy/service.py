@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config
-    from rainbowd.deploy.generations.ownership import Ownership
+    from rainbowd.deploy.generations.agent_ownership import Ownership
     from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.watch.site_files import SiteFiles
     from rainbowd.report.outcome import RequestedDeploy

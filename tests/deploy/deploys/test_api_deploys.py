@@ -13,7 +13,7 @@ from rainbowd import release_link
 from rainbowd.deploy.deploys import api_deploys
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
 from rainbowd.deploy.deploys.deploy import Deploy
-from rainbowd.deploy.generations.ownership import Ownership
+from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined
 from rainbowd.report.outcome import Outcome
