@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.accounts import STRANGER, USER, account, needs_root
-from tests.deploy.host.test_removal import emptied, nested
+from tests.deploy.host.test_tree_removal import emptied, nested
 from tests.live.agent import command, running
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Launches of an app or a hook, and the evidence that each of them has of its processes.
 
 A launch is registered before its first process runs, and unregistered when none of its processes is left.
-``attribution`` decides between all launches, so that a process belongs to one launch at most.
+``membership`` decides between all launches, so that a process belongs to one launch at most.
 """
 
 from __future__ import annotations

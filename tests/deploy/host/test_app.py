@@ -22,7 +22,7 @@ from rainbowd.deploy.process import ExitReport, Launch, LaunchMarks
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
-from tests.deploy.process.test_identity import IDENTITY
+from tests.deploy.process.test_process_identity import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

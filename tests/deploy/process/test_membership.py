@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.deploy.process.test_identity import IDENTITY
 
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
 from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.procfs import ProcessInfo
 from rainbowd.deploy.process.reaper import release_status, reserve_status
+from tests.deploy.process.test_process_identity import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,8 +63,8 @@ class Case:
     ) -> tuple[set[int], ...]:
         """The numbers of the processes of each."""
         self.reader = ProcessReader(uids or {}, marks or {})
-        self.attribution = find_membership({entry.pid: entry for entry in entries}, self.launches, self.reader)
-        owners = self.attribution.owners
+        self.membership = find_membership({entry.pid: entry for entry in entries}, self.launches, self.reader)
+        owners = self.membership.owners
         return tuple({pid for pid, owner in owners.items() if owner is one} for one in self.launches)
 
 
@@ -226,7 +226,7 @@ def test_a_pidfile_decides_between_several(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("300")
     case = Case(pidfile=str(tmp_path / "pid"))
     assert case.found(FIRST, SECOND, orphan(BORN + 150)) == ({100, 300}, {200})
-    assert case.attribution.members(case.first).named == orphan(BORN + 150)
+    assert case.membership.members(case.first).named == orphan(BORN + 150)
 
 
 # --- other accounts -------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_a_mark_of_another_accounts_process_counts_for_nothing_and_is_not_even_r
     thief = ProcessInfo(300, 1, 300, BORN + 50)
     assert case.found(FIRST, thief, uids={300: OTHER}, marks={300: "one"})[0] == {100}
     assert 300 not in case.reader.read
-    assert case.attribution.foreign == {}
+    assert case.membership.foreign == {}
 
 
 @pytest.mark.parametrize("uid", [APP, ROOT])
@@ -252,7 +252,7 @@ def test_a_session_of_anothers_is_not_ours_because_one_of_ours_is_in_it(uid: int
 def test_another_accounts_process_in_our_session_is_not_ours() -> None:
     case = Case()
     assert case.found(FIRST, ProcessInfo(300, 1, FIRST.session, BORN + 50), uids={300: OTHER})[0] == {100}
-    assert case.attribution.foreign == {}
+    assert case.membership.foreign == {}
 
 
 def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() -> None:
@@ -260,7 +260,7 @@ def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() 
     back = ProcessInfo(103, 102, 103, BORN + 3)
     case = Case()
     assert case.found(FIRST, sudo, command, back, uids={101: ROOT, 102: OTHER})[0] == {100, 103}
-    members = case.attribution.members(case.first)
+    members = case.membership.members(case.first)
     assert [entry.pid for entry in members.live] == [100, 103]
     assert {entry.pid for entry in members.foreign} == {101, 102}
 
@@ -276,4 +276,4 @@ def test_what_root_has_started_may_be_anyone_but_its_mark_counts_for_root_alone(
 def test_a_child_that_became_another_account_is_foreign() -> None:
     case = Case()
     assert case.found(FIRST, uids={100: ROOT})[0] == set()
-    assert [entry.pid for entry in case.attribution.members(case.first).foreign] == [100]
+    assert [entry.pid for entry in case.membership.members(case.first).foreign] == [100]
