@@ -8,8 +8,8 @@ its requests in flight, then stops it and reaps its processes.  There are two on
 
 The invariants that all code keeps:
 
-1. At most one generation is live.  A request that is passed on holds one lease at a time, from before its first byte is
-   sent to the app until the whole response has been handed to the client's connection.
+1. At most one generation is live.  A request that is passed on holds a lease on the generation that answers it, from
+   before its first byte is sent to the app until the whole response has been handed to the client's connection.
 2. A generation becomes live by one assignment, and only after its check: a health check on a socket that its own
    processes hold (as far as /proc shows it), or the warm-up time.  An upgrade hands over generations that have passed
    it.

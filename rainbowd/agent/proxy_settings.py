@@ -12,4 +12,10 @@ if TYPE_CHECKING:
 
 def proxy_settings(config: Config) -> ProxySettings:
     """Return the settings of new requests that ``config`` contains."""
-    return ProxySettings(limits=config.limits, hold=config.hold, trust=config.trust, access=config.log.access)
+    return ProxySettings(
+        limits=config.limits,
+        hold=config.hold,
+        trust=config.trust,
+        access=config.log.access,
+        assets=tuple(prefix.encode() for prefix in config.assets),
+    )

@@ -8,8 +8,9 @@ From the top, in the order in which a request meets them.  Each module imports o
   ``app_errors``.
 - Requests: ``exchange`` is one request and its response.  Its ``claim`` is a lease and a connection to the app, its
   ``exchange_watch`` is what can end it early.  ``upload`` and ``download`` decode the bodies, and ``relay`` moves the
-  parts that do not arrive with the head.  ``request_id`` adds the id and the dates.  ``tunnel`` follows ``101 Switching
-  Protocols``.  ``failures`` are the ways in which an exchange fails.
+  parts that do not arrive with the head.  ``request_id`` adds the id and the dates.  ``old_assets`` requests a missing
+  file from the other generations.  ``tunnel`` follows ``101 Switching Protocols``.  ``failures`` are the ways in which
+  an exchange fails.
 - What they share: ``context`` holds the ``settings`` and the services.  ``client`` is what an exchange may know of a
   connection, ``clients`` are all that are open.  ``upstream`` has the pool, ``hold`` the requests that wait while no
   generation is live, ``admission`` closes the site for maintenance or a pause, ``visitor`` knows who sends a request,

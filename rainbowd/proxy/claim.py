@@ -101,6 +101,19 @@ class Claim:
             self._pool.give_back(self.upstream)
             self.upstream = self.waits_on = None  # a later interruption must not reach the next user
 
+    def move(self, generation: Generation, upstream: Upstream) -> None:
+        """Use another connection and another lease, which the caller has taken; the present ones end.
+
+        Args:
+            generation: that the holder has a lease on.
+            upstream: a connection to it.
+        """
+        self.disconnect()
+        if self._is_leased:
+            self._end_lease()
+        self.generation, self._is_leased = generation, True
+        self.upstream, self.waits_on = upstream, upstream.wire
+
     def disconnect(self) -> None:
         """Close the app's connection, if there is one."""
         upstream, self.upstream = self.upstream, None

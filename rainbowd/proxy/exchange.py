@@ -15,6 +15,7 @@ from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.exchange_watch import ExchangeWatch
 from rainbowd.proxy.failures import AppBroke, ClientGone
 from rainbowd.proxy.fiber import become_task
+from rainbowd.proxy.old_assets import NOT_FOUND, OldAssets
 from rainbowd.proxy.relay import DownloadRelay, UploadRelay
 from rainbowd.proxy.request_id import add_date, add_request_id
 from rainbowd.proxy.tunnel import Tunnel
@@ -194,6 +195,10 @@ class Exchange:
             self.client.disarm()
             if response.status == SWITCHING_PROTOCOLS:
                 return await self._switch_protocols(response)
+            if response.status >= NOT_FOUND:
+                response = await OldAssets(self.client, self._claim, self._watch, self._context).replace(
+                    self.request, response
+                )
             return await self._pass_on(response)
         except BadResponse as error:
             if self.status:

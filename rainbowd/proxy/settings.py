@@ -22,6 +22,7 @@ class ProxySettings:
         trust: the networks whose forwarded fields are believed.
         managed: whether rainbowd launches the generations; otherwise a refused connect is final.
         access: whether every request is logged.
+        assets: the prefixes of paths that another generation may answer.
     """
 
     limits: Limits
@@ -29,3 +30,4 @@ class ProxySettings:
     trust: tuple[Network, ...]
     managed: bool = True
     access: bool = False
+    assets: tuple[bytes, ...] = ()

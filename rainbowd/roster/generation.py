@@ -126,6 +126,10 @@ class Generation:
         self.holders.add(holder)
         self.requests += 1
 
+    def lease_again(self, holder: LeaseHolder) -> None:
+        """Count ``holder`` as an exchange of this generation, too, for a request that another one has answered."""
+        self.holders.add(holder)
+
     def release_lease(self, holder: LeaseHolder) -> None:
         """End the lease of ``holder``, which is an exchange or a tunnel."""
         holders = self.holders if holder in self.holders else self.tunnels

@@ -343,6 +343,7 @@ async def setting(
     trust: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = DEFAULT_TRUST,
     managed: bool = True,
     access: bool = False,
+    assets: tuple[bytes, ...] = (),
     live: bool = True,
     app_address: Address = ANY_PORT,
     listen: Address = ANY_PORT,
@@ -356,6 +357,7 @@ async def setting(
             trust=tuple(trust),
             managed=managed,
             access=access,
+            assets=assets,
         )
         listener = open_listener(listen)
         server = Server(Roster(), settings)
