@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.report.history import previous_release
 from rainbowd.report.journal import read_events
+
+if TYPE_CHECKING:
+    from rainbowd.report.journal import Event
 
 SHOWN_MAX = 5
 """How many existing releases an error lists."""
@@ -79,13 +83,19 @@ def rollback_target(live: Path | None, linked: Path | None, state_dir: Path) -> 
     if live is not None and live != linked:
         target = live
     else:
-        before = previous_release(read_events(state_dir, "generation.live"), str(live or linked))
+        before = previous_release(_switches(state_dir), str(live or linked))
         if before is None:
             raise RainbowdError("cannot roll back: no other release was live before")
         target = Path(before)
     if not target.is_dir():
         raise UsageError(f"cannot roll back: the release that was live before no longer exists: {target}")
     return target
+
+
+def _switches(state_dir: Path) -> list[Event]:
+    """Return the events that say which release was live, oldest first."""
+    events = [*read_events(state_dir, "generation.live"), *read_events(state_dir, "deploy.failed")]
+    return sorted(events, key=lambda event: str(event.get("at")))
 
 
 def _suggestion(name: str, base: Path, link: Path | None) -> str:

@@ -14,12 +14,13 @@ ENDS = {"deploy.succeeded", "deploy.failed", "deploy.rolled_back"}
 
 BEFORE = {
     "generation.healthy": {"launched"},
-    "generation.live": {"healthy", "standby"},
+    "generation.canary": {"healthy", "canary"},
+    "generation.live": {"healthy", "canary", "standby"},
     "generation.standby": {"live"},
-    "generation.draining": {"live", "standby"},
-    "generation.crashed": {"live", "left"},
+    "generation.draining": {"live", "standby", "canary"},
+    "generation.crashed": {"live", "canary", "left"},
     "generation.adopted": {"left"},
-    "generation.retired": {"launched", "healthy", "live", "standby", "draining", "crashed", "left"},
+    "generation.retired": {"launched", "healthy", "canary", "live", "standby", "draining", "crashed", "left"},
 }
 """The last events that a generation may have had before an event."""
 

@@ -170,7 +170,7 @@ class StatusPublisher:
     def _counters(self) -> object:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
-        counters = [(one.pid, one.requests, len(one.holders), len(one.tunnels)) for one in generations]
+        counters = [(one.pid, one.requests, one.errors, len(one.holders), len(one.tunnels)) for one in generations]
         deploy = self._deploys.supervisor.deploying
         progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)
@@ -207,7 +207,9 @@ def build_status(
         "last_deploy": _last_deploy(supervisor.last_outcome),
         "crashes": _crashes(supervisor.crashes),
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, supervisor)],
-        "generations": [_generation(generation) for generation in roster.generations.values()],
+        "generations": [
+            {**_generation(one), **_judged(one, roster, supervisor.deploying)} for one in roster.generations.values()
+        ],
     }
 
 
@@ -277,4 +279,19 @@ def _generation(generation: Generation) -> dict[str, object]:
         "in_flight": len(generation.holders),
         "tunnels": len(generation.tunnels),
         "requests": generation.requests,
+        "errors": generation.errors,
     }
+
+
+def _judged(generation: Generation, roster: Roster, deploy: Deploy | None) -> dict[str, object]:
+    """Return the state of the bake or the canary that a generation is in; empty if it is in neither."""
+    progress = None if deploy is None else deploy.progress
+    judged = None if progress is None else progress.judged
+    if judged is None or deploy is None or deploy.generation != generation.id:
+        return {}
+    counts = judged.watch.counts
+    told = {"until": timestamp(judged.until_seconds), "requests": counts.requests, "errors": counts.errors}
+    if generation is roster.canary:
+        share = roster.share_percent
+        return {"share": int(share) if share == int(share) else share, "canary": told}
+    return {"bake": told} if generation is roster.live else {}

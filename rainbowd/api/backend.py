@@ -71,8 +71,8 @@ class ApiBackend:
         state_dir: contains the journal.
         status: returns the present status, as in ``status.json``.
         redeploy: requests a deploy of the release that the files name (None), or points the link at another release
-            first; with the deployer's note and name. Raises Declined if that is not possible, and then nothing was
-            done.
+            first; with the deployer's note and name, and whether to skip canary and bake. Raises Declined if that is
+            not possible, and then nothing was done.
         rollback: the same for the previously live release.
         sources: of the metrics.
         settle: waits until the files contain everything that has happened, or until a failing disk took too long.
@@ -81,7 +81,7 @@ class ApiBackend:
 
     state_dir: Path
     status: Callable[[], Mapping[str, object]]
-    redeploy: Callable[[str | None, str | None, str | None], Awaitable[RequestedDeploy]]
+    redeploy: Callable[[str | None, str | None, str | None, bool], Awaitable[RequestedDeploy]]
     rollback: Callable[[str | None, str | None], Awaitable[RequestedDeploy]]
     sources: MetricSources
     settle: Callable[[], Awaitable[None]]

@@ -131,6 +131,11 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "rainbowd_live_generation", "The number of the live generation; 0: none", value=live.id if live else 0
         )
+        yield GaugeMetricFamily(
+            "rainbowd_canary_share",
+            "The percentage of clients that the canary gets; 0: no canary",
+            value=self._sources.roster.share_percent,
+        )
         yield _by_generation("requests", "Leases that it was given", {one.id: one.requests for one in alive})
         errors = CounterMetricFamily(
             "rainbowd_generation_errors", "Requests that the app failed", labels=["generation"]

@@ -17,15 +17,16 @@ NOTE_BYTES = 1024
 BAD_REQUEST, UNSUPPORTED_TYPE = 400, 415
 
 
-async def read_fields(request: Request, known: Collection[str]) -> dict[str, str]:
-    """Read the fields of a JSON object; omit those that are null. No body at all counts as an empty object.
+async def read_fields(request: Request, known: Collection[str], flag: str | None = None) -> dict[str, str]:
+    """Read the fields of a JSON object; omit those that are null or false. No body counts as an empty object.
 
     Args:
         request: the request.
         known: the names that the object can have.
+        flag: one of them, which is true or false; None for none.
 
     Returns:
-        The values by name.
+        The values by name; ``true`` for a flag that is set.
 
     Raises:
         Declined: the body is something else.
@@ -47,9 +48,10 @@ async def read_fields(request: Request, known: Collection[str]) -> dict[str, str
         if name not in known:
             expected = " or ".join(sorted(known))
             raise Declined(f"Found an unknown field; expected {expected}.", BAD_REQUEST)
-        if value is not None and not isinstance(value, str):
-            raise Declined(f"{name}: expected a string, or null.", BAD_REQUEST)
-    return {name: value for name, value in fields.items() if value is not None}
+        if value is not None and not isinstance(value, bool if name == flag else str):
+            expected = "true or false" if name == flag else "a string, or null"
+            raise Declined(f"{name}: expected {expected}.", BAD_REQUEST)
+    return {name: "true" if value is True else value for name, value in fields.items() if value not in {None, False}}
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -85,8 +85,10 @@ class Endpoints:
     async def redeploy(self, request: Request) -> Response:
         """``POST /redeploy``."""
         is_waited_for = read_flag(read_query(request, ["wait"]), "wait")
-        fields = await read_fields(request, {"release", "note"})
-        deploy = await self._backend.redeploy(fields.get("release"), read_note(fields), request.scope.get("caller"))
+        fields = await read_fields(request, {"release", "note", "now"}, flag="now")
+        deploy = await self._backend.redeploy(
+            fields.get("release"), read_note(fields), request.scope.get("caller"), "now" in fields
+        )
         return await self._answer(deploy, is_waited_for=is_waited_for)
 
     async def rollback(self, request: Request) -> Response:

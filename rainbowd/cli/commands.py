@@ -50,7 +50,7 @@ def deploy(options: argparse.Namespace) -> int:
     from rainbowd.cli import deploy as command
 
     wait = command.WaitOptions(options.is_waiting, options.timeout)
-    return command.deploy(options.config, options.release, options.note, wait)
+    return command.deploy(options.config, options.release, options.note, wait, is_now=options.is_now)
 
 
 def rollback(options: argparse.Namespace) -> int:

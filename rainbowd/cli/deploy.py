@@ -50,7 +50,9 @@ class WaitOptions(NamedTuple):
     timeout_seconds: float | None
 
 
-def deploy(config_path: Path | None, release: str | None, note: str | None, wait: WaitOptions) -> int:
+def deploy(
+    config_path: Path | None, release: str | None, note: str | None, wait: WaitOptions, *, is_now: bool = False
+) -> int:
     """Deploy a release, or the release that the link names again.
 
     Args:
@@ -58,6 +60,7 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
         release: a path relative to the working directory, or the name of a directory next to the live release.
         note: a remark of the deployer.
         wait: whether to wait for the outcome, and how long.
+        is_now: whether the deploy skips canary and bake.
 
     Returns:
         The exit status: 0 or 1.
@@ -72,7 +75,7 @@ def deploy(config_path: Path | None, release: str | None, note: str | None, wait
     if release is not None and os.path.lexists(paths.release):
         release_link.require_symlink(paths.release)  # first: next to a real directory there are no releases
     wanted = None if release is None else find_release(release, Path.cwd(), current_release(paths), paths.release)
-    return _request(paths, DeployRequest(os.urandom(6).hex(), note or None, wanted), wait)
+    return _request(paths, DeployRequest(os.urandom(6).hex(), note or None, wanted, is_now=is_now), wait)
 
 
 def rollback(config_path: Path | None, note: str | None, wait: WaitOptions) -> int:

@@ -39,12 +39,14 @@ class DeployRequest(NamedTuple):
         note: a remark of the deployer.
         release: an absolute, resolved path; None for the release that the link names.
         is_rollback: the deploy is a rollback to ``release``.
+        is_now: the deploy skips canary and bake.
     """
 
     id: str
     note: str | None
     release: Path | None
     is_rollback: bool = False
+    is_now: bool = False
 
 
 def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
@@ -140,6 +142,8 @@ def encode(request: DeployRequest) -> bytes:
     fields: dict[str, object] = {"request": request.id}
     if request.is_rollback:
         fields["rollback"] = True
+    if request.is_now:
+        fields["now"] = True
     if request.release is not None:
         fields["release"] = str(request.release)
         if len(_json(fields)) > LINE_BYTES:  # a path of nearly 1000 bytes: the switch of the link requests the deploy

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli.terminal import ago, escape_control, release_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NAMES = {"plan": "preparing", "slot": "waiting for a slot", "boot": "booting", "health": "health check"}
 """Steps that people know under another name."""
+BAR_CHARACTERS = 20
 CHECK_CHARACTERS = 100
 """How much of a health check's answer fits on a line of a terminal."""
 
 
-def describe(deploying: Mapping[str, Any]) -> str:
-    """Return the step, its duration, and the answer of the last health check, in one line.
+def describe(deploying: Mapping[str, Any], generations: Iterable[Mapping[str, Any]] = ()) -> str:
+    """Return the step, its duration, and the last health check or the counts of canary and bake, in one line.
 
     Args:
         deploying: the status's ``deploying``.
+        generations: the status's ``generations``.
 
     Raises:
         KeyError, ValueError: a field is missing or invalid.
@@ -29,21 +33,38 @@ def describe(deploying: Mapping[str, Any]) -> str:
     answer = deploying["last_check"]
     if answer is not None and step == "health":
         parts.append(f"last: {_shortened(escape_control(answer))}")
+    parts += [
+        _describe_counts(deploying["step_at"], generation[step], generation.get("share"))
+        for generation in generations
+        if step in generation and generation["id"] == deploying["generation"]
+    ]
     return ", ".join(parts)
 
 
-def describe_deploy(deploying: Mapping[str, Any]) -> str:
+def _describe_counts(begun_at: str, judged: Mapping[str, Any], share: float | None) -> str:
+    """Return a bar of the time that has passed, and the counts: ``[#####-----] 60 s, 5 %: 80 requests, 1 failed``."""
+    begin = datetime.fromisoformat(begun_at).timestamp()
+    end = datetime.fromisoformat(judged["until"]).timestamp()
+    part = min(1.0, max(0.0, (time.time() - begin) / max(end - begin, 0.001)))
+    done = round(part * BAR_CHARACTERS)
+    bar = f"[{'#' * done}{'-' * (BAR_CHARACTERS - done)}] {end - begin:.0f} s"
+    shared = "" if share is None else f", {share:g} %"
+    return f"{bar}{shared}: {int(judged['requests'])} requests, {int(judged['errors'])} failed"
+
+
+def describe_deploy(deploying: Mapping[str, Any], generations: Iterable[Mapping[str, Any]] = ()) -> str:
     """Return the release that is being deployed, with the current step, in one line for the status.
 
     Args:
         deploying: the status's ``deploying``.
+        generations: the status's ``generations``.
 
     Raises:
         KeyError, ValueError: a field is missing or invalid.
     """
     release = deploying["release"]
     name = escape_control(release_name(str(release))) if release is not None else "a release"
-    return f"deploying {name}: {describe(deploying)}"
+    return f"deploying {name}: {describe(deploying, generations)}"
 
 
 def new_lines(deploying: Mapping[str, Any], seen: int) -> list[str]:

@@ -160,11 +160,12 @@ class _Steps:
             return
         self._read_at = time.monotonic()
         with contextlib.suppress(RainbowdError, KeyError, TypeError, ValueError):  # of another version, or unreadable
-            deploying: Any = (status.read(self._state_dir) or {})["deploying"]
+            told: Any = status.read(self._state_dir) or {}
+            deploying = told["deploying"]
             if deploying is not None and deploying["deploy"] == deploy:
                 self._step = str(deploying["step"])
                 self._show(deploy_step.new_lines(deploying, len(self._shown)))
-                self._progress.waiting(deploy_step.describe(deploying))
+                self._progress.waiting(deploy_step.describe(deploying, told["generations"]))
 
     def handle(self, event: Event) -> None:
         """Show the rest of a hook's output when the hook ends."""

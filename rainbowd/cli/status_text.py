@@ -56,8 +56,9 @@ def status_text(status: dict[str, Any], state_dir: Path) -> str:
         if deploying is None:
             lines += _last_deploy(last_deploy, status, paint)
         else:
-            lines.append(paint(YELLOW, describe_deploy(deploying)))
+            lines.append(paint(YELLOW, describe_deploy(deploying, status["generations"])))
         lines += _fleet(status.get("fleet"), paint)
+        lines += [paint(YELLOW, text) for text in _closed(status)]
         style = RED if status["live"] is None else YELLOW
         lines += [paint(style, f"warning: {text}") for text in _warnings(status, state_dir)]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -93,7 +94,7 @@ def _row(generation: dict[str, Any], live: int | None) -> list[str]:
     cells = [
         "*" if generation["id"] == live else "",
         generation["id"],
-        generation["state"],
+        generation["state"] if generation.get("share") is None else f"canary {generation['share']:g} %",
         release_name(release),
         generation["address"],
         "-" if generation["pid"] is None else generation["pid"],
@@ -133,6 +134,17 @@ def _fleet(fleet: dict[str, Any] | None, paint: Paint) -> list[str]:
         problem = "etcd is away" if engine["state"] == "away" else "this member stands aside"
         lines.append(paint(YELLOW, f"warning: {problem} for {since}: {escape_control(engine['reason'])}"))
     return lines
+
+
+def _closed(status: dict[str, Any]) -> list[str]:
+    """Return that the site is in maintenance, or that requests wait."""
+    found, maintenance, pausing = [], status.get("maintenance"), status.get("pause")
+    if maintenance is not None:
+        by = f", by {escape_control(maintenance['by'])}" if maintenance["by"] else ""
+        found.append(f"maintenance for {ago(maintenance['at'])}{by}: every request is answered 503")
+    if pausing is not None:
+        found.append(f"paused for {ago(pausing['at'])}: new requests wait for {pausing['seconds']:g} s at most")
+    return found
 
 
 def _warnings(status: dict[str, Any], state_dir: Path) -> list[str]:

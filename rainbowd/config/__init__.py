@@ -33,10 +33,12 @@ from rainbowd.config.models import (
 from rainbowd.config.overrides import with_overrides
 from rainbowd.config.parsers import PortRange, StatusRanges
 from rainbowd.config.path_checks import check_paths, check_state_dir, path_problems, system_state_dir
+from rainbowd.config.types import FOREVER_SECONDS
 from rainbowd.permissions import Writers, has_acl, user_name
 
 __all__ = [
     "DEFAULT_TRUST",
+    "FOREVER_SECONDS",
     "Account",
     "ApiSettings",
     "Bake",

@@ -28,6 +28,29 @@ class PortTaken(DeployFailed):
         self.holder = holder
 
 
+class RolledBack(DeployFailed):
+    """A deploy whose release failed after it went live, so that the previous generation is live again.
+
+    Args:
+        reason: what the release did wrong.
+        generation: the id of the generation that is live again.
+        output: the app's last lines.
+        bake_seconds: how long the release was watched; None if it is unknown.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        generation: int,
+        output: list[str] | None = None,
+        *,
+        bake_seconds: float | None = None,
+    ) -> None:
+        super().__init__(reason, output)
+        self.generation = generation
+        self.bake_seconds = bake_seconds
+
+
 class Superseded(DeployFailed):
     """A deploy that was cancelled because the files named another release before it was decided.
 

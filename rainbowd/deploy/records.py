@@ -108,6 +108,30 @@ class LastOutcome:
 
 
 @dataclass(frozen=True)
+class BakeRecord:
+    """A bake that was not over when it was stored. How long it has lasted is what the standby's record says.
+
+    Attributes:
+        deploy: the deploy's id.
+        generation, previous: the ids of the live generation, and of the one to go back to.
+        requests, errors: of the previous generation in its last seconds of being live.
+        trigger, note: of the deploy.
+        requested_at_seconds: when the deploy was requested, in seconds since the epoch.
+        past_release: the release that was live before the previous one, the next target of a rollback.
+    """
+
+    deploy: str
+    generation: int
+    previous: int
+    requests: int
+    errors: int
+    trigger: str
+    note: str | None
+    requested_at_seconds: float
+    past_release: str | None
+
+
+@dataclass(frozen=True)
 class DeployMemory:
     """What the next agent must know of the deploys.
 
@@ -119,6 +143,7 @@ class DeployMemory:
         crashes: of the live release since it was deployed; None for none.
         prepared: the releases for which ``before_launch`` has succeeded, each with the hook and the directory's
             identity at that time; the latest is the last.
+        bake: the bake that is under way; None if there is none.
     """
 
     last_outcome: LastOutcome | None = None
@@ -127,13 +152,14 @@ class DeployMemory:
     previous_release: Path | None = None
     crashes: CrashCount | None = None
     prepared: Mapping[str, object] = field(default_factory=dict)
+    bake: BakeRecord | None = None
 
     def encode(self) -> bytes:
         """Return the memory as one line of JSON, without the empty fields that were added to this format later."""
         fields = asdict(self)
         if self.last_outcome is not None and not self.last_outcome.is_rollback:
             del fields["last_outcome"]["is_rollback"]
-        added = {name for name in ("previous_release", "crashes", "prepared") if not fields[name]}
+        added = {name for name in ("previous_release", "crashes", "prepared", "bake") if not fields[name]}
         kept = {_KEYS.get(name, name): value for name, value in fields.items() if name not in added}
         return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"
 
@@ -149,6 +175,7 @@ class DeployMemory:
         try:
             decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
             previous_release, crashes = fields.get("previous_release"), fields.get("crashes")
+            bake = fields.get("bake")
             return cls(
                 last_outcome=None if decision is None else LastOutcome(**decision),
                 sight=None if sight is None else _sight(sight),
@@ -156,6 +183,7 @@ class DeployMemory:
                 previous_release=None if previous_release is None else Path(previous_release),
                 crashes=None if crashes is None else CrashCount(**{**crashes, "release": Path(crashes["release"])}),
                 prepared=dict(fields.get("prepared", {})),
+                bake=None if bake is None else BakeRecord(**bake),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not what an agent remembers: {error}") from None

@@ -93,9 +93,11 @@ class DeployService:
         """Request a deploy of ``release``; for the errors see ``ApiDeploys.deploy``."""
         return await self._api_deploys.deploy(release, trigger)
 
-    async def redeploy(self, release: str | None, note: str | None, by: str | None = None) -> RequestedDeploy:
+    async def redeploy(
+        self, release: str | None, note: str | None, by: str | None = None, is_now: bool = False
+    ) -> RequestedDeploy:
         """Request a deploy; for the arguments and errors see ``ApiDeploys.redeploy``."""
-        return await self._api_deploys.redeploy(release, note, by)
+        return await self._api_deploys.redeploy(release, note, by, is_now)
 
     async def rollback(self, note: str | None, by: str | None = None) -> RequestedDeploy:
         """Request a rollback; for the arguments and errors see ``ApiDeploys.rollback``."""

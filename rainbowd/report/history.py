@@ -66,18 +66,22 @@ def deploys(events: Iterable[Event]) -> list[DeployEntry]:
 
 
 def previous_release(events: Iterable[Event], live: str | None) -> str | None:
-    """Return the release that was live before ``live``; None if there was none.
+    """Return the release that was live before ``live``; None if there was none. One that was rolled back is no target.
 
     Args:
         events: of the journal, oldest first.
         live: the release that is live now.
     """
-    found = None
+    past: list[str] = []
     for event in events:
         release = event.get("release")
-        if event.get("event") == "generation.live" and isinstance(release, str) and release != live:
-            found = release
-    return found
+        if not isinstance(release, str):
+            continue
+        if event.get("event") == "generation.live":
+            past = [*(one for one in past if one != release), release]
+        elif event.get("event") == "deploy.failed" and event.get("rolled_back_to") is not None:
+            past = [one for one in past if one != release]
+    return next((release for release in reversed(past) if release != live), None)
 
 
 def _new_entry(deploy: str, at: str) -> DeployEntry:

@@ -37,6 +37,7 @@ SENTENCES = {
     "hook.ended": "{hook} ended[: {reason}]",
     "generation.launched": "launched {name} as generation {generation}[, pid {pid}][, {address}]",
     "generation.healthy": "generation {generation} is healthy",
+    "generation.canary": "generation {generation} gets {share} % of the clients",
     "generation.live": "generation {generation} is live: new requests go to it",
     "generation.standby": "generation {generation} is on standby[ for {seconds} s]",
     "generation.draining": "generation {generation} is draining: it finishes its requests",

@@ -135,4 +135,5 @@ def test_every_generation_is_listed_with_the_live_one() -> None:
         "in_flight": 0,
         "tunnels": 0,
         "requests": 0,
+        "errors": 0,
     }

@@ -82,8 +82,8 @@ class FakeAgent:
             "generations": [],
         }
 
-    async def redeploy(self, release: str | None, note: str | None, _by: str | None) -> RequestedDeploy:
-        return self._ask("redeploy", release, note)
+    async def redeploy(self, release: str | None, note: str | None, _by: str | None, is_now: bool) -> RequestedDeploy:
+        return self._ask("redeploy", release, note, *(["now"] if is_now else []))
 
     async def settle(self) -> None:
         self.settled += 1

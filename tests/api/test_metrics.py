@@ -89,6 +89,7 @@ async def test_gauges_know_the_generations_that_are_alive_and_no_others(agent: F
     assert value(samples, "generation_started_timestamp_seconds", generation="3") == 5
     assert value(samples, "generation_memory_bytes", generation="4") == 1 << 20
     assert ("rainbowd_generation_memory_bytes", frozenset({("generation", "3")})) not in samples
+    assert value(samples, "canary_share") == 0
     agent.roster.advance(old, State.STOPPING)
     agent.roster.advance(old, State.RETIRED)
     samples = await scraped(agent)

@@ -48,6 +48,8 @@ class Behaviour:
         ignore_term: go on at TERM as if nothing was said.
         output: lines to write at the start.
         zoo: what ``zoo.py`` does before.
+        fail_every: answer every request to ``/`` of this number with 500; 0 for none.
+        files: more paths, each with the content of its answer.
     """
 
     release: str = field(default_factory=lambda: Path.cwd().name)
@@ -58,6 +60,8 @@ class Behaviour:
     ignore_term: bool = False
     output: tuple[str, ...] = ()
     zoo: tuple[str, ...] = ()
+    fail_every: int = 0
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -70,6 +74,7 @@ class App:
     busy: set[asyncio.Task[None]] = field(default_factory=set)
     tunnels: set[asyncio.StreamWriter] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
 
     def identity(self) -> dict[str, str]:
         """The fields by which every answer names its sender."""
@@ -161,6 +166,11 @@ def masked(payload: bytes, mask: bytes) -> bytes:
 
 async def who(exchange: Exchange) -> None:
     """``/``: the fields that the app was asked with."""
+    app = exchange.app
+    app.asked += 1
+    if app.behaviour.fail_every and app.asked % app.behaviour.fail_every == 0:
+        await exchange.answer("failed", 500)
+        return
     await exchange.answer(json.dumps({"pid": os.getpid(), "fields": exchange.fields}))
 
 
@@ -250,7 +260,11 @@ async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.Strea
             app.busy.add(task)
             exchange = Exchange(app, method, target, fields, reader, writer)
             answer = ANSWERS.get(urlsplit(target).path)
-            await (answer(exchange) if answer else exchange.answer(target, 404))
+            content = app.behaviour.files.get(target)
+            if content is not None:
+                await exchange.answer(content)
+            else:
+                await (answer(exchange) if answer else exchange.answer(target, 404))
             if answer is websocket or exchange.last:
                 break
     except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):

@@ -91,7 +91,9 @@ class ApiDeploys:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    async def redeploy(self, release: str | None, note: str | None, by: str | None = None) -> RequestedDeploy:
+    async def redeploy(
+        self, release: str | None, note: str | None, by: str | None = None, is_now: bool = False
+    ) -> RequestedDeploy:
         """Request a deploy, after pointing the link at another release if one is given.
 
         Args:
@@ -99,12 +101,13 @@ class ApiDeploys:
                 release that the files name.
             note: the deployer's note for the history; None for none.
             by: the caller's name for the history; None if it is unknown.
+            is_now: whether the deploy skips canary and bake.
 
         Raises:
             Declined: the link cannot name that release, or the agent stops; nothing was changed.
         """
         await self._supervisor.ownership.until_complete()  # the upgrade may still fail, and the request with it
-        trigger = Trigger(kind="api", note=escaped(note) if note else None, by=by)
+        trigger = Trigger(kind="api", note=escaped(note) if note else None, by=by, is_now=is_now)
         if release is None:
             deploy = self._request(trigger)
             return _requested(deploy, deploy.finished)

@@ -33,6 +33,7 @@ class Deploy:
         file_state_before: the state of the files at the outcome before; known once this deploy has failed.
         requested_release: the release that the files named at the last request; None if they named none.
         is_rollback: whether the last request was a rollback.
+        is_now: whether canary and bake are skipped.
         is_commanded: whether a command or an API call requested it, and waits for its outcome.
         trigger, by: the kind and the user of the last trigger.
         note: the last note that any of its triggers had.
@@ -55,6 +56,7 @@ class Deploy:
     file_state: FileState | None = None
     file_state_before: FileState | None = None
     is_rollback: bool = False
+    is_now: bool = False
     is_commanded: bool = False
     trigger: str = "start"
     by: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.failures import Superseded
+from rainbowd.deploy.failures import RolledBack, Superseded
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.log import get_logger
 from rainbowd.report.outcome import Outcome
@@ -50,6 +50,7 @@ class DeployLog:
             is_rollback: whether the request is a rollback.
         """
         deploy.is_rollback = is_rollback
+        deploy.is_now |= trigger.is_now
         deploy.is_commanded |= trigger.request is not None or trigger.kind == "api"
         deploy.trigger, deploy.by, deploy.note = trigger.kind, trigger.by, trigger.note or deploy.note
         deploy.rollout = trigger.rollout or deploy.rollout
@@ -68,7 +69,15 @@ class DeployLog:
             rollback=is_rollback,
         )
 
-    def record_success(self, deploy: Deploy, result: str, lifecycle: Lifecycle, *, is_news: bool = True) -> None:
+    def record_success(
+        self,
+        deploy: Deploy,
+        result: str,
+        lifecycle: Lifecycle,
+        *,
+        is_news: bool = True,
+        bake_seconds: float | None = None,
+    ) -> None:
         """Record that ``deploy`` has made a generation live, or has found it live already.
 
         Args:
@@ -76,6 +85,7 @@ class DeployLog:
             result: ``succeeded`` or ``rolled_back``.
             lifecycle: of the live generation.
             is_news: False to leave the last deploy of ``status.json`` as it was.
+            bake_seconds: how long the release was watched; None without a bake.
         """
         crashes = self.memory.content.crashes
         is_deployed = result == "succeeded" and deploy.relaunch_plan is None
@@ -98,12 +108,14 @@ class DeployLog:
             release=lifecycle.plan.release,
             seconds=deploy.age_seconds(),
             rollback=deploy.is_rollback,
+            bake_seconds=bake_seconds,
         )
         deploy.finish(Outcome(result, lifecycle.id, lifecycle.plan.release))
 
     def record_failure(self, deploy: Deploy, failure: DeployFailed) -> None:
         """Record that ``deploy`` has failed because of ``failure``, which finishes it."""
-        deploy.file_state_before = self.memory.content.sight
+        if deploy.file_state_before is None:
+            deploy.file_state_before = self.memory.content.sight
         outcome = LastOutcome(deploy.id, "failed", failure.reason, self._host.now(), deploy.is_rollback)
         self._remember_outcome(deploy, outcome)
         superseded_by = failure.release if isinstance(failure, Superseded) else None
@@ -121,6 +133,8 @@ class DeployLog:
             seconds=deploy.age_seconds(),
             rollback=deploy.is_rollback,
             superseded_by=superseded_by,
+            rolled_back_to=failure.generation if isinstance(failure, RolledBack) else None,
+            bake_seconds=failure.bake_seconds if isinstance(failure, RolledBack) else None,
         )
         deploy.finish(Outcome("failed", deploy.generation, deploy.release, failure.reason, failure.output))
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rainbowd.deploy.deploys.bake import Bake
+    from rainbowd.deploy.deploys.canary import Canary
     from rainbowd.deploy.generations.lifecycle import Lifecycle
 
 OUTPUT_LINES = 50
@@ -22,6 +24,8 @@ class Step(enum.Enum):
     BEFORE_LAUNCH = "before_launch"  # the hook runs
     BOOT = "boot"  # the app was launched, and no health check has returned yet
     HEALTH = "health"  # at least one health check has returned, and the app is not healthy yet
+    CANARY = "canary"  # it gets a share of the clients
+    BAKE = "bake"  # it is live, and watched
 
 
 class Progress:
@@ -33,6 +37,7 @@ class Progress:
 
     Attributes:
         since: when the current step began, in seconds since the epoch.
+        judged: the canary or the bake that is under way; None if there is none.
         output: the last lines of the running hook, oldest first; empty while none runs.
         output_lines: how many lines that hook has written so far.
     """
@@ -41,6 +46,7 @@ class Progress:
         self.since = now()
         self.output: deque[str] = deque(maxlen=OUTPUT_LINES)
         self.output_lines = 0
+        self.judged: Canary | Bake | None = None
         self._step = Step.PLAN
         self._now = now
         self._on_change = on_change

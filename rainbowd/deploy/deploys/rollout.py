@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.deploys.bake import Bake, remember_bake
+from rainbowd.deploy.deploys.canary import Canary
 from rainbowd.deploy.deploys.hooks import hook_call
 from rainbowd.deploy.deploys.prepared_releases import PreparedReleases
 from rainbowd.deploy.deploys.progress import Progress, Step
-from rainbowd.deploy.failures import INTERRUPTED, Superseded
+from rainbowd.deploy.failures import INTERRUPTED, RolledBack, Superseded
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.deploy import Deploy
     from rainbowd.deploy.deploys.deploy_log import DeployLog
     from rainbowd.deploy.deploys.hooks import HookRunner
+    from rainbowd.deploy.deploys.resumed_bake import ResumedBake
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.generations.slots import Slots
     from rainbowd.deploy.interfaces import LaunchPlan
+
+_SLACK_SECONDS = 5.0
+"""How long after the end of a bake the previous generation is still warm, if nothing stops it at the end."""
+_SUPERSEDED_SECONDS = 60.0
+"""How long the previous generation stays warm for the deploy that goes back to it."""
 
 log = get_logger()
 
@@ -61,18 +69,34 @@ class Rollout:
         self._scope = trio.CancelScope()
         self._cancel_reason = DeployFailed(INTERRUPTED)
         self._is_requested = deploy.relaunch_plan is None
+        self._bake: Bake | None = None
+        self._context = context
 
-    async def run(self) -> DeployFailed | None:
+    @property
+    def is_baking(self) -> bool:
+        """Whether the release is live, and watched."""
+        return self._bake is not None
+
+    async def run(self, resumed: ResumedBake | None = None) -> DeployFailed | None:
         """Carry out the deploy, and record a success.
+
+        Args:
+            resumed: how a deploy of an earlier agent goes on, whose release is live; None for a new deploy.
 
         Returns:
             Why the deploy failed, which the caller records; None if it succeeded.
         """
         live = self._generations.live
-        self.deploy.previous = live.plan if live is not None else None
+        if resumed is None:
+            self.deploy.previous = live.plan if live is not None else None
         try:
             with self._scope:
-                await self._roll_out()
+                if resumed is None:
+                    await self._roll_out()
+                elif isinstance(resumed, DeployFailed):
+                    return resumed
+                else:
+                    await self._finish(*resumed)
                 if self._is_requested:  # the live generation is not the one that failed before
                     self._generations.recovery.backoff.reset()
                 return None
@@ -90,9 +114,28 @@ class Rollout:
             named: the release that the link names; None if it names none.
         """
         plan = self.deploy.plan
-        if plan is None or named != plan.release:
+        if self._bake is None and (plan is None or named != plan.release):
             self._cancel_reason = Superseded(named)
             self._scope.cancel()
+
+    def another_requested(self, named: Path | None) -> None:
+        """End the bake, if there is one: as a success, unless the link names the previous release again.
+
+        Args:
+            named: the release that the link names; None if it names none.
+        """
+        if self._bake is None:
+            return
+        if named is not None and named == self._bake.previous_release:
+            self._cancel_reason = Superseded(named)
+            self._scope.cancel()
+        else:
+            self._bake.end()
+
+    def unresponsive(self, lifecycle: Lifecycle) -> None:
+        """End the bake as a failure, if it is the bake of ``lifecycle``, which fails its liveness checks."""
+        if self._bake is not None and lifecycle.id == self.deploy.generation:
+            self._bake.fail(f"the health check fails: {lifecycle.last_check or 'no answer'}", lifecycle.last_lines())
 
     def interrupt(self) -> None:
         """Cancel the deploy, because the agent stops."""
@@ -113,10 +156,54 @@ class Rollout:
         lifecycle = await self._generations.launch(
             plan, deploy_id=deploy.id, generation_id=deploy.generation, on_candidate=self._begin_boot
         )
-        generation = self._generations.switch(lifecycle, keep_previous=self._is_requested)
-        self._deploy_log.record_success(deploy, "succeeded", lifecycle)
+        is_watched = self._is_requested and not (deploy.is_now or deploy.is_rollback)
+        if is_watched and plan.config.canary.steps and self._generations.live is not None:
+            self.progress.judged = canary = Canary(lifecycle, self._context, self._generations, self.progress)
+            await canary.run()
+        bake = self._switch(lifecycle, is_watched=is_watched)
+        await self._finish(lifecycle, bake)
+
+    def _switch(self, lifecycle: Lifecycle, *, is_watched: bool) -> Bake | None:
+        """Make a generation live, and return its bake if it is watched and there is a generation to go back to."""
+        config, previous = lifecycle.plan.config, self._generations.live
+        if not is_watched or config.bake.seconds == 0 or previous is None or not previous.is_candidate:
+            self._generations.switch(lifecycle, keep_previous=self._is_requested)
+            return None
+        before = self._generations.recent_errors.over(config.bake.seconds)
+        remember_bake(self._deploy_log.memory, self.deploy, lifecycle.id, previous.id, before)
+        warm_seconds = max(config.bake.seconds + _SLACK_SECONDS, config.standby)
+        self._generations.switch(lifecycle, warm_seconds=warm_seconds)
+        return Bake(lifecycle, previous, self._context, self._generations, before)
+
+    async def _finish(self, lifecycle: Lifecycle, bake: Bake | None) -> None:
+        """Wait for the end of the bake, if there is one, and record the success."""
+        deploy = self.deploy
+        if bake is not None:
+            await self._run_bake(bake, lifecycle.plan.config.standby)
+        self._deploy_log.record_success(
+            deploy, "succeeded", lifecycle, bake_seconds=None if bake is None else bake.seconds
+        )
         if self._is_requested:
-            self._hooks.run_later(hook_call("after_live", deploy, plan, address=generation.address))
+            address = self._context.roster.generations[lifecycle.id].address
+            self._hooks.run_later(hook_call("after_live", deploy, lifecycle.plan, address=address))
+
+    async def _run_bake(self, bake: Bake, standby_seconds: float) -> None:
+        """Run the bake, and forget it unless another agent continues it; then ``standby`` applies as usual."""
+        memory = self._deploy_log.memory
+        self._bake = self.progress.judged = bake
+        self.progress.begin(Step.BAKE)
+        try:
+            await bake.run()
+        except RolledBack:
+            memory.undo_switch()
+            raise
+        finally:
+            self._bake = None
+            if not self._context.ownership.is_given_up:
+                memory.change(bake=None)
+                is_superseded = isinstance(self._cancel_reason, Superseded)
+                left_seconds = standby_seconds - bake.seconds
+                bake.release_previous(max(left_seconds, _SUPERSEDED_SECONDS if is_superseded else 0.0))
 
     def _begin_boot(self, candidate: Lifecycle) -> None:
         self.deploy.generation = candidate.id

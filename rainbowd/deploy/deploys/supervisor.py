@@ -16,6 +16,7 @@ from rainbowd.deploy.deploys.deploy_log import DeployLog
 from rainbowd.deploy.deploys.deploy_queue import DeployQueue
 from rainbowd.deploy.deploys.fallback import Fallback
 from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
+from rainbowd.deploy.deploys.resumed_bake import resume_bake
 from rainbowd.deploy.deploys.rollout import Rollout
 from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Config
     from rainbowd.deploy.context import DeployContext
+    from rainbowd.deploy.deploys.resumed_bake import ResumedBake
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.records import LastOutcome
@@ -138,8 +140,9 @@ class Supervisor:
 
     @property
     def _has_deploy(self) -> bool:
-        """Whether a deploy is under way, or is the next."""
-        return self._current is not None or self._queue.pending is not None
+        """Whether a deploy is under way, or is the next; not during a bake, which another agent can continue."""
+        is_under_way = self._current is not None and not self._current.is_baking
+        return is_under_way or self._queue.pending is not None
 
     # --- requests and stops ---------------------------------------------------------------------------------------
 
@@ -159,6 +162,8 @@ class Supervisor:
         release = None if live is None else live.plan.release
         deploy = self._queue.request(trigger, release, is_deploying=self._current is not None)
         self._fallback.is_waiting = self._fallback.is_waiting and deploy is None
+        if self._current is not None:
+            self._current.another_requested(self.named_release)
         return deploy
 
     def stop(self) -> None:
@@ -188,6 +193,9 @@ class Supervisor:
         is_busy = self.is_stopping or self._has_deploy
         if is_busy or lifecycle is not self._generations.live:
             return
+        if self._current is not None:
+            self._current.unresponsive(lifecycle)
+            return
         if self._replacement_backoff.allows_replacement(lifecycle.live_seconds):
             deploy = Deploy(is_link_change_only=False, relaunch_plan=lifecycle.plan)
             self._queue.add(deploy, lifecycle.plan.release, Trigger(kind="liveness"))
@@ -198,6 +206,9 @@ class Supervisor:
         """Adopt the generations of an earlier agent, then carry out deploys until cancelled."""
         await self._start()
         await self.ownership.until_complete()
+        self._context.nursery.start_soon(self._generations.recent_errors.run)
+        if self._memory.content.bake is not None:
+            await self._deploy(*resume_bake(self._memory.content.bake, self._context, self._generations, self._memory))
         while True:
             await self._deploy(await self._queue.next())
 
@@ -221,13 +232,13 @@ class Supervisor:
         self.started.set()
         if live is None:
             self._fallback.start(now, self.link)
-        elif should_deploy(memory, now, self.named_release, live.plan.release):
+        elif memory.bake is None and should_deploy(memory, now, self.named_release, live.plan.release):
             self.request(Trigger(kind="start"))
         self._roster.notify_observers()  # requests may wait in vain
         self._context.recorder.status_changed()
 
-    async def _deploy(self, deploy: Deploy) -> None:
-        """Carry out one deploy; if it fails while nothing is live, start the fallback."""
+    async def _deploy(self, deploy: Deploy, resumed: ResumedBake | None = None) -> None:
+        """Carry out one deploy, or end one that an earlier agent began; if it fails, perhaps start the fallback."""
         rollout = self._current = Rollout(
             deploy,
             self._context,
@@ -238,9 +249,10 @@ class Supervisor:
         )
         self._context.recorder.status_changed()
         try:
-            failure = await rollout.run()
+            failure = await rollout.run(resumed)
         except trio.Cancelled:
-            self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
+            if not (self.ownership.is_given_up and deploy.outcome is None and self._memory.content.bake is not None):
+                self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))
             raise
         finally:
             self._current = None

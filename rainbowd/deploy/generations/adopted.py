@@ -42,7 +42,8 @@ class AdoptedLifecycle(Lifecycle):
 
     def switched(self) -> None:
         """Record that the generation is live: again, or for the first time after it was the standby."""
-        was_warm, self._warm_until = self._warm_until < math.inf, math.inf
+        was_warm = self._warm_until < math.inf
+        self._warm_since = self._warm_until = math.inf
         if was_warm:
             self._events.live()
         else:
@@ -85,7 +86,8 @@ class AdoptedLifecycle(Lifecycle):
         return failure
 
     async def _continue_standby(self, app: App, generation: Generation) -> None:
-        self._warm_until = trio.current_time() + self._recorded.warm_seconds - self._recorded.for_seconds
+        self._warm_since = trio.current_time() - self._recorded.for_seconds
+        self._warm_until = self._warm_since + self._recorded.warm_seconds
         self._set_ready(None)
         await self._serve(app, generation)
         await self._drain(generation)

@@ -1,8 +1,8 @@
 """The adoption of what an earlier agent has left, at the start of an agent.
 
 First, each generation gets a role. Of those recorded as live, the one that became live last (by CLOCK_MONOTONIC) stays
-live; the same rule picks the standby. Superseded generations drain. Candidates, and generations that were being
-stopped, are stopped. Then each continues as a ``Lifecycle``. No deploy begins before stray processes are known.
+live; the same rule picks the standby. Superseded generations and canaries drain. Candidates, and generations that were
+being stopped, are stopped. Then each continues as a ``Lifecycle``. No deploy begins before stray processes are known.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.config import FOREVER_SECONDS
 from rainbowd.deploy.failures import KILLED
 from rainbowd.deploy.watch.file_state import link_changed, trigger_touched
 from rainbowd.log import get_logger
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import RecordedGeneration, UndecidedDeploys
     from rainbowd.deploy.process import Leftovers
-    from rainbowd.deploy.records import DeployMemory
+    from rainbowd.deploy.records import BakeRecord, DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.recorder import Recorder
 
@@ -55,14 +56,16 @@ async def adopt(
         replace(item, is_handed_over=is_handed_over)
         for item in assign_roles(context.host.previous_run.recorded_generations())
     ]
+    if memory.bake is not None:
+        recorded = [_kept_for(memory.bake, item) for item in recorded]
     adopted = {item.id: generations.adopt(item) for item in recorded}
     try:
         for item in recorded:
             if item.state is State.LIVE:
-                await _switch_to(generations, adopted[item.id])
+                await _switch_to(generations, adopted[item.id], memory.bake)
         for item in recorded:
             if item.state is State.STANDBY and generations.live is None:
-                await _switch_to(generations, adopted[item.id])
+                await _switch_to(generations, adopted[item.id], memory.bake)
     finally:
         if not is_handed_over:
             await _clean_up(context, memory, adopted, own_deploys)
@@ -81,6 +84,8 @@ def assign_roles(recorded: Iterable[RecordedGeneration]) -> list[RecordedGenerat
         newer = next((other for other in found if other.state is item.state), None)
         if item.state is State.STARTING:
             found.append(replace(item, state=State.STOPPING))
+        elif item.state is State.CANARY:
+            found.append(replace(item, state=State.DRAINING, for_seconds=0.0))
         elif item.state in {State.LIVE, State.STANDBY} and newer is not None:
             found.append(replace(item, state=State.DRAINING, for_seconds=newer.for_seconds))
         else:
@@ -109,10 +114,17 @@ def should_deploy(memory: DeployMemory, now: FileState | None, named: Path | Non
     return is_unchanged and (memory.last_outcome is None or memory.last_outcome.result != "failed")
 
 
-async def _switch_to(generations: Generations, lifecycle: Lifecycle) -> None:
+def _kept_for(bake: BakeRecord, item: RecordedGeneration) -> RecordedGeneration:
+    """Return ``item`` as it should be adopted: the previous generation of a bake stays warm until its end."""
+    is_needed = item.id == bake.previous and item.state is State.STANDBY
+    return replace(item, warm_seconds=FOREVER_SECONDS) if is_needed else item
+
+
+async def _switch_to(generations: Generations, lifecycle: Lifecycle, bake: BakeRecord | None) -> None:
     await lifecycle.ready.wait()
     if lifecycle.is_candidate:
-        generations.switch(lifecycle)
+        is_baking = bake is not None and bake.generation == lifecycle.id
+        generations.switch(lifecycle, warm_seconds=FOREVER_SECONDS if is_baking else None)
     else:
         reason = lifecycle.failure.reason if lifecycle.failure else "exited"
         log.warning("cannot adopt the generation", generation=lifecycle.id, reason=reason)
@@ -125,7 +137,8 @@ async def _clean_up(
     previous_run = context.host.previous_run
     with trio.CancelScope(shield=True):  # a stop may come right now; bounded by the size of /proc and the journal
         leftovers, undecided = await previous_run.find_leftovers(adopted), await previous_run.undecided_deploys()
-    _record_cut_short(undecided, context.recorder, memory, own_deploys())
+    continued = [] if memory.bake is None else [memory.bake.deploy]
+    _record_cut_short(undecided, context.recorder, memory, [*own_deploys(), *continued])
     unrecorded = {number: release for number, release in undecided.generations.items() if number not in adopted}
     context.nursery.start_soon(_end_leftovers, context, leftovers, unrecorded)
 

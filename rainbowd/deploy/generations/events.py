@@ -71,6 +71,11 @@ class GenerationEvents:
             switch_seconds=_seconds(self._healthy_at, self.live_since) if before is None else None,
         )
 
+    def canary(self, share_percent: float) -> None:
+        """Record that the generation gets ``share_percent`` percent of the clients."""
+        share = int(share_percent) if share_percent == int(share_percent) else share_percent
+        self._record("generation.canary", share=share)
+
     def standby(self, seconds: float) -> None:
         """Record that the generation is kept warm for ``seconds``."""
         self._record("generation.standby", seconds=seconds)

@@ -14,6 +14,7 @@ import trio
 from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.generations.adopted import AdoptedLifecycle
 from rainbowd.deploy.generations.lifecycle import EndReason, Lifecycle
+from rainbowd.deploy.generations.recent_errors import RecentErrors
 from rainbowd.deploy.generations.recovery import Recovery
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
@@ -44,6 +45,8 @@ class Generations:
         on_unresponsive: called with the live generation when it fails its liveness checks.
 
     Attributes:
+        on_crash_of: called at a crash of the generation with that id, which is not relaunched if there is a standby.
+        recent_errors: the errors of the live generation in the recent past.
         config: the config in force: that of the live generation, or of the last one that was live.
         recovery: relaunches while nothing is live that should be.
     """
@@ -64,6 +67,8 @@ class Generations:
         self._roster = context.roster
         self._memory = memory
         self._on_switch = on_switch
+        self.on_crash_of: dict[int, Callable[[], None]] = {}
+        self.recent_errors = RecentErrors(context.roster, lambda: self.config.bake.seconds)
         self._lifecycles: dict[int, Lifecycle] = {}
         self._is_stopping = False
 
@@ -163,19 +168,46 @@ class Generations:
 
     # --- switching ------------------------------------------------------------------------------------------------
 
-    def switch(self, lifecycle: Lifecycle, *, keep_previous: bool = True) -> Generation:
+    def give_share(self, lifecycle: Lifecycle, share_percent: float, by: str) -> None:
+        """Send a share of the clients to a candidate.
+
+        Args:
+            lifecycle: of the candidate.
+            share_percent: from 0 to 100.
+            by: how clients are told apart, as in ``canary.by``.
+
+        Raises:
+            DeployFailed: it has exited.
+        """
+        if not lifecycle.is_candidate:
+            raise DeployFailed("the app exited before the switch")
+        self._roster.give_share(self._roster.generations[lifecycle.id], share_percent=share_percent, by=by)
+        lifecycle.has_share(share_percent)
+
+    def drop(self, lifecycle: Lifecycle) -> None:
+        """Send no further request to a canary, and stop it when it has finished its own."""
+        generation = self._roster.generations.get(lifecycle.id)
+        if generation is not None and generation.state is State.CANARY:
+            self._roster.advance(generation, State.DRAINING)
+        lifecycle.stop(EndReason.DROPPED)
+
+    def switch(
+        self, lifecycle: Lifecycle, *, keep_previous: bool = True, warm_seconds: float | None = None
+    ) -> Generation:
         """Send new requests to a generation from now on; the live one becomes the standby, or drains.
 
         Args:
             lifecycle: of the candidate, the standby, or an adopted generation.
             keep_previous: False if the live generation is unresponsive, so that it is no use as the standby.
+            warm_seconds: how long the live generation is the standby; None for ``standby`` of the config.
 
         Returns:
             The generation, which is live now.
         """
         live, standby = self.live, self.standby
         previous = None if live is lifecycle else live
-        warm_seconds = lifecycle.plan.config.standby
+        if warm_seconds is None:
+            warm_seconds = lifecycle.plan.config.standby
         keeps = keep_previous and previous is not None and previous.is_candidate and warm_seconds > 0
         if standby is not lifecycle and (keeps or warm_seconds == 0):
             self._drain_standby(standby)
@@ -186,6 +218,19 @@ class Generations:
             previous.stop(EndReason.SUPERSEDED)
         self.recovery.stop()
         return generation
+
+    def go_back(self, failed: Lifecycle, previous: Lifecycle) -> None:
+        """Make the standby live again, because the generation after it has failed; that one drains and is stopped."""
+        if self.live is failed and self.standby is previous:
+            self._promote(previous, State.DRAINING)
+            failed.stop(EndReason.SUPERSEDED)
+
+    def keep_standby(self, lifecycle: Lifecycle, seconds: float) -> None:
+        """Keep the standby for ``seconds`` from now on; 0 drains it."""
+        if self.standby is lifecycle and seconds > 0:
+            lifecycle.stay_warm(seconds)
+        elif self.standby is lifecycle:
+            self._drain_standby(lifecycle)
 
     def drain_standby(self) -> bool:
         """Drain the standby before its time, and return whether there was one."""
@@ -206,6 +251,7 @@ class Generations:
         if generation is not self._roster.live:  # it is already if it was taken back after a failed upgrade
             live_at = self._context.host.now() if live_at is None else live_at
             self._roster.promote(generation, live_at=live_at, previous=previous)
+        self.recent_errors.restart()
         lifecycle.switched()
         self._memory.add_switch(lifecycle.plan.release)
         self._on_switch(self.config)
@@ -219,12 +265,20 @@ class Generations:
         Args:
             lifecycle: of a generation that has crashed.
         """
+        on_crash, standby = self.on_crash_of.get(lifecycle.id), self.standby
+        if on_crash is not None:
+            on_crash()
+        generation = self._roster.generations[lifecycle.id]
+        if generation.state is State.CANARY:
+            self._roster.advance(generation, State.STOPPING)
         if lifecycle is not self.live:
+            return
+        if on_crash is not None and standby is not None:
+            self._promote(standby, State.STOPPING)
             return
         self._memory.add_crash(lifecycle.plan.release, lifecycle.id, lifecycle.crash or "died")
         if not self._is_stopping and not self.recovery.is_running:
             self.recovery.start(lambda: self.recovery.relaunch_crashed(lifecycle))
-        standby = self.standby
         if standby is not None:
             self._promote(standby, State.STOPPING)
         else:

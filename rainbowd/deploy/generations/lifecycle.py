@@ -49,7 +49,7 @@ class LifecycleOwner(Protocol):
         """The drain settings of the config in force."""
 
     def on_crash(self, lifecycle: Lifecycle) -> None:
-        """Handle a crash of the live generation, as soon as it is known."""
+        """Handle a crash of the live generation or the canary, as soon as it is known."""
 
 
 class Lifecycle:
@@ -98,7 +98,7 @@ class Lifecycle:
         self._end_reason: EndReason | None = None
         self._app: App | None = None
         self._woken = trio.Event()
-        self._warm_until = math.inf
+        self._warm_since = self._warm_until = math.inf
 
     @property
     def is_candidate(self) -> bool:
@@ -115,6 +115,11 @@ class Lifecycle:
         """How long it has been live, by the monotonic clock; 0 if it never was."""
         since = self._events.live_since
         return 0.0 if since is None else trio.current_time() - since
+
+    @property
+    def warm_for_seconds(self) -> float:
+        """How long it has been the standby; 0 if it is not."""
+        return max(0.0, trio.current_time() - self._warm_since)
 
     async def run(self) -> None:
         """Run the generation to its end; no failure of it leaves this coroutine."""
@@ -150,13 +155,24 @@ class Lifecycle:
 
     def switched(self) -> None:
         """Record that the generation is live; called right after the switch."""
-        self._warm_until = math.inf
+        self._warm_since = self._warm_until = math.inf
         self._events.live()
 
+    def has_share(self, share_percent: float) -> None:
+        """Record that the generation gets a share of the clients; called right after that."""
+        self._events.canary(share_percent)
+
+    def last_lines(self) -> list[str]:
+        """Return the app's last lines, oldest first."""
+        return [] if self._app is None else self._app.last_lines()
+
     def stay_warm(self, seconds: float) -> None:
-        """Stay as the standby for ``seconds``; called right after the switch to another generation."""
-        self._warm_until = trio.current_time() + seconds
-        self._events.standby(seconds)
+        """Stay as the standby for ``seconds`` from now on."""
+        now = trio.current_time()
+        self._warm_until = now + seconds
+        if self._warm_since == math.inf:
+            self._warm_since = now
+            self._events.standby(seconds)
         self._wake()
 
     # --- the beginning --------------------------------------------------------------------------------------------
@@ -217,7 +233,7 @@ class Lifecycle:
             nursery.start_soon(self._probe_liveness, app, generation)
             await self._until_stopped()
             nursery.cancel_scope.cancel()
-        if self._end_reason in {EndReason.DIED, EndReason.REFUSING} and generation.state is State.LIVE:
+        if self._end_reason in {EndReason.DIED, EndReason.REFUSING} and generation.is_serving:
             reason = describe_exit(status) if self._end_reason is EndReason.DIED else "refuses connections"
             self.crash = reason
             self._events.crashed(reason, app.last_lines(), exit_status=status)
@@ -245,7 +261,8 @@ class Lifecycle:
 
     async def _drain(self, generation: Generation) -> None:
         """Let the requests of a superseded generation finish."""
-        if generation.state is State.STANDBY and self._end_reason is EndReason.SUPERSEDED:
+        is_ending = self._end_reason in {EndReason.SUPERSEDED, EndReason.DROPPED}
+        if generation.state in {State.STANDBY, State.CANARY} and is_ending:
             self._roster.advance(generation, State.DRAINING)
         if generation.state is State.DRAINING:
             self._events.draining()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rainbowd.deploy.generations.crash_count import count_crash
 from rainbowd.deploy.records import DeployMemory
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rainbowd.deploy.interfaces import Host
 
 
@@ -47,6 +46,12 @@ class MemoryFile:
         before = self.content.live_release
         previous = before if before != release else self.content.previous_release
         self.change(live_release=release, previous_release=previous)
+
+    def undo_switch(self) -> None:
+        """Remember the releases as they were before a bake that has failed: its release is no target of a rollback."""
+        bake = self.content.bake
+        if bake is not None:
+            self.change(previous_release=None if bake.past_release is None else Path(bake.past_release))
 
     def add_crash(self, release: Path, generation_id: int, reason: str) -> None:
         """Count a crash of the live generation.

@@ -31,12 +31,14 @@ class TriggerNote:
         request: by which the requester recognises its own deploy.
         release: to which the link is about to be pointed, as written.
         is_rollback: whether it requests a rollback to that release.
+        is_now: whether it requests to skip canary and bake.
     """
 
     note: str | None = None
     request: str | None = None
     release: str | None = None
     is_rollback: bool = False
+    is_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def parse_note(data: bytes) -> TriggerNote:
         request=escaped(texts.get("request", "")) or None,
         release=None if release is None or "\0" in release else release,
         is_rollback=fields.get("rollback") is True,
+        is_now=fields.get("now") is True,
     )
 
 

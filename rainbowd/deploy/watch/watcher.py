@@ -58,6 +58,7 @@ class Trigger:
         by: the owner of the new link or of the trigger file, or the caller of the API.
         request: by which the requester recognises its own deploy; the link then points to the requested release.
         is_rollback: whether it requests a rollback.
+        is_now: whether it requests to skip canary and bake.
         rollout: the part of a fleet's rollout that it is; None if it is none.
     """
 
@@ -66,6 +67,7 @@ class Trigger:
     by: str | None = None
     request: str | None = None
     is_rollback: bool = False
+    is_now: bool = False
     rollout: RolloutPart | None = None
 
 
@@ -278,7 +280,11 @@ def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigge
         found.append(Trigger("symlink", by=_user_name(now.link_owner)))
     if is_touched:
         by = _user_name(now.trigger_owner)
-        found.append(Trigger("file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback))
+        found.append(
+            Trigger(
+                "file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback, is_now=note.is_now
+            )
+        )
     return found
 
 
