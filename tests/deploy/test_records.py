@@ -11,9 +11,9 @@ from rainbowd.deploy.generations.crash_count import CrashCount
 from rainbowd.deploy.records import FORMAT, DeployMemory, GenerationRecord, LastOutcome, NewerFormat
 from rainbowd.deploy.watch.file_state import observe
 from rainbowd.roster import State
-from tests.deploy.process import test_identity
+from tests.deploy.process import test_process_identity
 
-IDENTITY = replace(test_identity.IDENTITY, release="/srv/a\nb\udcff")
+IDENTITY = replace(test_process_identity.IDENTITY, release="/srv/a\nb\udcff")
 RECORD = GenerationRecord(IDENTITY, State.STANDBY, 17.25, 1e9, 1e9 + 3, {4711: 123456, 4712: 123460})
 
 
