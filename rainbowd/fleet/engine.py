@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rainbowd.errors import RainbowdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 ABSENT = 0
 """The revision of a key that does not exist."""
@@ -98,8 +98,8 @@ class Engine(Protocol):
             Whether the key is kept; False if someone else has written it.
         """
 
-    async def wake(self, revision: int, notify: Callable[[], None]) -> None:
-        """Call ``notify`` after each later change; return as soon as changes could be missed.
+    async def wake(self, revision: int, notify: Callable[[Sequence[str]], None]) -> None:
+        """Call ``notify`` with the keys of each later change; return as soon as changes could be missed.
 
         Args:
             revision: of the last snapshot.

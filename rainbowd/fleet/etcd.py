@@ -21,7 +21,7 @@ from rainbowd.fleet import gateway
 from rainbowd.fleet.engine import ABSENT, EngineAway, EngineRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -100,7 +100,7 @@ class Etcd:
         self._lease = lease if is_kept else None
         return is_kept
 
-    async def wake(self, revision: int, notify: Callable[[], None]) -> None:
+    async def wake(self, revision: int, notify: Callable[[Sequence[str]], None]) -> None:
         """Call ``notify`` after each change, until the watch ends for whatever reason; see ``Engine``."""
         body = gateway.watch_request(self._prefix, revision)
         headers = {**self._authorization(), "Grpc-Metadata-Hasleader": "true"}
@@ -109,11 +109,11 @@ class Etcd:
         with contextlib.suppress(httpx.HTTPError), trio.CancelScope() as reading:
             async with self._http.stream("POST", url, json=body, headers=headers, timeout=limits) as response:
                 async for line in response.aiter_lines():
-                    has_changes = gateway.watch_event(line)
-                    if has_changes is None:
+                    keys = gateway.watched_keys(line, self._prefix)
+                    if keys is None:
                         reading.cancel()  # at its next read, which closes the response's generators in their own task
-                    elif has_changes:
-                        notify()
+                    elif keys:
+                        notify(keys)
 
     # --- for checks -------------------------------------------------------------------------------------------------
 

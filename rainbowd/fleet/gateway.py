@@ -73,11 +73,12 @@ def watch_request(prefix: str, revision: int) -> Message:
     return {"create_request": {**range_request(prefix), "start_revision": str(revision + 1)}}
 
 
-def watch_event(line: str) -> bool | None:
-    """Return whether a line of a watch reports changes; None if the watch has ended, although the stream may go on.
+def watched_keys(line: str, prefix: str) -> list[str] | None:
+    """Return the keys that a line of a watch reports as changed; None if the watch has ended: its stream may go on.
 
     Args:
         line: one JSON object.
+        prefix: of all keys, which is left out.
     """
     try:
         result = json.loads(line).get("result")
@@ -85,7 +86,7 @@ def watch_event(line: str) -> bool | None:
         return None
     if not isinstance(result, dict) or result.get("canceled"):
         return None
-    return bool(result.get("events"))
+    return [_decoded(event.get("kv", {}).get("key", "")).removeprefix(prefix) for event in result.get("events", ())]
 
 
 def raise_error(status: int, text: str) -> None:

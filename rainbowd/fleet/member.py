@@ -26,7 +26,7 @@ from rainbowd.fleet.work import Work
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -107,13 +107,19 @@ class Member:
     def _wake_up(self) -> None:
         self._wake.set()
 
+    def _on_change(self, changed: Sequence[str]) -> None:
+        """Look at a change, unless it is only what others show of themselves: that decides nothing."""
+        own = f"{keys.MEMBERS}{self.name}"
+        if any(key == own or not key.startswith(keys.MEMBERS) for key in changed):
+            self._wake_up()
+
     async def _watch(self, engine: Engine) -> None:
         """Wake the loop after each change; whenever a watch ends, look once and watch again."""
         while True:
             try:
                 snapshot = await engine.snapshot()
                 self._wake_up()
-                await engine.wake(snapshot.revision, self._wake_up)
+                await engine.wake(snapshot.revision, self._on_change)
             except EngineError:
                 await trio.sleep(RETRY_SECONDS)
 

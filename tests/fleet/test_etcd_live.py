@@ -58,7 +58,7 @@ async def test_a_watch_reports_changes(cluster: Cluster) -> None:
     async with Etcd(settings(cluster)) as etcd, trio.open_nursery() as nursery:
         woken = trio.Event()
         revision = (await etcd.snapshot()).revision
-        nursery.start_soon(etcd.wake, revision, woken.set)
+        nursery.start_soon(etcd.wake, revision, lambda _: woken.set())
         assert await etcd.commit({"order": ABSENT}, {"order": "one"})
         with trio.fail_after(30):
             await woken.wait()
@@ -71,7 +71,7 @@ async def test_a_watch_that_was_compacted_away_ends(cluster: Cluster) -> None:
         revision = (await etcd.snapshot()).revision
         await etcd._call("/v3/kv/compaction", {"revision": str(revision)})
         with trio.fail_after(30):
-            await etcd.wake(revision - 2, lambda: None)
+            await etcd.wake(revision - 2, lambda _: None)
 
 
 async def test_a_node_that_does_not_answer_is_left_out(cluster: Cluster) -> None:

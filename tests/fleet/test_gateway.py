@@ -214,7 +214,14 @@ async def test_an_expired_token_is_replaced_once(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("lines", "is_notified"),
     [
-        ([{"result": {"created": True}}, {"result": {"events": [{}]}}, {"result": {"canceled": True}}], True),
+        (
+            [
+                {"result": {"created": True}},
+                {"result": {"events": [{"kv": {"key": b64("/rainbowd/shop/order")}}]}},
+                {"result": {"canceled": True}},
+            ],
+            True,
+        ),
         ([{"result": {"created": True, "canceled": True, "cancel_reason": "permission denied"}}], False),
         ([{"result": {"created": True}}, {"result": {"canceled": True, "compact_revision": "8"}}], False),
         ([{"error": {"grpc_code": 14, "message": "no leader"}}], False),
@@ -224,11 +231,11 @@ async def test_an_expired_token_is_replaced_once(tmp_path: Any) -> None:
 async def test_a_watch_ends_when_it_was_canceled_even_if_the_stream_goes_on(
     lines: list[dict[str, Any]], is_notified: bool
 ) -> None:
-    notified: list[None] = []
+    notified: list[str] = []
     text = "".join(json.dumps(line) + "\n" for line in lines)
     with trio.fail_after(30):
-        gateway, _ = await asked(lambda etcd: etcd.wake(41, lambda: notified.append(None)), (200, text))
-    assert bool(notified) == is_notified
+        gateway, _ = await asked(lambda etcd: etcd.wake(41, notified.extend), (200, text))
+    assert notified == (["order"] if is_notified else [])
     path, fields, body = gateway.asked[0]
     assert (path, fields["grpc-metadata-hasleader"]) == ("/v3/watch", "true")
     assert body == {

@@ -22,7 +22,7 @@ from rainbowd.fleet.engine import EngineAway
 from rainbowd.fleet.models import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from rainbowd.cli.fleet.session import Session
@@ -225,7 +225,7 @@ class _Changed:
             except EngineAway:
                 await trio.sleep(LOOK_SECONDS)
 
-    def _wake(self) -> None:
+    def _wake(self, _keys: Sequence[str]) -> None:
         self._event.set()
 
     async def wait(self) -> None:
