@@ -1,10 +1,10 @@
 """The files that one agent writes for the next: a record of each generation, and a memory of the deploys.
 
-The record is the truth about its generation: what its processes are known by, and in which state it was last.  It is
-there before the app's first instruction runs, follows every change of state, and goes when nothing is left of it.
-The records of two generations cannot change in one instant, so that for one both may say ``live``: then the one that
-went live last is.  The journal and ``status.json``, which tell the world, are never read for any of this; but which
-deploys began and never ended, the journal alone knows.
+The record is the only source about its generation: how to find its processes, and its last state.  It is written before
+the app's first instruction runs, follows every change of state, and is removed when nothing of the generation is left.
+The records of two generations cannot change in one instant, so both can say ``live`` for a moment: then the one that
+went live last is live.  ``status.json`` is never read for any of this, and the journal only for the deploys that began
+and never ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
-"""Raised when a reader of the one before could misread what is written; ``tests/formats`` keeps each of them."""
+"""Raised when a reader of the previous format could misread a file; ``tests/formats`` keeps an example of each."""
 
 _KEYS = {"last_outcome": "decision"}
 """The keys of this format that differ from the name of the field."""
@@ -39,10 +39,10 @@ class GenerationRecord:
 
     Attributes:
         identity: of its first process.
-        state: which it was in last.
-        since_seconds: when it came into that state, by the clock that counts from boot (CLOCK_MONOTONIC).
+        state: its last state.
+        since_seconds: when that state began, by the clock that counts from boot (CLOCK_MONOTONIC).
         started_at, live_at: seconds since the epoch; ``live_at`` is None if it never was live.
-        known: its processes when last looked at, number to start time: a daemon's mark may be gone.
+        known: its processes at the last search, number to start time: a daemon's mark may be gone.
     """
 
     identity: ProcessIdentity
@@ -133,7 +133,7 @@ class BakeRecord:
 
 @dataclass(frozen=True)
 class DeployMemory:
-    """What the next agent must know of the deploys.
+    """The facts about the deploys that the next agent needs.
 
     Attributes:
         last_outcome: how the last deploy ended; None before the first has.

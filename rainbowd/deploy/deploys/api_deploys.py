@@ -141,7 +141,7 @@ class ApiDeploys:
         return await self._order(release, trigger)
 
     def take_trigger(self, trigger: Trigger) -> None:
-        """Request a deploy because of a file; if it is our own link change, in the name of the API request for it.
+        """Request a deploy because of a changed file; a link change of an API request becomes that request's deploy.
 
         Args:
             trigger: what the watcher has seen.

@@ -126,7 +126,7 @@ class GenerationEvents:
         """
         if report.left:
             log.error(
-                "processes could not be ended", generation=self._generation_id, pids=report.left, reason=report.why
+                "processes could not be ended", generation=self._generation_id, pids=report.left, reason=report.reason
             )
         self._record(
             "generation.retired",

@@ -75,9 +75,9 @@ def _check_listener_account(sock: socket.socket, directory: Path) -> None:
 
 
 async def _connect_to_port(sock: trio.socket.SocketType, address: TcpAddress) -> None:
-    """Connect, and treat a connection to itself as refused, because then nobody listens there.
+    """Connect, and treat a connection to itself as refused, because then no program listens there.
 
-    A connect to a closed port of the ephemeral range may end so: RFC 9293 section 3.5, simultaneous open.
+    A connect to a closed port of the ephemeral range can connect to itself: RFC 9293 section 3.5, simultaneous open.
     """
     try:
         await sock.connect(sockaddr(address))

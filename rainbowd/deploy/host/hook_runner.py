@@ -163,7 +163,7 @@ async def _until_over(
             nursery.cancel_scope.cancel()
     output.finish()
     if ending.left:
-        log.error("processes could not be ended", hook=call.hook, pids=ending.left, reason=ending.why)
+        log.error("processes could not be ended", hook=call.hook, pids=ending.left, reason=ending.reason)
     return failure and f"the hook {call.hook} {failure}"
 
 

@@ -174,9 +174,9 @@ def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
             return _open(path), -1
     path.unlink(missing_ok=True)
     os.mkfifo(path, 0o600)
-    ours = _open(path)
-    os.fchmod(ours, 0o640)  # whatever the umask is
-    return ours, _open(path)
+    reading_end = _open(path)
+    os.fchmod(reading_end, 0o640)  # whatever the umask is
+    return reading_end, _open(path)
 
 
 def _open(path: Path) -> int:

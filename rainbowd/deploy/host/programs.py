@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Account
 
 _SHEBANG_BYTES = 256  # more than execve(2) reads
-_INTERPRETERS_MAX = 5  # as the kernel has it: a script's interpreter may be a script
+_INTERPRETERS_MAX = 5  # the kernel's limit: a script's interpreter may be a script
 _LINKS_MAX = 40  # path_resolution(7)
 
 

@@ -113,7 +113,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
 
 
 def read_undecided(state_dir: Path, last: int) -> UndecidedDeploys:
-    """Deploys, and generations up to number ``last``, whose end the journal does not tell.
+    """Deploys, and generations up to number ``last``, whose end is missing from the journal.
 
     Reads all of it, so call it in a thread.
     """

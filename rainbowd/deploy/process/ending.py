@@ -57,8 +57,8 @@ async def patience(seconds: float, stop_now: trio.Event) -> AsyncIterator[None]:
 async def _request_end(tree: ProcessTree, signum: int, head_start_seconds: float) -> None:
     """Send each process the signal, the main process first; return when none is left.
 
-    A process of another account is waited for and never signalled.  The exception is our own child, whatever account
-    it has become, as it may pass the signal on.
+    A process of another account is waited for and never signalled.  The exception is the agent's own child, whatever
+    its account is now, because it may pass the signal on.
     """
     found = await tree.refresh()
     signalled = set()

@@ -50,8 +50,8 @@ def find_leftovers(state_dir: Path, spared: Sequence[Launch], uids: Collection[i
     table, reader = read_table(), ProcReader()
     found = find_membership(table, all_launches(*spared), reader)
     accounts = frozenset(uids).union(*(launch.uids for launch in spared))
-    us = os.getpid()
-    above = {us, *ancestors(us, table)}  # an app may start the agent that deploys it
+    agent = os.getpid()
+    above = {agent, *ancestors(agent, table)}  # an app may start the agent that deploys it
     candidates = [
         entry.pid
         for entry in table.values()
@@ -60,7 +60,7 @@ def find_leftovers(state_dir: Path, spared: Sequence[Launch], uids: Collection[i
         and entry.pid not in found.owners
         and entry.pid not in above
         and reader.uid(entry.pid) in accounts
-        and us not in ancestors(entry.pid, table)
+        and agent not in ancestors(entry.pid, table)
     ]
     variable = b"RAINBOWD_STATE_DIR=" + os.fsencode(state_dir)
     marked = [pid for pid, variables in reader.environments(candidates).items() if variable in variables]

@@ -9,7 +9,7 @@ These are the kinds of evidence, the strongest first.  No other account can make
 - it belonged to the launch when its processes were last searched for;
 - it descends from a process of the launch, or is in the session of one.  A process group is always within one session
   (setpgid(2)), so groups need no rule of their own;
-- it became our child when its parent ended.  Only processes that we started have descendants that become our children,
+- it became a child of the agent when its parent ended.  Only the agent's own descendants can become its children,
   so it belongs to the launch whose pidfile names it, or to the only launch that began before it.  If several launches
   did, its launch is unknown, and the last of them to end takes it along.
 
@@ -97,8 +97,8 @@ class Membership:
         self._table = table
         self._launches = launches
         self._reader = reader
-        self._sessions_of_others = {0, os.getsid(0)}  # 0: of the kernel, and from outside of our PID namespace
-        self._us = os.getpid()
+        self._sessions_of_others = {0, os.getsid(0)}  # 0: of the kernel, and from outside of this PID namespace
+        self._agent_pid = os.getpid()
 
     def take_children(self) -> None:
         """Attribute the children that were launched."""
@@ -145,7 +145,7 @@ class Membership:
                 return
 
     def take_orphans(self) -> bool:
-        """Attribute the orphans that became our children; return whether there are any.
+        """Attribute the orphans that became children of the agent; return whether there are any.
 
         This may wait for a child that is being started, which has no mark yet.  Process 1 of a PID namespace gets the
         orphans of other programs too, so only a pidfile counts there.
@@ -165,20 +165,20 @@ class Membership:
             candidates = [launch for launch in begun if self._can_be_of(entry, launch)] or begun
             if entry.pid in named:
                 self._take(entry, named[entry.pid])
-            elif len(candidates) == 1 and self._us != _INIT:
+            elif len(candidates) == 1 and self._agent_pid != _INIT:
                 self._take(entry, candidates[0], or_foreign=True)
         return True
 
     def members(self, launch: Launch) -> Members:
         """Return the processes of one launch."""
-        ours = [self._table[pid] for pid, owner in self.owners.items() if owner is launch]
-        ours.sort(key=lambda entry: (entry.start_time, entry.pid))
+        members = [self._table[pid] for pid, owner in self.owners.items() if owner is launch]
+        members.sort(key=lambda entry: (entry.start_time, entry.pid))
         foreign = (self._table[pid] for pid, origin in self.foreign.items() if origin is launch)
         named = read_pidfile(launch.pidfile)
         return Members(
-            live=tuple(entry for entry in ours if not entry.ended),
-            ended=tuple(entry for entry in ours if entry.ended),
-            named=next((entry for entry in ours if entry.pid == named), None),
+            live=tuple(entry for entry in members if not entry.ended),
+            ended=tuple(entry for entry in members if entry.ended),
+            named=next((entry for entry in members if entry.pid == named), None),
             foreign=tuple(entry for entry in foreign if not entry.ended),
         )
 
@@ -189,7 +189,7 @@ class Membership:
         return [
             entry
             for pid, entry in self._table.items()
-            if pid not in self.owners and pid not in self.foreign and pid != self._us
+            if pid not in self.owners and pid not in self.foreign and pid != self._agent_pid
         ]
 
     def _take_exact(self, launch: Launch, processes: Iterable[tuple[int, int]]) -> None:
@@ -201,7 +201,7 @@ class Membership:
     def _take(self, entry: ProcessInfo, launch: Launch, *, or_foreign: bool = False) -> bool:
         """Attribute a process, unless it is older than the launch or of another account; return whether it is."""
         uid = self._reader.uid(entry.pid)
-        if uid is None or entry.start_time < launch.born or entry.pid == self._us:
+        if uid is None or entry.start_time < launch.born or entry.pid == self._agent_pid:
             return False
         if launch.covers(uid):
             self.owners.setdefault(entry.pid, launch)
@@ -241,5 +241,5 @@ class Membership:
         return uid is not None and launch.covers(uid) and entry.start_time >= launch.born
 
     def _has_come_to_us(self, entry: ProcessInfo) -> bool:
-        """Return whether it is a child of ours that is not in our own session."""
-        return entry.parent == self._us and not entry.ended and entry.session != os.getsid(0)
+        """Return whether it is a child of the agent, outside of the agent's own session."""
+        return entry.parent == self._agent_pid and not entry.ended and entry.session != os.getsid(0)

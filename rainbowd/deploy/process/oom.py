@@ -12,21 +12,21 @@ from rainbowd.deploy.process.as_user import as_owner
 
 _LOWER_BY = 500
 _LEAST = -999
-"""The lowest score that we set; -1000 would exempt the agent even if the agent itself has a memory leak."""
+"""The lowest score that the agent sets; -1000 would exempt the agent even if the agent itself has a memory leak."""
 
 _OWN = Path("/proc/self/oom_score_adj")
 
 _given: list[int] = []
-"""The score of apps if it differs from the agent's: the one before we lowered it, or 0 if systemd has lowered it."""
+"""The score of apps if it differs from the agent's: the agent's first one, or 0 if systemd has lowered that."""
 
 _started_with: list[int] = []
 """The score with which the agent was started, if the agent has lowered it."""
 
 
 def protect_agent() -> None:
-    """Lower our own score, if we may (CAP_SYS_RESOURCE), so that an app is killed first.
+    """Lower the agent's score, if it may (CAP_SYS_RESOURCE), so that an app is killed first.
 
-    If we may not and it is below 0, systemd has lowered it (OOMScoreAdjust=), and apps get 0.
+    If it may not and its score is below 0, systemd has lowered it (OOMScoreAdjust=), and apps get 0.
     """
     with suppress(OSError, ValueError):
         given = int(_OWN.read_text())
@@ -39,7 +39,7 @@ def protect_agent() -> None:
 
 
 def _lower(value: int) -> bool:
-    """Lower our own score to ``value``; return False if we may not."""
+    """Lower the agent's score to ``value``; return False if it may not."""
     try:
         _OWN.write_text(str(value))
     except PermissionError:

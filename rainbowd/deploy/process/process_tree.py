@@ -2,7 +2,7 @@
 
 The launched process is the *child*.  The process that serves is the *main process*: the child, or a daemon that the
 child started.  Both are identified by number and start time and signalled through pidfds.  So the processes that an
-earlier agent launched, which are not our children, need no code of their own; only their exit status stays unknown.
+earlier agent launched need no code of their own. They are not children of this agent, so their exit status is unknown.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class ExitReport:
         exit_status: of the main process, negative for a signal, None if unknown.
         killed: some of the processes were killed.
         left: numbers of the processes that could not be ended.
-        why: their names and accounts, and why they could not be ended, as text; empty if there are none.
+        reason: their names and accounts, and why they could not be ended, as text; empty if there are none.
     """
 
     exit_status: int | None
     killed: bool
     left: list[int]
-    why: str = ""
+    reason: str = ""
 
 
 class ProcessTree:
@@ -149,7 +149,7 @@ class ProcessTree:
             self._gate = -1
 
     def hand_over(self) -> None:
-        """Leave the processes to another agent; those that are our children are reaped as orphans when they end."""
+        """Leave the processes to another agent; those that are its children are reaped as orphans when they end."""
         self.close_gate()
         self._daemon.follow(None)
         launches.unregister(self.launch)
@@ -190,7 +190,7 @@ class ProcessTree:
         return None if main is None else main.pid
 
     def glimpse(self, main: int | None) -> object:
-        """Return a value that changes when the main process may have changed, or an orphan became our child.
+        """Return a value that changes when the main process may have changed, or an orphan became a child of the agent.
 
         It takes a few reads; a search reads all of /proc.
 
@@ -220,7 +220,7 @@ class ProcessTree:
         return self._main_status()
 
     async def end(self, *, signal: int, kill_after_seconds: float, stop_now: trio.Event) -> ExitReport:
-        """End all processes, and reap our children among them.
+        """End all processes, and reap the children among them.
 
         Args:
             signal: asks a process to end; each process gets it once, the main process first, see ``end_processes``.
@@ -235,8 +235,8 @@ class ProcessTree:
         await trio.to_thread.run_sync(reap_orphans)
         if self.marks.cgroup is not None:
             await trio.to_thread.run_sync(remove_cgroup, self.marks.cgroup)
-        why = await trio.to_thread.run_sync(keep_survivors, left, self.launch)
-        return ExitReport(self._main_status(), killed, [entry.pid for entry in left], why)
+        reason = await trio.to_thread.run_sync(keep_survivors, left, self.launch)
+        return ExitReport(self._main_status(), killed, [entry.pid for entry in left], reason)
 
     async def refresh(self) -> Members:
         """Search for its processes and store them; return the result."""
@@ -261,7 +261,7 @@ class ProcessTree:
         """Return the main process, or None if it has ended.
 
         It is the process that the pidfile names, else the child.  If the child has exited with 0, or had ended before
-        we held it, it may have started a daemon: without a pidfile, the oldest process that is left.
+        this agent followed it, it may have started a daemon: without a pidfile, the oldest process that is left.
 
         Args:
             found: the result of the last search.

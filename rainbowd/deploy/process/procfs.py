@@ -101,13 +101,13 @@ class ProcReader:
 
 
 def read_table() -> dict[int, ProcessInfo]:
-    """Return all processes that we may see, by number."""
+    """Return all processes that the agent may see, by number."""
     pids = (int(name) for name in os.listdir(_PROC) if name.isdecimal())  # noqa: PTH208 - names are wanted
     return {entry.pid: entry for pid in pids if (entry := read_entry(pid)) is not None}
 
 
 def read_entry(pid: int) -> ProcessInfo | None:
-    """Return the process ``pid``, or None if it does not exist or we may not see it."""
+    """Return the process ``pid``, or None if it does not exist or the agent may not see it."""
     try:
         fields = _read_stat(pid)
     except _GONE:
@@ -167,7 +167,7 @@ def read_environment(pid: int) -> bytes | None:
     try:
         with as_owner(pid), (_PROC / str(pid) / "environ").open("rb") as file:
             return file.read(_ENVIRONMENT_BYTES)
-    except OSError:  # the process is gone, or not ours to read
+    except OSError:  # the process is gone, or the agent may not read it
         return None
 
 
@@ -260,7 +260,7 @@ def send_signal(entry: ProcessInfo, signum: int, covers: Callable[[int], bool] |
         covers: returns whether processes of an account may be signalled, by its uid; None for all accounts.
 
     Returns:
-        Whether it was sent; not if the process has ended, has another account now, or we lack the permission.
+        Whether it was sent; not if the process has ended, has another account now, or the agent lacks the permission.
     """
     try:
         with open_pidfds(entry) as pidfd:

@@ -49,7 +49,7 @@ def reserved_children() -> frozenset[tuple[int, int]]:
 
 
 def children() -> frozenset[int]:
-    """Return the numbers of our children, including adopted orphans; none if the kernel keeps no list of them."""
+    """Return the numbers of the agent's children, including adopted orphans; none if the kernel has no list of them."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
     except OSError:  # CONFIG_PROC_CHILDREN, proc(5)
@@ -65,7 +65,7 @@ def reap(pid: int, start_time: int) -> int | None:
         start_time: in clock ticks since boot.
 
     Returns:
-        Its exit status, negative for a signal; None if it has not ended, is not our child or was reaped before.
+        Its exit status, negative for a signal; None if it has not ended, is not a child or was reaped before.
     """
     entry = read_entry(pid)
     if entry is None or entry.start_time != start_time:
@@ -78,7 +78,7 @@ def reap(pid: int, start_time: int) -> int | None:
 
 
 def reap_orphans() -> None:
-    """Reap the orphans that became our children and have ended.
+    """Reap the orphans that became children of the agent and have ended.
 
     This reads /proc only if a child has ended.  A child whose exit status matters must be registered by
     ``reserve_status``, or it is reaped here.
@@ -86,7 +86,7 @@ def reap_orphans() -> None:
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
-    except ChildProcessError:  # we have no children
+    except ChildProcessError:  # there are no children
         return
     for entry in read_table().values():
         if entry.parent == os.getpid() and entry.ended:

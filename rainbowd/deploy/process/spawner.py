@@ -127,7 +127,7 @@ def _failure(error: OSError, cwd: Path, env: Mapping[str, str]) -> str:
 
 
 def _becoming(account: Account | None) -> _Becoming:
-    """Return the arguments of ``Popen`` for an account; empty if the child keeps ours."""
+    """Return the arguments of ``Popen`` for an account; empty if the child keeps the agent's."""
     if account is None or os.geteuid() != ROOT:  # only root can start a process of another account
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": account.groups}

@@ -105,7 +105,7 @@ async def test_what_needs_a_person_is_a_warning_or_an_error(monkeypatch: pytest.
     generation_events.crashed("was ended by SIGKILL", ["last words"], exit_status=-9)
     generation_events.retired(ExitReport(0, killed=False, left=[]), requests=0)
     generation_events.retired(ExitReport(-9, killed=True, left=[]), requests=0)
-    generation_events.retired(ExitReport(None, killed=False, left=[8], why="pid 8 hangs"), requests=0)
+    generation_events.retired(ExitReport(None, killed=False, left=[8], reason="pid 8 hangs"), requests=0)
     assert [(level, event) for level, event, _ in log.lines] == [
         ("error", "generation.crashed"),
         ("info", "generation.retired"),

@@ -265,8 +265,8 @@ async def test_what_cannot_be_ended_is_said_and_not_waited_for(
         patch.setattr(ending, "send_signal", lambda entry, signum, covers=None: False)
         patch.setattr(ending, "KILL_SECONDS", SHORT)
         report = await end(app, stop_now=hurried())
-        assert report == ExitReport(None, killed=False, left=[app.pid], why=report.why)
-        assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", report.why)
+        assert report == ExitReport(None, killed=False, left=[app.pid], reason=report.reason)
+        assert re.fullmatch(rf"pid {app.pid}, `sleep 1000`, of user \w+: still there after SIGKILL.*", report.reason)
     assert app.is_alive
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
