@@ -25,6 +25,7 @@ from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, tri
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster, State
+from tests.fake_companions import FakeCompanions
 from tests.story import problems
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ class FakeHost:
     memory: DeployMemory = field(default_factory=DeployMemory)
     journal: Events = field(default_factory=Events)
     before_end: Callable[[FakeApp], None] | None = None
+    companions: FakeCompanions = field(default_factory=FakeCompanions)
     is_killed: bool = False
 
     @property
@@ -242,6 +244,10 @@ class FakeHost:
     @property
     def launcher(self) -> FakeHost:
         return self
+
+    @property
+    def companion_launcher(self) -> FakeCompanions:
+        return self.companions
 
     @property
     def previous_run(self) -> FakeHost:
@@ -475,12 +481,12 @@ class Scene:
     async def kill(self) -> None:
         """Kill the agent; the processes that it launched go on."""
         assert self._over is not None
-        self.host.is_killed = self.events.is_killed = True
+        self.host.is_killed = self.host.companions.is_killed = self.events.is_killed = True
         self.supervisor.stop_now()
         self.nursery.cancel_scope.cancel()
         await self._over.wait()
         self._over = None
-        self.host.is_killed = self.events.is_killed = False
+        self.host.is_killed = self.host.companions.is_killed = self.events.is_killed = False
 
     @property
     def has_agent(self) -> bool:
@@ -553,6 +559,8 @@ async def acting(**host: Any) -> AsyncIterator[tuple[Scene, trio.Nursery]]:
     assert scene.host.open_launches == 0
     assert [app.id for app in scene.host.apps if app.ended_times != 1] == []
     assert scene.host.records == {}
+    assert scene.host.companions.open_companions == 0
+    assert scene.host.companions.running() == []
     assert scene.roster.generations == {}
     assert scene.roster.live is None
     assert problems(scene.events) == []

@@ -247,7 +247,7 @@ class Agent:
         if signum in {signal.SIGHUP, signal.SIGUSR2}:
             self._request(signum)
         elif self._status.state != "stopping":
-            at_most = self._config.drain.stop + self._deploys.supervisor.config.drain.kill_after
+            at_most = self._config.drain.stop + self._deploys.supervisor.kill_after_seconds
             log.info("stopping", signal=signal.Signals(signum).name, seconds_at_most=at_most)
             self._begin_stop()
         else:
@@ -267,7 +267,7 @@ class Agent:
             self._upgrade.request()
 
     def _begin_stop(self) -> None:
-        self._status.stopping(self._config.drain.stop, self._deploys.supervisor.config.drain.kill_after)
+        self._status.stopping(self._config.drain.stop, self._deploys.supervisor.kill_after_seconds)
         self._fleet.stop()
         self._deploys.stop()
         self._predecessors.stop(self._config.drain.stop)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.service import DeployService
     from rainbowd.report.recorder import Recorder
-    from rainbowd.roster import Generation, Roster
+    from rainbowd.roster import Generation, ProcessStatus, Roster
 
 OPEN = SiteStatus()
 
@@ -280,6 +280,18 @@ def _generation(generation: Generation) -> dict[str, object]:
         "tunnels": len(generation.tunnels),
         "requests": generation.requests,
         "errors": generation.errors,
+        "processes": [_process(process) for process in generation.processes],
+    }
+
+
+def _process(process: ProcessStatus) -> dict[str, object]:
+    return {
+        "name": process.name,
+        "instance": process.instance,
+        "state": process.state.value,
+        "pid": process.pid,
+        "started_at": timestamp(process.started_at) if process.started_at is not None else None,
+        "restarts": process.restarts,
     }
 
 

@@ -156,6 +156,8 @@ class Metrics(Collector):
         ):
             yield _by_generation(name, text, {number: getattr(usage, name) for number, usage in taken.items()})
 
+        yield from _processes(alive)
+
     def _deploys(self) -> Iterator[Metric]:
         counters = self._counters
         deploys = CounterMetricFamily("rainbowd_deploys", "Deploys decided", labels=["trigger", "result"])
@@ -175,6 +177,21 @@ class Metrics(Collector):
         yield CounterMetricFamily("rainbowd_crashes", "Live generations that died", value=counters.crashes)
         yield CounterMetricFamily("rainbowd_kills", "Generations that had to be killed", value=counters.killed)
         yield CounterMetricFamily("rainbowd_waits", "Deploys that waited for a slot", value=counters.waits)
+
+
+def _processes(generations: Sequence[Generation]) -> Iterator[Metric]:
+    """Yield the metrics of companion processes."""
+    labels = ["generation", "process", "instance"]
+    up = GaugeMetricFamily("rainbowd_process_up", "Whether a companion process runs", labels=labels)
+    restarts = CounterMetricFamily(
+        "rainbowd_process_restarts", "How often a companion process was started again", labels=labels
+    )
+    for generation in generations:
+        for process in generation.processes:
+            values = [str(generation.id), process.name, str(process.instance)]
+            up.add_metric(values, float(process.pid is not None))
+            restarts.add_metric(values, process.restarts)
+    yield from (up, restarts)
 
 
 def _by_generation(name: str, text: str, values: Mapping[int, float]) -> Metric:

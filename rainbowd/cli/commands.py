@@ -74,6 +74,13 @@ def stop(options: argparse.Namespace) -> int:
     return command.stop(options.config, options.timeout)
 
 
+def restart(options: argparse.Namespace) -> int:
+    """Run ``rainbowd restart``."""
+    from rainbowd.cli import restart as command
+
+    return command.restart(options.config, options.process, options.timeout)
+
+
 def wait(options: argparse.Namespace) -> int:
     """Run ``rainbowd wait``."""
     from rainbowd.cli import wait as command

@@ -40,6 +40,7 @@ class DeployRequest(NamedTuple):
         release: an absolute, resolved path; None for the release that the link names.
         is_rollback: the deploy is a rollback to ``release``.
         is_now: the deploy skips canary and bake.
+        restart: the companion process to start again instead of a deploy; None for a deploy.
     """
 
     id: str
@@ -47,6 +48,7 @@ class DeployRequest(NamedTuple):
     release: Path | None
     is_rollback: bool = False
     is_now: bool = False
+    restart: str | None = None
 
 
 def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
@@ -144,6 +146,8 @@ def encode(request: DeployRequest) -> bytes:
         fields["rollback"] = True
     if request.is_now:
         fields["now"] = True
+    if request.restart is not None:
+        fields["restart"] = request.restart
     if request.release is not None:
         fields["release"] = str(request.release)
         if len(_json(fields)) > LINE_BYTES:  # a path of nearly 1000 bytes: the switch of the link requests the deploy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.cli import detect_others as others
 from rainbowd.cli.detect_javascript import find_javascript
+from rainbowd.cli.detect_processes import find_processes
 from rainbowd.cli.detect_python import find_django, find_python
 from rainbowd.cli.detected_app import DetectedApp
 from rainbowd.cli.health_guess import with_path
@@ -75,6 +76,7 @@ def detect(release: Path, server: str | None, app: str | None = None) -> Detecte
     if "release" in procfile:
         found.seen.append(f"Procfile, whose release: line is {procfile['release']}")
         found.hook = procfile["release"]
+    found.processes = find_processes(release, found, procfile)
     _name_app(found, release, app)
     found.health = with_path(release / found.directory, found.health)
     return found
@@ -128,7 +130,7 @@ def _name_app(found: DetectedApp, release: Path, app: str | None) -> None:
 
 
 def _procfile(release: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(\w+):[ \t]*(\S.*?)[ \t\r]*$", read_source(release / "Procfile"), re.MULTILINE))
+    return dict(re.findall(r"^([\w-]+):[ \t]*(\S.*?)[ \t\r]*$", read_source(release / "Procfile"), re.MULTILINE))
 
 
 def _nothing(release: Path, procfile: dict[str, str]) -> str:

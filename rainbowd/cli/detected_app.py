@@ -21,6 +21,7 @@ class DetectedApp:
         programs: the directory of the server's program, with a slash; empty to search ``PATH``.
         env: environment variables that the app needs.
         hook: a command for ``before_launch``; empty for none.
+        processes: its companion processes, as the config has them, by name.
         directory: the app's directory inside of the release; empty if the app is at its top.
         notes: what the user should know about the app.
     """
@@ -34,5 +35,6 @@ class DetectedApp:
     programs: str = ""
     env: dict[str, str] = field(default_factory=dict)
     hook: str = ""
+    processes: dict[str, dict[str, object]] = field(default_factory=dict)
     directory: str = ""
     notes: list[str] = field(default_factory=list)

@@ -105,6 +105,7 @@ def starter(directory: Path, found: DetectedApp) -> Settings:
         "listen": LISTEN,
         **({"env": env} if env else {}),
         **({"hooks": {"before_launch": _inside(found.hook, found.directory)}} if found.hook else {}),
+        **({"processes": found.processes} if found.processes else {}),
         **config,
     }
 
@@ -162,14 +163,20 @@ def _explain(file: Path, found: DetectedApp, settings: Settings) -> None:
     for line in found.seen:
         _print(f"found  {line}{place}")
     _print(f"wrote  {file}")
-    run = settings["run"]
-    _print(f"       run: {run if isinstance(run, str) else shlex.join(run)}")
+    _print(f"       run: {_shown(settings['run'])}")
     health = found.health
     _print(f"       health: {health if isinstance(health, str) else json.dumps(health)}")
     if "hooks" in settings:
         _print(f"       before_launch: {settings['hooks']['before_launch']}")
+    for name, process in settings.get("processes", {}).items():
+        _print(f"       processes.{name}: {_shown(process['run'])}")
     recipe = SERVERS.get(found.server)
-    for note in (*([recipe.note] if recipe else []), *found.notes, *_sharing_notes(run), *_health_notes(health)):
+    for note in (
+        *([recipe.note] if recipe else []),
+        *found.notes,
+        *_sharing_notes(settings["run"]),
+        *_health_notes(health),
+    ):
         _print(f"note   {note}")
     trigger = file.parent / settings.get("trigger_file", "redeploy.trigger")
     _print("next   rainbowd check     # shows what would run, and what is missing")
@@ -186,6 +193,10 @@ def _sharing_notes(run: str | list[str]) -> list[str]:
     if "gunicorn" not in {os.path.basename(word) for word in words} or "--no-control-socket" in words:  # noqa: PTH119
         return []
     return ["gunicorn 25.1 and later have a control socket that generations share: add --no-control-socket there"]
+
+
+def _shown(command: str | list[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
 
 
 def _health_notes(health: object) -> list[str]:

@@ -213,6 +213,15 @@ def _add_agent(subparsers: Commands) -> None:
         "",
     )
     add_timeout(upgrade, "the upgrade continues")
+    restart = add_command(
+        subparsers,
+        "restart",
+        commands.restart,
+        "start the companion processes of one name again, without a deploy",
+        "worker",
+    )
+    restart.add_argument("process", metavar="NAME", help="the name in `processes`, such as worker")
+    add_timeout(restart, "the restart continues")
     stop = add_command(
         subparsers, "stop", commands.stop, "stop the agent and its app, and wait until both have exited", "--timeout 60"
     )

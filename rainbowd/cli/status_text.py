@@ -82,7 +82,26 @@ def _generations(status: dict[str, Any], paint: Paint) -> list[str]:
         return ["no generations"]
     rows = [HEADER, *(_row(generation, status["live"]) for generation in generations)]
     styles = [DIM, *(_style(generation["id"], status["live"]) for generation in generations)]
-    return [paint(style, line) for style, line in zip(styles, align_columns(rows, NUMBERS), strict=True)]
+    header, *lines = [paint(style, line) for style, line in zip(styles, align_columns(rows, NUMBERS), strict=True)]
+    found = [header]
+    for generation, line in zip(generations, lines, strict=True):
+        found += [line, *(paint(styles[0], text) for text in _processes(generation))]
+    return found
+
+
+def _processes(generation: dict[str, Any]) -> list[str]:
+    """Return a line for each companion process of a generation."""
+    processes = generation.get("processes", [])
+    names = [process["name"] for process in processes]
+    rows = []
+    for process in processes:
+        is_alone = names.count(process["name"]) == 1
+        name = process["name"] if is_alone else f"{process['name']}.{process['instance']}"
+        since = f"up {ago(process['started_at'])}" if process["started_at"] is not None else ""
+        pid = "" if process["pid"] is None else f"pid {process['pid']}"
+        cells = ["    ", name, process["state"], pid, since, f"restarts {process['restarts']}"]
+        rows.append([escape_control(cell) for cell in cells])
+    return align_columns(rows, set()) if rows else []
 
 
 def _style(generation: int, live: int | None) -> str:

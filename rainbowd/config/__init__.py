@@ -10,7 +10,6 @@ from rainbowd.config.loader import (
     load,
     load_fleet,
     parse_limits,
-    redacted,
     restart_needed,
     validate,
 )
@@ -28,11 +27,14 @@ from rainbowd.config.models import (
     Liveness,
     LogSettings,
     Maintenance,
+    ProcessSettings,
+    ProcessStop,
     default_trust,
 )
 from rainbowd.config.overrides import with_overrides
 from rainbowd.config.parsers import PortRange, StatusRanges
 from rainbowd.config.path_checks import check_paths, check_state_dir, path_problems, system_state_dir
+from rainbowd.config.redaction import redacted
 from rainbowd.config.types import FOREVER_SECONDS
 from rainbowd.permissions import Writers, has_acl, user_name
 
@@ -56,6 +58,8 @@ __all__ = [
     "Maintenance",
     "NeedsRoot",
     "PortRange",
+    "ProcessSettings",
+    "ProcessStop",
     "StatusRanges",
     "Writers",
     "cautions",

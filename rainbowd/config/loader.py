@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from copy import deepcopy
 from dataclasses import dataclass, field
-from signal import Signals
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rainbowd.config.account import ROOT, NeedsRoot, find_account
 from rainbowd.config.deploy_access import check_only_root_writes
 from rainbowd.config.fleet import FleetSettings
 from rainbowd.config.legacy import translate
 from rainbowd.config.models import Config, Limits
+from rainbowd.config.problems import describe_problem, describe_problems
 from rainbowd.config_paths import lasting_path, real_directory
 from rainbowd.errors import ConfigError, UsageError
-from rainbowd.json_file import describe_type, format_value, key_path, read_json
+from rainbowd.json_file import format_value, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     Location = tuple[int | str, ...]
@@ -47,9 +45,6 @@ RESTART_KEYS = (
 
 COMMENT = "//"
 """The key of a comment, in any object of the file."""
-
-SECRETS = (("env",), ("health", "headers"))
-"""The objects whose values are never shown."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def validate(source: Mapping[str, object], path: Path, *, is_for_root: bool = Fa
     try:
         config = Config.model_validate(data, context=_bases(path))
     except ValidationError as error:
-        problems = _describe_all(error, data, problems)
+        problems = describe_problems(error, data, problems)
     problems += _account_problems(config, is_for_root=is_for_root)
     if config is None or problems:
         raise ConfigError(*(f"{path}: {problem}" for problem in problems))
@@ -131,17 +126,6 @@ def _check_choice(data: dict[str, object]) -> list[str]:
     return [f"health: found {found}; expected exactly one of the two"]
 
 
-def _describe_all(error: ValidationError, data: Mapping[str, object], problems: list[str]) -> list[str]:
-    """Return all problems, those with unknown keys first: a misspelt key explains that another is missing."""
-    unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
-    others = [details for details in error.errors() if details["type"] != "extra_forbidden"]
-    return [
-        *(_describe(details, data) for details in unknown),
-        *problems,
-        *(_describe(details, data) for details in others),
-    ]
-
-
 def _account_problems(config: Config | None, *, is_for_root: bool) -> list[str]:
     try:
         if config is not None:
@@ -153,70 +137,9 @@ def _account_problems(config: Config | None, *, is_for_root: bool) -> list[str]:
     return []
 
 
-def _describe(details: ErrorDetails, data: Mapping[str, object]) -> str:
-    """Return one error of the validator as ``KEY.PATH: found X; expected Y``."""
-    location = tuple(part for part in details["loc"] if part != "[key]")
-    if location[0] == "listen" and not isinstance(data.get("listen"), list):
-        location = location[:1]  # one address, which the model turns into a list
-    model, field = _model_and_field(location)
-    value = details["input"]
-    if details["type"] == "extra_forbidden":
-        return f"{key_path(location)}: found an unknown key; expected {_known_keys(model, str(location[-1]))}"
-    if details["type"] == "missing":
-        found = "nothing"
-    elif any(location[: len(secret)] == secret for secret in SECRETS):
-        found = describe_type(value)
-    else:
-        found = format_value(value)
-    own_text = str(details.get("ctx", {}).get("error", "")).removeprefix("expected ")
-    description = field.description if field else None
-    expected = own_text or description or details["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
-    return f"{key_path(location)}: found {found}; expected {expected}"
-
-
-def _model_and_field(location: Location) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """Return the innermost model on the way to a location, and the field there: None for an item of a field."""
-    model: type[BaseModel] | None = Config
-    field: FieldInfo | None = None
-    for part in location:
-        field = model.model_fields.get(str(part)) if model else None
-        if field is None:
-            break
-        kinds = get_args(field.annotation) or (field.annotation,)
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    return model, field
-
-
-def _known_keys(model: type[BaseModel] | None, name: str) -> str:
-    known = list(model.model_fields) if model else []
-    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
-    return f"one of {', '.join(known)}{hint}"
-
-
 def restart_needed(old: Config, new: Config) -> list[str]:
     """Return the keys that differ and that take effect only when the agent is started again."""
     return [key for key in RESTART_KEYS if getattr(old, key) != getattr(new, key)]
-
-
-def redacted(value: object, location: Location = ()) -> object:
-    """Return a config, or a part of one, as JSON; ``***`` replaces the secret values.
-
-    Args:
-        value: a model, or the value of a field.
-        location: the keys that lead to the value.
-    """
-    if isinstance(value, BaseModel):
-        return {key: redacted(getattr(value, key), (*location, key)) for key in type(value).model_fields}
-    if isinstance(value, dict):
-        return {key: "***" if location in SECRETS else redacted(item, (*location, key)) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [redacted(item, location) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Signals):
-        return value.name.removeprefix("SIG")
-    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def load_fleet(path: Path) -> FleetSettings:
@@ -232,9 +155,9 @@ def load_fleet(path: Path) -> FleetSettings:
     try:
         return FleetSettings.model_validate(data, context=_bases(path))
     except ValidationError as error:
-        whole = {"fleet": data}
-        located = (_describe({**details, "loc": ("fleet", *details["loc"])}, whole) for details in error.errors())
-        raise ConfigError(*(f"{path}: {problem}" for problem in located)) from None
+        located: list[ErrorDetails] = [{**details, "loc": ("fleet", *details["loc"])} for details in error.errors()]
+        problems = (describe_problem(details, {"fleet": data}) for details in located)
+        raise ConfigError(*(f"{path}: {problem}" for problem in problems)) from None
 
 
 def parse_limits(assignments: list[str]) -> Limits:
@@ -256,5 +179,5 @@ def parse_limits(assignments: list[str]) -> Limits:
     try:
         return Limits.model_validate(data)
     except ValidationError as error:
-        problems = [_describe({**details, "loc": ("limits", *details["loc"])}, {}) for details in error.errors()]
+        problems = [describe_problem({**details, "loc": ("limits", *details["loc"])}, {}) for details in error.errors()]
         raise UsageError("\n".join(f"--limit: {problem}" for problem in problems)) from None

@@ -21,6 +21,7 @@ from rainbowd.config.types import (
     CanarySteps,
     Command,
     CommandOrOff,
+    CompanionCommand,
     CountOrOff,
     Environment,
     FilePath,
@@ -34,6 +35,7 @@ from rainbowd.config.types import (
     NameOrOff,
     Networks,
     PathAsObject,
+    ProcessName,
     Seconds,
     SecondsAboveZero,
     SecondsAsObject,
@@ -147,6 +149,30 @@ class Limits(_Model):
     response_timeout: SecondsOrOff = 60
 
 
+class ProcessStop(_Model):
+    """The signal that asks a companion process to end, and the seconds after which it is killed."""
+
+    signal: Annotated[
+        Signals,
+        PlainValidator(parsers.parse_signal),
+        Field(description='a signal\'s name such as "TERM"'),
+    ] = Signals.SIGTERM
+    kill_after: Seconds = 60
+
+
+class ProcessSettings(_Model):
+    """A companion process of the app, such as a worker or a scheduler; it starts and ends with its release.
+
+    ``overlap`` False: the processes of two generations never run at the same time.
+    """
+
+    run: CompanionCommand
+    instances: Annotated[int, Field(ge=1, le=64, description="a whole number from 1 to 64")] = 1
+    overlap: Annotated[bool, Field(description="true or false")] = True
+    stop: Annotated[ProcessStop, Field(description="an object")] = ProcessStop()
+    env: Environment = {}
+
+
 class HookSettings(_Model):
     """The commands that run around a deploy; ``timeout`` in seconds for each of them.
 
@@ -214,6 +240,7 @@ class Config(_Model):
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()
     hooks: Annotated[HookSettings, Field(description="an object")] = HookSettings()
+    processes: Annotated[dict[ProcessName, ProcessSettings], Field(description="an object of companion processes")] = {}
     api: Annotated[ApiSettings, Field(description="an object")] = ApiSettings()
     fleet: Annotated[FleetSettings | None, Field(description="an object, or null")] = None
     trust: Networks = DEFAULT_TRUST

@@ -32,6 +32,7 @@ _HOST_NAME = re.compile(rf"(?:{_HOST_LABEL}\.)*(?!\d+\Z){_HOST_LABEL}")
 _PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})", re.ASCII)
 _STATUS_RANGE = re.compile(r"\s*([1-9]\d\d)(?:-([1-9]\d\d))?\s*", re.ASCII)
 _SHELL_SOCKET = re.compile(r"(?<!\$)\{socket\}|\$\{?SOCKET\b")  # ${socket} is a variable of the shell
+_ADDRESS = re.compile(r"(?<!\$)\{(port|socket)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,19 @@ def parse_run(value: object) -> str | tuple[str, ...]:
     if not texts or len(texts) < len(parts) or not texts[0].strip():
         raise ValueError
     return texts[0] if isinstance(value, str) else tuple(texts)
+
+
+def parse_companion_run(value: object) -> str | tuple[str, ...]:
+    """Parse the command of a companion process, which has no address.
+
+    Raises:
+        ValueError: as ``parse_run``, or it has a placeholder for an address; then the message is what was expected.
+    """
+    run = parse_run(value)
+    for word in [run] if isinstance(run, str) else run:
+        if (found := _ADDRESS.search(word)) is not None:
+            raise ValueError(f"a command without {found[0]}, because a companion process has no {found[1]}")
+    return run
 
 
 def wants_socket(run: str | tuple[str, ...], env: Mapping[str, str]) -> bool:

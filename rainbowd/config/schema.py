@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from rainbowd.config.loader import COMMENT, redacted
+from rainbowd.config.loader import COMMENT
 from rainbowd.config.models import Config
+from rainbowd.config.redaction import redacted
+from rainbowd.config.types import PROCESS_NAME
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -92,6 +94,15 @@ MEANINGS = {
     "directory $RAINBOWD_RELEASE.",
     "hooks.on_rollback": "Whether a rollback runs before_launch again if it has succeeded for that release before.",
     "hooks.timeout": "Seconds for each hook; after that, the hook and everything it started are stopped.",
+    "processes": "Companion processes such as workers and schedulers, by name. They start when their generation goes "
+    "live, and end when it is replaced.",
+    "processes.*.run": "The command, in the form of the app's run; {release}, {generation} and {pidfile} are replaced.",
+    "processes.*.instances": "How many run at once.",
+    "processes.*.overlap": "false: the new ones start only after those of the previous generation have ended.",
+    "processes.*.stop": "How they are asked to end.",
+    "processes.*.stop.signal": "The signal that asks them to end.",
+    "processes.*.stop.kill_after": "Seconds from that signal until they are killed.",
+    "processes.*.env": "Variables added to those of the app.",
     "api": "The REST API, which is off by default.",
     "api.enabled": "Whether the API is on; the option --enable-api turns it on too.",
     "api.listen": "The address of the API; one other than loopback needs a token_file.",
@@ -141,6 +152,7 @@ _COMMAND_OR_OFF: Schema = {"anyOf": [*_COMMAND["anyOf"], {"type": "null"}]}
 
 SHAPES: dict[str, Schema] = {
     "run": _COMMAND,
+    "processes.*.run": _COMMAND,
     "hooks.before_launch": _COMMAND_OR_OFF,
     "hooks.after_live": _COMMAND_OR_OFF,
     "hooks.after_failure": _COMMAND_OR_OFF,
@@ -219,6 +231,10 @@ def _shape(kind: Any, bounds: Schema, key: str) -> Schema:
         return {"anyOf": [choice for shape in shapes for choice in shape.get("anyOf", [shape])]}
     if get_origin(kind) is Literal:
         return {"enum": list(get_args(kind))}
+    values = get_args(kind)[1] if get_origin(kind) is dict else None
+    if isinstance(values, type) and issubclass(values, BaseModel):
+        names = {"pattern": f"^{PROCESS_NAME.pattern}$"}
+        return {"type": "object", "propertyNames": names, "additionalProperties": _object(values, f"{key}.*.")}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         inner = _object(kind, f"{key}.")
         return {"anyOf": [SHORT_FORMS[key], inner]} if key in SHORT_FORMS else inner

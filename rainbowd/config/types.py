@@ -5,6 +5,7 @@ The description of a type completes the sentence "found ...; expected ..." in ev
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,10 @@ from rainbowd.config_paths import EXPECTED_PATH, absolute_path
 
 APP_NAME_MAX = 64
 """The maximum number of characters of a name, which must fit into a browser's tab and a line of a terminal."""
+
+PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+EXPECTED_PROCESS_NAME = "a name of 1 to 32 letters, digits, - and _, which begins with a letter or a digit"
+"""The names of companion processes are parts of file names, environment variables and lines of the log."""
 
 EXPECTED_COMMAND = "a command: a string for the shell, or a list of strings; without NUL"
 
@@ -127,6 +132,10 @@ def _header_value(value: str) -> str:
     return _require(parsers.is_field_value(value), value, "printable ASCII without CR or LF")
 
 
+def _process_name(value: str) -> str:
+    return _require(PROCESS_NAME.fullmatch(value) is not None, value, EXPECTED_PROCESS_NAME)
+
+
 def _env_name(value: str) -> str:
     return _require(bool(value) and not set(value) & set("=\0"), value, "a name without = and NUL")
 
@@ -168,6 +177,9 @@ AppLog = Annotated[
     Literal["stdout"] | Path | None, PlainValidator(_app_log), Field(description='"stdout", a path, or null')
 ]
 Command = Annotated[str | tuple[str, ...], PlainValidator(parsers.parse_run), Field(description=EXPECTED_COMMAND)]
+CompanionCommand = Annotated[
+    str | tuple[str, ...], PlainValidator(parsers.parse_companion_run), Field(description=EXPECTED_COMMAND)
+]
 CommandOrOff = Annotated[
     str | tuple[str, ...] | None,
     PlainValidator(_command_or_off),
@@ -177,6 +189,7 @@ Environment = Annotated[
     dict[Annotated[str, AfterValidator(_env_name)], Annotated[str, AfterValidator(_env_value)]],
     Field(description="an object of strings"),
 ]
+ProcessName = Annotated[str, AfterValidator(_process_name)]
 HealthPath = Annotated[str, AfterValidator(_health_path), Field(description='a path that begins with /, such as "/up"')]
 Headers = Annotated[
     dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]],

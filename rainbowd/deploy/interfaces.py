@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rainbowd.address import Address
     from rainbowd.config import Config
+    from rainbowd.deploy.companion_interfaces import CompanionLauncher
     from rainbowd.deploy.hook_call import HookCall, HookResult
     from rainbowd.deploy.process import ExitReport, Leftovers
     from rainbowd.deploy.records import DeployMemory
@@ -236,6 +237,10 @@ class Host(Protocol):
     @property
     def launcher(self) -> Launcher:
         """The start of an app's processes, and of a hook's."""
+
+    @property
+    def companion_launcher(self) -> CompanionLauncher:
+        """The start of companion processes."""
 
     @property
     def previous_run(self) -> PreviousRun:

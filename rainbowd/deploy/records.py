@@ -73,7 +73,7 @@ class GenerationRecord:
             NewerFormat: a newer version wrote it.
             ValueError: it is incomplete, or something else.
         """
-        fields = _fields(data)
+        fields = decode_fields(data)
         live_at = fields.pop("live_at")
         try:
             return cls(
@@ -171,7 +171,7 @@ class DeployMemory:
             NewerFormat: a newer version wrote it.
             ValueError: it is incomplete, or something else.
         """
-        fields = _fields(data)
+        fields = decode_fields(data)
         try:
             decision, sight, live_release = fields["decision"], fields["sight"], fields["live_release"]
             previous_release, crashes = fields.get("previous_release"), fields.get("crashes")
@@ -189,8 +189,12 @@ class DeployMemory:
             raise ValueError(f"not what an agent remembers: {error}") from None
 
 
-def _fields(data: bytes) -> dict[str, Any]:
+def decode_fields(data: bytes, known: int = FORMAT) -> dict[str, Any]:
     """Return the fields of ``data``, without its format.
+
+    Args:
+        data: one line of JSON.
+        known: the format that it must have.
 
     Raises:
         NewerFormat, ValueError: it cannot be read.
@@ -199,7 +203,7 @@ def _fields(data: bytes) -> dict[str, Any]:
         fields = json.loads(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return require_format(fields, FORMAT)
+    return require_format(fields, known)
 
 
 def require_format(fields: object, known: int) -> dict[str, Any]:

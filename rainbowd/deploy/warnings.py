@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rainbowd.deploy.generations.companion import CRASH_LOOP_EXITS
 from rainbowd.deploy.process import survivors
 from rainbowd.report.sentences import WARNINGS, fill
 
@@ -33,6 +34,7 @@ def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[
         yield "dead", WARNINGS["dead"]
     elif supervisor.deploying is None:  # a deploy in progress is about to change it
         yield from _difference(live, supervisor)
+    yield from _crash_loops(live)
     if left := survivors():
         yield "left", fill(WARNINGS["left"], {"left": left})
     crashes = supervisor.crashes
@@ -51,6 +53,13 @@ def _difference(live: Generation, supervisor: Supervisor) -> Iterator[tuple[str,
 def _resolved(link: Path, named: Path) -> str:
     """Return ``named``, which is as written if the link dangles, in the form of the live generation's release."""
     return os.path.normpath(os.path.join(os.path.realpath(link.parent), named))  # noqa: PTH118 - of a path that is gone
+
+
+def _crash_loops(live: Generation | None) -> Iterator[tuple[str, str]]:
+    for process in () if live is None else live.processes:
+        if process.exits_in_a_row >= CRASH_LOOP_EXITS:
+            fields = {"process": f"{process.name}.{process.instance}", "times": f"{process.exits_in_a_row} times"}
+            yield "process", fill(WARNINGS["process"], fields)
 
 
 def _crashed(crashes: CrashCount, previous: Path | None) -> str:

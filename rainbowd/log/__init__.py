@@ -9,13 +9,14 @@ count is logged as soon as writing works again.
 - ``format``: an entry as bytes; ``writer``: the queue and its thread.
 """
 
-from rainbowd.log.app_output import app_line, open_app_sink
+from rainbowd.log.app_output import AppSink, app_line, open_app_sink
 from rainbowd.log.logger import Logger, configure, get_logger, request
 from rainbowd.log.writer import BYTES_MAX, LINES_MAX, Writer, flush
 
 __all__ = [
     "BYTES_MAX",
     "LINES_MAX",
+    "AppSink",
     "Logger",
     "Writer",
     "app_line",

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rainbowd.log.format import DIM, RESET, encode, now
 from rainbowd.log.logger import get_logger
@@ -17,43 +17,51 @@ from rainbowd.log.writer import Writer, write
 from rainbowd.permissions import ROOT, find_writable_by_others
 from rainbowd.plain_text import plain
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _GENERATION_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[33m", "\x1b[32m")
 _FILE_MODE = 0o640
 
 
-def app_line(generation: int, line: str) -> None:
-    """Log one line of the app's output, with the current time and the ID of its generation.
+class AppSink(Protocol):
+    """A function that logs one line of output, and neither waits nor raises."""
 
-    Args:
-        generation: the ID.
-        line: without its newline.
-    """
+    def __call__(self, generation: int, line: str, process: str = "") -> None:
+        """Log a line.
+
+        Args:
+            generation: the ID of the generation.
+            line: without its newline.
+            process: the companion process that wrote it, such as ``worker.2``; empty for the app.
+        """
+
+
+def app_line(generation: int, line: str, process: str = "") -> None:
+    """Log one line of output, with the current time and the ID of its generation; see ``AppSink``."""
     at, text = now(), plain(line)
+    source = f"{generation} {process}" if process else str(generation)
     if stdout.form == "json":
-        entry = json.dumps({"at": at, "event": "app", "generation": generation, "line": text})
+        named = {"process": process} if process else {}
+        entry = json.dumps({"at": at, "event": "app", "generation": generation, **named, "line": text})
     elif stdout.form == "colour":
         colour = _GENERATION_COLOURS[generation % len(_GENERATION_COLOURS)]
-        entry = f"{DIM}{at}{RESET} {colour}[{generation}]{RESET} {text}"
+        entry = f"{DIM}{at}{RESET} {colour}[{source}]{RESET} {text}"
     else:
-        entry = f"{at} [{generation}] {text}"
+        entry = f"{at} [{source}] {text}"
     stdout.writer.put(encode(entry))
 
 
-def open_app_sink(app: Path | str | None) -> Callable[[int, str], None]:
-    """Return the function that logs the app's output.
+def open_app_sink(app: Path | str | None) -> AppSink:
+    """Return the function that logs the output of the app and its companion processes.
 
     Args:
         app: ``"stdout"``, a file to append to, or None to drop the lines.
-
-    Returns:
-        A function of a generation's ID and a line of its output, which neither waits nor raises.
     """
     if app is None:
-        return lambda _generation, _line: None
+        return _drop
     return app_line if app == "stdout" else AppLogFile(app).write
+
+
+def _drop(generation: int, line: str, process: str = "") -> None:
+    """Drop a line, because the config turns the output off."""
 
 
 def open_log(path: Path | str) -> int:
@@ -110,8 +118,9 @@ class AppLogFile:
         self._works = True
         self._writer = Writer(self._append, lambda lost: encode(f"rainbowd: {lost} lines were lost here"))
 
-    def write(self, _generation: int, line: str) -> None:
-        """Queue a line, which the writer's thread appends."""
+    def write(self, generation: int, line: str, process: str = "") -> None:
+        """Queue a line, which the writer's thread appends as it is."""
+        del generation, process
         self._writer.put(encode(line))
 
     def _append(self, data: bytes) -> int:

@@ -43,6 +43,10 @@ SENTENCES = {
     "generation.draining": "generation {generation} is draining: it finishes its requests",
     "generation.crashed": "generation {generation} crashed[: {reason}]",
     "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
+    "process.started": "{process} {instance} of generation {generation} started, pid {pid}",
+    "process.exited": "{process} {instance} of generation {generation} exited[, status {exit_status}][, {killed}]"
+    "[, still running: {left}]",
+    "process.restarting": "{process} is restarted[ by {by}]",
     "generation.retired": (
         "generation {generation} retired after {requests} requests[, {killed}][, still running: {left}]"
     ),
@@ -53,6 +57,7 @@ WARNINGS = {
     "dead": "nothing is live",
     "waiting": "waiting for the first release: {release} does not exist yet",
     "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
+    "process": "{process} of the live generation keeps exiting: {times} in a row; the log has its output",
     "disk": "cannot write {file} in the state directory: {reason}",
     "gone": "the live release's directory no longer exists: {release}",
     "left": "these processes could not be stopped: {left}; stop them manually",

@@ -8,6 +8,7 @@ address refuses connections, and a request failed.  ``Traffic`` counts for the m
 
 from rainbowd.roster.batches import TUNNELS_CLOSE_SECONDS, in_batches
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
+from rainbowd.roster.process_status import ProcessState, ProcessStatus
 from rainbowd.roster.roster import Roster
 from rainbowd.roster.traffic import Traffic
 
@@ -16,6 +17,8 @@ __all__ = [
     "Generation",
     "IllegalTransition",
     "LeaseHolder",
+    "ProcessState",
+    "ProcessStatus",
     "Roster",
     "State",
     "Traffic",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.address import Address
+    from rainbowd.roster.process_status import ProcessStatus
 
 REFUSAL_GAP_SECONDS = 0.5
 """Refused connects that are further apart than this are separate incidents, not one second of refusing."""
@@ -81,6 +82,7 @@ class Generation:
         errors: how many of them the app failed: with a status of 500 or more, or without a complete response.
         holders: the exchanges in flight.
         tunnels: the connections after ``101 Switching Protocols``.
+        processes: the status of each of its companion processes.
         on_advance: called after each change of the state, with the state and ``live_at``.
         on_error: called after each error, with what failed, such as ``GET /basket: 500``; None if nobody watches.
         on_idle: called when the last of ``holders`` or the last of ``tunnels`` has ended.
@@ -98,6 +100,7 @@ class Generation:
     errors: int = 0
     holders: set[LeaseHolder] = field(default_factory=set)
     tunnels: set[LeaseHolder] = field(default_factory=set)
+    processes: list[ProcessStatus] = field(default_factory=list)
     on_advance: Callable[[State, float | None], None] | None = None
     on_error: Callable[[str], None] | None = None
     on_idle: Callable[[], None] | None = None

@@ -136,4 +136,5 @@ def test_every_generation_is_listed_with_the_live_one() -> None:
         "tunnels": 0,
         "requests": 0,
         "errors": 0,
+        "processes": [],
     }

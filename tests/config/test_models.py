@@ -69,6 +69,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
             "body_timeout": 60,
             "response_timeout": 60,
         },
+        "processes": {},
         "hooks": {
             "before_launch": None,
             "after_live": None,
@@ -329,3 +330,33 @@ def test_liveness_has_defaults_of_its_own() -> None:
     config = Config.model_validate({"run": "app", "health": {"path": "/up", "liveness": {}}})
     assert config.health is not None
     assert config.health.liveness == Liveness(interval=10, failures=3)
+
+
+@pytest.mark.parametrize(
+    ("processes", "problem"),
+    [
+        ({"worker": {}}, "processes.worker.run: found nothing; expected a command"),
+        ({"a b": {"run": "x"}}, "expected a name of 1 to 32 letters"),
+        (
+            {"worker": {"run": "x", "instances": 0}},
+            "processes.worker.instances: found 0; expected a whole number from 1",
+        ),
+        ({"worker": {"run": "x", "workers": 2}}, "processes.worker.workers: found"),
+        (
+            {"worker": {"run": "serve {port}"}},
+            "expected a command without {port}, because a companion process has no port",
+        ),
+        ({"worker": {"run": ["x"], "env": {"TOKEN": 5}}}, "processes.worker.env.TOKEN: found a number; expected"),
+        ({"worker": {"run": "x", "stop": {"kill_after": -1}}}, "processes.worker.stop.kill_after: found -1; expected"),
+    ],
+)
+def test_a_companion_process_that_is_not_valid_is_named(
+    problems: Problems, processes: dict[str, object], problem: str
+) -> None:
+    (found,) = problems(processes=processes)
+    assert problem in found
+
+
+def test_the_variables_of_a_companion_process_are_never_shown(loaded: Load) -> None:
+    config = loaded(processes={"worker": {"run": "x", "env": {"TOKEN": "secret"}}})
+    assert "secret" not in str(redacted(config))

@@ -23,6 +23,8 @@ def properties(part: dict[str, Any], place: str = "") -> Iterator[tuple[str, dic
         yield f"{place}{name}", found
         for choice in (found, *found.get("anyOf", [])):
             yield from properties(choice, f"{place}{name}.")
+        named = found.get("additionalProperties")
+        yield from properties(named if isinstance(named, dict) else {}, f"{place}{name}.*.")
 
 
 KEYS = {key: found for key, found in properties(schema()) if key != "$schema"}
@@ -50,6 +52,7 @@ def test_every_key_but_those_that_are_required_has_its_default() -> None:
         "health.path",
         "fleet.name",
         "fleet.endpoints",
+        "processes.*.run",
     }
 
 

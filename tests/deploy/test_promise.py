@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from rainbowd.config import Config, Drain, Health, Liveness
+from rainbowd.config import Config, Drain, Health, Liveness, ProcessSettings
 from rainbowd.roster import State
+from tests.fake_companions import CompanionBehaviour
 from tests.fakes import Behaviour, Holding, Scene, acting
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ ACTIONS = st.one_of(
     st.tuples(st.sampled_from(["touch", "signal"]), st.none()),
     st.tuples(st.sampled_from(["lease", "tunnel", "release", "refuse"]), st.none()),
     st.tuples(st.just("crash"), st.integers(0, 2)),
+    st.tuples(st.just("end companion"), st.integers(0, 3)),
+    st.tuples(st.just("restart"), st.sampled_from(["worker", "beat", "unknown"])),
     st.tuples(st.just("kill"), st.sampled_from([0.0, 1.0, 30.0])),
     st.tuples(st.sampled_from(["kill", "stop", "start"]), st.none()),
     st.tuples(st.just("upgrade"), st.booleans()),
@@ -53,9 +56,17 @@ STEPS = st.tuples(ACTIONS, st.sampled_from([2.5, 0.0, 0.005, 0.02, 0.5, 1.01, 1.
 """What is done, and for how long nothing else is."""
 
 
+PROCESSES = {
+    "worker": ProcessSettings(run="work", instances=2),
+    "beat": ProcessSettings(run="tick", overlap=False),
+}
+COMPANIONS = {"worker": CompanionBehaviour(stops_after=8), "beat": CompanionBehaviour(stops_after=3)}
+"""Workers finish a job when they are asked to end; ``FakeCompanions.check`` allows no second scheduler meanwhile."""
+
+
 def config(**changes: object) -> Config:
     health = Health(path="/up", liveness=Liveness(interval=2, failures=2))
-    return Config(run="app", health=health, drain=DRAIN, **changes)  # type: ignore[arg-type]
+    return Config(run="app", health=health, drain=DRAIN, processes=PROCESSES, **changes)  # type: ignore[arg-type]
 
 
 class Play:
@@ -84,10 +95,10 @@ class Play:
             await self.agent(name, value)
         elif name == "turn":
             scene.turn(value)
-        elif name in {"touch", "signal"}:
-            scene.ask("file" if name == "touch" else "signal")
-        elif name == "crash":
-            self.crash(value)
+        elif name in {"touch", "signal", "restart"}:
+            scene.ask("signal" if name == "signal" else "file", restart=value)
+        elif name in {"crash", "end companion"}:
+            self.crash(name, value)
         elif name == "silence":
             for release in ("a", "b"):
                 host.behaviours[release] = Behaviour(is_silent=value)
@@ -98,11 +109,12 @@ class Play:
         else:
             self.client(name)
 
-    def crash(self, index: int) -> None:
+    def crash(self, name: str, index: int) -> None:
         """One of those that run dies."""
-        running = [app for app in self.scene.host.apps if not app.has_died and not app.ended_times]
-        for app in running[index : index + 1]:
-            app.die()
+        apps = [app for app in self.scene.host.apps if not app.has_died and not app.ended_times]
+        running = apps if name == "crash" else self.scene.host.companions.running()
+        for process in running[index : index + 1]:
+            process.die()
 
     async def agent(self, name: str, start_after: float | None) -> None:
         """An agent ends or begins; one that is killed may soon be followed by another."""
@@ -153,6 +165,7 @@ async def play(steps: list[Step]) -> None:
     behaviours = {name: make() for name, make in ZOO.items()}
     async with acting(behaviours=behaviours, config=config(standby=30)) as (scene, agents):
         done = Play(scene, agents)
+        scene.host.companions.companion_behaviours.update(COMPANIONS)
         await scene.start(agents)
         for (name, value), pause_seconds in steps:
             await done.step(name, value)
@@ -179,6 +192,9 @@ async def all_is_well(done: Play) -> None:
     assert live.release.name == "b"
     assert scene.states() == {live.id: "live"}
     assert not scene.app(live.id).has_died
+    running = sorted((one.generation_id, str(one.instance)) for one in scene.host.companions.running())
+    assert running == [(live.id, "beat.1"), (live.id, "worker.1"), (live.id, "worker.2")]
+    assert all(one.signals <= 1 for one in scene.host.companions.companions)
 
 
 @pytest.mark.parametrize("length", [8, 40])

@@ -54,6 +54,8 @@ def models() -> dict[str, Any]:
             found[f"{place}{name}"] = one.get("default", "required")
             for shape in (one, *one.get("anyOf", [])):
                 look(shape.get("properties", {}), f"{place}{name}.")
+            named = one.get("additionalProperties")
+            look(named.get("properties", {}) if isinstance(named, dict) else {}, f"{place}{name}.")
 
     look(schema()["properties"], "")
     return found
@@ -63,7 +65,12 @@ MODELS, DEFAULTS = models(), documented_defaults()
 
 
 def test_every_key_has_a_section_or_a_row_and_no_other_has() -> None:
-    within_words = {"health.liveness.interval", "health.liveness.failures"}
+    within_words = {
+        "health.liveness.interval",
+        "health.liveness.failures",
+        "processes.stop.signal",
+        "processes.stop.kill_after",
+    }
     assert documented_keys() == MODELS.keys() - {"$schema"} - within_words
 
 

@@ -15,6 +15,7 @@ import trio
 from rainbowd import errors
 from rainbowd.agent.status import build_status
 from rainbowd.cli.command_parser import EXIT_STATUS
+from rainbowd.config import Config, ProcessSettings
 from rainbowd.report import status
 from rainbowd.report.history import RESULTS, DeployEntry
 from rainbowd.report.journal import KEPT, LIMIT_BYTES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "interface.md").read_text()
 OF_THE_WRITER = {
+    "companion.py": {"generation", "release", "process", "instance"},
     "events.py": {"generation", "release"},
     "supervisor.py": {"deploy"},
     "rollout.py": {"deploy"},
@@ -99,7 +101,8 @@ def test_an_event_has_the_keys_that_are_documented(event: str) -> None:
 
 
 async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) -> None:
-    async with playing() as scene:
+    processes = {"worker": ProcessSettings(run="work")}
+    async with playing(config=Config(run="app", health=None, warmup=0, processes=processes)) as scene:
         scene.ask()
         while scene.live is None or scene.supervisor.last_outcome is None:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)

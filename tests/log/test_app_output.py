@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from tests.log.conftest import Said
 
 
-LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\[\d\] .*)\n")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\[\d[^]]*\] .*)\n")
 
 
 def test_an_apps_line_has_its_time_and_its_generation_and_no_escape_sequences(said: Said) -> None:
     log.app_line(3, "\x1b[1;31mred\x1b[0m\tand \x1b]0;title\x07")
     assert LINE.findall(said()) == ["[3] red\tand "]
+
+
+def test_a_companions_line_names_the_process(said: Said) -> None:
+    log.app_line(3, "job 1", "worker.2")
+    assert LINE.findall(said()) == ["[3 worker.2] job 1"]
 
 
 def test_no_sink_drops_and_stdout_names_the_generation(said: Said) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from tests.servers.rows import APPS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.servers.rows import Row
 
 APT_GET = "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"
@@ -36,9 +38,7 @@ def prepare(row: Row, environments: Path) -> dict[str, str]:
         Missing: it cannot be installed.
     """
     _debian(row)
-    found = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:{PATH}"}
-    if row.pip:
-        found["PATH"] = f"{_pip(row, environments)}/bin:{found['PATH']}"
+    found = {"PATH": path_with(_pip(row, environments) if row.pip else None)}
     if row.npm:
         modules = _npm(row, environments) / "node_modules"
         found |= {"NODE_PATH": str(modules), "PATH": f"{modules}/.bin:{found['PATH']}"}
@@ -85,13 +85,33 @@ def _npm_place(row: Row, environments: Path) -> Path:
 
 
 def _pip(row: Row, environments: Path) -> Path:
-    place = _pip_place(row, environments)
+    return install_with_pip(row.name, row.pip, environments)
+
+
+def install_with_pip(name: str, packages: Sequence[str], environments: Path) -> Path:
+    """Install packages into an environment of their own, unless they are there; return its directory.
+
+    Args:
+        name: what needs them, for a failure's message.
+        packages: as pip takes them.
+        environments: a directory that is kept from run to run.
+
+    Raises:
+        Missing: they cannot be installed.
+    """
+    place = environments / re.sub(r"[^a-z0-9]+", "-", " ".join(packages)).strip("-")
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
-        _install(row, [sys.executable, "-m", "venv", "--without-pip", str(place)])
-        _install(row, [sys.executable, "-m", "pip", "--python", str(place), "install", "--quiet", *row.pip])
+        _install(name, [sys.executable, "-m", "venv", "--without-pip", str(place)])
+        _install(name, [sys.executable, "-m", "pip", "--python", str(place), "install", "--quiet", *packages])
         (place / "complete").touch()
     return place
+
+
+def path_with(environment: Path | None) -> str:
+    """Return a ``PATH`` that finds the programs of an environment first."""
+    usual = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:{PATH}"
+    return usual if environment is None else f"{environment}/bin:{usual}"
 
 
 def _npm(row: Row, environments: Path) -> Path:
@@ -100,7 +120,7 @@ def _npm(row: Row, environments: Path) -> Path:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         shutil.copy(APPS / row.app / "package.json", place)
-        _install(row, ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place)])
+        _install(row.name, ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place)])
         (place / "complete").touch()
     return place
 
@@ -110,8 +130,8 @@ def _debian(row: Row) -> None:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Missing(f"{row.name}: {row.program} is not there; apt-get install {' '.join(row.debian)}")
-    _install(row, [*APT_GET, "update"])
-    _install(row, [*APT_GET, "install", "-y", "--no-install-recommends", *row.debian])
+    _install(row.name, [*APT_GET, "update"])
+    _install(row.name, [*APT_GET, "install", "-y", "--no-install-recommends", *row.debian])
 
 
 def _is_there(row: Row) -> bool:
@@ -121,10 +141,10 @@ def _is_there(row: Row) -> bool:
     return bool(row.pip or row.npm or _told(row, {}))
 
 
-def _install(row: Row, command: list[str]) -> None:
+def _install(name: str, command: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise Missing(f"{row.name}: {' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise Missing(f"{name}: {' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")

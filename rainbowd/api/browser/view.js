@@ -124,17 +124,31 @@ function showFigures(status, rate, latency) {
   byId("figure-most").textContent = latency ? `95th percentile ${millis(latency.most)}` : ""
 }
 
+// The companion processes of a generation, in a row of its own below it.
+function processRow(one) {
+  const lanes = one.processes.map(process => {
+    const isAlone = one.processes.filter(other => other.name === process.name).length === 1
+    const name = isAlone ? process.name : `${process.name}.${process.instance}`
+    const since = process.started_at ? `, up ${ago(process.started_at)}` : ""
+    const restarts = process.restarts ? `, ${process.restarts} restarts` : ""
+    return make("li", { className: process.state === "running" ? "" : "soft" },
+      swatch(one.id), `${name} ${process.state}${since}${restarts}`)
+  })
+  return make("tr", { className: "lanes" }, make("td", { colSpan: 9 }, make("ul", {}, ...lanes)))
+}
+
 function showGenerations(status) {
-  const rows = status.generations.map(one => {
+  const rows = status.generations.flatMap(one => {
     const isLive = one.id === status.live
     const number = text => make("td", { className: "number" }, text)
-    return make("tr", { className: isLive ? "is-live" : "" },
+    const row = make("tr", { className: isLive ? "is-live" : "" },
       make("th", { scope: "row", className: "number" }, swatch(one.id), String(one.id)),
       make("td", {}, one.state),
       make("td", { title: one.release }, nameOf(one.release)),
       number(ago(one.started_at)), number(whole(one.in_flight)), number(whole(one.tunnels)), number(whole(one.requests)),
       make("td", { className: "wide" }, one.address),
       make("td", { className: "number wide" }, one.pid === null ? "-" : String(one.pid)))
+    return one.processes.length ? [row, processRow(one)] : [row]
   })
   const none = make("tr", {}, make("td", { colSpan: 9 }, "no generations"))
   byId("generations").replaceChildren(...(rows.length ? rows : [none]))

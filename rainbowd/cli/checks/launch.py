@@ -70,7 +70,7 @@ def _release_problems(release: Path) -> list[str]:
 
 
 def _check_programs(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
-    """Check the programs of ``run`` and of the hooks."""
+    """Check the programs of the app, the hooks and the companion processes."""
     release = config.release.resolve()
     env = environment(
         os.environ,
@@ -84,6 +84,7 @@ def _check_programs(config: Config, env_file: Mapping[str, str], found: Findings
     )
     commands: dict[str, Command | None] = {"run": config.run}
     commands |= {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
+    commands |= {f"processes.{name}.run": settings.run for name, settings in config.processes.items()}
     for key, command in commands.items():
         if command is not None:
             found.attempt(key, partial(_check_program, config, key, command, env, found))

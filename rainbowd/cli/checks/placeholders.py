@@ -34,8 +34,9 @@ _MEANT = {"PORT": "port", "1": "port", "SOCKET": "socket", "PIDFILE": "pidfile",
 
 
 def check_commands(config: Config, found: Findings) -> None:
-    """Check how ``run`` and the hooks are written."""
+    """Check how the commands of the app, the hooks and the companion processes are written."""
     commands = {"run": config.run} | {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
+    commands |= {f"processes.{name}.run": settings.run for name, settings in config.processes.items()}
     for key, command in commands.items():
         if isinstance(command, str):
             found.problems += [f"{key}: {problem}" for problem in _misspelt(command)]

@@ -132,6 +132,11 @@ class Supervisor:
         return self._generations.config
 
     @property
+    def kill_after_seconds(self) -> float:
+        """How long the app and its companion processes can take to end, after they were asked to."""
+        return max(self.config.drain.kill_after, self._generations.companions.kill_after_seconds)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no deploy, launch, hook or stop is under way, so that another agent could take all generations."""
         is_launching = self._has_deploy or self._generations.recovery.is_launch_expected
@@ -153,10 +158,13 @@ class Supervisor:
             trigger: what requests it.
 
         Returns:
-            The deploy that it becomes. None if the agent stops, or if the trigger is the restored link of a failed
-            deploy: then there is none.
+            The deploy that it becomes. None if there is none: the agent stops, or the trigger is the restored link of a
+            failed deploy, or it only restarts companion processes.
         """
         if self.is_stopping:
+            return None
+        if trigger.restart is not None:
+            self._generations.companions.restart(trigger.restart, by=trigger.by, request=trigger.request)
             return None
         live = self._generations.live
         release = None if live is None else live.plan.release
@@ -173,6 +181,7 @@ class Supervisor:
         if self._current is not None:
             self._current.interrupt()
         self._generations.stop()
+        self._generations.companions.end()
         self._roster.notify_observers()  # requests are no longer held
         if (deploy := self._queue.take()) is not None:
             self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))

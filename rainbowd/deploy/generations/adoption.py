@@ -58,6 +58,7 @@ async def adopt(
     ]
     if memory.bake is not None:
         recorded = [_kept_for(memory.bake, item) for item in recorded]
+    generations.companions.recall([item.id for item in recorded if item.state is State.LIVE])
     adopted = {item.id: generations.adopt(item) for item in recorded}
     try:
         for item in recorded:
@@ -67,6 +68,7 @@ async def adopt(
             if item.state is State.STANDBY and generations.live is None:
                 await _switch_to(generations, adopted[item.id], memory.bake)
     finally:
+        generations.companions.end_recorded()
         if not is_handed_over:
             await _clean_up(context, memory, adopted, own_deploys)
 

@@ -13,6 +13,7 @@ import trio
 
 from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.generations.adopted import AdoptedLifecycle
+from rainbowd.deploy.generations.companions import Companions
 from rainbowd.deploy.generations.lifecycle import EndReason, Lifecycle
 from rainbowd.deploy.generations.recent_errors import RecentErrors
 from rainbowd.deploy.generations.recovery import Recovery
@@ -49,6 +50,7 @@ class Generations:
         recent_errors: the errors of the live generation in the recent past.
         config: the config in force: that of the live generation, or of the last one that was live.
         recovery: relaunches while nothing is live that should be.
+        companions: the companion processes of all generations.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Generations:
     ) -> None:
         self.config = config
         self.recovery = Recovery(context, memory, launch=self.launch, switch=self.switch)
+        self.companions = Companions(context)
         self.on_unresponsive = on_unresponsive
         self._context = context
         self._roster = context.roster
@@ -253,6 +256,7 @@ class Generations:
             self._roster.promote(generation, live_at=live_at, previous=previous)
         self.recent_errors.restart()
         lifecycle.switched()
+        self.companions.went_live(generation, lifecycle.plan)
         self._memory.add_switch(lifecycle.plan.release)
         self._on_switch(self.config)
         return generation

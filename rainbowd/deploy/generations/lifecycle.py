@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Drain
     from rainbowd.deploy.context import DeployContext
+    from rainbowd.deploy.generations.companions import Companions
     from rainbowd.deploy.interfaces import App, LaunchPlan
 
 log = get_logger()
@@ -43,6 +44,8 @@ class LifecycleOwner(Protocol):
 
     on_unresponsive: Callable[[Lifecycle], None]
     """Called with the live one on every failed check once ``health.liveness`` allows no more."""
+    companions: Companions
+    """The companion processes, which end before their generation does."""
 
     @property
     def drain(self) -> Drain:
@@ -128,6 +131,7 @@ class Lifecycle:
                 generation = self._register(app)
                 try:
                     await self._run_phases(app, generation)
+                    await self._owner.companions.until_ended(self.id)
                 finally:
                     if self._context.ownership.covers(is_adopted=self.is_adopted):
                         with trio.CancelScope(shield=True):  # bounded by kill_after
@@ -186,6 +190,7 @@ class Lifecycle:
         generation = self._make_generation(app)
         generation.on_advance = app.note
         generation.on_refusing = lambda: self.stop(EndReason.REFUSING)
+        generation.processes = self._owner.companions.statuses_of(self.id)
         self._drainer = Drainer(generation)
         self._roster.add(generation)
         return generation
@@ -276,6 +281,7 @@ class Lifecycle:
             self._roster.advance(generation, State.STOPPING)
         self._events.stopping()
         report = await app.end(self._context.stop_now)
+        await self._owner.companions.until_ended(self.id)
         self._roster.advance(generation, State.RETIRED)
         self._events.retired(report, generation.requests)
 

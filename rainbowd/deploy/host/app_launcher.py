@@ -11,37 +11,32 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
-from rainbowd.config import find_account
 from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.app import LaunchedApp
 from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.health import Prober
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.host.output import Output, StartupOutput
+from rainbowd.deploy.host.launch import Command, clear_files, find_launch_account, spawn_with_output
+from rainbowd.deploy.host.output import StartupOutput, open_output
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.programs import find_command
 from rainbowd.deploy.host.state_files import encode_plan
-from rainbowd.deploy.process import spawn
-from rainbowd.errors import ConfigError, DeployFailed
-from rainbowd.log import get_logger
+from rainbowd.errors import DeployFailed
 from rainbowd.report.state_dir import SECRET_MODE, replace_file
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rainbowd.config import Account, Config
+    from rainbowd.config import Config
     from rainbowd.deploy.hook_call import HookCall, HookResult
+    from rainbowd.deploy.host.output import Output
     from rainbowd.deploy.host.stored_run import StoredRun
     from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
     from rainbowd.deploy.process import ProcessTree
+    from rainbowd.log import AppSink
     from rainbowd.report.generation_ids import GenerationIds
-
-CLEAR_SECONDS = 30.0
-"""How long the end of a generation waits for the removal of its app's files."""
-
-log = get_logger()
 
 
 class AppLauncher:
@@ -63,7 +58,7 @@ class AppLauncher:
         generation_ids: GenerationIds,
         ports_in_use: set[int],
         soft_limit: int,
-        app_sink: Callable[[int, str], None],
+        app_sink: AppSink,
         store: Callable[[str, Callable[[], bytes] | None], None],
     ) -> None:
         self.next_generation_id = generation_ids.next
@@ -141,14 +136,7 @@ class AppLauncher:
         return pass_on
 
     async def _clear(self, files: GenerationFiles, address: Address) -> None:
-        """Remove a generation's files, for at most ``CLEAR_SECONDS``; the next start removes the rest."""
-        try:
-            with trio.move_on_after(CLEAR_SECONDS, shield=True):
-                await trio.to_thread.run_sync(files.clear, abandon_on_cancel=True)
-        except OSError as error:
-            log.warning("cannot remove the files of a generation", file=error.filename, error=error.strerror)
-        for file in files.all:  # and cancel writes that are pending
-            self._store(file.name, None)
+        await clear_files(files, self._store)
         if isinstance(address, TcpAddress):
             self._ports_in_use.discard(address.port)
 
@@ -163,7 +151,7 @@ class AppLauncher:
         files = GenerationFiles(self._state_dir, recorded.id)
         process, address = self._previous_run.processes_of(recorded.id)
         checks = Checks(recorded.plan.config, address, process, self._prober, is_adopted=True)
-        app = self._make_app(checks, process, _open_output(files), files, recorded.started_at)
+        app = self._make_app(checks, process, open_output(files.output), files, recorded.started_at)
         async with self._running(app, recorded.id, files, stop_now):
             yield app
 
@@ -175,35 +163,17 @@ class AppLauncher:
         return TcpAddress("127.0.0.1", port)
 
     def _spawn(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> LaunchedApp:
-        account = _account(plan.config)
-        argv, env = self._command(plan, generation_id, files, address, account)
-        find_command(argv, env, plan.release, account=account)
-        try:
-            files.make(account)
-            output = Output(files.output, -1 if account is None else account.uid)
-        except OSError as error:
-            raise DeployFailed(f"state_dir: cannot write there: {error.strerror} ({error.filename})") from None
-        try:
-            process = spawn(
-                argv,
-                cwd=plan.release,
-                env=env,
-                address=address,
-                output_fd=output.child_fd,
-                nofile_limit=self._soft_limit,
-                account=account,
-            )
-        except DeployFailed:
-            output.close()
-            raise
-        output.close_child_end()
+        command = self._command(plan, generation_id, files, address)
+        find_command(command.argv, command.env, plan.release, account=command.account)
+        process, output = spawn_with_output(
+            command, files, plan.release, address=address, nofile_limit=self._soft_limit
+        )
         checks = Checks(plan.config, address, process, self._prober, is_adopted=False)
         return self._make_app(checks, process, output, files, time.time())
 
-    def _command(
-        self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address, account: Account | None
-    ) -> tuple[list[str], dict[str, str]]:
-        """Return the arguments and the environment of the app."""
+    def _command(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> Command:
+        """Return the command of the app."""
+        account = find_launch_account(plan.config)
         port = address.port if isinstance(address, TcpAddress) else None
         socket = address.path if isinstance(address, UnixAddress) else None
         argv = command_line.render(
@@ -226,7 +196,7 @@ class AppLauncher:
             state_dir=self._state_dir,
             account=account,
         )
-        return argv, env
+        return Command(argv, env, account)
 
     def _make_app(
         self, checks: Checks, process: ProcessTree, output: Output, files: GenerationFiles, started_at: float
@@ -246,13 +216,6 @@ class AppLauncher:
         )
 
 
-def _account(config: Config) -> Account | None:
-    try:
-        return find_account(config.user, config.group)
-    except ConfigError as error:  # the user was removed since the config was read
-        raise DeployFailed(str(error)) from None
-
-
 async def _put_on_record(app: LaunchedApp, files: GenerationFiles, plan: LaunchPlan, stop_now: trio.Event) -> None:
     """Write the record of an app that waits to be started; without a record it is not started."""
     try:
@@ -262,14 +225,3 @@ async def _put_on_record(app: LaunchedApp, files: GenerationFiles, plan: LaunchP
         await app.end_if_due(stop_now)
         app.output.close()
         raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
-
-
-def _open_output(files: GenerationFiles) -> Output:
-    """Return the pipe that the app writes to; if it is gone and cannot be created, one that stays empty."""
-    try:
-        output = Output(files.output, is_kept=True)
-    except OSError as error:
-        log.warning("the app's output is lost", file=error.filename, error=error.strerror)
-        output = Output(None)
-    output.close_child_end()
-    return output

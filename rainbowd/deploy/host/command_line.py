@@ -6,13 +6,14 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.process.procfs import HOOK
+from rainbowd.deploy.process.procfs import HOOK, INSTANCE, PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rainbowd.config import Account
+    from rainbowd.deploy.companion_interfaces import Instance
     from rainbowd.deploy.hook_call import HookCall
 
 _PLACEHOLDER = re.compile(r"\{(port|socket|pidfile|release|generation)\}")
@@ -94,7 +95,8 @@ def environment(
     values = _values(port, socket, pidfile, release, generation)
     configured = {name: _filled(value, values) for name, value in config_env.items()}
     given = {**inherited, **(account.variables if account else {}), **configured, **env_file_env}
-    given.pop(HOOK, None)
+    for of_others in (HOOK, PROCESS, INSTANCE):
+        given.pop(of_others, None)
     return given | _own_variables(values, state_dir)
 
 
@@ -130,3 +132,13 @@ def hook_environment(app: Mapping[str, str], call: HookCall) -> dict[str, str]:
         "RAINBOWD_FIRST": "1" if call.rollout is None or call.rollout.is_first else None,
     }
     return {**app, **{name: "" if value is None else str(value) for name, value in about_deploy.items()}}
+
+
+def companion_environment(app: Mapping[str, str], instance: Instance) -> dict[str, str]:
+    """Return the environment of a companion process: the app's, and which process it is.
+
+    Args:
+        app: the app's, from ``environment``.
+        instance: the process.
+    """
+    return {**app, PROCESS: instance.name, INSTANCE: str(instance.number)}

@@ -19,11 +19,12 @@ _DIRECTORY_MODE = 0o700
 
 
 class GenerationFiles:
-    """The paths of a generation's files.
+    """The paths of the files of a generation's app, or of one of its companion processes.
 
     Args:
         state_dir: the state directory.
         generation_id: the id of the generation.
+        companion: the launch of a companion process, such as ``worker.1-0f3a9c21``; empty for the app.
 
     Attributes:
         directory: the app's own, 0700.
@@ -35,14 +36,15 @@ class GenerationFiles:
         all: all of these except the directory and its content.
     """
 
-    def __init__(self, state_dir: Path, generation_id: int) -> None:
-        self.directory = state_dir / f"generation-{generation_id}"
+    def __init__(self, state_dir: Path, generation_id: int, companion: str = "") -> None:
+        stem = f"generation-{generation_id}-{companion}" if companion else f"generation-{generation_id}"
+        self.directory = state_dir / stem
         self.pidfile = self.directory / "pid"
         self.socket = self.directory / "sock"
-        self.output = state_dir / f"generation-{generation_id}.out"
-        self.record = state_dir / f"generation-{generation_id}.json"
-        self.source = state_dir / f"generation-{generation_id}.plan"
-        self.startup_output = state_dir / f"generation-{generation_id}.boot"
+        self.output = state_dir / f"{stem}.out"
+        self.record = state_dir / f"{stem}.json"
+        self.source = state_dir / f"{stem}.plan"
+        self.startup_output = state_dir / f"{stem}.boot"
         self.all = self.record, self.source, self.output, self.startup_output
 
     def make(self, account: Account | None = None) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.host.app_launcher import AppLauncher
+from rainbowd.deploy.host.companion_launcher import LinuxCompanionLauncher
 from rainbowd.deploy.host.deploy_files import DeployFiles
 from rainbowd.deploy.host.stored_run import StoredRun
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import LoadedConfig
+    from rainbowd.log import AppSink
     from rainbowd.report.generation_ids import GenerationIds
 
 
@@ -41,7 +43,7 @@ class LinuxHost:
         *,
         soft_limit: int,
         generation_ids: GenerationIds,
-        app_sink: Callable[[int, str], None],
+        app_sink: AppSink,
         store: Callable[[str, Callable[[], bytes] | None], None],
     ) -> None:
         ports_in_use: set[int] = set()
@@ -53,6 +55,13 @@ class LinuxHost:
             self.previous_run,
             generation_ids=generation_ids,
             ports_in_use=ports_in_use,
+            soft_limit=soft_limit,
+            app_sink=app_sink,
+            store=store,
+        )
+        self.companion_launcher = LinuxCompanionLauncher(
+            self.previous_run.state_dir,
+            self.previous_run.companions,
             soft_limit=soft_limit,
             app_sink=app_sink,
             store=store,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.host.excerpt import FIRST_LINES, LAST_LINES, Excerpt
+from rainbowd.log import get_logger
 from rainbowd.plain_text import plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ STARTUP_BYTES = 1 << 16
 _LINE_BYTES = 65536  # a longer line is passed on in pieces
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 16384
+
+log = get_logger()
 
 
 class Output:
@@ -165,6 +168,21 @@ class StartupOutput:
     def encode(self) -> bytes:
         """Return the content of the file."""
         return self._text
+
+
+def open_output(path: Path) -> Output:
+    """Return the pipe that an app writes to already; if it cannot be opened, one that stays empty.
+
+    Args:
+        path: of the named pipe.
+    """
+    try:
+        output = Output(path, is_kept=True)
+    except OSError as error:
+        log.warning("the app's output is lost", file=error.filename, error=error.strerror)
+        output = Output(None)
+    output.close_child_end()
+    return output
 
 
 def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:

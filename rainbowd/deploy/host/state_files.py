@@ -41,7 +41,7 @@ log = get_logger()
 def read_memory(state_dir: Path) -> DeployMemory:
     """Return what the previous agent stored about deploys; empty if it cannot be read."""
     without = "the release that the files name is deployed unless it is live"
-    return _read(state_dir / MEMORY_NAME, DeployMemory.decode, without) or DeployMemory()
+    return read_state_file(state_dir / MEMORY_NAME, DeployMemory.decode, without) or DeployMemory()
 
 
 def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
@@ -52,7 +52,7 @@ def read_records(state_dir: Path) -> dict[int, GenerationRecord]:
     """
     records = {}
     for number in sorted(_numbers(state_dir)):
-        record = _read(
+        record = read_state_file(
             GenerationFiles(state_dir, number).record, GenerationRecord.decode, "its app is ended and launched again"
         )
         if record is None:
@@ -109,7 +109,7 @@ def read_plan(path: Path, config_file: Path) -> Launched | None:
         except (ConfigError, TypeError, AttributeError) as error:  # the last two if a part has another type
             raise ValueError(str(error)) from None
 
-    return _read(path, decode, "the present config counts")
+    return read_state_file(path, decode, "the present config counts")
 
 
 def read_undecided(state_dir: Path, last: int) -> UndecidedDeploys:
@@ -175,7 +175,7 @@ def _entries(state_dir: Path) -> Iterator[Path]:
         log.warning("cannot list the files of an earlier agent", error=error.strerror)
 
 
-def _read(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
+def read_state_file(path: Path, decode: Callable[[bytes], T], without: str) -> T | None:
     """Return the content of a file; None if it does not exist, or, after a warning, if it cannot be used.
 
     Args:

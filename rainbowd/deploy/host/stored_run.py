@@ -23,6 +23,7 @@ from rainbowd.deploy.host.state_files import (
     read_records,
     read_undecided,
 )
+from rainbowd.deploy.host.stored_companions import StoredCompanions
 from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
 from rainbowd.deploy.process import Launch, LaunchMarks, ProcessTree, end_leftovers, find_leftovers, remove_left_cgroups
 from rainbowd.errors import ConfigError
@@ -52,6 +53,7 @@ class StoredRun:
         store: queues the content of a file in the state directory, encoded when it is written; None removes it.
 
     Attributes:
+        companions: the records of companion processes.
         state_dir: the state directory in its one spelling without symlinks, which marks the agent's processes.
     """
 
@@ -65,6 +67,7 @@ class StoredRun:
         store: Callable[[str, Callable[[], bytes] | None], None],
     ) -> None:
         self.state_dir = Path(os.path.realpath(loaded.config.state_dir))
+        self.companions = StoredCompanions(self.state_dir, file)
         self._file = file
         self._loaded = loaded
         self._generation_ids = generation_ids
@@ -135,6 +138,7 @@ class StoredRun:
             for generation_id, record in self._records.items()
             if generation_id in spared
         ]
+        launches += self.companions.launches()
         uids = {account_uid(self._loaded.config)}
         return await trio.to_thread.run_sync(find_leftovers, self.state_dir, launches, uids)
 
@@ -148,6 +152,7 @@ class StoredRun:
                 log.error("processes could not be ended", pids=left, reason=reason)
         clear = partial(clear_all_but, self.state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(self.companions.clear_others, abandon_on_cancel=True)
         await trio.to_thread.run_sync(remove_left_cgroups)
 
 

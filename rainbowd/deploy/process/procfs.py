@@ -38,6 +38,8 @@ _EXEC_TRIES, _EXEC_SECONDS = 500, 0.001
 """How often, and after how many seconds, to read a process again that is in the middle of execve(2)."""
 HOOK = "RAINBOWD_HOOK"
 """The environment variable that only the processes of a hook have."""
+PROCESS, INSTANCE = "RAINBOWD_PROCESS", "RAINBOWD_INSTANCE"
+"""The environment variables that only a companion process has: its name, and its number from 1."""
 MARK = "RAINBOWD_MARK"
 """The environment variable with the secret random mark of a launch."""
 

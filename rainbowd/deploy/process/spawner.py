@@ -19,7 +19,7 @@ from rainbowd.deploy.process.launches import LaunchMarks
 from rainbowd.deploy.process.oom import restore
 from rainbowd.deploy.process.process_identity import ProcessIdentity, boot_id
 from rainbowd.deploy.process.process_tree import ProcessTree
-from rainbowd.deploy.process.procfs import HOOK, MARK, read_entry
+from rainbowd.deploy.process.procfs import HOOK, INSTANCE, MARK, PROCESS, read_entry
 from rainbowd.deploy.process.reaper import registering
 from rainbowd.errors import DeployFailed
 
@@ -156,11 +156,15 @@ def _whom(error: OSError) -> str:
 def _cgroup_name(env: Mapping[str, str]) -> str:
     """Return the name of a control group for the launch, as people read it in ``systemd-cgls``."""
     generation = f"generation-{env['RAINBOWD_GENERATION'] or 0}"
+    if PROCESS in env:
+        return f"{generation}-{env[PROCESS]}.{env[INSTANCE]}"
     return f"{generation}-{env[HOOK]}" if HOOK in env else generation
 
 
 def _key(env: Mapping[str, str]) -> str:
     """Return the config key of the command."""
+    if PROCESS in env:
+        return f"processes.{env[PROCESS]}.run"
     return f"hooks.{env[HOOK]}" if HOOK in env else "run"
 
 

@@ -60,6 +60,7 @@ class Trigger:
         is_rollback: whether it requests a rollback.
         is_now: whether it requests to skip canary and bake.
         rollout: the part of a fleet's rollout that it is; None if it is none.
+        restart: the companion process to start again instead of a deploy.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Trigger:
     is_rollback: bool = False
     is_now: bool = False
     rollout: RolloutPart | None = None
+    restart: str | None = None
 
 
 async def watch(
@@ -282,7 +284,13 @@ def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigge
         by = _user_name(now.trigger_owner)
         found.append(
             Trigger(
-                "file", note=note.note, by=by, request=note.request, is_rollback=note.is_rollback, is_now=note.is_now
+                "file",
+                note=note.note,
+                by=by,
+                request=note.request,
+                is_rollback=note.is_rollback,
+                is_now=note.is_now,
+                restart=note.restart,
             )
         )
     return found

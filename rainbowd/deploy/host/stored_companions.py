@@ -1,0 +1,109 @@
+"""The companion processes that an earlier agent recorded in the state directory."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rainbowd.deploy.companion_interfaces import Instance, RecordedCompanion
+from rainbowd.deploy.companion_record import CompanionRecord
+from rainbowd.deploy.host.generation_files import GenerationFiles
+from rainbowd.deploy.host.state_files import read_plan, read_state_file
+from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.process import Launch, LaunchMarks, ProcessTree
+from rainbowd.deploy.process.process_identity import boot_id
+from rainbowd.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rainbowd.deploy.host.state_files import Launched
+
+_OF_COMPANION = re.compile(
+    r"generation-([1-9]\d{0,17})-([A-Za-z0-9][\w-]*\.[1-9]\d*-[0-9a-f]{8})(?:\.json|\.out|\.plan|\.boot)?(?:\.new)?"
+)
+
+log = get_logger()
+
+
+class StoredCompanion(NamedTuple):
+    """A companion process on record, with its files and the marks of its processes."""
+
+    files: GenerationFiles
+    record: CompanionRecord
+    marks: LaunchMarks
+
+
+class StoredCompanions:
+    """The records of companion processes in the state directory.
+
+    Args:
+        state_dir: the state directory, resolved.
+        config_file: that relative paths of a recorded config are relative to.
+    """
+
+    def __init__(self, state_dir: Path, config_file: Path) -> None:
+        self._state_dir = state_dir
+        self._config_file = config_file
+        self._found: dict[str, StoredCompanion] = {}
+
+    def read(self) -> list[RecordedCompanion]:
+        """Return the companion processes that an earlier agent recorded during this boot of the machine."""
+        self._found = {}
+        return list(self._read())
+
+    def files_of(self, recorded: RecordedCompanion) -> StoredCompanion:
+        """Return the files and the record of a companion process that ``read`` has returned."""
+        return self._found[recorded.launch]
+
+    def processes_of(self, recorded: RecordedCompanion) -> ProcessTree:
+        """Return the processes of a companion process that ``read`` has returned."""
+        stored = self.files_of(recorded)
+        return ProcessTree.found(stored.record.identity, stored.marks, stored.record.known)
+
+    def launches(self) -> list[Launch]:
+        """Return the evidence by which the processes on record are found."""
+        return [Launch.of(one.record.identity, one.marks, one.record.known.items()) for one in self._found.values()]
+
+    def clear_others(self) -> None:
+        """Remove the files of earlier agents that belong to no process on record; call it in a thread."""
+        spared = {stored.files.directory for stored in self._found.values()}
+        for files in self._all():
+            if files.directory not in spared:
+                try:
+                    files.clear()
+                except OSError as error:
+                    reason = error.strerror
+                    log.warning("cannot remove the files of an earlier agent", file=error.filename, error=reason)
+
+    def _all(self) -> Iterator[GenerationFiles]:
+        found = {match.groups() for path in self._state_dir.iterdir() if (match := _OF_COMPANION.fullmatch(path.name))}
+        for generation_id, companion in sorted(found):
+            yield GenerationFiles(self._state_dir, int(generation_id), companion)
+
+    def _read(self) -> Iterator[RecordedCompanion]:
+        for files in self._all():
+            record = read_state_file(files.record, CompanionRecord.decode, "the process is ended and started again")
+            launched = read_plan(files.source, self._config_file)
+            if record is None or launched is None or launched.marks is None:
+                continue
+            is_ours = (record.identity.state_dir, record.identity.boot_id) == (str(self._state_dir), boot_id())
+            if is_ours and record.name in launched.config.processes:
+                recorded = _describe(record, launched, files.directory.name)
+                self._found[recorded.launch] = StoredCompanion(files, record, launched.marks)
+                yield recorded
+
+
+def _describe(record: CompanionRecord, launched: Launched, launch: str) -> RecordedCompanion:
+    asked_seconds = record.asked_seconds
+    return RecordedCompanion(
+        instance=Instance(record.name, record.instance),
+        launch=launch,
+        plan=LaunchPlan(Path(record.identity.release), launched.config, launched.env_file, launched.source),
+        generation_id=record.owner,
+        started_at=record.started_at,
+        restarts=record.restarts,
+        asked_for_seconds=None if asked_seconds is None else max(0.0, time.monotonic() - asked_seconds),
+    )

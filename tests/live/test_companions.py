@@ -1,0 +1,137 @@
+"""Companion processes of a real agent: through deploys, a crash, an upgrade, a kill and a stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rainbowd.deploy.process import read_entry
+from tests.live.agent import ROOT, Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.live
+
+PROCESSES = {
+    "worker": {"run": ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.05; done"], "instances": 2},
+    "beat": {"run": "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done", "overlap": False},
+}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path, processes=PROCESSES)
+    for name in ("v1", "v2"):
+        agent.add_release(name)
+    agent.flip("v1")
+    agent.start()
+    try:
+        assert agent.decision(0)["event"] == "deploy.succeeded"
+        yield agent
+    finally:
+        agent.destroy()
+
+
+def wait_until(agent: Agent, look: Callable[[], bool], what: str) -> None:
+    agent.wait_until(lambda: {"event": what} if look() else None, what)
+
+
+def processes(agent: Agent) -> dict[str, dict[str, Any]]:
+    """Return the live generation's processes once all of them run."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def all_run() -> bool:
+        status = agent.status()
+        live = next((one for one in status["generations"] if one["id"] == status["live"]), None)
+        found.clear()
+        found.update({f"{one['name']}.{one['instance']}": one for one in (live or {}).get("processes", [])})
+        return len(found) == 3 and all(one["pid"] for one in found.values())
+
+    wait_until(agent, all_run, "all companion processes run")
+    return found
+
+
+def pids(agent: Agent) -> dict[str, int]:
+    return {name: one["pid"] for name, one in processes(agent).items()}
+
+
+def runs(pid: int) -> bool:
+    """Return whether a process runs; an orphan of a killed agent may stay a zombie for a while."""
+    entry = read_entry(pid)
+    return entry is not None and not entry.ended
+
+
+def test_a_deploy_replaces_them_and_a_stop_leaves_none(agent: Agent) -> None:
+    before = pids(agent)
+    since = len(agent.events())
+    agent.flip("v2")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    wait_until(
+        agent, lambda: {one["id"] for one in agent.status()["generations"]} == {agent.status()["live"]}, "one is left"
+    )
+    after = pids(agent)
+    assert not set(before.values()) & set(after.values())
+    assert not any(runs(pid) for pid in before.values())
+    beats = [event for event in agent.events() if event.get("process") == "beat"]
+    assert [event["event"] for event in beats] == ["process.started", "process.exited", "process.started"]
+    retired = [event for event in agent.events() if event["event"] == "generation.retired"]
+    exited = [event for event in agent.events() if event["event"] == "process.exited"]
+    assert max(event["at"] for event in exited) <= retired[0]["at"]
+    assert agent.stop() == 0
+    assert not any(runs(pid) for pid in after.values())
+    assert sorted(path.name for path in agent.state_dir.glob("generation-*")) == []
+
+
+def test_a_crash_of_the_app_does_not_touch_them(agent: Agent) -> None:
+    before = pids(agent)
+    status = agent.status()
+    os.kill(status["generations"][0]["pid"], signal.SIGKILL)
+    wait_until(agent, lambda: agent.status()["live"] not in {None, status["live"]}, "the app is launched again")
+    assert pids(agent) == before
+
+
+def test_one_that_dies_is_started_again(agent: Agent) -> None:
+    before = pids(agent)
+    os.kill(before["worker.1"], signal.SIGKILL)
+    wait_until(agent, lambda: processes(agent)["worker.1"]["restarts"] == 1, "it is started again")
+    after = pids(agent)
+    assert after["worker.1"] != before.pop("worker.1")
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_upgrade_and_a_kill_of_the_agent_do_not_touch_them(agent: Agent) -> None:
+    before = pids(agent)
+    agent.upgrade()
+    assert pids(agent) == before
+    agent.wait_for("generation.adopted", agent.restart())
+    assert pids(agent) == before
+    since = len(agent.events())
+    agent.flip("v2")
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    wait_until(agent, lambda: not any(runs(pid) for pid in before.values()), "the old ones have ended")
+
+
+def rainbowd(agent: Agent, *arguments: str) -> subprocess.CompletedProcess[str]:
+    config = ["--config", str(agent.directory / "rainbowd.json")]
+    command = [sys.executable, "-m", "rainbowd", arguments[0], *config, *arguments[1:]]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_one_kind_is_restarted_by_a_command(agent: Agent) -> None:
+    before = pids(agent)
+    done = rainbowd(agent, "restart", "worker", "--timeout", "30")
+    assert done.returncode == 0, done.stderr
+    after = pids(agent)
+    assert done.stdout.startswith("restarted worker: pid ")
+    assert after["beat.1"] == before["beat.1"]
+    assert not {after["worker.1"], after["worker.2"]} & set(before.values())
+    unknown = rainbowd(agent, "restart", "mailer")
+    assert unknown.returncode == 2
+    assert "no companion process 'mailer'; the live generation has: beat, worker" in unknown.stderr

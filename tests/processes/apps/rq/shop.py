@@ -1,0 +1,18 @@
+"""A job."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+
+def job(number: int, seconds: float) -> None:
+    note(f"begin {number}")
+    time.sleep(seconds)
+    note(f"end {number}")
+
+
+def note(line: str) -> None:
+    with Path(os.environ["RESULTS"]).open("a") as file:
+        file.write(line + "\n")
