@@ -8,7 +8,6 @@ its requests in flight, then stops it and reaps its processes.  There are two on
 
 The invariants that all code keeps:
 
-<<<<<<< HEAD
 1. At most one generation is live, and at most one candidate is the canary, which gets a share of the new requests.  A
    request that is passed on holds a lease on the generation that answers it, from before its first byte is sent to the
    app until the whole response has been handed to the client's connection.
