@@ -216,9 +216,10 @@ def test_a_link_turned_by_hand_stays_until_the_next_order(fleet: Fleet) -> None:
 
 @pytest.mark.long
 def test_a_rollout_can_be_paused_and_aborted(fleet: Fleet) -> None:
-    process = fleet.begin("deploy", "v2", "--bake", "1")
+    process = fleet.begin("deploy", "v2", "--bake", "60")
     fleet.until(lambda state: is_rolling(state, "v2"), "the rollout to begin")
-    assert fleet.run("pause")[0] == 0
+    status, output = fleet.run("pause")
+    assert status == 0, output
     assert fleet.until(lambda state: state["rollout"]["paused"], "the pause")
     assert fleet.run("abort")[0] == 0
     output, _ = process.communicate(timeout=90)
