@@ -25,6 +25,7 @@ class ProcessStatus:
         pid: of the main process; None while none runs.
         started_at: of the present process, in seconds since the epoch; None while none runs.
         restarts: how often it was started again in this generation.
+        exits: how often it has exited by itself.
         exits_in_a_row: how often it has exited by itself since it last ran for a minute.
     """
 
@@ -34,4 +35,5 @@ class ProcessStatus:
     pid: int | None = None
     started_at: float | None = None
     restarts: int = 0
+    exits: int = 0
     exits_in_a_row: int = 0

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from rainbowd.errors import DeployFailed
 
 _CHECK_SECONDS = 1.0
-"""How often it is checked that the previous generation is still there."""
+"""How often it is checked that the previous generation is still there, and that the companion processes stay."""
+PROCESS_EXITS = 3
+"""How many exits of one companion process fail the bake."""
 
 log = get_logger()
 
@@ -55,8 +57,10 @@ class Bake:
         past_seconds: float = 0.0,
     ) -> None:
         rules = new.plan.config.bake
-        generation = context.roster.generations[new.id]
-        self.watch = ErrorWatch(generation, rules, lambda: before, self._fail_by_errors, where="before the switch")
+        self._generation = context.roster.generations[new.id]
+        self.watch = ErrorWatch(
+            self._generation, rules, lambda: before, self._fail_by_errors, where="before the switch"
+        )
         self.seconds = past_seconds
         self._left_seconds = max(0.0, rules.seconds - past_seconds)
         self.until_seconds = context.host.now() + self._left_seconds
@@ -119,9 +123,15 @@ class Bake:
         while trio.current_time() < deadline and not self._is_over.is_set():
             with trio.move_on_at(min(deadline, trio.current_time() + _CHECK_SECONDS)):
                 await self._is_over.wait()
+            self._check_processes()
             if self._generations.standby is not self._previous and not self._is_over.is_set():
                 log.warning("the previous generation has ended, so there is nothing to go back to: the bake ends")
                 return
+
+    def _check_processes(self) -> None:
+        for process in self._generation.processes:
+            if process.exits >= PROCESS_EXITS:
+                self.fail(f"its process {process.name}.{process.instance} exited {process.exits} times")
 
     def _fail_by_errors(self) -> None:
         self.fail(self.watch.describe())

@@ -129,6 +129,7 @@ class Companion:
             self.status.exits_in_a_row = 0
             self._backoff.reset()
         else:
+            self.status.exits += 1
             self.status.exits_in_a_row = 1 if ran_seconds >= STABLE_SECONDS else self.status.exits_in_a_row + 1
             delay_seconds = self._backoff.next_delay_seconds(ran_seconds)
             self._report_crash_loop()

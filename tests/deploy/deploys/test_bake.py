@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.config import Bake, Config, Drain, Health, Liveness
+from rainbowd.config import Bake, Config, Drain, Health, Liveness, ProcessSettings
+from tests.fake_companions import CompanionBehaviour
 from tests.fakes import Behaviour, Holding, acting, playing
 
 if TYPE_CHECKING:
@@ -289,3 +290,20 @@ async def test_a_release_that_cannot_start_is_unaffected() -> None:
         scene.turn("b")
         await trio.sleep(3)
         assert (scene.live, outcome(scene)["event"], outcome(scene)["rolled_back_to"]) == (1, "deploy.failed", None)
+
+
+async def test_three_exits_of_a_companion_process_fail_the_bake() -> None:
+    processes = {"worker": ProcessSettings(run="work"), "beat": ProcessSettings(run="tick")}
+    async with playing(config=config(processes=processes)) as scene:
+        await trio.sleep(2)
+        scene.host.companions.companion_behaviours["worker"] = CompanionBehaviour(exits_after=0.2)
+        scene.turn("b")
+        await trio.sleep(10)
+        assert scene.live == 1
+        failed = outcome(scene)
+        assert failed["event"] == "deploy.failed"
+        assert failed["reason"].startswith("rolled back after ")
+        assert failed["reason"].endswith(": its process worker.1 exited 3 times")
+        scene.host.companions.companion_behaviours.clear()
+        await trio.sleep(60)
+        assert sorted(str(one.instance) for one in scene.host.companions.running()) == ["beat.1", "worker.1"]
