@@ -49,7 +49,7 @@ class FleetDeploys:
 
     def standing(self) -> Standing:
         """Return what runs on this machine now."""
-        live, crashes = self._roster.live, self._deploys.supervisor.crashes
+        live, crashes = self._roster.live, self._deploys.supervisor.snapshot().crashes
         is_link = self._config.release.is_symlink()
         return Standing(
             live=None if live is None else live.release,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rainbowd.agent.fleet_membership import FleetMembership
     from rainbowd.agent.site_admission import SiteAdmission
     from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.deploys.supervisor import Supervisor
+    from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.service import DeployService
@@ -140,13 +140,17 @@ class StatusPublisher:
         """Return the present status for ``status.json``, and send it to systemd; None if another agent does."""
         if self.is_silent:
             return None
-        self._published_counters = self._counters()
-        status = self.status()
+        deploys = self._deploys.supervisor.snapshot()
+        self._published_counters = self._counters(deploys.deploying)
+        status = self._status(deploys)
         self.systemd.publish_status(status)
         return status
 
     def status(self) -> dict[str, object]:
         """Return the present status, as in ``status.json``."""
+        return self._status(self._deploys.supervisor.snapshot())
+
+    def _status(self, deploys: DeploySnapshot) -> dict[str, object]:
         agent = {
             "name": self._agent.name,
             "pid": os.getpid(),
@@ -156,7 +160,7 @@ class StatusPublisher:
             "state": self.state,
         }
         fleet = self._fleet.status()
-        status = build_status(agent, self._roster, self._deploys.supervisor, self._site.status)
+        status = build_status(agent, self._roster, deploys, self._site.status)
         return status if fleet is None else {**status, "fleet": fleet}
 
     async def publish_counters(self) -> None:
@@ -164,14 +168,13 @@ class StatusPublisher:
         while True:
             is_deploying = self._deploys.supervisor.deploying is not None
             await trio.sleep(_DEPLOYING_SECONDS if is_deploying else _COUNTERS_SECONDS)
-            if self._counters() != self._published_counters:
+            if self._counters(self._deploys.supervisor.deploying) != self._published_counters:
                 self.changed()
 
-    def _counters(self) -> object:
+    def _counters(self, deploy: Deploy | None) -> object:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
         counters = [(one.pid, one.requests, one.errors, len(one.holders), len(one.tunnels)) for one in generations]
-        deploy = self._deploys.supervisor.deploying
         progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)
 
@@ -187,14 +190,14 @@ def app_name(configured: str | None, base: Path) -> str:
 
 
 def build_status(
-    agent: Mapping[str, object], roster: Roster, supervisor: Supervisor, site: SiteStatus = OPEN
+    agent: Mapping[str, object], roster: Roster, deploys: DeploySnapshot, site: SiteStatus = OPEN
 ) -> dict[str, object]:
     """Return the present status, ready for ``report.status.write``.
 
     Args:
         agent: the entry of that name.
         roster: the generations.
-        supervisor: the deploys, and warnings.
+        deploys: the supervisor's snapshot.
         site: whether the site is closed.
     """
     return {
@@ -202,13 +205,13 @@ def build_status(
         "live": roster.live.id if roster.live is not None else None,
         "maintenance": _closed(site.maintenance_at, by=site.maintenance_by),
         "pause": _closed(site.pause_at, seconds=site.pause_seconds),
-        "wanted": str(supervisor.named_release) if supervisor.named_release is not None else None,
-        "deploying": _deploying(supervisor.deploying),
-        "last_deploy": _last_deploy(supervisor.last_outcome),
-        "crashes": _crashes(supervisor.crashes),
-        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, supervisor)],
+        "wanted": str(deploys.named_release) if deploys.named_release is not None else None,
+        "deploying": _deploying(deploys.deploying),
+        "last_deploy": _last_deploy(deploys.last_outcome),
+        "crashes": _crashes(deploys.crashes),
+        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
         "generations": [
-            {**_generation(one), **_judged(one, roster, supervisor.deploying)} for one in roster.generations.values()
+            {**_generation(one), **_judged(one, roster, deploys.deploying)} for one in roster.generations.values()
         ],
     }
 

@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rainbowd.deploy.deploys.supervisor import Supervisor
+    from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.roster import Generation
 
 RECENT_SECONDS = 3600.0
 
 
-def warnings(live: Generation | None, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+def warnings(live: Generation | None, deploys: DeploySnapshot) -> Iterator[tuple[str, str]]:
     """Yield the kind and the sentence of each warning.
 
     Args:
         live: the live generation; None if nothing is live.
-        supervisor: knows which release the files name, and the deploys.
+        deploys: the supervisor's snapshot.
     """
-    if supervisor.is_waiting:
-        yield "waiting", fill(WARNINGS["waiting"], {"release": supervisor.link})
+    if deploys.is_waiting:
+        yield "waiting", fill(WARNINGS["waiting"], {"release": deploys.link})
         return
     if live is None:
         yield "dead", WARNINGS["dead"]
-    elif supervisor.deploying is None:  # a deploy in progress is about to change it
-        yield from _difference(live, supervisor)
+    elif deploys.deploying is None:  # a deploy in progress is about to change it
+        yield from _difference(live, deploys)
     yield from _crash_loops(live)
     if left := survivors():
         yield "left", fill(WARNINGS["left"], {"left": left})
-    crashes = supervisor.crashes
-    if crashes is not None and (live is None or supervisor.now() - crashes.at < RECENT_SECONDS):
-        yield "crashed", _crashed(crashes, supervisor.previous_release)
+    crashes = deploys.crashes
+    if crashes is not None and (live is None or deploys.at_seconds - crashes.at < RECENT_SECONDS):
+        yield "crashed", _crashed(crashes, deploys.previous_release)
 
 
-def _difference(live: Generation, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
-    named = supervisor.named_release
+def _difference(live: Generation, deploys: DeploySnapshot) -> Iterator[tuple[str, str]]:
+    named = deploys.named_release
     if named is None:
         yield "missing", fill(WARNINGS["missing"], {"release": live.release})
-    elif _resolved(supervisor.link, named) != str(live.release):
+    elif _resolved(deploys.link, named) != str(live.release):
         yield "other", fill(WARNINGS["other"], {"wanted": named, "release": live.release})
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,27 +11,14 @@ import trio
 from rainbowd.address import TcpAddress
 from rainbowd.agent.site_admission import SiteStatus
 from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name, build_status, timestamp
+from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.roster import Generation, Roster
 from tests.deploy.generations.test_adoption import A, B
 
 
-def supervisor(**changes: Any) -> Any:
-    return SimpleNamespace(
-        **(
-            {
-                "named_release": None,
-                "link": Path("/current"),
-                "deploying": None,
-                "last_outcome": None,
-                "crashes": None,
-                "previous_release": None,
-                "is_waiting": False,
-                "now": lambda: 2e9,
-            }
-            | changes
-        )
-    )
+def snapshot(**changes: Any) -> DeploySnapshot:
+    return replace(DeploySnapshot(2e9, Path("/current")), **changes)
 
 
 class FakeRecorder:
@@ -61,7 +49,7 @@ async def test_a_counter_that_rose_and_fell_between_two_samples_is_published_as_
     roster, recorder = Roster(), FakeRecorder()
     generation = Generation(1, A, TcpAddress("127.0.0.1", 20000))
     roster.add(generation)
-    deploys: Any = SimpleNamespace(supervisor=supervisor())
+    deploys: Any = SimpleNamespace(supervisor=SimpleNamespace(deploying=None, snapshot=snapshot))
     lasting: Any = recorder
     fleet: Any = SimpleNamespace(status=lambda: None)
     site: Any = SimpleNamespace(status=SiteStatus())
@@ -96,7 +84,7 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
 
 
 def test_an_empty_roster_is_an_empty_status() -> None:
-    told = build_status({"pid": 7}, Roster(), supervisor())
+    told = build_status({"pid": 7}, Roster(), snapshot())
     nothing = dict.fromkeys(("live", "maintenance", "pause", "wanted", "deploying", "last_deploy", "crashes"))
     warnings = [{"kind": "dead", "text": "nothing is live"}]
     assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
@@ -104,7 +92,7 @@ def test_an_empty_roster_is_an_empty_status() -> None:
 
 def test_processes_that_could_not_be_ended_are_a_warning_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
-    told: Any = build_status({}, Roster(), supervisor())
+    told: Any = build_status({}, Roster(), snapshot())
     text = "these processes could not be stopped: pid 8, `sleep 9`, of user b, pid 9; stop them manually"
     assert {"kind": "left", "text": text} in told["warnings"]
 
@@ -114,9 +102,7 @@ def test_every_generation_is_listed_with_the_live_one() -> None:
     for number, release in ((1, A), (2, B)):
         roster.add(Generation(number, release, TcpAddress("127.0.0.1", 20000 + number), started_at=1e9, pid=number))
     roster.promote(roster.generations[1], live_at=1e9 + 1)
-    told: Any = build_status(
-        {}, roster, supervisor(named_release=B, last_outcome=LastOutcome("d", "failed", "why", 1e9))
-    )
+    told: Any = build_status({}, roster, snapshot(named_release=B, last_outcome=LastOutcome("d", "failed", "why", 1e9)))
     assert (told["live"], told["wanted"]) == (1, "/b")
     decision = {"deploy": "d", "result": "failed", "reason": "why", "at": "2001-09-09T01:46:40.000Z"}
     assert told["last_deploy"] == {**decision, "rollback": False}

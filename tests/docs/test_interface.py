@@ -107,14 +107,14 @@ async def test_a_status_has_the_keys_that_are_documented(autojump: MockClock) ->
         while scene.live is None or scene.supervisor.last_outcome is None:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
         agent = dict.fromkeys(_agent_keys(), "")
-        found = build_status(agent, scene.roster, scene.supervisor)
+        found = build_status(agent, scene.roster, scene.supervisor.snapshot())
     assert keys({"format": status.FORMAT, **found}) == keys(example("status.json"))
 
 
 async def test_a_deploy_that_is_under_way_has_the_keys_that_are_documented(autojump: MockClock) -> None:
     async with playing() as scene:
         await trio.sleep(0.5)
-        found: Any = build_status({}, scene.roster, scene.supervisor)["deploying"]
+        found: Any = build_status({}, scene.roster, scene.supervisor.snapshot())["deploying"]
     assert found.keys() == example("status.json", 1).keys()
 
 

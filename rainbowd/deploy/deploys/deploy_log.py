@@ -87,10 +87,8 @@ class DeployLog:
             is_news: False to leave the last deploy of ``status.json`` as it was.
             bake_seconds: how long the release was watched; None without a bake.
         """
-        crashes = self.memory.content.crashes
         is_deployed = result == "succeeded" and deploy.relaunch_plan is None
-        if crashes is not None and (is_deployed or crashes.release != lifecycle.plan.release):
-            self.memory.change(crashes=None)
+        self._forget_crashes(except_of=None if is_deployed else lifecycle.plan.release)
         outcome = LastOutcome(deploy.id, result, None, self._host.now(), deploy.is_rollback)
         self._remember_outcome(deploy, outcome if is_news else self.memory.content.last_outcome)
         log.info(
@@ -153,6 +151,11 @@ class DeployLog:
             fields: the event's other fields.
         """
         self._recorder.record(event, deploy=deploy.id, **fields)
+
+    def _forget_crashes(self, *, except_of: Path | None) -> None:
+        crashes = self.memory.content.crashes
+        if crashes is not None and crashes.release != except_of:
+            self.memory.change(crashes=None)
 
     def _remember_outcome(self, deploy: Deploy, outcome: LastOutcome | None) -> None:
         files = {} if deploy.file_state is None else {"sight": deploy.file_state}

@@ -18,6 +18,7 @@ from rainbowd.deploy.deploys.fallback import Fallback
 from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
 from rainbowd.deploy.deploys.resumed_bake import resume_bake
 from rainbowd.deploy.deploys.rollout import Rollout
+from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
 from rainbowd.deploy.generations.generations import Generations
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.resumed_bake import ResumedBake
-    from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.watch.file_state import FileState
@@ -56,8 +56,6 @@ class Supervisor:
         ownership: whether this agent may stop the generations.
         started: set once the generations of an earlier agent are adopted.
         seen: the state of the files at the last outcome, if changes since then request a deploy; else None.
-        link: the path of the release link, or of the plain directory.
-        now: returns seconds since the epoch.
         is_stopping: whether the supervisor takes no more requests.
     """
 
@@ -72,12 +70,11 @@ class Supervisor:
         self.ownership = context.ownership
         self.started = trio.Event()
         self.seen: FileState | None = None
-        self.link = config.release
-        self.now = context.host.now
         self.is_stopping = False
         self._context = context
         self._roster = context.roster
         self._desired_state = context.host.desired_state
+        self._link = config.release
         self._is_handed_over = is_handed_over
         self._memory = MemoryFile(context.host)
         self._deploy_log = DeployLog(context, self._memory)
@@ -107,21 +104,6 @@ class Supervisor:
         return self._memory.content.last_outcome
 
     @property
-    def crashes(self) -> CrashCount | None:
-        """The crashes of the live app since the last deploy; None if there were none."""
-        return self._memory.content.crashes
-
-    @property
-    def previous_release(self) -> Path | None:
-        """The release that was live before the live one; None if there was none."""
-        return self._memory.content.previous_release
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether there was never a release yet, and the agent waits for the first one."""
-        return self._fallback.is_waiting
-
-    @property
     def deploying(self) -> Deploy | None:
         """The deploy that is under way, with its ``progress``; None if there is none."""
         return None if self._current is None else self._current.deploy
@@ -148,6 +130,20 @@ class Supervisor:
         """Whether a deploy is under way, or is the next; not during a bake, which another agent can continue."""
         is_under_way = self._current is not None and not self._current.is_baking
         return is_under_way or self._queue.pending is not None
+
+    def snapshot(self) -> DeploySnapshot:
+        """Return what there is to report of the deploys now."""
+        memory, current = self._memory.content, self._current
+        return DeploySnapshot(
+            at_seconds=self._context.host.now(),
+            link=self._link,
+            named_release=self._queue.named_release,
+            previous_release=memory.previous_release,
+            deploying=None if current is None else current.deploy,
+            last_outcome=memory.last_outcome,
+            crashes=memory.crashes,
+            is_waiting=self._fallback.is_waiting,
+        )
 
     # --- requests and stops ---------------------------------------------------------------------------------------
 
@@ -240,7 +236,7 @@ class Supervisor:
             self._queue.named_release = memory.sight.release or self.named_release  # to notice a change since then
         self.started.set()
         if live is None:
-            self._fallback.start(now, self.link)
+            self._fallback.start(now, self._link)
         elif memory.bake is None and should_deploy(memory, now, self.named_release, live.plan.release):
             self.request(Trigger(kind="start"))
         self._roster.notify_observers()  # requests may wait in vain

@@ -99,7 +99,7 @@ async def test_the_failed_release_is_not_tried_again_and_is_no_target_of_a_rollb
         serve(scene, 10, failed=10)
         await trio.sleep(300)
         assert scene.live == 1
-        assert scene.supervisor.previous_release is None
+        assert scene.supervisor.snapshot().previous_release is None
         await scene.kill()
         await scene.start(agents)
         await trio.sleep(60)
@@ -276,7 +276,7 @@ async def test_the_status_shows_the_bake_with_its_counts() -> None:
     async with playing(config=config()) as scene:
         await live_b(scene)
         serve(scene, 7, failed=2)
-        status = build_status({}, scene.roster, scene.supervisor)
+        status = build_status({}, scene.roster, scene.supervisor.snapshot())
         (baking,) = (one for one in status["generations"] if one["id"] == 2)  # type: ignore[attr-defined]
         assert {"requests": 7, "errors": 2}.items() <= baking["bake"].items()
         assert status["deploying"]["step"] == "bake"  # type: ignore[index]

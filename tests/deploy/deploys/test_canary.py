@@ -159,7 +159,7 @@ async def test_the_status_shows_the_share_and_the_counts() -> None:
     async with playing(config=config()) as scene:
         await begin(scene)
         serve(scene.roster.canary, 4, failed=1)
-        status = build_status({}, scene.roster, scene.supervisor)
+        status = build_status({}, scene.roster, scene.supervisor.snapshot())
         (canary,) = (one for one in status["generations"] if one["id"] == 2)  # type: ignore[attr-defined]
         assert (canary["state"], canary["share"]) == ("canary", 5)
         assert {"requests": 4, "errors": 1}.items() <= canary["canary"].items()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("autojump")
 
 
 def deploying(scene: Scene) -> Any:
-    return build_status({}, scene.roster, scene.supervisor)["deploying"]
+    return build_status({}, scene.roster, scene.supervisor.snapshot())["deploying"]
 
 
 async def started(scene: Scene) -> None:
@@ -85,7 +85,7 @@ async def test_a_deploy_is_shown_while_it_is_under_way_and_not_the_failure_befor
         scene.ask()
         await trio.sleep(1)
         assert deploying(scene)["deploy"] != first
-        found: Any = build_status({}, scene.roster, scene.supervisor)["last_deploy"]
+        found: Any = build_status({}, scene.roster, scene.supervisor.snapshot())["last_deploy"]
         assert (found["deploy"], found["result"]) == (first, "failed")
 
 

@@ -369,11 +369,11 @@ async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
     async with playing(link=None) as scene:
         await trio.sleep(600)
         assert scene.story() == []
-        assert scene.supervisor.is_waiting
+        assert scene.supervisor.snapshot().is_waiting
         scene.host.link = Path("/releases/a")
         await trio.sleep(5)
         assert scene.live == 1
-        assert not scene.supervisor.is_waiting
+        assert not scene.supervisor.snapshot().is_waiting
 
 
 async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_once(autojump: MockClock) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("autojump")
 
 
 def status(scene: Scene) -> Any:
-    return build_status({}, scene.roster, scene.supervisor)
+    return build_status({}, scene.roster, scene.supervisor.snapshot())
 
 
 def kinds(scene: Scene) -> list[str]:
