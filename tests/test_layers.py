@@ -158,7 +158,7 @@ PLACES = {
         "upgrade",
         "agent",
         "sd_notify.py",
-        "hangup.py",
+        "sighup.py",
         "cli",
         "report/recorder.py",
     },

@@ -12,7 +12,7 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
 
-    from rainbowd.hangup import Hangup
+    from rainbowd.sighup import Hangup
 
 HANDLED_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbowd.hangup import Hangup
+from rainbowd.sighup import Hangup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

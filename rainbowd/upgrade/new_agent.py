@@ -25,7 +25,7 @@ from rainbowd.upgrade.roster_messages import encode_leases
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from rainbowd.hangup import Hangup
+    from rainbowd.sighup import Hangup
     from rainbowd.roster import Roster
     from rainbowd.upgrade.channel import Message
     from rainbowd.upgrade.offer import OfferedSocket

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rainbowd.hangup import Hangup
+from rainbowd.sighup import Hangup
 from rainbowd.upgrade.new_agent import UpgradeFailed, installed_command, start_new_agent
 
 
