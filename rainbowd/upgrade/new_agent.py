@@ -19,7 +19,7 @@ from rainbowd.errors import RainbowdError
 from rainbowd.listeners import UPGRADE_VARIABLE
 from rainbowd.log import get_logger
 from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.offer import FORMAT
+from rainbowd.upgrade.received_offer import FORMAT
 from rainbowd.upgrade.roster_messages import encode_leases
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rainbowd.sighup import Hangup
     from rainbowd.roster import Roster
     from rainbowd.upgrade.channel import Message
-    from rainbowd.upgrade.offer import OfferedSocket
+    from rainbowd.upgrade.received_offer import OfferedSocket
 
 PREPARE_SECONDS = 60.0
 """How long a new agent can take to import everything and to read its config."""

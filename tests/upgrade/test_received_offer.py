@@ -14,7 +14,7 @@ import trio
 
 from rainbowd.errors import UsageError
 from rainbowd.listeners import UPGRADE_VARIABLE
-from rainbowd.upgrade.offer import FORMAT, receive_offer
+from rainbowd.upgrade.received_offer import FORMAT, receive_offer
 from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases
 from tests.formats import FORMATS, written
 
