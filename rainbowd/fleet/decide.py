@@ -12,7 +12,7 @@ from rainbowd.fleet.models import Order, Phase, Progress, State, Turn
 from rainbowd.fleet.view import Decision, Deploy, Prepare, View, Wait, Write, bake_timer
 
 if TYPE_CHECKING:
-    from rainbowd.fleet.record import OwnDeploy
+    from rainbowd.fleet.local_record import OwnDeploy
 
 
 def wanted(order: Order | None, progress: Progress | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rainbowd.fleet.models import Order, Phase, Progress
-from rainbowd.fleet.record import Record
+from rainbowd.fleet.local_record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

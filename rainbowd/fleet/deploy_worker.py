@@ -8,8 +8,8 @@ import trio
 
 from rainbowd.fleet import record
 from rainbowd.fleet.local_deploys import Result, Task
-from rainbowd.fleet.record import OwnDeploy
-from rainbowd.fleet.standing import release_name, releases_directory
+from rainbowd.fleet.local_record import OwnDeploy
+from rainbowd.fleet.local_state import release_name, releases_directory
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
