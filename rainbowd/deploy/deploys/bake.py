@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.error_rate import Counts
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.errors import DeployFailed
 
 _CHECK_SECONDS = 1.0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys.deploy_log import DeployLog
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.interfaces import DesiredState
     from rainbowd.deploy.watch.watcher import Trigger
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.context import DeployContext
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.generations.recovery import Recovery
     from rainbowd.deploy.watch.file_state import FileState
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.interfaces import DesiredState, LaunchPlan
 
 KEPT = 50

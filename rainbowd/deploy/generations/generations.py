@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.failures import PortTaken
-from rainbowd.deploy.generations.adopted import AdoptedLifecycle
+from rainbowd.deploy.generations.adopted_lifecycle import AdoptedLifecycle
 from rainbowd.deploy.generations.companions import Companions
 from rainbowd.deploy.generations.lifecycle import EndReason, Lifecycle
 from rainbowd.deploy.generations.recent_errors import RecentErrors
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rainbowd.config import Config, Drain
     from rainbowd.deploy.context import DeployContext
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
     from rainbowd.roster import Generation
 

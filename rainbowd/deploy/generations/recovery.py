@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.generations.memory_file import MemoryFile
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.interfaces import LaunchPlan
 
 _POLL_SECONDS = 0.5

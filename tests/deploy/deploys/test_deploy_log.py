@@ -8,7 +8,7 @@ import trio
 
 from rainbowd.deploy.deploys.deploy import Deploy
 from rainbowd.deploy.deploys.deploy_log import DeployLog
-from rainbowd.deploy.generations.memory_file import MemoryFile
+from rainbowd.deploy.generations.deploy_memory import MemoryFile
 from rainbowd.errors import DeployFailed
 from tests.fakes import Events, FakeHost, deploy_context
 

@@ -8,7 +8,7 @@ import trio
 
 from rainbowd.deploy.deploys.deploy_log import DeployLog
 from rainbowd.deploy.deploys.deploy_queue import DeployQueue
-from rainbowd.deploy.generations.memory_file import MemoryFile
+from rainbowd.deploy.generations.deploy_memory import MemoryFile
 from rainbowd.deploy.watch.watcher import Trigger
 from tests.fakes import Events, FakeHost, deploy_context
 

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from rainbowd.address import TcpAddress
-from rainbowd.deploy.generations.slots import Slots
+from rainbowd.deploy.generations.generation_slots import Slots
 from rainbowd.roster import Generation, Roster, State
 
 
