@@ -142,7 +142,7 @@ PLACES = {
     "h11": {"api"},  # Hypercorn's parser
     "httptools": {"http1"},
     "hypercorn": {"api"},
-    "httpx": {"deploy/host/health.py", "deploy/host/transport.py", "fleet/etcd.py"},
+    "httpx": {"deploy/host/health.py", "deploy/host/httpx_transport.py", "fleet/etcd.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "prometheus_client": {"api"},
     "pydantic": {"config", "fleet"},

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.hook_call import HookCall, HookResult
     from rainbowd.deploy.host.output import Output
-    from rainbowd.deploy.host.stored_run import StoredRun
+    from rainbowd.deploy.host.previous_run import PreviousRun
     from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
     from rainbowd.deploy.process import ProcessTree
     from rainbowd.log import AppSink
@@ -53,7 +53,7 @@ class AppLauncher:
 
     def __init__(
         self,
-        previous_run: StoredRun,
+        previous_run: PreviousRun,
         *,
         generation_ids: GenerationIds,
         ports_in_use: set[int],

@@ -27,7 +27,7 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 try:
     import httpx
 
-    from rainbowd.deploy.host.transport import AppTransport
+    from rainbowd.deploy.host.httpx_transport import AppTransport
 finally:
     if sys.modules["httpx._main"] is None:
         del sys.modules["httpx._main"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rainbowd.deploy.host.app_launcher import AppLauncher
 from rainbowd.deploy.host.companion_launcher import LinuxCompanionLauncher
 from rainbowd.deploy.host.deploy_files import DeployFiles
-from rainbowd.deploy.host.stored_run import StoredRun
+from rainbowd.deploy.host.previous_run import PreviousRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class LinuxHost:
     ) -> None:
         ports_in_use: set[int] = set()
         self.desired_state = DeployFiles(file, loaded)
-        self.previous_run = StoredRun(
+        self.previous_run = PreviousRun(
             file, loaded, generation_ids=generation_ids, ports_in_use=ports_in_use, store=store
         )
         self.launcher = AppLauncher(

@@ -10,7 +10,7 @@ import trio
 from rainbowd.config import load
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.state_files import MEMORY_NAME, encode_plan
-from rainbowd.deploy.host.stored_run import StoredRun
+from rainbowd.deploy.host.previous_run import PreviousRun
 from rainbowd.deploy.process import Leftovers
 from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.report.generation_ids import GenerationIds
@@ -31,7 +31,7 @@ class Site:
         file = directory / "rainbowd.json"
         file.write_text('{"run": "now {port}", "warmup": 1, "state_dir": "state"}')
         self.ids = GenerationIds(self.state_dir)
-        self.stored_run = StoredRun(file, load(file), generation_ids=self.ids, ports_in_use=set(), store=self._store)
+        self.stored_run = PreviousRun(file, load(file), generation_ids=self.ids, ports_in_use=set(), store=self._store)
 
     def leave(self, number: int, source: dict[str, object] | None) -> None:
         """Put a generation on record, by a config, or by one that is lost."""

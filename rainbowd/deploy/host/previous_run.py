@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = get_logger()
 
 
-class StoredRun:
+class PreviousRun:
     """The records, processes and files of earlier agents.
 
     Args:
