@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbowd.proxy.admission import Admission
-from rainbowd.proxy.clients import Clients
+from rainbowd.proxy.connected_clients import Clients
 from rainbowd.proxy.deadlines import Deadlines
 from rainbowd.proxy.error_pages import ErrorPages
 from rainbowd.proxy.hold import HeldRequests

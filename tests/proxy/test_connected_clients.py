@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from rainbowd.proxy.clients import Clients
+from rainbowd.proxy.connected_clients import Clients
 
 
 class Stub:
