@@ -52,7 +52,7 @@ ARROWS = {
     "log": {"permissions", "plain_text", "timestamp"},
     "timestamp": set(),
     "sd_notify": set(),
-    "hangup": set(),
+    "sighup": set(),
     "prctl": set(),
     "plain_text": set(),
     "config": {"errors", "permissions", "address", "json_file", "config_paths"},
@@ -62,12 +62,12 @@ ARROWS = {
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"http1", "roster", "report", "release_choice"},
     "api": FOR_ALL | {"roster", "report"},
-    "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "hangup"},
+    "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "sighup"},
     "fleet": FOR_ALL | {"report"},
     "agent": FOR_ALL
-    | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "sd_notify", "hangup"},
+    | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "sd_notify", "sighup"},
     "cli": FOR_ALL
-    | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "hangup", "release_choice"},
+    | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "sighup", "release_choice"},
     "__main__": {"cli"},
     "__init__": set(),
 }

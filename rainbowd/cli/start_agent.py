@@ -16,10 +16,10 @@ from rainbowd.agent import HANDLED_SIGNALS, Agent, AgentListeners, AgentStart, S
 from rainbowd.deploy.host.hook_permissions import check_file_permissions
 from rainbowd.deploy.host.host import LinuxHost
 from rainbowd.deploy.process import protect_agent, reset_signals, survivors
-from rainbowd.sighup import Hangup
 from rainbowd.prctl import become_subreaper
 from rainbowd.report.generation_ids import GenerationIds
 from rainbowd.report.recorder import Recorder
+from rainbowd.sighup import Hangup
 from rainbowd.upgrade import ReplacedAgent
 
 if TYPE_CHECKING:

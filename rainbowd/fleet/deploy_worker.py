@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.fleet import record
+from rainbowd.fleet import local_record
 from rainbowd.fleet.local_deploys import Result, Task
 from rainbowd.fleet.local_record import OwnDeploy
 from rainbowd.fleet.local_state import release_name, releases_directory
@@ -44,7 +44,7 @@ class Work:
     def __init__(
         self, machine: LocalDeploys, state_dir: Path, releases: Path | None, on_done: Callable[[], None]
     ) -> None:
-        self.record = record.read(state_dir)
+        self.record = local_record.read(state_dir)
         self.prepared: int | None = None
         self.unprepared: str | None = None
         self._machine = machine
@@ -147,9 +147,9 @@ class Work:
             return Result(f"fetch: {task.release} does not exist after the hook", fetched.output)
         return fetched
 
-    async def _save(self, changed: record.Record) -> None:
+    async def _save(self, changed: local_record.Record) -> None:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(record.write, self._state_dir, changed)
+            await trio.to_thread.run_sync(local_record.write, self._state_dir, changed)
         self.record = changed
 
     def _count_failure(self, result: Result) -> None:

@@ -16,13 +16,13 @@ import trio
 from rainbowd import __version__
 from rainbowd.fleet import documents as keys
 from rainbowd.fleet.decide import decide
+from rainbowd.fleet.deploy_worker import Work
 from rainbowd.fleet.engine import ABSENT, EngineError, EngineRefused
+from rainbowd.fleet.local_state import release_name, trouble
 from rainbowd.fleet.models import Member as MemberDocument
 from rainbowd.fleet.models import Phase, Presence, UnreadableDocument
 from rainbowd.fleet.report import Report
-from rainbowd.fleet.local_state import release_name, trouble
 from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Write, next_timer_seconds, timers
-from rainbowd.fleet.deploy_worker import Work
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbowd.fleet.models import Order, Phase, Progress
 from rainbowd.fleet.local_record import Record
+from rainbowd.fleet.models import Order, Phase, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

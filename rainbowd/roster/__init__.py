@@ -6,11 +6,11 @@ reads it: it takes leases by ``Roster.lease``, ends them by ``Generation.release
 address refuses connections, and a request failed.  ``Traffic`` counts for the metrics.
 """
 
-from rainbowd.roster.tunnel_batches import TUNNELS_CLOSE_SECONDS, in_batches
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
 from rainbowd.roster.process_status import ProcessState, ProcessStatus
 from rainbowd.roster.roster import Roster
 from rainbowd.roster.traffic import Traffic
+from rainbowd.roster.tunnel_batches import TUNNELS_CLOSE_SECONDS, in_batches
 
 __all__ = [
     "TUNNELS_CLOSE_SECONDS",

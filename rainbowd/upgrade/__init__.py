@@ -18,8 +18,8 @@ HTTP also has an ``Upgrade`` field, which opens tunnels: see ``proxy.tunnel``.  
 
 from rainbowd.upgrade.draining_agent import DrainingAgent
 from rainbowd.upgrade.new_agent import NewAgent, UpgradeFailed, start_new_agent
-from rainbowd.upgrade.received_offer import Offer, OfferedSocket, ReplacedAgent, receive_offer
 from rainbowd.upgrade.predecessor import Predecessors
+from rainbowd.upgrade.received_offer import Offer, OfferedSocket, ReplacedAgent, receive_offer
 from rainbowd.upgrade.rendezvous import Rendezvous
 
 __all__ = [

@@ -25,8 +25,8 @@ from rainbowd.upgrade.roster_messages import encode_leases
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from rainbowd.sighup import Hangup
     from rainbowd.roster import Roster
+    from rainbowd.sighup import Hangup
     from rainbowd.upgrade.channel import Message
     from rainbowd.upgrade.received_offer import OfferedSocket
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rainbowd.fleet.decide import decide, wanted
-from rainbowd.fleet.models import Order, Phase, Progress, State
 from rainbowd.fleet.local_record import OwnDeploy, Record
+from rainbowd.fleet.models import Order, Phase, Progress, State
 from rainbowd.fleet.view import Decision, Deploy, Local, Prepare, Timer, View, Write, timers
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rainbowd.fleet.decide import decide, wanted
-from rainbowd.fleet.models import Order, Phase, Progress, State, Turn
 from rainbowd.fleet.local_record import OwnDeploy, Record
+from rainbowd.fleet.models import Order, Phase, Progress, State, Turn
 from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Wait, Write, next_timer_seconds, timers
 
 ALL = frozenset({"a", "b", "c"})

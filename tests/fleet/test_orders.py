@@ -10,9 +10,9 @@ from rainbowd.errors import UsageError
 from rainbowd.fleet import orders
 from rainbowd.fleet.documents import HISTORY_MAX, Documents, parse, progress_puts
 from rainbowd.fleet.engine import Snapshot, StoredValue
+from rainbowd.fleet.local_record import OwnDeploy, Record, read, write
 from rainbowd.fleet.models import Lock, Member, Order, Phase, Presence, Progress, State, Turn, UnreadableDocument
 from rainbowd.fleet.orders import Author, Policy, Refused, UnderWay, plan_waves
-from rainbowd.fleet.local_record import OwnDeploy, Record, read, write
 
 ANN = Author("ann@ci", "fix", "2026-11-30T10:00:00.000Z")
 POLICY = Policy("1,100%", 1, 10, "rollback", 0)

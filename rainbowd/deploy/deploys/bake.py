@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.deploy import Deploy
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.generations.error_rate import Counts
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.errors import DeployFailed
 
 _CHECK_SECONDS = 1.0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.generations.deploy_memory import MemoryFile
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.watch.watcher import Trigger
     from rainbowd.errors import DeployFailed
 

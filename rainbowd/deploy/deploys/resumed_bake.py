@@ -14,9 +14,9 @@ from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
     from rainbowd.deploy.context import DeployContext
+    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.records import BakeRecord
 
 ResumedBake = tuple["Lifecycle", Bake | None] | DeployFailed

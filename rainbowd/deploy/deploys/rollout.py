@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.deploy_log import DeployLog
     from rainbowd.deploy.deploys.hooks import HookRunner
     from rainbowd.deploy.deploys.resumed_bake import ResumedBake
+    from rainbowd.deploy.generations.generation_slots import Slots
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.generations.generation_slots import Slots
     from rainbowd.deploy.interfaces import LaunchPlan
 
 _SLACK_SECONDS = 5.0

@@ -21,10 +21,10 @@ from rainbowd.deploy.deploys.rollout import Rollout
 from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
-from rainbowd.deploy.generations.generations import Generations
-from rainbowd.deploy.generations.liveness import ReplacementBackoff
 from rainbowd.deploy.generations.deploy_memory import MemoryFile
 from rainbowd.deploy.generations.generation_slots import Slots
+from rainbowd.deploy.generations.generations import Generations
+from rainbowd.deploy.generations.liveness import ReplacementBackoff
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger

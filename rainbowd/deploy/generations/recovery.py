@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.context import DeployContext
-    from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.generations.deploy_memory import MemoryFile
+    from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.interfaces import LaunchPlan
 
 _POLL_SECONDS = 0.5

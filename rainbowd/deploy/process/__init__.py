@@ -1,8 +1,8 @@
 """The processes of apps and hooks: launched, found in /proc, ended and reaped."""
 
+from rainbowd.deploy.process.agent_leftovers import Leftovers, end_leftovers, find_leftovers
 from rainbowd.deploy.process.cgroups import remove_left_cgroups
 from rainbowd.deploy.process.launches import Launch, LaunchMarks
-from rainbowd.deploy.process.agent_leftovers import Leftovers, end_leftovers, find_leftovers
 from rainbowd.deploy.process.oom import protect_agent, restore_agent
 from rainbowd.deploy.process.process_identity import ProcessIdentity
 from rainbowd.deploy.process.process_origin import OWN_DAEMON, find_origin, find_shared

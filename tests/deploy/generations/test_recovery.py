@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from rainbowd.config import Config
-from rainbowd.deploy.generations.lifecycle import EndReason
 from rainbowd.deploy.generations.deploy_memory import MemoryFile
+from rainbowd.deploy.generations.lifecycle import EndReason
 from rainbowd.deploy.generations.recovery import Recovery
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.errors import DeployFailed

@@ -9,8 +9,8 @@ import trio
 
 from rainbowd.config import load
 from rainbowd.deploy.host.generation_files import GenerationFiles
-from rainbowd.deploy.host.state_files import MEMORY_NAME, encode_plan
 from rainbowd.deploy.host.previous_run import PreviousRun
+from rainbowd.deploy.host.state_files import MEMORY_NAME, encode_plan
 from rainbowd.deploy.process import Leftovers
 from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.report.generation_ids import GenerationIds

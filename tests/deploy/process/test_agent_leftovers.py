@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.process import Leftovers, end_leftovers, find_leftovers, launches, leftovers
+from rainbowd.deploy.process import Leftovers, agent_leftovers, end_leftovers, find_leftovers, launches
 from rainbowd.deploy.process.procfs import read_entry
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FAMILY = ("sh", "-c", "setsid sh -c 'trap \"\" TERM; echo ready; sleep 1000; sle
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be an agent that has launched nothing: none descends from it, and there is no launch."""
     monkeypatch.setattr(launches, "_launches", [])
-    monkeypatch.setattr(leftovers, "ancestors", lambda *_: [])
+    monkeypatch.setattr(agent_leftovers, "ancestors", lambda *_: [])
 
 
 def find(launch: Launcher, *spared: ProcessTree) -> Leftovers:
