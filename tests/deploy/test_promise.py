@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from rainbowd.config import Config, Drain, Health, Liveness, ProcessSettings
+from rainbowd.config import Bake, Canary, Config, Drain, Health, Liveness, ProcessSettings
 from rainbowd.roster import State
 from tests.fake_companions import CompanionBehaviour
 from tests.fakes import Behaviour, Holding, Scene, acting
@@ -51,6 +51,9 @@ ACTIONS = st.one_of(
     st.tuples(st.just("standby"), st.sampled_from([100, 3, 0])),
     st.tuples(st.just("limit"), st.sampled_from([10, 2, 3])),
     st.tuples(st.just("broken"), st.booleans()),
+    st.tuples(st.just("bake"), st.sampled_from([0, 3, 30])),
+    st.tuples(st.just("canary"), st.sampled_from([(), (50,), (5, 25)])),
+    st.tuples(st.just("errors"), st.sampled_from([1, 10])),
 )
 STEPS = st.tuples(ACTIONS, st.sampled_from([2.5, 0.0, 0.005, 0.02, 0.5, 1.01, 1.5, 15.0, 70.0]))
 """What is done, and for how long nothing else is."""
@@ -67,6 +70,14 @@ COMPANIONS = {"worker": CompanionBehaviour(stops_after=8), "beat": CompanionBeha
 def config(**changes: object) -> Config:
     health = Health(path="/up", liveness=Liveness(interval=2, failures=2))
     return Config(run="app", health=health, drain=DRAIN, processes=PROCESSES, **changes)  # type: ignore[arg-type]
+
+
+SETTINGS: dict[str, Callable[[Any], dict[str, object]]] = {
+    "standby": lambda seconds: {"standby": seconds},
+    "limit": lambda count: {"max_generations": count},
+    "bake": lambda seconds: {"bake": Bake(seconds=seconds)},
+    "canary": lambda steps: {"canary": Canary(steps=steps, seconds=2)},
+}
 
 
 class Play:
@@ -97,24 +108,34 @@ class Play:
             scene.turn(value)
         elif name in {"touch", "signal", "restart"}:
             scene.ask("signal" if name == "signal" else "file", restart=value)
-        elif name in {"crash", "end companion"}:
+        elif name in {"crash", "end companion", "errors"}:
             self.crash(name, value)
         elif name == "silence":
             for release in ("a", "b"):
                 host.behaviours[release] = Behaviour(is_silent=value)
         elif name == "broken":
             host.config_error = "broken" if value else None
-        elif name in {"standby", "limit"}:
-            host.config = host.config.model_copy(update={"standby" if name == "standby" else "max_generations": value})
+        elif name in SETTINGS:
+            host.config = host.config.model_copy(update=SETTINGS[name](value))
         else:
             self.client(name)
 
     def crash(self, name: str, index: int) -> None:
-        """One of those that run dies."""
+        """One of those that run dies, or those that serve fail requests."""
+        if name == "errors":
+            self.errors(index)
+            return
         apps = [app for app in self.scene.host.apps if not app.has_died and not app.ended_times]
         running = apps if name == "crash" else self.scene.host.companions.running()
         for process in running[index : index + 1]:
             process.die()
+
+    def errors(self, count: int) -> None:
+        """Those that serve fail requests."""
+        for generation in list(self.scene.roster.generations.values()):
+            for _ in range(count * generation.is_serving):
+                generation.requests += 1
+                generation.count_error("GET /: 500")
 
     async def agent(self, name: str, start_after: float | None) -> None:
         """An agent ends or begins; one that is killed may soon be followed by another."""
@@ -155,7 +176,7 @@ class Play:
                 generation.on_connect_refused(now + tenth / 10)
         elif scene.roster.live is not None:
             holding = Holding(scene)
-            assert holding.generation.state is State.LIVE
+            assert holding.generation.state in {State.LIVE, State.CANARY}
             self.holdings.append(holding)
             if name == "tunnel":
                 holding.generation.become_tunnel(holding)

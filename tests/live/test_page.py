@@ -177,6 +177,21 @@ def test_a_deploy_shows_what_it_is_doing_and_the_one_before_is_not_shown(board: 
     agent.configure(**enabled(board.api.port))
 
 
+def test_a_canary_is_a_band_of_its_own_and_a_bake_a_countdown(board: Page) -> None:
+    agent, release = board.api.agent, other(board)
+    agent.configure(**enabled(board.api.port), canary={"steps": [50], "seconds": 3}, bake=4)
+    redeploy(board, release)
+    board.until("#deploying", f"deploying {release}: canary with 50 % of the clients, ")
+    board.until("#deploying", "bake, ")
+    assert " s left; 0 requests, 0 failed" in board.text("#deploying")
+    assert board.run("return document.querySelectorAll('#bands .canary').length") > 0
+    board.until("#last-deploy", "last deploy succeeded")
+    (agent.directory / "rainbowd.maintenance").touch()
+    board.until("#warnings", "maintenance: every request is answered 503")
+    (agent.directory / "rainbowd.maintenance").unlink()
+    agent.configure(**enabled(board.api.port))
+
+
 def test_the_dialog_says_what_is_deployed_without_a_release(board: Page) -> None:
     board.click("#redeploy")
     assert board.run("return document.getElementById('release').placeholder").startswith(live(board))

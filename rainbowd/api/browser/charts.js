@@ -1,7 +1,7 @@
 // The pictures: a band for each generation, requests and latency, on one scale of time. Drawn again each second.
 
 const LANE = 54, LABEL = 16, AXIS = 20, STEP = 2  // pixels
-const THICK = { starting: 5, live: 14, standby: 6, draining: 7, stopping: 3 }
+const THICK = { starting: 5, canary: 10, live: 14, standby: 6, draining: 7, stopping: 3 }
 const TALLEST = 20                                // added to a band at the maximum load
 const LETTER = 6.7
 

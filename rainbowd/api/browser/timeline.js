@@ -1,6 +1,6 @@
 // The timeline of generations and deploys, from the journal's events and the status. WORDS is written by page.py.
 
-const STATES = { launched: "starting", live: "live", standby: "standby", draining: "draining" }
+const STATES = { launched: "starting", canary: "canary", live: "live", standby: "standby", draining: "draining" }
 const BEFORE = { "generation.draining": "live", "generation.standby": "live", "generation.retired": "draining",
   "generation.crashed": "live", "generation.healthy": "starting" }
 const RESULTS = { "deploy.succeeded": "succeeded", "deploy.rolled_back": "rolled back", "deploy.failed": "failed" }
@@ -30,8 +30,12 @@ function sentence(event) {
   return fill(WORDS.sentences[kind] ?? "", { ...event, name: event.release && nameOf(event.release), winner })
 }
 
-// The warnings that the headline does not contain already.
-const warnings = status => status.warnings.filter(({ kind }) => !["dead", "waiting"].includes(kind)).map(({ text }) => text)
+// The warnings that the headline does not contain already, and what keeps requests from the app.
+const warnings = status => [
+  ...(status.maintenance ? ["maintenance: every request is answered 503"] : []),
+  ...(status.pause ? [`paused: new requests wait for ${status.pause.seconds} s at most`] : []),
+  ...status.warnings.filter(({ kind }) => !["dead", "waiting"].includes(kind)).map(({ text }) => text),
+]
 
 // The status can show a phase before the journal does, or at a slightly different time.
 function enter(generation, state, at) {

@@ -85,8 +85,20 @@ function showLive(status, silentSince) {
 const STEPS = { plan: "reading the config", slot: "waiting until an older generation has ended",
   before_launch: "before_launch hook", boot: "starting the app", health: "health check" }
 
-// Returns the current step of a deploy, how long it lasts, and the last result of the health check.
-function stepOf({ step, step_at: at, last_check: check }) {
+// Returns the deploy in progress; during a canary or a bake with its share, its end and its counts.
+function deployingOf({ deploying, generations }) {
+  const one = deploying && generations.find(({ id }) => id === deploying.generation)
+  const judged = one?.[deploying.step]
+  return judged ? { ...deploying, judged: { ...judged, share: one.share } } : deploying
+}
+
+// Returns the current step of a deploy, how long it lasts, and the last result of the health check, or the counts.
+function stepOf({ step, step_at: at, last_check: check, judged }) {
+  if (judged) {
+    const left = Math.max(0, Math.ceil((Date.parse(judged.until) - Date.now()) / 1000))
+    const share = judged.share ? ` with ${judged.share} % of the clients` : ""
+    return `${step}${share}, ${left} s left; ${whole(judged.requests)} requests, ${whole(judged.errors)} failed`
+  }
   return [`${STEPS[step] ?? step}, ${ago(at)}`, check && `last check: ${check}`].filter(Boolean).join("; ")
 }
 
