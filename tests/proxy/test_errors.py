@@ -278,7 +278,7 @@ async def test_a_bug_in_one_request_ends_neither_the_server_nor_another(
         other = await here.client()
         assert (await other.ask()).body == b"ok"
         with monkeypatch.context() as patched:
-            patched.setattr("rainbowd.proxy.exchange.read_response", lambda *_: 1 // 0)
+            patched.setattr(here.roster, "lease", lambda _: 1 // 0)
             client = await here.client()
             await client.send(GET)
             assert (await client.message()).status == 500

@@ -8,11 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from rainbowd.address import Address, sockaddr
 from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
+from rainbowd.proxy import upstream
 from rainbowd.proxy.hold import HeldRequest
 from rainbowd.proxy.reactor import READABLE, WRITABLE
-from rainbowd.proxy.upstream import Upstream
 from rainbowd.roster import State
 from tests.proxy.scripted import GET, OK, Peer, Setting, eventually, setting
 
@@ -110,14 +111,14 @@ async def test_a_refused_connect_is_held_until_the_app_is_back(request_data: byt
 
 
 async def test_a_connect_that_is_reset_as_its_listener_dies_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    connected, failures = Upstream.wait_connected, [ConnectionResetError(), BrokenPipeError()]
+    failures = [ConnectionResetError(), BrokenPipeError()]
 
-    async def connect(upstream: Upstream) -> None:
+    def fail_at_first(address: Address) -> str | tuple[str, int]:
         if failures:
             raise failures.pop()
-        await connected(upstream)
+        return sockaddr(address)
 
-    monkeypatch.setattr(Upstream, "wait_connected", connect)
+    monkeypatch.setattr(upstream, "sockaddr", fail_at_first)
     async with setting() as here:
         here.serve()
         client = await here.client()

@@ -64,7 +64,7 @@ async def test_no_descriptor_for_the_app_is_a_503(monkeypatch: pytest.MonkeyPatc
     async with setting() as here:
         client = await here.client()
         with monkeypatch.context() as patched:
-            patched.setattr(here.context.pool, "open", out_of_descriptors)
+            patched.setattr("rainbowd.proxy.upstream.family", out_of_descriptors)
             assert (await client.ask()).status == 503
         here.serve()
         assert (await client.ask()).status == 200

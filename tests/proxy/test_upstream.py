@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from rainbowd.address import TcpAddress, UnixAddress
+from rainbowd.address import TcpAddress, UnixAddress, connect_to_socket_file
 from rainbowd.proxy import upstream
 from rainbowd.proxy.reactor import Reactor
 from rainbowd.proxy.upstream import Upstream
@@ -278,18 +278,16 @@ async def test_a_socket_that_is_a_link_is_not_followed_where_the_app_could_have_
         assert response.status == (503 if managed else 200)
 
 
-class Tight(Wire):
-    """A wire to the app that holds little."""
-
-    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        super().__init__(reactor, sock)
+def connect_tightly(sock: socket.socket, path: Path) -> int:
+    """Connect to the app by a socket that holds little."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return connect_to_socket_file(sock, path)
 
 
 async def test_a_connection_that_still_carries_a_request_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(upstream, "Wire", Tight)
+    monkeypatch.setattr(upstream, "connect_to_socket_file", connect_tightly)
     async with setting(app_address=UnixAddress(tmp_path / "app")) as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n")
         await client.send(b"x" * 60000)
@@ -306,7 +304,7 @@ async def test_a_connection_that_still_carries_a_request_is_not_kept(
 async def test_an_app_that_answered_early_gets_the_rest_as_slowly_as_it_reads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(upstream, "Wire", Tight)
+    monkeypatch.setattr(upstream, "connect_to_socket_file", connect_tightly)
     async with setting(app_address=UnixAddress(tmp_path / "app")) as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 75000\r\n\r\n")
         await client.send(b"x" * 60000)
