@@ -10,7 +10,8 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.agent.site_admission import SiteStatus
-from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name, build_status, timestamp
+from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
+from rainbowd.agent.status_content import build_status, timestamp
 from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.roster import Generation, Roster

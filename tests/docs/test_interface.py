@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from rainbowd import errors
-from rainbowd.agent.status import build_status
+from rainbowd.agent.status_content import build_status
 from rainbowd.cli.command_parser import EXIT_STATUS
 from rainbowd.config import Config, ProcessSettings
 from rainbowd.report import status

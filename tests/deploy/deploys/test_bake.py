@@ -271,7 +271,7 @@ async def test_a_generation_that_died_while_no_agent_ran_decides_the_bake(dead: 
 
 
 async def test_the_status_shows_the_bake_with_its_counts() -> None:
-    from rainbowd.agent.status import build_status  # noqa: PLC0415
+    from rainbowd.agent.status_content import build_status  # noqa: PLC0415
 
     async with playing(config=config()) as scene:
         await live_b(scene)

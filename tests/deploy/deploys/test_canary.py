@@ -154,7 +154,7 @@ async def test_now_and_a_first_deploy_have_no_canary() -> None:
 
 
 async def test_the_status_shows_the_share_and_the_counts() -> None:
-    from rainbowd.agent.status import build_status  # noqa: PLC0415
+    from rainbowd.agent.status_content import build_status  # noqa: PLC0415
 
     async with playing(config=config()) as scene:
         await begin(scene)

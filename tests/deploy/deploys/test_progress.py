@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.agent.status import build_status
+from rainbowd.agent.status_content import build_status
 from rainbowd.config import Config, HookSettings
 from tests.fakes import Behaviour, Holding, Scene, playing
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.agent.status import build_status
+from rainbowd.agent.status_content import build_status
 from tests.fakes import Behaviour, Scene, acting, playing
 
 if TYPE_CHECKING:
