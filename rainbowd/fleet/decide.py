@@ -118,7 +118,8 @@ def _absent_in_turn(view: View, order: Order, progress: Progress) -> Write | Non
     for name in [*progress.busy, *_baking_members(order, progress)]:
         if name not in view.present and view.elapsed.get(("absent", name), 0) >= view.grace:
             reason = f"absent for {view.grace:g} s"
-            lost = Turn(state=State.LOST, reason=reason, deploy=progress.members[name].deploy)
+            turn = progress.members[name]
+            lost = Turn(state=State.LOST, reason=reason, deploy=turn.deploy, has_release=turn.must_go_back)
             return Write(_with(progress, name, lost), f"{name} is lost: {reason}")
     return None
 
@@ -141,7 +142,8 @@ def _stop(view: View, order: Order, progress: Progress) -> Decision | None:
     if progress.phase not in {Phase.ROLLING, Phase.BAKING}:
         return None
     if view.local.trouble is not None and progress.of(State.LIVE).count(view.me):
-        failed = Turn(state=State.FAILED, reason=view.local.trouble, deploy=progress.members[view.me].deploy)
+        request = progress.members[view.me].deploy
+        failed = Turn(state=State.FAILED, reason=view.local.trouble, deploy=request, has_release=True)
         return Write(_with(progress, view.me, failed), f"{view.me} failed: {view.local.trouble}")
     reason = order.abort or (_failures(progress) if len(progress.bad) > order.max_failures else None)
     if reason is None:
@@ -221,10 +223,10 @@ def _roll_back(view: View, progress: Progress) -> Decision:
     if turn is not None and _undoes(view, progress) and not _has_failed_to_revert(view, turn):
         reverting = Turn(state=State.REVERTING, deploy=view.new_request)
         return Write(_with(progress, view.me, reverting), f"{view.me} goes back to {view.local.record.before}")
-    if turn is not None and turn.state is State.LIVE:
+    if turn is not None and turn.must_go_back:
         stays = Turn(state=State.REVERTED, reason="there is nothing to go back to")
         return Write(_with(progress, view.me, stays), f"{view.me} has nothing to go back to")
-    if progress.busy or any(name in view.present for name in progress.of(State.LIVE)):
+    if progress.busy or any(turn.must_go_back and name in view.present for name, turn in progress.members.items()):
         return Wait()
     return _end(progress, Phase.ROLLED_BACK, progress.reason)
 

@@ -147,12 +147,19 @@ class Turn(Document):
         reason: why it failed or was lost.
         deploy: the id of the request in the member's own journal.
         first: whether no member had launched the release when this turn began.
+        has_release: whether it has failed or was lost after it had become live, so that it still runs the release.
     """
 
     state: State
     reason: Line | None = None
     deploy: Annotated[str, Field(max_length=64)] | None = None
     first: bool = False
+    has_release: bool = False
+
+    @property
+    def must_go_back(self) -> bool:
+        """Whether the member runs the release of the rollout, so that a way back includes it."""
+        return self.state is State.LIVE or self.has_release
 
 
 class Progress(Document):

@@ -32,8 +32,8 @@ TURNS = {
     State.PREPARED: {State.CLAIMED},
     State.CLAIMED: {State.PREPARED, State.LIVE, State.FAILED, State.LOST, State.REVERTED},
     State.LIVE: {State.FAILED, State.LOST, State.REVERTING, State.REVERTED, State.CLAIMED},
-    State.FAILED: {State.REVERTING, State.CLAIMED},
-    State.LOST: {State.REVERTING, State.CLAIMED},
+    State.FAILED: {State.REVERTING, State.REVERTED, State.CLAIMED},
+    State.LOST: {State.REVERTING, State.REVERTED, State.CLAIMED},
     State.REVERTING: {State.REVERTED, State.FAILED, State.LOST},
     State.REVERTED: {State.CLAIMED},
 }
@@ -135,7 +135,7 @@ class Simulation:
                 self._put_order(order.model_copy(update={"paused": False}))
         elif chance < 0.015 and not is_calm:
             machine.is_cut = True
-        elif chance < 0.017 and self._phase is Phase.BAKING and not is_calm:
+        elif chance > 0.97 and self._phase is Phase.BAKING and not is_calm:
             machine.trouble = "it crashed"
         else:
             return False
@@ -276,6 +276,8 @@ class Simulation:
         require(new.phase is old.phase or new.phase in FOLLOWING.get(old.phase, ()), "illegal phase", old, new)
         require(new.wave in {old.wave, old.wave + 1}, "illegal wave", old, new)
         require(old.members.keys() <= new.members.keys(), "a turn was forgotten", old, new)
+        if new.phase is Phase.ROLLED_BACK and old.phase is Phase.ROLLING_BACK:
+            self._check_return(new)
         changed = [name for name in new.members if new.members[name] != old.members.get(name)]
         require(len(changed) <= 1, "one write changed two turns", old, new)
         for name in changed:
@@ -283,6 +285,17 @@ class Simulation:
             require(new.members[name].state in TURNS[before], "illegal turn", old, new)
             if before in {State.LIVE, State.FAILED, State.LOST} and new.members[name].state is State.CLAIMED:
                 require(new.phase.is_at_rest, "a second turn in one rollout", old, new)
+
+    def _check_return(self, progress: Progress) -> None:
+        """Fail if a rollout ends as rolled back while a member that is present has not even tried to go back."""
+        for name, turn in progress.members.items():
+            machine = self.machines[name]
+            attempt = machine.record.attempt
+            has_tried = attempt is not None and attempt.is_revert and attempt.order == progress.order
+            is_left = machine.record.flipped == progress.order and machine.release != machine.record.before
+            is_present = machine.lease_until > self.clock
+            if turn.state in {State.LIVE, State.FAILED} and is_present and not has_tried:
+                require(not is_left, "rolled back, but not everywhere", machine, progress)
 
     def _check_deploys(self) -> None:
         """Fail if more machines than may really deploy, except those that were given up."""

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+HOOKS = {
+    "before_launch": 'echo "$(basename "$RAINBOWD_RELEASE") wave $RAINBOWD_WAVE [$RAINBOWD_FIRST]" >>../../launches',
+    "fetch": 'cp -r "../store/$(basename "$RAINBOWD_RELEASE")" "$RAINBOWD_RELEASE"',
+}
+"""What members note of their launches, and where they get a missing release from."""
+
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.05
 
@@ -45,7 +51,7 @@ class Fleet:
         """Return a new member that is not started yet, with the releases v1, v2 and v3."""
         site = self.directory / name
         site.mkdir()
-        agent = Agent(site, fleet={**self.settings, "member": name}, **config)
+        agent = Agent(site, **{"fleet": {**self.settings, "member": name}, "hooks": HOOKS, **config})
         agent.patience_seconds = PATIENCE_SECONDS
         for release in ("v1", "v2", "v3"):
             agent.add_release(release)

@@ -159,6 +159,7 @@ def test_trouble_during_the_bake_is_a_failure() -> None:
     assert failed.members["a"].state is State.FAILED
     back = written(decide(view(failed, local=local)))
     assert back.phase is Phase.ROLLING_BACK
+    assert decide(view(back, me="b")) == Wait(), "a still runs the release"
     assert written(decide(view(back, local=local))).members["a"].state is State.REVERTING
 
 

@@ -1,4 +1,4 @@
-"""``decide`` under stale views, crashes, partitions, pauses and aborts; and two mutations that this must catch."""
+"""``decide`` under stale views, crashes, partitions, pauses and aborts; and three mutations that this must catch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rainbowd.fleet.decide import decide
+from rainbowd.fleet.models import State, Turn
 from tests.fleet.simulation import Broken, Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rainbowd.fleet.view import Decision, View
 
 SEEDS = 12
@@ -44,10 +47,15 @@ def test_a_limit_that_is_off_by_one_is_caught() -> None:
     assert _caught(lambda seed: Simulation(seed, one_more))
 
 
-def _caught(simulation: object) -> bool:
+def _caught(simulation: Callable[[int], Simulation]) -> bool:
     for seed in range(CAUGHT_WITHIN):
         try:
-            simulation(seed).run()  # type: ignore[operator]
+            simulation(seed).run()
         except Broken:
             return True
     return False
+
+
+def test_a_way_back_that_ends_before_everyone_is_back_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turn, "must_go_back", property(lambda turn: turn.state is State.LIVE))
+    assert _caught(Simulation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from tests.fleet.load import Load
 from tests.fleet.site import Fleet
+from tests.live.agent import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +51,12 @@ def fleet(shared: Fleet) -> Fleet:
 
 def behave(site: Path, release: str, **behaviour: object) -> None:
     """Have a release of one member behave in its own way."""
-    (site / "releases" / release / "app.json").write_text(json.dumps(behaviour))
+    behave_in(site / "releases" / release, **behaviour)
+
+
+def behave_in(release: Path, **behaviour: object) -> None:
+    """Have the app of this directory behave in its own way."""
+    (release / "app.json").write_text(json.dumps(behaviour))
 
 
 def is_rolling(state: dict[str, Any], release: str) -> bool:
@@ -166,6 +173,52 @@ def test_a_missing_release_is_fetched_or_nothing_is_deployed(fleet: Fleet) -> No
     finally:
         (site / "releases" / "v2").mkdir(exist_ok=True)
         behave(site, "v2")
+
+
+@pytest.mark.long
+def test_a_missing_release_is_fetched_and_the_first_member_is_told_so(fleet: Fleet) -> None:
+    """5: release missing: ``fetch`` runs; and of all members only the first one may migrate."""
+    for agent in fleet.members.values():
+        (agent.directory / "store" / "v4").mkdir(parents=True)
+        behave_in(agent.directory / "store" / "v4")
+    fleet.deploy("v4", "--bake", "0")
+    assert fleet.live() == ["v4"] * MEMBERS
+    launches = [(agent.directory / "launches").read_text().splitlines() for agent in fleet.members.values()]
+    assert [lines[-1] for lines in launches] == ["v4 wave 1 [1]", *["v4 wave 2 []"] * (MEMBERS - 1)]
+    fleet.deploy("v4", "--bake", "0")
+    assert (fleet.members["web1"].directory / "launches").read_text().splitlines()[-1] == "v4 wave 1 []"
+
+
+@pytest.mark.long
+def test_a_crash_during_the_bake_is_a_failure(fleet: Fleet) -> None:
+    agent = fleet.members["web1"]
+    process = fleet.begin("deploy", "v2", "--bake", "60")
+    fleet.until(lambda state: state["rollout"]["release"] == "v2" and state["phase"] == "baking", "the bake")
+    status = agent.status()
+    os.kill(next(one["pid"] for one in status["generations"] if one["id"] == status["live"]), signal.SIGKILL)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 1, output
+    assert "web1: failed: crashed" in output
+    assert fleet.live() == ["v1"] * MEMBERS
+
+
+@pytest.mark.long
+def test_a_second_machine_with_the_same_name_stands_aside(fleet: Fleet, tmp_path: Path) -> None:
+    other = Agent(tmp_path, fleet={**fleet.settings, "member": "web2"})
+    other.add_release("v1")
+    other.flip("v1")
+    other.start()
+    try:
+        other.decision(0)
+        fleet.wait(
+            lambda: other.status().get("fleet", {}).get("engine", {}).get("state") == "aside", "it to stand aside"
+        )
+        assert "another machine is the member web2" in other.status()["fleet"]["engine"]["reason"]
+        fleet.deploy("v2")
+        assert fleet.live() == ["v2"] * MEMBERS
+        assert other.link.resolve().name == "v1"
+    finally:
+        other.destroy()
 
 
 def test_two_orders_at_once_are_one(fleet: Fleet) -> None:
