@@ -31,6 +31,7 @@ STREAM_LINE_SECONDS = 0.05
 PATTERN = bytes(range(251)) * 256
 """Of a length that no buffer has, so that a piece that is lost or doubled is seen."""
 SERVICE_RESTART = 1012
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 Answer = Callable[["Exchange"], Coroutine[None, None, None]]
 
@@ -121,10 +122,10 @@ class Exchange:
         lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in everything.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
-    async def answer(self, text: str, status: int = 200) -> None:
+    async def answer(self, text: str, status: int = 200, media_type: str = "application/json") -> None:
         """Send ``text`` whole."""
         body = text.encode()
-        head = self.head(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        head = self.head(status, {"Content-Type": media_type, "Content-Length": str(len(body))})
         self.writer.write(head + (b"" if self.method == "HEAD" else body))
         await self.writer.drain()
 
@@ -262,7 +263,7 @@ async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.Strea
             answer = ANSWERS.get(urlsplit(target).path)
             content = app.behaviour.files.get(target)
             if content is not None:
-                await exchange.answer(content)
+                await exchange.answer(content, media_type=MEDIA_TYPES.get(Path(target).suffix, "text/html"))
             else:
                 await (answer(exchange) if answer else exchange.answer(target, 404))
             if answer is websocket or exchange.last:
