@@ -50,7 +50,7 @@ class DeployLog:
             is_rollback: whether the request is a rollback.
         """
         deploy.is_rollback = is_rollback
-        deploy.is_now |= trigger.is_now
+        deploy.is_now |= trigger.is_now or trigger.is_rollback
         deploy.is_commanded |= trigger.request is not None or trigger.kind == "api"
         deploy.trigger, deploy.by, deploy.note = trigger.kind, trigger.by, trigger.note or deploy.note
         deploy.rollout = trigger.rollout or deploy.rollout

@@ -156,7 +156,7 @@ class Rollout:
         lifecycle = await self._generations.launch(
             plan, deploy_id=deploy.id, generation_id=deploy.generation, on_candidate=self._begin_boot
         )
-        is_watched = self._is_requested and not (deploy.is_now or deploy.is_rollback)
+        is_watched = self._is_requested and not deploy.is_now
         if is_watched and plan.config.canary.steps and self._generations.live is not None:
             self.progress.judged = canary = Canary(lifecycle, self._context, self._generations, self.progress)
             await canary.run()

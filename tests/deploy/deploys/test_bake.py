@@ -204,6 +204,15 @@ async def test_a_rollback_that_needs_a_launch_is_not_watched() -> None:
         assert (outcome(scene)["event"], outcome(scene)["generation"]) == ("deploy.succeeded", 3)
 
 
+async def test_a_link_that_is_pointed_by_hand_at_an_earlier_release_is_watched() -> None:
+    async with playing(config=config(bake=Bake(seconds=0))) as scene:
+        await live_b(scene)
+        scene.host.config = config()
+        scene.turn("a")
+        await trio.sleep(70)
+        assert (outcome(scene)["generation"], outcome(scene)["bake_seconds"]) == (3, 60)
+
+
 async def test_without_the_previous_generation_the_bake_ends_because_nothing_is_left_to_go_back_to() -> None:
     async with playing(config=config()) as scene:
         await live_b(scene)
