@@ -28,7 +28,7 @@ def test_a_config_error_has_one_problem_a_line() -> None:
     assert error.problems == ("a: found 1; expected 2", "b: found 3; expected 4")
 
 
-def test_a_failed_deploy_keeps_the_output_of_the_app_beside_its_reason() -> None:
+def test_a_failed_deploy_keeps_the_output_of_the_app_with_its_reason() -> None:
     error = DeployFailed("exited with status 1", ["Traceback", "ValueError"])
     assert (str(error), error.reason) == ("exited with status 1", "exited with status 1")
     assert error.output == ["Traceback", "ValueError"]

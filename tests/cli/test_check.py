@@ -427,7 +427,7 @@ def test_a_command_without_a_port_is_noted(checked: Checked, run: object, is_not
     assert "{port}" not in err
 
 
-def test_a_port_beside_a_socket_is_warned_of(checked: Checked) -> None:
+def test_a_port_next_to_a_socket_is_warned_of(checked: Checked) -> None:
     assert "run: has {socket}, so that there is no port" in checked(run=["true", "{socket}", "{port}"])[2]
 
 

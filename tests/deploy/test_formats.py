@@ -50,7 +50,7 @@ def test_what_is_written_now_is_kept_with_the_others() -> None:
 
 
 @pytest.mark.parametrize("name", [state_files.MEMORY_NAME, "generation-3.plan"])
-def test_what_a_newer_version_wrote_is_passed_over_and_said_with_what_to_do(
+def test_files_of_a_newer_version_are_skipped_and_reported_with_what_to_do(
     tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / name

@@ -91,7 +91,7 @@ def test_repeated_fields_keep_their_order_and_spelling() -> None:
     assert request.lines == [b"accept: a", b"X: 1", b"ACCEPT: b"]
 
 
-def test_nothing_is_added_but_what_says_where_the_request_came_from() -> None:
+def test_only_fields_about_the_origin_of_the_request_are_added() -> None:
     assert names(sent(parse())[1]) == [
         b"host",
         b"x-forwarded-for",
@@ -218,7 +218,7 @@ def test_a_host_passes_unchanged(host: bytes) -> None:
     assert b"X-Forwarded-Host: " + host in lines
 
 
-def test_http_1_0_goes_on_with_a_host_in_any_case() -> None:
+def test_http_1_0_is_forwarded_with_a_host_in_any_case() -> None:
     line, fields = sent(parse(line=b"GET / HTTP/1.0", host=None))
     assert (line, fields[0]) == (b"GET / HTTP/1.1", b"Host: localhost")
     assert sent(parse(line=b"GET / HTTP/1.0", host=b""))[1][0] == b"Host: localhost"
@@ -270,7 +270,7 @@ def test_another_protocol_is_named(data: bytes, words: str, step: int) -> None:
         ([b"Connection: " + b"a," * 31, b"Connection: a, b"], "Connection or TE has too many options"),
     ],
 )
-def test_a_refusal_says_in_plain_words_what_is_wrong(fields: list[bytes], text: str) -> None:
+def test_a_refusal_names_the_fault_in_plain_words(fields: list[bytes], text: str) -> None:
     with pytest.raises(Refusal) as refused:
         parse(*fields)
     assert refused.value.text == f"The header cannot be read: {text}."
@@ -406,7 +406,7 @@ def test_a_target_that_names_something_else_is_refused(target: bytes) -> None:
     assert status_of(head(line=b"GET " + target + b" HTTP/1.1")) == 400
 
 
-def test_absolute_form_in_http_1_0_names_the_host_where_no_field_does() -> None:
+def test_absolute_form_in_http_1_0_names_the_host_if_no_field_does() -> None:
     request = parse(line=b"GET http://app.example/a HTTP/1.0", host=None)
     assert (request.host, request.target) == (b"app.example", b"/a")
     assert status_of(head(line=b"GET http://user@app.example/a HTTP/1.0", host=None)) == 400
@@ -443,7 +443,7 @@ def test_nothing_else_of_te_passes(line: bytes, te: bytes) -> None:
     assert len([name for name in names(lines) if name == b"te"]) <= 1
 
 
-def test_trailers_are_announced_where_they_can_follow() -> None:
+def test_trailers_are_announced_if_they_can_follow() -> None:
     chunked = parse(b"Trailer: X-Sum", b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.1")
     assert chunked.lines == [b"Trailer: X-Sum"]
     assert parse(b"Trailer: X-Sum", b"Content-Length: 3", line=b"POST / HTTP/1.1").lines == []
@@ -501,7 +501,7 @@ def test_expect_passes_in_http_1_1_alone() -> None:
         (b"GET / HTTP/1.1", b"0", b"0"),
     ],
 )
-def test_max_forwards_counts_down_where_it_counts(line: bytes, value: bytes, passed: bytes) -> None:
+def test_max_forwards_is_decremented_for_the_methods_that_use_it(line: bytes, value: bytes, passed: bytes) -> None:
     assert parse(b"Max-Forwards: " + value, line=line).lines == [b"Max-Forwards: " + passed]
 
 
@@ -513,7 +513,7 @@ def test_a_request_that_is_to_be_forwarded_no_further_is_answered(method: bytes,
 # --- upgrades ---------------------------------------------------------------------------------------------------------
 
 
-def test_websocket_is_asked_for_anew() -> None:
+def test_websocket_upgrades_are_serialised_again() -> None:
     request = parse(*WEBSOCKET)
     assert request.is_websocket
     assert not request.is_replayable
@@ -538,7 +538,7 @@ def test_websocket_is_asked_for_anew() -> None:
         (b"GET / HTTP/1.1", [*WEBSOCKET, b"Content-Length: 3"]),
     ],
 )
-def test_any_other_upgrade_goes_on_as_plain_http(line: bytes, fields: list[bytes]) -> None:
+def test_any_other_upgrade_is_forwarded_as_plain_http(line: bytes, fields: list[bytes]) -> None:
     request = parse(*fields, line=line)
     assert not request.is_websocket
     assert not {b"upgrade", b"connection", b"http2-settings"} & set(names(sent(request)[1]))

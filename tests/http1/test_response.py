@@ -240,12 +240,12 @@ def test_where_the_body_ends(line: bytes, fields: list[bytes], method: bytes, ki
     assert isinstance(parse(*fields, line=line).body(method), kind)
 
 
-def test_a_length_without_a_body_is_kept_where_it_tells_of_another_response() -> None:
+def test_a_length_without_a_body_is_kept_if_it_describes_another_response() -> None:
     assert b"Content-Length: 3" in sent(parse(b"Content-Length: 3", line=b"HTTP/1.1 304 Not Modified"))
     assert sent(parse(b"Content-Length: 3", line=b"HTTP/1.1 204 No Content"))[1:] == []
 
 
-def test_interim_responses_are_told_from_final_ones() -> None:
+def test_interim_responses_are_distinguished_from_final_ones() -> None:
     assert [parse(line=b"HTTP/1.1 %d x" % status).is_interim for status in (100, 102, 103, 101, 200)] == [
         True,
         True,
@@ -270,7 +270,7 @@ def test_whether_the_app_keeps_its_connection(line: bytes, fields: list[bytes], 
 
 
 @pytest.mark.parametrize("line", [b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 426 Upgrade Required"])
-def test_what_is_switched_to_is_told(line: bytes) -> None:
+def test_the_protocol_that_is_switched_to_is_known(line: bytes) -> None:
     response = parse(b"Upgrade: WebSocket", b"Connection: Upgrade", line=line)
     assert response.upgrade == b"WebSocket"
     assert sent(response, chunked=False, connection=b"close")[-2:] == [
@@ -285,7 +285,7 @@ def test_an_upgrade_that_is_merely_offered_is_not_passed_on() -> None:
     assert (response.upgrade, response.lines) == (b"", [])
 
 
-def test_framing_is_written_anew() -> None:
+def test_framing_is_serialised_again() -> None:
     response = parse(b"Transfer-Encoding: chunked", b"X: y")
     assert sent(response, chunked=True, connection=b"close")[1:] == [
         b"X: y",

@@ -75,7 +75,7 @@ def decided(agent: Agent, since: int, **fields: object) -> Event:
     return event
 
 
-def test_the_live_generation_is_adopted_and_goes_on_as_if_nothing_had_been(agent: Agent) -> None:
+def test_the_live_generation_is_adopted_and_continues_unchanged(agent: Agent) -> None:
     before = get(agent)[1]["pid"]
     since = agent.restart()
     adopted = agent.wait_for("generation.adopted", since)
@@ -106,7 +106,7 @@ def test_a_trigger_file_touched_while_no_agent_ran_is_heeded(agent: Agent) -> No
     assert decided(agent, since, trigger="file")["generation"] == 2
 
 
-def test_a_candidate_is_ended_and_its_deploy_told_as_failed_and_done_again(agent: Agent) -> None:
+def test_a_candidate_is_ended_and_its_deploy_recorded_as_failed_and_repeated(agent: Agent) -> None:
     slow = agent.add_release("slow", boot_seconds=2)
     since = len(agent.events())
     agent.flip("slow")
@@ -149,7 +149,7 @@ def test_a_standby_is_adopted_and_switched_back_to_at_once(agent: Agent) -> None
     assert agent.find("generation.launched", killed) is None
 
 
-def test_a_live_one_that_died_while_no_agent_ran_is_launched_anew(agent: Agent) -> None:
+def test_a_live_one_that_died_while_no_agent_ran_is_relaunched(agent: Agent) -> None:
     pid = generation(agent, 1)["pid"]
     agent.kill()
     os.kill(pid, signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_a_live_one_that_died_while_no_agent_ran_is_launched_anew(agent: Agent) 
     assert agent.wait_for("generation.retired", since, generation=1)
 
 
-def test_a_live_one_that_does_not_answer_is_ended_and_launched_anew(agent: Agent) -> None:
+def test_a_live_one_that_does_not_answer_is_ended_and_relaunched(agent: Agent) -> None:
     agent.configure(health={"path": "/up", "timeout": 0.5}, **QUICK)
     agent.touch()
     decided(agent, 0, trigger="file")
@@ -223,7 +223,7 @@ def test_a_number_that_a_stranger_has_now_is_not_touched(agent: Agent) -> None:
     ],
     ids=["empty", "torn", "future", "foreign", "lost"],
 )
-def test_what_a_bad_record_was_of_is_ended_and_the_release_launched_anew(
+def test_the_generation_of_a_bad_record_is_ended_and_its_release_relaunched(
     agent: Agent, spoil: Callable[[Path], object]
 ) -> None:
     before = generation(agent, 1)["pid"]

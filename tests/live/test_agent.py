@@ -45,7 +45,7 @@ def test_a_signal_stops_the_agent_with_nothing_left(tmp_path: Path, signum: sign
         ]
 
 
-def test_a_stop_finishes_what_is_in_flight_and_says_that_the_connection_closes(tmp_path: Path) -> None:
+def test_a_stop_finishes_requests_in_flight_and_announces_the_close(tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
         connection.request("GET", "/slow?ms=1000")
@@ -92,7 +92,7 @@ def test_a_second_signal_at_any_moment_of_the_end_is_no_other_end(tmp_path: Path
         assert agent.processes() == []
 
 
-def test_a_stop_while_a_candidate_boots_ends_it_too_and_the_journal_says_interrupted(tmp_path: Path) -> None:
+def test_a_stop_ends_a_starting_candidate_too_and_the_journal_has_interrupted(tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         agent.add_release("slow", boot_seconds=60)
         since = len(agent.events())

@@ -93,7 +93,7 @@ def test_a_release_is_deployed_by_its_name_with_one_launch_and_the_link_stays_re
     assert [entry["note"] for entry in api.call("GET", "/history").told] == [None, "to b", None]
 
 
-def test_a_bad_release_is_told_with_its_output_and_the_link_goes_back(api: Caller) -> None:
+def test_a_bad_release_is_reported_with_its_output_and_the_link_is_restored(api: Caller) -> None:
     agent = api.agent
     agent.add_release("bad", exit_status=3, output=["about to go wrong"])
     answer = api.deploy({"release": "bad"})
@@ -183,7 +183,7 @@ def test_a_release_that_is_no_sibling_is_refused_and_nothing_is_touched(api: Cal
     assert asked(agent) == ["start"]
 
 
-def test_what_is_asked_by_calls_and_by_files_is_merged_alike(api: Caller) -> None:
+def test_requests_by_calls_and_by_files_are_merged_alike(api: Caller) -> None:
     agent = api.agent
     agent.add_release("slow", boot_seconds=1.0)
     first = api.call("POST", "/redeploy", {"release": "slow"}).told["deploy"]
@@ -198,7 +198,7 @@ def test_what_is_asked_by_calls_and_by_files_is_merged_alike(api: Caller) -> Non
     assert {event["deploy"] for event in agent.events() if event.get("trigger") == "file"} == {other}
 
 
-def test_events_go_on_with_the_next_agent_where_they_ended(api: Caller) -> None:
+def test_events_continue_with_the_next_agent_at_the_same_point(api: Caller) -> None:
     agent = api.agent
     events = api.events()
     api.deploy()

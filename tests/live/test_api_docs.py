@@ -65,7 +65,7 @@ def test_the_config_of_the_page_is_one(tmp_path: Path) -> None:
     assert config == {"api": {"enabled": True, "listen": f"127.0.0.1:{DEFAULT_PORT}"}}
 
 
-def test_the_page_tells_of_every_call() -> None:
+def test_the_page_documents_every_call() -> None:
     described = json.loads((ROOT / "rainbowd" / "api" / "openapi.json").read_text())["paths"]
     calls = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
     assert calls - {"GET /"} == set(re.findall(r"^\| `((?:GET|POST) [^`]*)`", PAGE, re.MULTILINE))

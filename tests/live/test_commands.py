@@ -57,7 +57,7 @@ def untouched(agent: Agent) -> bool:
     return named(agent) == "releases/a" and not agent.trigger_file.exists()
 
 
-def test_a_release_is_deployed_by_its_name_and_told_step_by_step(agent: Agent) -> None:
+def test_a_release_is_deployed_by_its_name_and_shown_step_by_step(agent: Agent) -> None:
     agent.add_release("said", output=["a word of the app"])
     status, out, err = run(agent, "deploy", "said", "--note", "the\nnote")
     assert (status, err, named(agent)) == (0, "", "releases/said")
@@ -79,7 +79,7 @@ def test_a_bad_release_fails_with_its_last_words_and_the_link_goes_back(agent: A
     assert agent.wait_for("link.restored")["release"] == str(agent.directory / "releases" / "a")
 
 
-def test_the_link_goes_back_also_where_nobody_can_be_told(agent: Agent) -> None:
+def test_the_link_is_restored_even_if_the_output_is_closed(agent: Agent) -> None:
     agent.add_release("bad", exit_status=3)
     for redirected in (">/dev/full 2>&1", "<&- >&- 2>&-"):
         assert end(start(agent, "deploy", "bad", redirected=redirected)) == (1, "", "")
@@ -167,7 +167,7 @@ def test_a_request_that_another_replaced_before_it_was_seen_is_decided_with_it(a
     assert len(deploys) == 2, "that of the start, and one for both"
 
 
-def test_of_two_that_want_different_releases_one_is_told_that_it_was_superseded(agent: Agent) -> None:
+def test_of_two_commands_with_different_releases_one_reports_that_it_was_superseded(agent: Agent) -> None:
     agent.add_release("c")
     ends = unseen(agent, ("deploy", "b"), ("deploy", "c"))
     assert [status for status, _, _ in ends] == [1, 0], ends
@@ -235,7 +235,7 @@ def test_a_terminal_shows_the_same_in_colours_and_is_left_as_it_was(agent: Agent
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
 
 
-def test_where_it_cannot_be_done_nothing_is_touched(agent: Agent) -> None:
+def test_nothing_is_touched_if_the_deploy_is_impossible(agent: Agent) -> None:
     for release in ("none", "releases/none", "rainbowd.json", "", "a/../../none"):
         status, out, err = run(agent, "deploy", release)
         assert (status, out) == (2, ""), release
@@ -255,7 +255,7 @@ def test_where_it_cannot_be_done_nothing_is_touched(agent: Agent) -> None:
     assert untouched(agent)
 
 
-def test_whoever_does_not_wait_to_the_end_leaves_the_deploy_running(agent: Agent) -> None:
+def test_a_command_that_stops_waiting_leaves_the_deploy_running(agent: Agent) -> None:
     agent.add_release("slow", boot_seconds=1)
     status, _, err = run(agent, "deploy", "slow", "--timeout", "0.1")
     assert (status, named(agent)) == (4, "releases/slow")

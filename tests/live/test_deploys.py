@@ -68,7 +68,7 @@ def nothing_left_of(agent: Agent, failed: dict[str, object]) -> None:
         ({"up_status": 500}, "answered 500 "),
     ],
 )
-def test_a_bad_release_never_goes_live_and_the_journal_says_why(
+def test_a_bad_release_never_goes_live_and_the_journal_has_the_reason(
     agent: Agent, behaviour: dict[str, object], reason: str
 ) -> None:
     agent.add_release("bad", output=["about to go wrong"], **behaviour)
@@ -196,7 +196,7 @@ def test_a_live_app_whose_release_was_deleted_serves_on_but_is_not_launched_agai
     assert get(agent)[0] == 200
 
 
-def test_while_nothing_is_live_so_many_requests_wait_for_so_long(tmp_path: Path) -> None:
+def test_while_nothing_is_live_requests_wait_within_the_limits_of_hold(tmp_path: Path) -> None:
     agent = Agent(tmp_path, hold={"timeout": 1.0, "limit": 2})
     agent.add_release("a", boot_seconds=600)
     agent.flip("a")

@@ -198,7 +198,7 @@ def test_behind_the_shipped_configuration_deploys_lose_no_request(behind: tuple[
 
 
 @pytest.mark.live
-def test_behind_the_shipped_configuration_the_app_is_told_who_the_client_is(behind: tuple[Agent, int]) -> None:
+def test_behind_the_shipped_configuration_the_app_gets_the_clients_address(behind: tuple[Agent, int]) -> None:
     _, port = behind
     names = [f"X-Forwarded-{name}" for name in FORWARDED] + OTHERS
     for spelled in (str, str.lower, lambda name: name.replace("-", "_")):

@@ -43,7 +43,7 @@ def deploy(agent: Agent, name: str) -> Event:
     return agent.decision(since)
 
 
-def test_hooks_run_around_a_deploy_and_behind_a_failure(tmp_path: Path) -> None:
+def test_hooks_run_around_a_deploy_and_after_a_failure(tmp_path: Path) -> None:
     with running(tmp_path, hooks=ALL) as agent:
         before, after = hooks_ended(agent, 0, 2)
         assert (before["output"], after["output"]) == (["before_launch 1 a "], ["after_live 1 a "])

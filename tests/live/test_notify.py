@@ -29,7 +29,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd
         yield systemd
 
 
-def test_a_life_is_told_from_ready_to_stopping(systemd: Systemd, tmp_path: Path) -> None:
+def test_systemd_is_notified_from_ready_to_stopping(systemd: Systemd, tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         assert systemd.hear("READY")["STATUS"] == "nothing is live"
         systemd.hear("STATUS", "a is live (generation 1)")
@@ -77,7 +77,7 @@ def test_after_an_upgrade_the_next_main_process_speaks(systemd: Systemd, tmp_pat
         systemd.hear("STOPPING", "1")
 
 
-def test_the_app_is_not_told_where_systemd_listens(systemd: Systemd, tmp_path: Path) -> None:
+def test_the_app_does_not_get_the_notify_socket(systemd: Systemd, tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         pid = agent.status()["generations"][0]["pid"]
         with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123 - of procfs

@@ -192,7 +192,7 @@ def test_a_canary_is_a_band_of_its_own_and_a_bake_a_countdown(board: Page) -> No
     agent.configure(**enabled(board.api.port))
 
 
-def test_the_dialog_says_what_is_deployed_without_a_release(board: Page) -> None:
+def test_the_dialog_names_what_is_deployed_without_a_release(board: Page) -> None:
     board.click("#redeploy")
     assert board.run("return document.getElementById('release').placeholder").startswith(live(board))
     board.click("#ask-cancel")
@@ -218,7 +218,7 @@ def test_an_agent_that_does_not_answer_is_the_headline_and_the_rest_is_dim(board
     board.wait(lambda: (mood(board), opacity(board, ".figures")) == ("live", 1), "the page in its colours")
 
 
-def test_an_outage_is_red_and_says_so_and_a_new_agent_has_had_no_requests(
+def test_an_outage_is_red_and_named_and_a_new_agent_has_had_no_requests(
     driver: webdriver.Chrome, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -275,7 +275,7 @@ def test_a_deploy_that_made_way_for_another_is_superseded_and_not_a_failure(boar
     )
 
 
-def test_a_token_is_asked_for_once_and_a_wrong_one_is_said_to_be_refused(page: Page) -> None:
+def test_the_page_prompts_for_a_token_once_and_shows_that_a_wrong_one_is_refused(page: Page) -> None:
     page.run("sessionStorage.clear()")
     page.driver.refresh()
     assert page.text("#board") == ""
@@ -290,7 +290,7 @@ def test_a_token_is_asked_for_once_and_a_wrong_one_is_said_to_be_refused(page: P
     assert page.run("return [localStorage.length, document.cookie]") == [0, ""]
 
 
-def test_a_deploy_is_asked_for_and_watched_to_its_end(board: Page) -> None:
+def test_a_deploy_is_requested_and_watched_to_its_end(board: Page) -> None:
     release, before = other(board), asked(board)
     redeploy(board, release, "to <b>it</b>")
     board.until("#progress-end", f"{release} is live: generation ")
@@ -310,7 +310,7 @@ def test_a_deploy_is_asked_for_and_watched_to_its_end(board: Page) -> None:
     assert board.lines("#announcer[aria-live=polite]") == [f"the deploy of {release} succeeded"]
 
 
-def test_a_failed_deploy_is_shown_with_what_the_app_said(board: Page) -> None:
+def test_a_failed_deploy_is_shown_with_the_apps_output(board: Page) -> None:
     before = live(board)
     redeploy(board, "bad")
     board.until("#progress-end", "the app exited with status 3 before it was ready")
@@ -340,7 +340,7 @@ def test_a_rollback_is_done_when_it_is_confirmed_and_not_before(board: Page) -> 
     board.until("#progress-end", f"{before} is live: generation ")
 
 
-def test_what_the_agent_declines_is_said_where_it_was_asked_for(board: Page) -> None:
+def test_a_declined_request_is_shown_at_its_button(board: Page) -> None:
     before = asked(board)
     redeploy(board, "nowhere")
     board.until("#ask-refusal", "nowhere")
@@ -388,7 +388,7 @@ def test_all_of_it_can_be_read_at_any_size_by_day_and_by_night(board: Page) -> N
         assert board.run(FAINT, CONTRAST_MIN) == []
 
 
-def test_the_page_goes_on_with_the_next_agent_and_misses_nothing(board: Page) -> None:
+def test_the_page_continues_with_the_next_agent_and_misses_nothing(board: Page) -> None:
     agent = board.api.agent
     assert agent.stop() == 0
     board.until("#connection", "the agent does not answer")
@@ -403,7 +403,7 @@ def test_the_page_goes_on_with_the_next_agent_and_misses_nothing(board: Page) ->
     board.until("#live", f"{release} is live")
 
 
-def test_a_token_that_is_no_more_the_agents_is_asked_for_again(board: Page) -> None:
+def test_the_page_prompts_again_for_an_outdated_token(board: Page) -> None:
     agent = board.api.agent
     assert agent.stop() == 0
     (agent.state_dir / "token").write_text("another-token-than-before")

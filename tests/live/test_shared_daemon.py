@@ -33,7 +33,7 @@ def test_a_release_that_another_generations_daemon_has_started_does_not_go_live(
         assert agent.processes() == []
 
 
-def test_a_client_that_would_end_the_shared_daemon_when_it_is_told_to_end_is_not_told(tmp_path: Path) -> None:
+def test_a_client_that_would_end_the_shared_daemon_when_it_is_signalled_is_not_signalled(tmp_path: Path) -> None:
     shared = command(str(tmp_path / "shared"))
     with running(tmp_path, run=shared) as agent:
         guarded = ["sh", "-c", f'trap "kill $(cat {tmp_path}/shared.pid)" TERM; "$@" & wait; wait', "sh", *shared]

@@ -36,7 +36,7 @@ def test_a_stop_waits_until_the_agent_and_its_app_have_ended(agent: Agent) -> No
     assert (status, "no agent is running" in err) == (3, True)
 
 
-def test_a_stop_that_takes_longer_than_the_command_waits_goes_on(tmp_path: Path) -> None:
+def test_a_stop_that_takes_longer_than_the_command_waits_continues(tmp_path: Path) -> None:
     with running(
         tmp_path, run=[sys.executable, "-c", STUBBORN, "{port}"], health="/", drain={"kill_after": 3}
     ) as agent:

@@ -50,7 +50,7 @@ def test_upgrades_under_traffic_lose_nothing_be_they_two_at_once_or_amid_deploys
     assert outcome.wrong == []
 
 
-def test_the_new_agent_goes_on_with_the_app_as_it_is(agent: Agent) -> None:
+def test_the_new_agent_continues_with_the_app_as_it_is(agent: Agent) -> None:
     before = agent.status()
     outcome = agent.upgrade()
     assert outcome["predecessor"]["pid"] == before["agent"]["pid"]
@@ -111,7 +111,7 @@ def test_a_bug_that_shows_while_it_serves_on_trial_gives_all_back(agent: Agent, 
     assert get(agent) == (200, "2")
 
 
-def test_a_program_that_says_much_before_it_is_ready_is_not_held_up(agent: Agent, tmp_path: Path) -> None:
+def test_a_program_that_prints_much_before_it_is_ready_is_not_blocked(agent: Agent, tmp_path: Path) -> None:
     install(tmp_path, "writes_much")
     assert agent.upgrade()["event"] == "agent.upgraded"
 
@@ -156,7 +156,7 @@ def test_the_command_waits_for_the_outcome_and_exits_with_it(agent: Agent, tmp_p
     assert "no agent is running" in told.stderr
 
 
-def test_a_config_that_is_broken_fails_the_upgrade_and_says_why(agent: Agent) -> None:
+def test_a_broken_config_fails_the_upgrade_with_the_reason(agent: Agent) -> None:
     (agent.directory / "rainbowd.json").write_text("{")
     outcome = agent.upgrade()
     assert outcome["event"] == "agent.upgrade_failed"
@@ -251,7 +251,7 @@ def test_a_stop_while_a_failing_upgrade_is_taken_back_ends_everything(agent: Age
     assert agent.find("agent.stopped")
 
 
-def test_an_upgrade_listens_where_the_config_says_by_then(agent: Agent) -> None:
+def test_an_upgrade_listens_on_the_addresses_of_the_present_config(agent: Agent) -> None:
     kept, added, unix = agent.port, free_port(), agent.directory / "web"
     config = json.loads((agent.directory / "rainbowd.json").read_text())
     both = [f"127.0.0.1:{kept}", f"127.0.0.1:{added}", f"unix:{unix}"]

@@ -46,7 +46,7 @@ def halt(agent: Agent, phase: str) -> int:
     return program
 
 
-def test_where_the_old_agent_is_killed_the_new_one_ends_and_the_next_start_goes_on(agent: Agent) -> None:
+def test_if_the_old_agent_is_killed_the_new_one_ends_and_the_next_start_continues(agent: Agent) -> None:
     app = agent.status()["generations"][0]["pid"]
     for phase in PHASES:
         program = halt(agent, phase)
@@ -61,7 +61,7 @@ def test_where_the_old_agent_is_killed_the_new_one_ends_and_the_next_start_goes_
     stops_well(agent)
 
 
-def test_where_the_new_agent_is_killed_the_old_one_goes_on_and_is_the_only_one(agent: Agent) -> None:
+def test_if_the_new_agent_is_killed_the_old_one_continues_and_is_the_only_one(agent: Agent) -> None:
     before = agent.status()
     upload = Upload(agent)
     for phase in PHASES:

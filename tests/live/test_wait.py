@@ -53,7 +53,7 @@ def test_a_deploy_is_waited_for_by_its_id_or_the_id_of_its_request(agent: Agent)
     assert (status, "no such deploy: nobody's" in err) == (2, True)
 
 
-def test_a_release_that_nobody_deploys_is_waited_for_no_longer_than_asked(agent: Agent) -> None:
+def test_the_wait_for_a_release_that_nobody_deploys_ends_after_the_timeout(agent: Agent) -> None:
     assert run(agent, "wait", "--live", "a")[0] == 0
     status, _, err = run(agent, "wait", "--live", "b", "--timeout", "0.3")
     assert (status, "no outcome within 0.3 seconds" in err) == (4, True)

@@ -153,7 +153,7 @@ SEEN = ["symlink", "deploy.succeeded"]
 TOUCHED = ["file", "deploy.succeeded"]
 
 
-def test_directories_made_again_and_files_of_which_no_event_tells_are_watched_all_the_same(tmp_path: Path) -> None:
+def test_recreated_directories_and_files_without_events_are_watched_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "current").symlink_to("../current")
     (tmp_path / "ask").mkdir()

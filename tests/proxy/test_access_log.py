@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-async def test_a_request_is_a_line_where_that_is_wanted(lines: list[Line]) -> None:
+async def test_a_request_is_logged_if_the_access_log_is_on(lines: list[Line]) -> None:
     async with setting(access=True) as here:
         client = await here.client()
         await client.send(b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n")
@@ -44,7 +44,7 @@ async def test_a_client_that_went_away_is_no_error(lines: list[Line]) -> None:
     assert (level, fields["status"]) == ("debug", 499)
 
 
-async def test_nothing_is_said_of_what_is_well(lines: list[Line]) -> None:
+async def test_nothing_is_logged_of_successful_requests(lines: list[Line]) -> None:
     async with setting() as here:
         here.serve()
         assert (await (await here.client()).ask()).status == 200

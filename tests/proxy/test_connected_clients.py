@@ -41,7 +41,7 @@ async def test_the_wait_ends_with_the_last_connection() -> None:
     assert is_empty.is_set()
 
 
-def test_tunnels_are_told_apart_from_exchanges() -> None:
+def test_tunnels_are_counted_apart_from_exchanges() -> None:
     clients, tunnel, other = Clients(), Stub(is_tunnel=True), Stub()
     clients.served |= {tunnel, other}
     assert (list(clients.tunnels), list(clients.exchanging)) == ([tunnel], [other])

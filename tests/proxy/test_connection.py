@@ -36,7 +36,7 @@ async def test_dripping_does_not_stretch_the_limit_on_the_head(drip: bytes) -> N
             raise AssertionError("nobody minds")
 
 
-async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None:
+async def test_a_silent_connection_is_closed_without_a_response() -> None:
     async with setting(limits={"head_timeout": 0.2}) as here:
         assert await (await here.client()).rest() == b""
 

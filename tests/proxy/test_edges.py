@@ -84,7 +84,7 @@ async def test_our_own_answers_have_a_date() -> None:
         assert response[b"date"].endswith(b" GMT")
 
 
-async def test_an_upload_that_is_reset_is_told_also_to_an_app_that_does_not_read() -> None:
+async def test_a_reset_upload_also_reaches_an_app_that_does_not_read() -> None:
     async with setting() as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
         client.send_until_full()
@@ -106,7 +106,7 @@ async def test_a_bare_line_feed_in_trailers_is_refused_at_once(trailers: bytes) 
             assert (await client.message()).status == 400
 
 
-async def test_a_request_without_an_answer_at_the_end_of_a_stop_is_told() -> None:
+async def test_a_request_without_an_answer_at_the_end_of_a_stop_is_logged() -> None:
     async with setting(stop_seconds=0.3) as here:
         client, _ = await here.pair()
         here.stop.set()

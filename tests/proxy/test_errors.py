@@ -62,7 +62,7 @@ async def test_a_bad_request_is_answered_and_never_reaches_the_app(request_data:
         assert (await (await here.client()).ask()).status == 200
 
 
-async def test_a_bad_request_behind_a_good_one_is_refused_in_its_turn() -> None:
+async def test_a_bad_request_after_a_good_one_is_refused_in_its_turn() -> None:
     async with setting() as here:
         here.serve()
         client = await here.client()
@@ -200,7 +200,9 @@ async def test_a_chunked_body_that_is_cut_never_ends_in_the_last_chunk(rest: byt
 
 
 @pytest.mark.parametrize(("request_data", "mark"), [(GET, b"2\r\nok\r\n"), (b"GET / HTTP/1.0\r\n\r\n", b"ok")])
-async def test_a_reset_where_only_the_end_tells_the_length_is_passed_on(request_data: bytes, mark: bytes) -> None:
+async def test_a_reset_is_passed_on_if_only_the_end_of_the_connection_ends_the_body(
+    request_data: bytes, mark: bytes
+) -> None:
     async with setting() as here:
         client, peer = await here.pair(request_data)
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nok")
@@ -251,14 +253,14 @@ async def test_an_app_that_is_silent_is_a_504() -> None:
         assert await peer.ended()
 
 
-async def test_an_app_that_says_only_half_a_head_is_a_504() -> None:
+async def test_an_app_that_sends_only_half_a_head_is_a_504() -> None:
     async with setting(limits={"response_timeout": 0.2}) as here:
         client, peer = await here.pair()
         await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
         assert (await client.message()).status == 504
 
 
-async def test_an_app_may_take_any_time_behind_its_head() -> None:
+async def test_an_app_can_take_any_time_after_its_head() -> None:
     async with setting(limits={"response_timeout": 0.1}) as here:
         client, peer = await here.pair()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")

@@ -255,7 +255,7 @@ async def test_every_framing_reaches_every_client_in_one_that_it_knows(response:
             assert (await client.ask()).body == b"ok"
 
 
-async def test_http_1_0_may_keep_its_connection_where_the_length_is_known() -> None:
+async def test_http_1_0_can_keep_its_connection_if_the_length_is_known() -> None:
     async with setting() as here:
         here.serve()
         client = await here.client()
@@ -276,7 +276,7 @@ async def test_a_response_of_unknown_length_ends_the_connection_of_http_1_0() ->
 # --- interim responses ------------------------------------------------------------------------------------------------
 
 
-async def test_interim_responses_pass_at_once_and_the_final_one_behind_them() -> None:
+async def test_interim_responses_pass_at_once_and_the_final_one_after_them() -> None:
     async with setting() as here:
         client, peer = await here.pair()
         for status in (102, 103, 103):
@@ -336,7 +336,7 @@ async def test_get_with_a_body_and_post_without_one_keep_their_framing() -> None
         assert (await client.message()).body == b"ok"
 
 
-async def test_extensions_of_a_request_are_dropped_and_trailers_pass_but_for_those_that_frame_or_route() -> None:
+async def test_extensions_of_a_request_are_dropped_and_trailers_pass_except_those_that_frame_or_route() -> None:
     async with setting() as here:
         client = await here.client()
         await client.send(
@@ -367,7 +367,7 @@ async def test_a_client_that_takes_trailers_is_known_to_the_app() -> None:
         assert here.app.accepted == 1
 
 
-async def test_trailers_of_a_response_pass_but_for_those_that_frame_or_route() -> None:
+async def test_trailers_of_a_response_pass_except_those_that_frame_or_route() -> None:
     async with setting() as here:
         here.nursery.start_soon(
             here.app.serve,

@@ -271,7 +271,7 @@ async def test_a_cut_in_the_moment_that_the_exchange_is_woken_is_not_lost(client
         await eventually(lambda: not here.generation.holders)
 
 
-async def test_the_last_lease_to_end_is_told() -> None:
+async def test_the_end_of_the_last_lease_is_reported() -> None:
     async with setting() as here:
         idle = trio.Event()
         client, peer = await here.pair()

@@ -19,7 +19,7 @@ async def test_a_body_that_stops_arriving_is_a_408(framing: bytes) -> None:
         assert not (await peer.rest()).endswith(b"0\r\n\r\n")
 
 
-async def test_a_body_that_goes_on_arriving_may_take_long() -> None:
+async def test_a_body_that_keeps_arriving_can_take_long() -> None:
     async with setting(limits={"body_timeout": 0.3, "response_timeout": 0.3}) as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
         for _ in range(10):
@@ -50,7 +50,7 @@ async def test_a_length_beyond_the_limit_is_refused_before_the_app_hears_of_it()
         ).status == 200
 
 
-async def test_a_chunked_body_is_refused_where_it_passes_the_limit() -> None:
+async def test_a_chunked_body_is_refused_when_it_passes_the_limit() -> None:
     async with setting(limits={"body_bytes": 10}) as here:
         client, peer = await here.pair(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         await client.send(b"a\r\n0123456789\r\n")

@@ -61,7 +61,7 @@ async def test_a_file_of_the_previous_release_is_found(state: State, missing: by
         b"GET /assets/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
     ],
 )
-async def test_other_paths_and_methods_are_not_asked_for(request_data: bytes) -> None:
+async def test_other_paths_and_methods_are_not_requested(request_data: bytes) -> None:
     async with setting(live=False, assets=ASSETS) as here:
         await old_and_new(here)
         assert (await (await here.client()).ask(request_data)).body == b"gone"

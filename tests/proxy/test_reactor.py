@@ -54,7 +54,7 @@ async def listening() -> AsyncIterator[tuple[Reactor, Ear, socket.socket]]:
 
 
 @pytest.mark.parametrize("is_public", [False, True], ids=["trio's own epoll", "awaiting"])
-async def test_whoever_is_registered_hears_while_all_tasks_sleep(
+async def test_registered_sockets_are_notified_while_all_tasks_sleep(
     monkeypatch: pytest.MonkeyPatch, *, is_public: bool
 ) -> None:
     if is_public:
@@ -67,7 +67,7 @@ async def test_whoever_is_registered_hears_while_all_tasks_sleep(
         assert ear.heard == b"onetwo"
 
 
-async def test_what_was_left_is_told_again_where_that_is_asked_for() -> None:
+async def test_remaining_events_are_reported_again_on_request() -> None:
     async with listening() as (reactor, ear, theirs):
         theirs.send(b"x" * 150)
         for heard in (100, 150):

@@ -51,7 +51,7 @@ async def test_an_upload_and_a_download_in_flight_are_finished() -> None:
         await here.finished.wait()
 
 
-async def test_behind_a_response_that_promised_to_go_on_the_connection_ends_too() -> None:
+async def test_a_connection_also_ends_after_a_response_that_promised_to_keep_it() -> None:
     async with setting() as here:
         client, peer = await here.pair()
         await peer.send(OK[:-1])
@@ -214,7 +214,7 @@ async def test_a_hurry_ends_every_exchange_at_once() -> None:
         await here.finished.wait()
 
 
-async def test_nobody_is_accepted_behind_the_stop() -> None:
+async def test_no_client_is_accepted_after_the_stop() -> None:
     async with setting() as here:
         _, peer = await here.pair()
         await stop(here)

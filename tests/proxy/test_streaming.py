@@ -61,7 +61,7 @@ async def test_a_chunked_upload_reaches_the_app_while_it_is_sent() -> None:
         assert (await client.message()).body == b"ok"
 
 
-async def test_events_reach_the_client_while_the_app_goes_on() -> None:
+async def test_events_reach_the_client_while_the_response_continues() -> None:
     async with setting() as here:
         client, peer = await here.pair()
         await peer.send(CHUNKED_OK)
@@ -323,7 +323,7 @@ async def test_a_download_may_begin_before_the_upload_ends() -> None:
         assert await client.rest() == b"0\r\n\r\n"
 
 
-async def test_a_new_request_is_served_beside_three_hundred_idle_clients() -> None:
+async def test_a_new_request_is_served_while_three_hundred_clients_are_idle() -> None:
     async with setting() as here:
         here.serve()
         for _ in range(300):

@@ -24,7 +24,7 @@ async def test_an_answer_of_the_app_is_counted_by_class_size_and_time() -> None:
         assert 0 < traffic.seconds < 3 * BOUNDS_SECONDS[-1]
 
 
-async def test_an_answer_of_our_own_is_told_apart() -> None:
+async def test_an_answer_of_the_proxy_is_counted_apart() -> None:
     async with setting(live=False) as here:
         traffic = counted(here)
         client = await here.client()
@@ -35,7 +35,7 @@ async def test_an_answer_of_our_own_is_told_apart() -> None:
         assert (traffic.by_class[5], traffic.by_class[4], sum(traffic.by_duration)) == (1, 1, 0)
 
 
-async def test_answers_without_an_end_are_told_by_who_ended_them() -> None:
+async def test_incomplete_answers_are_counted_by_who_ended_them() -> None:
     async with setting() as here:
         traffic = counted(here)
         client = await here.client()

@@ -60,7 +60,7 @@ async def test_the_handshake_passes_and_bytes_flow_both_ways() -> None:
         assert (len(here.generation.holders), len(here.generation.tunnels)) == (0, 1)
 
 
-async def test_bytes_right_behind_either_handshake_are_not_lost() -> None:
+async def test_bytes_right_after_either_handshake_are_not_lost() -> None:
     async with setting() as here:
         client, peer = await here.pair(UPGRADE + b"early client")
         await peer.send(SWITCHING + b"early app")
@@ -165,7 +165,7 @@ async def test_the_end_of_the_client_reaches_the_app(reset: bool) -> None:
         await eventually(lambda: not here.generation.tunnels)
 
 
-async def test_behind_the_end_of_one_side_the_other_may_go_on() -> None:
+async def test_after_the_end_of_one_side_the_other_can_continue() -> None:
     async with setting() as here:
         client, peer = await open_tunnel(here)
         await client.fin()

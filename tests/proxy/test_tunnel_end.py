@@ -44,7 +44,7 @@ def over(here: Setting) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("leaver", ["client", "app"])
-async def test_a_reset_behind_a_fin_reaches_the_other_side(leaver: str) -> None:
+async def test_a_reset_after_a_fin_reaches_the_other_side(leaver: str) -> None:
     async with setting() as here:
         left, stays = sides(*await open_tunnel(here), leaver)
         await left.fin()
@@ -109,7 +109,7 @@ async def test_what_is_sent_to_a_side_that_is_gone_ends_the_tunnel(leaver: str) 
 
 
 @pytest.mark.parametrize("leaver", ["client", "app"])
-async def test_a_side_that_stays_silent_behind_the_others_end_is_not_kept(
+async def test_a_side_that_stays_silent_after_the_others_end_is_not_kept(
     leaver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tunnel, "HALF_CLOSED_SECONDS", 0.2, raising=False)
@@ -122,7 +122,7 @@ async def test_a_side_that_stays_silent_behind_the_others_end_is_not_kept(
 
 
 @pytest.mark.parametrize("leaver", ["client", "app"])
-async def test_a_side_that_goes_on_sending_behind_the_others_fin_is_heard_to_its_end(leaver: str) -> None:
+async def test_a_side_that_keeps_sending_after_the_others_fin_is_relayed_to_its_end(leaver: str) -> None:
     async with setting() as here:
         left, stays = sides(*await open_tunnel(here), leaver)
         await left.send(b"all I had")

@@ -42,7 +42,7 @@ async def test_an_idle_connection_that_the_app_closed_is_not_used(request_data: 
             assert (await client.message()).body == b"ok"
 
 
-async def test_what_an_app_says_unasked_is_nobodys_answer() -> None:
+async def test_unrequested_bytes_of_an_app_answer_no_request() -> None:
     async with setting() as here:
         client, peer = await pooled(here)
         await peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
@@ -53,7 +53,7 @@ async def test_what_an_app_says_unasked_is_nobodys_answer() -> None:
 
 
 @pytest.mark.parametrize("extra", [b"x", OK, b"\r\n"])
-async def test_bytes_behind_a_response_are_nobodys_answer(extra: bytes) -> None:
+async def test_bytes_after_a_response_answer_no_request(extra: bytes) -> None:
     async with setting() as here:
         client = await here.client()
         await client.send(GET)
@@ -87,7 +87,7 @@ async def test_no_connection_is_kept_on_which_a_body_may_follow_that_must_not(me
 
 
 @pytest.mark.parametrize("line", [b"204 No Content", b"304 Not Modified"])
-async def test_a_connection_is_kept_behind_an_answer_that_has_no_body(line: bytes) -> None:
+async def test_a_connection_is_kept_after_a_response_without_a_body(line: bytes) -> None:
     async with setting() as here:
         client = await here.client()
         await client.send(GET)
@@ -267,7 +267,7 @@ async def test_a_client_that_leaves_while_the_queue_is_full_is_let_go(tmp_path: 
 
 
 @pytest.mark.parametrize("managed", [True, False])
-async def test_a_socket_that_is_a_link_is_not_followed_where_the_app_could_have_put_it_there(
+async def test_a_socket_that_is_a_link_is_not_followed_if_the_app_could_have_made_it(
     managed: bool, tmp_path: Path
 ) -> None:
     async with setting(managed=managed, hold={"timeout": 0.1}, app_address=UnixAddress(tmp_path / "sock")) as here:
@@ -333,7 +333,7 @@ async def test_a_client_that_resets_as_its_answer_comes_takes_nobody_along(check
         assert (await (await here.client()).ask()).body == b"ok"
 
 
-async def test_a_refused_connect_is_told() -> None:
+async def test_a_refused_connect_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
     reactor = Reactor()

@@ -91,7 +91,7 @@ async def test_a_reader_that_waits_is_woken_by_bytes_an_end_and_a_reset() -> Non
         assert wire.is_gone
 
 
-async def test_the_end_is_told_also_while_nobody_waits() -> None:
+async def test_the_end_is_reported_also_while_nobody_waits() -> None:
     async with wired() as (wire, far):
         told = trio.Event()
         wire.on_ended = told.set
@@ -138,7 +138,7 @@ async def test_what_finds_no_room_is_kept_and_goes_when_there_is_some() -> None:
         assert wire.send_or_keep(b"more")
 
 
-async def test_whoever_sends_or_keeps_is_told_of_a_break() -> None:
+async def test_a_sender_and_an_idle_owner_are_notified_of_a_break() -> None:
     async with wired() as (wire, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         far.close()
@@ -147,7 +147,7 @@ async def test_whoever_sends_or_keeps_is_told_of_a_break() -> None:
             wire.send_or_keep(b"x" * 65536)
 
 
-async def test_an_interruption_reaches_whoever_waits() -> None:
+async def test_an_interruption_reaches_the_waiting_fiber() -> None:
     async with wired() as (wire, _), trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -199,7 +199,7 @@ async def test_input_is_seen_without_being_taken() -> None:
         assert wire.has_input
 
 
-async def test_a_close_may_come_twice_and_a_reset_behind_it() -> None:
+async def test_a_second_close_and_a_reset_after_it_do_nothing() -> None:
     async with wired() as (wire, far):
         wire.close()
         wire.close()

@@ -102,7 +102,7 @@ def test_a_replaced_file_is_another_file_with_all_of_the_content(tmp_path: Path,
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_next_to_it(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "file", b"data")

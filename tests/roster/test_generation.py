@@ -42,7 +42,7 @@ def test_every_state_leads_to_retired() -> None:
     assert reached == set(State)
 
 
-def test_the_last_lease_to_end_is_told_of_and_no_other() -> None:
+def test_only_the_end_of_the_last_lease_is_reported() -> None:
     generation, told = make(), []
     generation.on_idle = lambda: told.append(len(generation.holders))
     first, second = Anybody(), Anybody()
@@ -65,7 +65,7 @@ def test_a_lease_becomes_a_tunnel_without_a_moment_in_between() -> None:
     assert seen == [(0, 1), (0, 0)]
 
 
-def test_refusing_for_a_second_is_told_of() -> None:
+def test_refusing_for_a_second_is_reported() -> None:
     generation, told = make(), []
     generation.on_refusing = lambda: told.append(True)
     for now in (10.0, 10.3, 10.6, 10.9):

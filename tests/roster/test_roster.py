@@ -20,7 +20,7 @@ def add(roster: Roster, number: int) -> Generation:
     return generation
 
 
-def test_a_lease_is_on_the_live_generation_and_on_nothing_where_none_is() -> None:
+def test_a_lease_is_on_the_live_generation_and_on_nothing_if_none_is_live() -> None:
     roster = Roster()
     assert roster.lease(Anybody()) is None
     candidate = add(roster, 1)

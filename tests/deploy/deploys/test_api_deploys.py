@@ -111,7 +111,7 @@ async def test_a_turn_by_somebody_else_is_his(tmp_path: Path) -> None:
         assert here.kinds == ["symlink"]
 
 
-async def test_a_failed_deploys_turn_is_undone_before_it_is_told(tmp_path: Path) -> None:
+async def test_a_failed_deploys_link_is_restored_before_it_is_reported(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         asked = await here.api_deploys.redeploy("b", None)
         deploy = here.supervisor.deploys[0]
@@ -121,7 +121,7 @@ async def test_a_failed_deploys_turn_is_undone_before_it_is_told(tmp_path: Path)
         assert release_link.read(here.link) == "releases/a"
 
 
-async def test_a_turn_that_counted_for_somebody_else_is_asked_for_all_the_same(
+async def test_a_link_change_that_another_request_took_is_requested_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_deploys, "NOTICE_SECONDS", 0.05)

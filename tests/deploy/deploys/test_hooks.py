@@ -32,7 +32,7 @@ async def started(scene: Scene) -> Scene:
     return scene
 
 
-async def test_a_deploy_runs_one_hook_before_its_launch_and_one_behind_its_switch(autojump: MockClock) -> None:
+async def test_a_deploy_runs_one_hook_before_its_launch_and_one_after_its_switch(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
         await trio.sleep(1)
@@ -48,7 +48,7 @@ async def test_a_deploy_runs_one_hook_before_its_launch_and_one_behind_its_switc
         assert ran(scene) == [("before_launch", 1), ("after_live", 1)]
 
 
-async def test_the_end_of_a_hook_is_told_with_its_output(autojump: MockClock) -> None:
+async def test_the_end_of_a_hook_is_recorded_with_its_output(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
         (requested,) = scene.events.named("deploy.requested")
@@ -63,7 +63,7 @@ async def test_hooks_that_are_not_given_are_not_run(autojump: MockClock) -> None
         assert scene.host.hooks == []
 
 
-async def test_hooks_are_told_of_the_deploy(autojump: MockClock) -> None:
+async def test_hooks_get_the_deploy_in_their_environment(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
         assert (scene.host.hooks[0].previous_release, scene.host.hooks[0].trigger) == (None, "start")
@@ -94,7 +94,7 @@ async def test_a_hook_that_fails_before_the_launch_fails_the_deploy_with_its_out
         assert (failure.hook, failure.reason) == ("after_failure", failed["reason"])
 
 
-async def test_a_hook_that_fails_behind_the_switch_changes_nothing(autojump: MockClock) -> None:
+async def test_a_hook_that_fails_after_the_switch_changes_nothing(autojump: MockClock) -> None:
     async with playing(config=config(HookSettings(after_live="x")), hook_failure="bad") as scene:
         await started(scene)
         await trio.sleep(1)
@@ -103,7 +103,7 @@ async def test_a_hook_that_fails_behind_the_switch_changes_nothing(autojump: Moc
         assert scene.live == 1
 
 
-async def test_a_hook_that_cannot_even_be_run_is_told_like_one_that_fails(
+async def test_a_hook_that_cannot_be_run_is_reported_like_one_that_fails(
     autojump: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
@@ -116,7 +116,7 @@ async def test_a_hook_that_cannot_even_be_run_is_told_like_one_that_fails(
         assert scene.reasons()[0] == "internal error: ZeroDivisionError()"
 
 
-async def test_a_failed_release_is_told_why(autojump: MockClock) -> None:
+async def test_the_failure_hook_gets_the_reason(autojump: MockClock) -> None:
     async with playing(config=config(), behaviours={"bad": Behaviour(exits_after=0.5, status=3)}) as scene:
         await started(scene)
         scene.turn("bad")
@@ -127,7 +127,7 @@ async def test_a_failed_release_is_told_why(autojump: MockClock) -> None:
         assert call.reason == "the app exited with status 3 before it was ready"
 
 
-async def test_a_deploy_that_never_came_to_a_plan_is_told_of_where_the_live_release_is(autojump: MockClock) -> None:
+async def test_the_failure_hook_of_a_deploy_without_a_plan_runs_in_the_live_release(autojump: MockClock) -> None:
     async with playing(config=config()) as scene:
         await started(scene)
         scene.host.config_error = "rainbowd.json: broken"
@@ -226,7 +226,7 @@ async def test_a_stop_ends_the_hook_and_the_deploy_is_interrupted(autojump: Mock
         assert ran(scene) == [("before_launch", 1)]
 
 
-async def test_deploys_do_not_wait_for_what_runs_behind_a_switch(autojump: MockClock) -> None:
+async def test_deploys_do_not_wait_for_a_hook_that_runs_after_a_switch(autojump: MockClock) -> None:
     async with playing(config=config(HookSettings(after_live="x")), hook_seconds=100) as scene:
         await started(scene)
         for _ in range(2):

@@ -29,7 +29,7 @@ async def started(scene: Scene) -> Scene:
     return scene
 
 
-async def test_a_life_is_told_in_order(autojump: MockClock) -> None:
+async def test_a_life_is_recorded_in_order(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
         scene.turn("b")
@@ -170,7 +170,7 @@ async def test_a_broken_config_fails_the_deploy(autojump: MockClock) -> None:
         assert scene.live == 1
 
 
-async def test_what_is_asked_during_a_deploy_becomes_one_more(autojump: MockClock) -> None:
+async def test_requests_during_a_deploy_become_one_further_deploy(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
         scene.ask()
@@ -209,7 +209,7 @@ async def test_a_link_turned_back_to_the_live_release_launches_nothing(autojump:
         assert scene.supervisor.last_outcome.result == "failed"
 
 
-async def test_the_same_release_linked_again_is_deployed_anew(autojump: MockClock) -> None:
+async def test_the_same_release_linked_again_is_deployed_again(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
         scene.turn("a")
@@ -217,7 +217,7 @@ async def test_the_same_release_linked_again_is_deployed_anew(autojump: MockCloc
         assert scene.live == 2
 
 
-async def test_a_touch_beside_the_turn_back_is_a_deploy(autojump: MockClock) -> None:
+async def test_a_touch_together_with_a_restored_link_is_a_deploy(autojump: MockClock) -> None:
     async with playing(behaviours={"bad": Behaviour(exits_after=0)}) as scene:
         await started(scene)
         scene.turn("bad")
@@ -264,7 +264,7 @@ async def test_relaunches_that_fail_back_off_and_hold_no_requests_meanwhile(auto
         assert scene.live is not None
 
 
-async def test_a_crash_behind_a_deploy_is_answered_at_once_however_often_others_crashed_before(
+async def test_a_crash_after_a_deploy_is_relaunched_at_once_however_often_others_crashed_before(
     autojump: MockClock,
 ) -> None:
     async with playing(behaviours={"a": Behaviour(boots_after=0.1, exits_after=0.2)}) as scene:
@@ -326,7 +326,7 @@ async def test_no_third_port_is_tried_when_the_same_stranger_answers_on_two(auto
         assert scene.reasons() == ["a stranger answers"]
 
 
-async def test_at_max_generations_a_deploy_waits_for_a_slot_and_says_so(autojump: MockClock) -> None:
+async def test_at_max_generations_a_deploy_waits_for_a_slot_and_logs_it(autojump: MockClock) -> None:
     async with playing(config=config(max_generations=2, drain=Drain(timeout=500))) as scene:
         await started(scene)
         holding = Holding(scene)
@@ -376,7 +376,7 @@ async def test_a_missing_release_is_waited_for(autojump: MockClock) -> None:
         assert not scene.supervisor.snapshot().is_waiting
 
 
-async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_once(autojump: MockClock) -> None:
+async def test_a_missing_release_that_is_requested_as_it_appears_is_launched_once(autojump: MockClock) -> None:
     async with playing(link=None) as scene:
         await trio.sleep(600)
         scene.host.link = Path("/releases/a")
@@ -387,7 +387,7 @@ async def test_a_missing_release_that_somebody_asks_for_as_it_comes_is_launched_
         assert len(scene.events.named("deploy.requested")) == 1
 
 
-async def test_the_proxy_is_told_the_config_of_what_goes_live(autojump: MockClock) -> None:
+async def test_the_proxy_gets_the_config_of_the_release_that_goes_live(autojump: MockClock) -> None:
     async with playing() as scene:
         await started(scene)
         scene.host.config = config(max_generations=3)

@@ -93,7 +93,7 @@ async def test_a_crash_of_what_was_adopted_is_of_unknown_status(autojump: MockCl
         assert scene.events.named("generation.retired")[0]["exit_status"] is None
 
 
-async def test_a_deploy_cut_off_is_told_as_failed_and_done_again(autojump: MockClock) -> None:
+async def test_a_deploy_cut_off_is_recorded_as_failed_and_repeated(autojump: MockClock) -> None:
     async with acting(behaviours={"b": Behaviour(boots_after=5)}) as (scene, agents):
         await live(scene, agents)
         scene.turn("b")
@@ -129,7 +129,7 @@ async def test_a_standby_has_the_rest_of_its_time(autojump: MockClock) -> None:
         assert scene.states() == {2: "live"}
 
 
-async def test_the_standby_is_live_where_the_live_one_died_with_the_agent(autojump: MockClock) -> None:
+async def test_the_standby_is_live_if_the_live_one_died_with_the_agent(autojump: MockClock) -> None:
     async with acting(config=config(standby=60)) as (scene, agents):
         await live(scene, agents)
         scene.turn("b")
@@ -144,7 +144,7 @@ async def test_the_standby_is_live_where_the_live_one_died_with_the_agent(autoju
         assert scene.app(3).plan.release.name == "b"
 
 
-async def test_what_bridged_when_the_agent_was_killed_goes_on_doing_so(autojump: MockClock) -> None:
+async def test_the_standby_that_bridged_when_the_agent_was_killed_continues_to(autojump: MockClock) -> None:
     async with acting(config=config(standby=60)) as (scene, agents):
         await live(scene, agents)
         scene.turn("b")
@@ -177,7 +177,7 @@ async def test_after_a_failed_deploy_and_a_reboot_the_release_that_was_live_come
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-async def test_where_neither_comes_up_both_are_tried_again(autojump: MockClock, is_gone: bool) -> None:
+async def test_if_neither_starts_both_are_tried_again(autojump: MockClock, is_gone: bool) -> None:
     async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
         await live(scene, agents)
         scene.turn("bad")
@@ -226,7 +226,7 @@ def test_of_two_on_record_as_live_the_one_that_went_live_last_is(live_at: float)
     assert states == {1: (State.LIVE, 9.0), 2: (State.DRAINING, 9.0), 3: (State.STOPPING, 0.0)}
 
 
-def test_there_is_one_standby_and_it_is_kept_as_the_live_one_says() -> None:
+def test_there_is_one_standby_and_the_live_ones_config_keeps_it() -> None:
     found = assign_roles(
         [left(1, State.STANDBY, 6.0), left(2, State.STANDBY, 5.0), left(3, State.LIVE, 9.0, standby=7)]
     )

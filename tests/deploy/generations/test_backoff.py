@@ -8,7 +8,7 @@ def test_at_once_then_half_a_second_doubled_up_to_thirty() -> None:
     assert [backoff.next_delay_seconds(0.0) for _ in range(9)] == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
-def test_a_minute_of_life_begins_anew_and_less_does_not() -> None:
+def test_a_minute_of_life_resets_the_delay_and_less_does_not() -> None:
     backoff = Backoff()
     for _ in range(4):
         backoff.next_delay_seconds(0.0)
@@ -17,7 +17,7 @@ def test_a_minute_of_life_begins_anew_and_less_does_not() -> None:
     assert backoff.next_delay_seconds(0.0) == 0.5
 
 
-def test_it_can_begin_anew_at_any_time() -> None:
+def test_it_can_be_reset_at_any_time() -> None:
     backoff = Backoff()
     for _ in range(5):
         backoff.next_delay_seconds(0.0)

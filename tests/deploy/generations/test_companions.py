@@ -218,7 +218,7 @@ async def test_an_upgrade_leaves_them_untouched_and_the_next_agent_watches_them(
     assert host.running() == []
 
 
-async def test_one_that_was_asked_to_end_is_not_asked_again_by_the_next_agent() -> None:
+async def test_one_that_was_signalled_is_not_signalled_again_by_the_next_agent() -> None:
     host = FakeCompanions()
     host.companion_behaviours["worker"] = CompanionBehaviour(stops_after=30)
     old_plan, new_plan = plan(worker={"overlap": False}), plan("b", worker={"overlap": False})

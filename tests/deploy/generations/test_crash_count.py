@@ -51,7 +51,7 @@ async def test_a_crash_is_a_warning_for_an_hour(autojump: MockClock) -> None:
         assert (kinds(scene), status(scene)["crashes"]["count"]) == ([], 1)
 
 
-async def test_the_next_agent_goes_on_counting(autojump: MockClock) -> None:
+async def test_the_next_agent_continues_the_count(autojump: MockClock) -> None:
     async with acting() as (scene, agents):
         await scene.start(agents)
         await trio.sleep(5)

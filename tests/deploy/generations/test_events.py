@@ -32,7 +32,7 @@ def begun() -> tuple[Any, Events]:
     return GenerationEvents(recorder, 3, RELEASE), events
 
 
-async def test_each_part_of_a_life_is_told_with_its_time() -> None:
+async def test_each_phase_of_a_life_is_recorded_with_its_duration() -> None:
     generation_events, events = begun()
     generation_events.launched(Launched(), "d")
     await trio.sleep(2)
@@ -77,7 +77,7 @@ async def test_one_that_is_live_again_has_no_switch_and_one_that_never_drained_n
     assert events[-1]["drain_seconds"] == 0.0
 
 
-async def test_the_time_before_an_adoption_counts_and_what_is_no_news_is_not_told() -> None:
+async def test_the_time_before_an_adoption_counts_and_known_events_are_not_repeated() -> None:
     for state, name in ((State.LIVE, "live_since"), (State.DRAINING, "draining_since")):
         generation_events, events = begun()
         now = trio.current_time()

@@ -120,7 +120,7 @@ async def test_the_standby_bridges_as_long_as_relaunches_fail(autojump: MockCloc
         assert live.release.name == "b"
 
 
-async def test_where_what_bridges_dies_too_requests_are_held_for_the_relaunch(autojump: MockClock) -> None:
+async def test_if_the_bridging_standby_dies_too_requests_are_held_for_the_relaunch(autojump: MockClock) -> None:
     async with playing(config=config(standby=60)) as scene:
         await switched(scene)
         scene.app(2).die()

@@ -41,17 +41,17 @@ async def silences(answers: str, health: Health | None = HEALTH, *, is_live: boo
 
 
 @pytest.mark.parametrize(("answers", "said"), [("", 0), ("xx.xx.", 0), ("xxx", 1), ("xxxx.", 2), ("xx.xxx", 1)])
-async def test_so_many_failures_in_a_row_are_said_each_time(autojump: MockClock, answers: str, said: int) -> None:
+async def test_every_failure_past_the_limit_in_a_row_is_reported(autojump: MockClock, answers: str, said: int) -> None:
     assert await silences(answers) == (said, 12)
 
 
-async def test_what_is_not_live_or_not_to_be_asked_is_left_alone(autojump: MockClock) -> None:
+async def test_only_a_live_generation_with_liveness_is_probed(autojump: MockClock) -> None:
     assert await silences("xxxxxx", is_live=False) == (0, 0)
     assert await silences("xxxxxx", None) == (0, 0)
     assert await silences("xxxxxx", Health(path="/up")) == (0, 0)
 
 
-async def test_patience_grows_with_each_replacement_and_begins_anew_after_a_minute_of_life(
+async def test_patience_grows_with_each_replacement_and_is_reset_after_a_minute_of_life(
     autojump: MockClock,
 ) -> None:
     backoff = ReplacementBackoff()

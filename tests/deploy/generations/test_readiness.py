@@ -77,7 +77,9 @@ async def test_one_that_is_dropped_waits_no_more(autojump: MockClock) -> None:
     assert failure.reason == "dropped before it was ready"
 
 
-async def test_a_stranger_on_its_port_is_told_apart(autojump: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_program_on_its_port_is_distinguished(
+    autojump: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FakeApp, "port_is_taken", lambda _: True)
     assert isinstance(await proved(Behaviour(exits_after=0.1)), PortTaken)
 

@@ -70,7 +70,7 @@ def test_a_watch_counts_from_its_beginning_and_fails_once() -> None:
     one.count_error("GET /: 500")
 
 
-def test_a_watch_keeps_no_more_than_so_many_different_failures() -> None:
+def test_a_watch_keeps_a_limited_number_of_different_failures() -> None:
     one = generation()
     watch = ErrorWatch(one, Bake(seconds=60), Counts, lambda: None, where="before the switch")
     for number in range(2 * FAILURES_MAX):

@@ -127,5 +127,5 @@ def test_at_a_start_every_file_that_leads_to_root_is_judged(tmp_path: Path, rele
         ("if app; then x; fi", "if"),
     ],
 )
-def test_the_first_word_of_a_shells_command_is_its_program_where_that_is_plain(command: str, word: str | None) -> None:
+def test_the_first_word_of_a_shells_command_is_its_program_if_that_is_plain(command: str, word: str | None) -> None:
     assert first_word(command) == word

@@ -134,7 +134,7 @@ def test_a_unix_socket_is_owned_by_who_holds_it(sockets: ExitStack, tmp_path: Pa
     assert owns(NOBODY, address) is False
 
 
-def test_a_unix_socket_bound_by_another_name_cannot_be_told(
+def test_a_unix_socket_bound_by_another_name_cannot_be_recognised(
     sockets: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -143,7 +143,7 @@ def test_a_unix_socket_bound_by_another_name_cannot_be_told(
     assert owns(NOBODY, UnixAddress(tmp_path / "sock")) is False
 
 
-def test_where_processes_listen_is_told_in_the_form_of_the_config(sockets: ExitStack, tmp_path: Path) -> None:
+def test_listening_addresses_are_shown_in_the_form_of_the_config(sockets: ExitStack, tmp_path: Path) -> None:
     first = listen(sockets, "127.0.0.1")
     second = listen(sockets, "::1")
     unix_listen(sockets, str(tmp_path / "sock"))

@@ -71,5 +71,5 @@ async def test_a_hurry_or_a_stop_has_no_patience_with_them(launch: Launcher, mon
     assert find(launch).known == {}
 
 
-async def test_nothing_is_looked_for_where_nothing_was_found() -> None:
+async def test_nothing_is_searched_if_nothing_was_found() -> None:
     assert await end_leftovers(Leftovers({}), patience_seconds=1000, stop_now=trio.Event()) == ([], "")

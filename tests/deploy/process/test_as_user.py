@@ -59,6 +59,6 @@ def test_of_our_own_process_nothing_changes() -> None:
         assert Path("/proc/self/environ").read_bytes()
 
 
-def test_of_a_process_that_is_gone_it_is_said() -> None:
+def test_a_process_that_is_gone_is_reported_as_such() -> None:
     with pytest.raises(FileNotFoundError), as_owner(2**22 + 1):
         pass

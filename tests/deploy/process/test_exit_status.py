@@ -17,5 +17,5 @@ from rainbowd.deploy.process.exit_status import describe_exit
         (-40, "was ended by signal 40"),
     ],
 )
-def test_a_status_is_told_in_words(status: int | None, words: str) -> None:
+def test_an_exit_status_is_described_in_words(status: int | None, words: str) -> None:
     assert describe_exit(status) == words

@@ -90,7 +90,7 @@ def test_a_session_without_its_leader_is_ours_by_any_of_those_in_it() -> None:
     assert Case().found(marked, other, marks={101: "one"})[0] == {101, 102}
 
 
-def test_the_number_of_a_session_that_is_gone_tells_nothing() -> None:
+def test_the_number_of_a_session_that_is_gone_proves_nothing() -> None:
     assert Case().found(ProcessInfo(101, 1, FIRST.session, BORN + 1))[0] == set()
 
 
@@ -122,7 +122,7 @@ def test_processes_without_a_session_are_not_one() -> None:
     assert Case(known={101: BORN}).found(ProcessInfo(101, 1, 0, BORN), ProcessInfo(102, 1, 0, BORN))[0] == {101}
 
 
-def test_the_kernels_threads_are_not_asked_for_a_mark() -> None:
+def test_kernel_threads_are_not_searched_for_a_mark() -> None:
     case = Case()
     assert case.found(ProcessInfo(101, 2, 0, BORN), marks={101: "one"})[0] == set()
     assert case.reader.read == set()

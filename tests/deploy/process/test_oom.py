@@ -40,7 +40,7 @@ def test_one_that_cannot_be_lowered_stays_as_it_is(own: Path, given: int) -> Non
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_an_agent_that_may_not_lower_it_goes_on(own: Path, is_there: bool) -> None:
+def test_an_agent_that_cannot_lower_it_continues(own: Path, is_there: bool) -> None:
     if is_there:
         own.mkdir()
     oom.protect_agent()
@@ -49,7 +49,7 @@ def test_an_agent_that_may_not_lower_it_goes_on(own: Path, is_there: bool) -> No
 
 
 @pytest.mark.parametrize(("given", "apps"), [(-100, [0]), (0, []), (300, [])])
-def test_where_only_a_unit_lowered_it_apps_do_not_keep_what_was_meant_for_the_agent(
+def test_apps_do_not_keep_a_score_that_a_unit_lowered_for_the_agent(
     own: Path, monkeypatch: pytest.MonkeyPatch, given: int, apps: list[int]
 ) -> None:
     own.write_text(str(given))

@@ -256,7 +256,7 @@ async def test_processes_that_are_forked_while_others_are_killed_are_killed(laun
     assert await end(app, stop_now=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_what_cannot_be_ended_is_said_and_not_waited_for(
+async def test_unkillable_processes_are_reported_and_not_waited_for(
     launch: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = launch(*READY)
@@ -280,7 +280,7 @@ async def test_zombies_of_all_depths_are_reaped(launch: Launcher) -> None:
 # --- daemons --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_daemon_is_followed_by_its_pidfile_and_asked_to_end(launch: Launcher) -> None:
+async def test_a_daemon_is_followed_by_its_pidfile_and_signalled(launch: Launcher) -> None:
     app = launch(*daemon(launch.pidfile, "sh", "-c", f"sleep 1000 & {TOLD_APP}; exit 4"))
     pid = int(await launch.line())
     await launch.line()
@@ -488,7 +488,7 @@ async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: La
     await end(younger)
 
 
-async def test_a_worker_that_the_pidfile_names_is_told_first(launch: Launcher) -> None:
+async def test_a_worker_that_the_pidfile_names_is_signalled_first(launch: Launcher) -> None:
     wrapper = """
         trap 'echo wrapper told' TERM
         sh -c 'echo $$ >"$PIDFILE"; trap "echo app told; exit 0" TERM; echo ready; while :; do sleep 0.02; done' &
@@ -550,7 +550,7 @@ async def test_a_number_that_was_given_out_again_is_not_touched() -> None:
         assert is_alive(other)
 
 
-async def test_a_daemon_is_known_by_its_record_where_its_mark_is_gone() -> None:
+async def test_a_daemon_is_known_by_its_record_if_its_mark_is_gone() -> None:
     with stranger() as daemon:
         app = adopt(daemon, {daemon.pid: daemon.start_time}, pid=1, pgid=1, start_time=daemon.start_time)
         assert not app.is_alive

@@ -45,7 +45,7 @@ def test_a_child_whose_status_somebody_awaits_is_left_to_them() -> None:
     release_status(zombie.pid, zombie.start_time)
 
 
-def test_a_child_whose_status_nobody_awaits_any_more_is_reaped() -> None:
+def test_a_child_whose_status_nobody_awaits_is_reaped() -> None:
     zombie = orphan()
     reserve_status(zombie.pid, zombie.start_time)
     release_status(zombie.pid, zombie.start_time)

@@ -44,7 +44,7 @@ async def test_the_app_runs_once_the_gate_is_open_and_not_before(launch: Launche
 
 
 @both_gates
-async def test_where_the_gate_is_closed_the_app_never_runs(launch: Launcher, env: dict[str, str]) -> None:
+async def test_if_the_gate_is_closed_the_app_never_runs(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("touch", "ran", env=env, is_open=False)
     process.close_gate()
     assert await process.wait() == 1
@@ -52,7 +52,7 @@ async def test_where_the_gate_is_closed_the_app_never_runs(launch: Launcher, env
 
 
 @both_gates
-def test_where_the_agent_is_killed_before_it_opens_the_gate_the_app_never_runs(
+def test_if_the_agent_is_killed_before_it_opens_the_gate_the_app_never_runs(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
     agent = f"""
@@ -85,7 +85,7 @@ async def test_every_launch_has_a_mark_of_its_own_that_nobody_can_choose(launch:
     assert [await first.wait(), await second.wait()] == [0, 0]
 
 
-async def test_a_process_that_ends_before_the_gate_opens_is_told_to_who_waits(launch: Launcher) -> None:
+async def test_a_process_that_ends_before_the_gate_opens_wakes_its_waiter(launch: Launcher) -> None:
     process = launch("touch", "ran", is_open=False)
     process.signal(signal.SIGKILL)
     assert await process.wait() == -signal.SIGKILL
@@ -181,13 +181,13 @@ async def test_arguments_pass_as_they_are(launch: Launcher, env: dict[str, str])
 
 
 @both_gates
-async def test_a_command_that_vanished_meanwhile_ends_and_says_so(launch: Launcher, env: dict[str, str]) -> None:
+async def test_a_command_that_vanished_meanwhile_ends_with_a_message(launch: Launcher, env: dict[str, str]) -> None:
     process = launch("./no-such-app", env=env)
     assert await process.wait() not in {0, None}
     assert "no-such-app" in launch.rest()
 
 
-async def test_the_record_says_who_it_is(launch: Launcher) -> None:
+async def test_the_record_identifies_the_process(launch: Launcher) -> None:
     process = launch(*READY)
     identity = process.identity
     assert identity.pid == process.pid

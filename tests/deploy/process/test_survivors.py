@@ -34,7 +34,7 @@ def test_what_could_not_be_ended_is_known_until_it_is_gone(process: subprocess.P
     assert survivors() == []
 
 
-def test_another_accounts_process_is_said_to_be_that(
+def test_a_process_of_another_account_is_reported_as_such(
     process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = read_entry(process.pid)

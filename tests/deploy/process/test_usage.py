@@ -22,7 +22,7 @@ time.sleep(1000)
 """
 
 
-async def test_a_generation_is_told_with_its_children(launch: Launcher) -> None:
+async def test_the_usage_of_a_generation_includes_its_children(launch: Launcher) -> None:
     app, other = launch(sys.executable, "-c", BUSY, CHILD), launch("sleep", "1000")
     await launch.line()
     usage = read_usage()

@@ -91,19 +91,19 @@ def test_a_link_that_dangles_at_second_hand_names_what_is_missing(site: Path) ->
         resolve_release(site / "current")
 
 
-def test_a_link_to_itself_is_told(site: Path) -> None:
+def test_a_link_to_itself_is_reported(site: Path) -> None:
     shell("ln -sfn current current", site)
     with pytest.raises(DeployFailed, match="current -> current leads back to itself"):
         resolve_release(site / "current")
 
 
-def test_a_release_that_is_a_file_is_told(site: Path) -> None:
+def test_a_release_that_is_a_file_is_reported(site: Path) -> None:
     shell("ln -sfn trigger current", site)
     with pytest.raises(DeployFailed, match="current -> trigger is not a directory"):
         resolve_release(site / "current")
 
 
-def test_a_release_that_may_not_be_entered_is_told(unprivileged: Path) -> None:
+def test_a_release_that_cannot_be_entered_is_reported(unprivileged: Path) -> None:
     app = unprivileged / "app"
     app.mkdir()
     app.chmod(0)

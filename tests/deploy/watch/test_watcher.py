@@ -298,7 +298,7 @@ async def test_a_trigger_file_in_the_release_is_another_one_after_a_turn_and_not
         assert (await it.next()).kind == "file"
 
 
-async def test_a_thousand_files_beside_the_trigger_are_none(site: Path) -> None:
+async def test_a_thousand_files_next_to_the_trigger_request_nothing(site: Path) -> None:
     async with watched(site) as it:
         for number in range(1000):
             (site / f"file{number}").touch()
@@ -519,7 +519,7 @@ async def test_lost_events_lose_no_trigger(site: Path, monkeypatch: pytest.Monke
         assert await it.link_again() == ["symlink"]
 
 
-async def test_without_inotify_it_goes_on_and_a_warning_names_the_limits(
+async def test_without_inotify_it_continues_and_a_warning_names_the_limits(
     site: Path, monkeypatch: pytest.MonkeyPatch, warnings: Warnings
 ) -> None:
     def awatch(*paths: Path, **settings: object) -> AsyncIterator[set[object]]:
@@ -568,7 +568,7 @@ async def test_cancelling_does_not_wait_for_an_event(site: Path, monkeypatch: py
         await it.touch_until_heard()
 
 
-async def test_polling_asked_for_by_the_environment_is_not_used(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_polling_requested_by_the_environment_is_not_used(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
     monkeypatch.setattr(watching, "COMPARE_SECONDS", 60.0)
     asked: list[object] = []
@@ -584,7 +584,7 @@ async def test_polling_asked_for_by_the_environment_is_not_used(site: Path, monk
     assert asked == [False]
 
 
-async def test_an_owner_without_a_name_is_told_by_number(site: Path) -> None:
+async def test_an_owner_without_a_name_is_shown_by_number(site: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give a file away")
     os.chown(site / "trigger", 54321, -1)
