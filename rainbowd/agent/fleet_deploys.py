@@ -81,7 +81,7 @@ class FleetDeploys:
         return Result(failure, tuple(outcome.output))
 
     async def find_result(self, task: Task, before: Path | None) -> Result | None:
-        """Return how a deploy ended that an earlier agent began; None if it did not begin, or nobody knows."""
+        """Return how a deploy ended that an earlier agent began; None if it did not begin, or its end is unknown."""
         await self._deploys.until_idle()
         await self._recorder.settle()
         events = await trio.to_thread.run_sync(lambda: list(read_events(self._config.state_dir, "deploy.")))

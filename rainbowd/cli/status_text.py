@@ -144,7 +144,7 @@ def _fleet(fleet: dict[str, Any] | None, paint: Paint) -> list[str]:
         return []
     phase, release = fleet.get("phase"), fleet.get("wanted")
     rollout = f", rollout {fleet['order']} {str(phase or 'begins').replace('_', ' ')}" if fleet.get("order") else ""
-    by_hand = ", the link was turned by hand" if fleet.get("by_hand") else ""
+    by_hand = ", the link was changed by hand" if fleet.get("by_hand") else ""
     text = f"fleet {fleet['name']}: {release or 'no release yet'}{rollout}; this is {fleet['member']}{by_hand}"
     lines = [escape_control(text)]
     engine = fleet["engine"]

@@ -61,7 +61,7 @@ def _advance(view: View, order: Order, progress: Progress) -> Decision:
 
 
 def _begin(view: View, order: Order, old: Progress | None) -> Decision:
-    """Begin a rollout once nobody deploys for the order before."""
+    """Begin a rollout once no member deploys for the previous order."""
     if old is not None and old.busy:
         return _own_turn(view, order, old) or _absent_in_turn(view, order, old) or Wait()
     return Write(Progress(order=order.id, phase=Phase.PREPARING), f"rollout {order.id} of {order.release} begins")
@@ -135,7 +135,7 @@ def _baking_members(order: Order, progress: Progress) -> list[str]:
 
 
 def _stop(view: View, order: Order, progress: Progress) -> Decision | None:
-    """End a rollout that has failed, or that was aborted; None if it goes on."""
+    """End a rollout that has failed, or that was aborted; None if it continues."""
     if progress.phase is Phase.PREPARING:
         reason = order.abort or _failures(progress)
         return None if reason is None else _end(progress, Phase.FAILED, reason)

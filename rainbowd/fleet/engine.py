@@ -18,7 +18,7 @@ ABSENT = 0
 
 
 class EngineError(RainbowdError):
-    """An operation of the engine that failed; the message says why."""
+    """A failed operation of the engine; the message has the reason."""
 
     exit_status = 3
 

@@ -1,4 +1,4 @@
-"""etcd as the engine of a fleet, through its JSON gateway: the only file that speaks to it.
+"""etcd as the engine of a fleet, through its JSON gateway: the only module that connects to it.
 
 Only what can be sent twice is sent to a second endpoint: reads, leases with an id of our own, and guarded transactions.
 A write without a guard could be carried out after a later one, because a request that timed out is still on its way.
@@ -38,11 +38,11 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Node:
-    """What one node says about itself.
+    """The properties that one node reports.
 
     Attributes:
         version: of etcd.
-        skew_seconds: how far its clock is ahead of ours; None if it does not say.
+        skew_seconds: how far its clock is ahead of ours; None if it does not report its time.
     """
 
     version: str
@@ -118,7 +118,7 @@ class Etcd:
     # --- for checks -------------------------------------------------------------------------------------------------
 
     async def inspect(self, endpoint: str) -> Node:
-        """Return what the node at ``endpoint`` says about itself, whether it has a quorum or not.
+        """Return the properties of the node at ``endpoint``, whether it has a quorum or not.
 
         Raises:
             EngineError: it does not answer, or is not etcd.
@@ -226,6 +226,6 @@ def _readable(key: str, path: object) -> Iterator[None]:
 
 
 def _describe(error: httpx.HTTPError) -> str:
-    """Return what went wrong with a connection, in words."""
+    """Describe why a connection failed."""
     text = str(error) or type(error).__name__
     return "no answer in time" if isinstance(error, httpx.TimeoutException) else text

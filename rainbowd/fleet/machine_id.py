@@ -1,4 +1,4 @@
-"""What tells the machines of a fleet apart, whatever their names are."""
+"""The identity of a machine of a fleet, apart from its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A member of the fleet: one loop that keeps it present, looks at the engine, decides, and carries out.
+"""A member of the fleet: one loop that keeps it present, reads the engine, decides, and carries out.
 
 The loop itself renews the presence, so a member whose loop hangs becomes absent.  Deploys run as tasks that the loop
 does not wait for.  A watch only wakes the loop earlier: it can be silent for ever, so the loop also looks by itself.
@@ -184,7 +184,7 @@ class Member:
             await engine.commit({self._present_key: revision}, {self._present_key: None})
 
     async def _join(self, engine: Engine, documents: Documents) -> None:
-        """Give up a link that was turned by hand, if someone asks for that."""
+        """Give up a link that was changed by hand, if a deployer requests that."""
         shown = documents.members.get(self.name)
         if shown is not None and shown.join:
             standing = self._machine.standing()

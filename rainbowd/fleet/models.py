@@ -114,7 +114,7 @@ class Order(Document):
         max_failures: how many failed or lost members the rollout tolerates.
         rollback: whether the order goes back to a release that was live before.
         paused: whether no further turn begins.
-        abort: who aborted it; None if nobody did.
+        abort: who aborted it; None if it was not aborted.
     """
 
     id: Annotated[int, Field(ge=1)]
@@ -195,7 +195,7 @@ class Progress(Document):
 
 
 class Lock(Document):
-    """A deployer's lock: as long as it exists, nobody can order.
+    """A deployer's lock: as long as it exists, every order is refused.
 
     Attributes:
         by, note, at: who locked the fleet, why, and when.
@@ -224,10 +224,10 @@ class Member(Document):
     Attributes:
         rank: its place in the order of the waves, before its name.
         release: the live release; None if nothing is live.
-        by_hand: the release that someone linked since the fleet did; None if nobody has.
+        by_hand: the release that was linked by hand after the fleet's; None if there is none.
         since: when it became so (RFC 3339).
         output: the last lines of its last failure.
-        join: whether someone asked it to give up a link that was turned by hand.
+        join: whether someone asked it to give up a link that was changed by hand.
     """
 
     rank: int = 0

@@ -40,7 +40,7 @@ class Local:
 
 @dataclass(frozen=True)
 class View:
-    """One look at the fleet, by one member.
+    """One member's snapshot of the fleet.
 
     Attributes:
         me: the member.

@@ -180,7 +180,7 @@ async def _follow(session: Session, order: Order, begun: float) -> int:
                 documents = await session.read()
             except EngineAway as error:
                 if not is_away:
-                    print_error(f"the engine is away, and the rollout waits for it: {error}")
+                    print_error(f"etcd is unavailable, and the rollout waits for it: {error}")
                 is_away = True
                 await trio.sleep(LOOK_SECONDS)
                 continue

@@ -49,7 +49,7 @@ def add_commands(fleet: argparse.ArgumentParser, config_help: str) -> None:
     history.add_argument("--json", action="store_true", dest="as_json", help="print JSON, for programs")
     forget = group.add("forget", commands.forget, "remove a member that will not come back")
     forget.add_argument("member", metavar="MEMBER", help="the name of the member")
-    join = group.add("join", commands.join, "follow the fleet again, after the link was turned by hand")
+    join = group.add("join", commands.join, "follow the fleet again, after the link was changed by hand")
     join.add_argument("member", nargs="?", metavar="MEMBER", help="the name of the member (default: this machine)")
 
 
@@ -82,7 +82,7 @@ def _add_deploys(group: _Group) -> None:
     deploy.add_argument("--bake", type=types.seconds, metavar="SECONDS", help="the time between two waves")
     deploy.add_argument("--on-failure", choices=["rollback", "halt"], help="what happens after a failure")
     deploy.add_argument("--require-all", action="store_true", dest="requires_all", help="refuse if a member is absent")
-    rollback = group.add("rollback", commands.rollback, "deploy the release before to all members, at once")
+    rollback = group.add("rollback", commands.rollback, "deploy the previous release to all members at once")
     for command in (deploy, rollback):
         command.add_argument("--note", type=types.text, metavar="TEXT", help="add a remark to the history")
         command.add_argument(

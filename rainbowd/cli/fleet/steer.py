@@ -38,7 +38,7 @@ def pause(config_path: Path | None, fleet_path: Path | None, *, is_paused: bool)
 
     def change(documents: Documents) -> tuple[dict[str, int], dict[str, str | None], str]:
         order = orders.paused(documents, is_paused=is_paused)
-        state = "is paused: turns that have begun end" if is_paused else "goes on"
+        state = "is paused: turns that have begun end" if is_paused else "continues"
         return _order_guards(documents), {ORDER: order.encode()}, f"rollout {order.id} of {order.release} {state}"
 
     return _write(config_path, fleet_path, change)
@@ -68,7 +68,7 @@ def abort(config_path: Path | None, fleet_path: Path | None, *, halts: bool) -> 
 
 
 def lock(config_path: Path | None, fleet_path: Path | None, note: str) -> int:
-    """Refuse further orders until ``unlock``; a rollout that is under way goes on.
+    """Refuse further orders until ``unlock``; a rollout that is under way continues.
 
     Args:
         config_path: the value of ``--config``.
@@ -136,7 +136,7 @@ def forget(config_path: Path | None, fleet_path: Path | None, member: str) -> in
 
 
 def join(config_path: Path | None, fleet_path: Path | None, member: str | None) -> int:
-    """Give up a link that was turned by hand: the member follows the fleet again.
+    """Give up a link that was changed by hand: the member follows the fleet again.
 
     Args:
         config_path: the value of ``--config``.
