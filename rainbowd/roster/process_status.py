@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class ProcessState(enum.StrEnum):
@@ -27,6 +27,7 @@ class ProcessStatus:
         restarts: how often it was started again in this generation.
         exits: how often it has exited by itself.
         exits_in_a_row: how often it has exited by itself since it last ran for a minute.
+        last_output: what it wrote before it last exited by itself, or why it could not be started.
     """
 
     name: str
@@ -37,3 +38,4 @@ class ProcessStatus:
     restarts: int = 0
     exits: int = 0
     exits_in_a_row: int = 0
+    last_output: list[str] = field(default_factory=list)

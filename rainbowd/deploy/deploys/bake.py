@@ -131,7 +131,8 @@ class Bake:
     def _check_processes(self) -> None:
         for process in self._generation.processes:
             if process.exits >= PROCESS_EXITS:
-                self.fail(f"its process {process.name}.{process.instance} exited {process.exits} times")
+                reason = f"its process {process.name}.{process.instance} exited {process.exits} times"
+                self.fail(reason, process.last_output)
 
     def _fail_by_errors(self) -> None:
         self.fail(self.watch.describe())

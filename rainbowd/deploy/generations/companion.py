@@ -119,6 +119,7 @@ class Companion:
             await self._run_once(opening, is_adopted=False)
         except DeployFailed as failure:
             log.error("cannot start a companion process", **self._fields, reason=failure.reason)
+            self.status.last_output = [failure.reason]
         await self._until_next(trio.current_time() - started_at)
 
     async def _until_next(self, ran_seconds: float) -> None:
@@ -191,7 +192,10 @@ class Companion:
         report = await process.end(self._context.stop_now)
         self.status.state = ProcessState.WAITING
         self.status.pid = self.status.started_at = None
-        self._record_end(report, [] if is_expected else process.last_lines(), is_expected=is_expected)
+        output = [] if is_expected else process.last_lines()
+        if not is_expected:
+            self.status.last_output = output
+        self._record_end(report, output, is_expected=is_expected)
         self._context.roster.notify_observers()
 
     def _record_end(self, report: ExitReport, output: list[str], *, is_expected: bool) -> None:

@@ -15,7 +15,7 @@ from rainbowd.deploy.generations.companion import Companion
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from rainbowd.deploy.companion_interfaces import RecordedCompanion
     from rainbowd.deploy.context import DeployContext
@@ -31,18 +31,20 @@ class CompanionGroup:
     Args:
         plan: of the generation.
         generation_id: the generation that they belong to.
-        older: the groups that were made before this one and have not ended.
+        until_turn: waits until a process may start: at once, or when those of older generations have ended.
 
     Attributes:
         plan, generation_id: see above.
         companions: one for each instance of each name.
     """
 
-    def __init__(self, plan: LaunchPlan, generation_id: int, older: Iterable[CompanionGroup] = ()) -> None:
+    def __init__(
+        self, plan: LaunchPlan, generation_id: int, until_turn: Callable[[CompanionGroup, Instance], Awaitable[None]]
+    ) -> None:
         self.plan = plan
         self.generation_id = generation_id
         self.companions: list[Companion] = []
-        self._older = list(older)
+        self._until_turn = until_turn
 
     @property
     def is_over(self) -> bool:
@@ -69,7 +71,7 @@ class CompanionGroup:
                 self.plan,
                 self.generation_id,
                 context,
-                until_turn=partial(self._until_turn, instance),
+                until_turn=partial(self._until_turn, self, instance),
                 recorded=adopted.get(instance),
             )
             self.companions.append(companion)
@@ -95,12 +97,6 @@ class CompanionGroup:
         for companion in self.companions:
             if name is None or companion.instance.name == name:
                 await companion.ended.wait()
-
-    async def _until_turn(self, instance: Instance) -> None:
-        """Wait until ``instance`` may start: without ``overlap``, after those of its name in older generations."""
-        if not instance.settings(self.plan).overlap:
-            for group in self._older:
-                await group.until_ended(instance.name)
 
 
 class Companions:
@@ -154,6 +150,8 @@ class Companions:
         """
         current = self._current
         if current is not None and current.plan is plan:
+            if (before := self._context.roster.generations.get(current.generation_id)) is not None:
+                before.processes = []
             current.move_to(generation.id)
         else:
             self.end()
@@ -199,10 +197,16 @@ class Companions:
         self, plan: LaunchPlan, generation_id: int, recorded: Iterable[RecordedCompanion], *, is_live: bool
     ) -> CompanionGroup:
         self._groups = [group for group in self._groups if not group.is_over]
-        group = CompanionGroup(plan, generation_id, self._groups)
+        group = CompanionGroup(plan, generation_id, self._until_turn)
         group.start(self._context, recorded, is_live=is_live)
         self._groups.append(group)
         return group
+
+    async def _until_turn(self, group: CompanionGroup, instance: Instance) -> None:
+        """Wait until ``instance`` may start: without ``overlap``, after those of its name in older generations."""
+        if not instance.settings(group.plan).overlap:
+            for older in self._groups[: self._groups.index(group)]:
+                await older.until_ended(instance.name)
 
 
 def instances(plan: LaunchPlan) -> list[Instance]:

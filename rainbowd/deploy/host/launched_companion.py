@@ -75,7 +75,8 @@ class LaunchedCompanion:
         return self.output.excerpt()
 
     def belong_to(self, generation_id: int) -> None:
-        """Record that it belongs to another generation now."""
+        """Record that it belongs to another generation now, which its memory and CPU time count for."""
+        self._process.launch.generation = generation_id
         self._update(owner=generation_id)
 
     def leave(self) -> None:

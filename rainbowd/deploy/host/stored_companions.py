@@ -61,7 +61,9 @@ class StoredCompanions:
     def processes_of(self, recorded: RecordedCompanion) -> ProcessTree:
         """Return the processes of a companion process that ``read`` has returned."""
         stored = self.files_of(recorded)
-        return ProcessTree.found(stored.record.identity, stored.marks, stored.record.known)
+        process = ProcessTree.found(stored.record.identity, stored.marks, stored.record.known)
+        process.launch.generation = stored.record.owner
+        return process
 
     def launches(self) -> list[Launch]:
         """Return the evidence by which the processes on record are found."""

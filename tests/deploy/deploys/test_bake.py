@@ -313,6 +313,7 @@ async def test_three_exits_of_a_companion_process_fail_the_bake() -> None:
         assert failed["event"] == "deploy.failed"
         assert failed["reason"].startswith("rolled back after ")
         assert failed["reason"].endswith(": its process worker.1 exited 3 times")
+        assert failed["output"] == ["last words of worker.1"]
         scene.host.companions.companion_behaviours.clear()
         await trio.sleep(60)
         assert sorted(str(one.instance) for one in scene.host.companions.running()) == ["beat.1", "worker.1"]

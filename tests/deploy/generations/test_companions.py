@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +46,14 @@ class Site:
         self.stop_now = trio.Event()
         recorder: Any = self.events
         machine = FakeHost(companions=host)
-        self.companions = Companions(DeployContext(Roster(), recorder, machine, self.ownership, nursery, self.stop_now))
+        self.roster = Roster()
+        self.companions = Companions(
+            DeployContext(self.roster, recorder, machine, self.ownership, nursery, self.stop_now)
+        )
 
     def go_live(self, number: int, launched: LaunchPlan) -> Generation:
         live = generation(number)
+        self.roster.add(live)
         self.companions.went_live(live, launched)
         return live
 
@@ -112,6 +118,24 @@ async def test_without_overlap_the_new_one_starts_after_the_old_one_has_ended() 
         assert found.running() == ["4 beat.1"]
 
 
+async def test_a_thousand_deploys_leave_nothing_of_the_generations_that_have_ended() -> None:
+    async with site() as found:
+        plans = []
+        for number in range(1, 6):
+            launched = plan(worker={}, beat={"overlap": False})
+            plans.append(weakref.ref(launched))
+            found.go_live(number, launched)
+            del launched
+            await trio.sleep(0.1)  # so that the groups before it have not ended yet
+        await trio.sleep(10)
+        found.go_live(6, plan("b", worker={}))
+        await trio.sleep(10)
+        found.go_live(7, plan("b", worker={}))
+        found.host.companions.clear()
+        gc.collect()
+        assert [one() for one in plans] == [None] * 5
+
+
 async def test_one_that_exits_is_started_again_with_a_growing_delay() -> None:
     async with site(worker=CompanionBehaviour(exits_after=1, status=3)) as found:
         live = found.go_live(1, plan(worker={}))
@@ -149,9 +173,10 @@ async def test_one_that_cannot_be_started_is_tried_again() -> None:
 async def test_a_relaunch_from_the_same_plan_takes_over_those_that_are_well() -> None:
     async with site() as found:
         launched = plan(worker={})
-        found.go_live(1, launched)
+        crashed = found.go_live(1, launched)
         await trio.sleep(1)
         live = found.go_live(2, launched)
+        assert crashed.processes == []
         await found.companions.until_ended(1)  # the crashed generation has none to wait for
         await trio.sleep(1)
         assert found.running() == ["2 worker.1"]

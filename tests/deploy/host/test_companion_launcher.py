@@ -17,6 +17,7 @@ from rainbowd.deploy.host.companion_launcher import LinuxCompanionLauncher
 from rainbowd.deploy.host.stored_companions import StoredCompanions
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.deploy.process import read_entry
+from rainbowd.deploy.process.usage import read_usage
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ async def test_the_next_agent_takes_it_over_and_it_never_gets_a_second_signal(ma
         process.open_gate()
         await machine.line("ready")
         process.belong_to(8)
+        assert set(read_usage()) == {8}
         with trio.move_on_after(10) as killed:  # the agent is killed while it waits for the end
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(process.end, trio.Event())
@@ -152,6 +154,7 @@ async def test_the_next_agent_takes_it_over_and_it_never_gets_a_second_signal(ma
     assert recorded.plan.config == plan.config
     async with launcher.adopt_companion(recorded) as adopted:
         assert adopted.pid == process.pid
+        assert set(read_usage()) == {8}
         report = await adopted.end(trio.Event())
         assert report.killed
     assert [line for _, line, _ in machine.lines].count("asked") == 1
