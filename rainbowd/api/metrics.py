@@ -181,7 +181,7 @@ class Metrics(Collector):
 
 def _processes(generations: Sequence[Generation]) -> Iterator[Metric]:
     """Yield the metrics of companion processes."""
-    labels = ["generation", "process", "instance"]
+    labels = ["generation", "process", "process_instance"]  # Prometheus has an instance of its own
     up = GaugeMetricFamily("rainbowd_process_up", "Whether a companion process runs", labels=labels)
     restarts = CounterMetricFamily(
         "rainbowd_process_restarts", "How often a companion process was started again", labels=labels

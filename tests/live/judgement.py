@@ -91,6 +91,8 @@ def judge(agent: Agent, outcome: Outcome) -> None:
             outcome.wrong.append(f"lost: {failure}")
     outcome.wrong += judge_tunnels(outcome, events, kills)
     outcome.wrong += problems(events) + [f"process {pid} is left" for pid in agent.processes()]
+    if (agent.directory / "beat.doubled").exists():
+        outcome.wrong.append("two companion processes ran that must not overlap")
     left = [entry.name for entry in agent.state_dir.iterdir() if entry.name not in KEPT]
     outcome.wrong += [f"{name} is left in the state directory" for name in left]
     outcome.wrong += [f"bad release live: {event}" for event in events if is_bad(event)]

@@ -27,12 +27,18 @@ from tests.live.torturer import SETTLE_SECONDS, Torturer
 if TYPE_CHECKING:
     from tests.live.traffic import Traffic
 
+COMPANION = [sys.executable, str(Path(__file__).with_name("zoo_companion.py"))]
+
 CONFIG: dict[str, object] = {
     "run": [sys.executable, str(Path(__file__).with_name("zoo.py")), "{port}"],
     "health": {"path": "/up", "deadline": 6, "timeout": 2},
     "drain": {"timeout": 20, "tunnels": 2, "kill_after": 2},
     "hold": {"timeout": 25, "limit": 1000},
     "log": {"app": None},
+    "processes": {
+        "worker": {"run": COMPANION, "instances": 2, "stop": {"kill_after": 2}},
+        "beat": {"run": COMPANION, "overlap": False, "stop": {"kill_after": 2}},
+    },
 }
 
 PATIENCE_SECONDS = 90.0

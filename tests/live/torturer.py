@@ -63,6 +63,8 @@ class Torturer:
             (2, self.reconfigure),
             (3, self.kill_app),
             (1, self.kill_worker),
+            (2, self.kill_companion),
+            (1, self.restart_companion),
             (3, self.kill_agent),
             (2, self.upgrade),
             (2, self.freeze_candidate),
@@ -156,7 +158,8 @@ class Torturer:
         done = subprocess.run(
             command, cwd=self._agent.directory, env=env, capture_output=True, text=True, timeout=90, check=False
         )
-        is_usual = exit_status is None and (done.returncode in {0, 1} or "no longer exists" in done.stderr)
+        excuses = "no longer exists", "no generation is live"
+        is_usual = exit_status is None and (done.returncode in {0, 1} or any(one in done.stderr for one in excuses))
         if done.returncode != exit_status and not is_usual:
             self._outcome.wrong.append(f"{words} exits with {done.returncode}: {done.stdout}{done.stderr}")
 
@@ -201,6 +204,18 @@ class Torturer:
         if others:
             kill(self._dice.choice(others))
             self._outcome.done["worker killed"] += 1
+
+    def kill_companion(self) -> None:
+        """Kill any companion process; the agent starts it again."""
+        live = self.generation("live")
+        pids = [one["pid"] for one in (live or {}).get("processes", []) if one["pid"] is not None]
+        if pids:
+            kill(self._dice.choice(pids))
+
+    def restart_companion(self) -> None:
+        """Restart companion processes as a deployer does, if a generation is live all the while."""
+        if self.generation("live") is not None:
+            self.ask("restart", self._dice.choice(["worker", "beat"]), exit_status=None)
 
     def kill_agent(self) -> None:
         self.blow("agent", self._agent.kill)

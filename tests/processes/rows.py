@@ -22,6 +22,7 @@ class Queue:
         enqueue: the command that enqueues a job for each line on its stdin.
         processes: the key of the config.
         job_seconds: how long the longest job takes.
+        finished_seconds: how long the last jobs may take after the last one was enqueued.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Queue:
     enqueue: tuple[str, ...] = ()
     processes: dict[str, Any] = field(default_factory=dict)
     job_seconds: float = 3.0
+    finished_seconds: float = 60.0
 
 
 QUEUES = (
@@ -61,8 +63,11 @@ QUEUES = (
         "rq",
         pip=("rq>=1.16", "redis>=5"),
         enqueue=("python", "enqueue.py"),
-        processes={"worker": {"run": "exec rq worker --url $BROKER", "instances": 4}},
+        processes={
+            "worker": {"run": "exec rq worker --url $BROKER --worker-class shop.SoonTidyWorker", "instances": 4}
+        },
         job_seconds=0.3,
+        finished_seconds=180.0,
     ),
     Queue(
         "sidekiq",

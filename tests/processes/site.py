@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from tests.processes.rows import Queue
 
 JOB_GAP_SECONDS = 0.1
-FINISHED_SECONDS = 60.0
-"""How long the last jobs may take after the last one was enqueued."""
+BROKER_SECONDS = 60.0
 
 
 @dataclass
@@ -106,7 +105,7 @@ def broker(directory: Path) -> Iterator[str]:
 
 
 def _until_open(port: int) -> None:
-    deadline = time.monotonic() + FINISHED_SECONDS
+    deadline = time.monotonic() + BROKER_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
@@ -158,7 +157,7 @@ class _Jobs:
 
     def __init__(self, directory: Path, queue: Queue, environment: dict[str, str]) -> None:
         self.count = 0
-        self._job_seconds = queue.job_seconds
+        self._queue = queue
         self._results = directory / "results"
         self._process = subprocess.Popen(
             [shutil.which(queue.enqueue[0], path=environment["PATH"]) or queue.enqueue[0], *queue.enqueue[1:]],
@@ -175,7 +174,7 @@ class _Jobs:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         while not over.wait(JOB_GAP_SECONDS):
-            self._process.stdin.write(f"{self.count} {lengths.uniform(0.0, self._job_seconds):.3f}\n")
+            self._process.stdin.write(f"{self.count} {lengths.uniform(0.0, self._queue.job_seconds):.3f}\n")
             self._process.stdin.flush()
             self._process.stdout.readline()
             self.count += 1
@@ -183,7 +182,7 @@ class _Jobs:
 
     def wait_for_the_last(self) -> None:
         """Wait until all jobs have ended, but not for ever: one may be lost."""
-        deadline = time.monotonic() + FINISHED_SECONDS
+        deadline = time.monotonic() + self._queue.finished_seconds
         while len(self._seen("end")) < self.count and time.monotonic() < deadline:
             time.sleep(0.1)
 

@@ -6,10 +6,10 @@ import os
 import sys
 
 from redis import Redis
-from rq import Queue
+from rq import Queue, Retry
 
 queue = Queue(connection=Redis.from_url(os.environ["BROKER"]))
 for line in sys.stdin:
     number, seconds = line.split()
-    queue.enqueue("shop.job", int(number), float(seconds))
+    queue.enqueue("shop.job", int(number), float(seconds), retry=Retry(max=1))
     print(number, flush=True)
