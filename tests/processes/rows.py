@@ -64,7 +64,10 @@ QUEUES = (
         pip=("rq>=1.16", "redis>=5"),
         enqueue=("python", "enqueue.py"),
         processes={
-            "worker": {"run": "exec rq worker --url $BROKER --worker-class shop.SoonTidyWorker", "instances": 4}
+            "worker": {
+                "run": "exec rq worker --url $BROKER --worker-ttl 30 --worker-class shop.SoonTidyWorker",
+                "instances": 4,
+            }
         },
         job_seconds=0.3,
         finished_seconds=180.0,
