@@ -38,6 +38,8 @@ class Drainer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drain_requests, since + settings.timeout)
             nursery.start_soon(self._drain_tunnels, since + settings.tunnels)
+        if trio.current_time() < since + settings.timeout:  # for old assets, requested while tunnels were open
+            await self._drain_requests(since + settings.timeout)
 
     async def _drain_requests(self, deadline: float) -> None:
         generation = self._generation

@@ -132,6 +132,8 @@ class Lifecycle:
                 try:
                     await self._run_phases(app, generation)
                     await self._owner.companions.until_ended(self.id)
+                    if generation.state is State.DRAINING and generation.holders:  # for old assets, since then
+                        await self._drainer.run(self._owner.drain, trio.current_time())
                 finally:
                     if self._context.ownership.covers(is_adopted=self.is_adopted):
                         with trio.CancelScope(shield=True):  # bounded by kill_after

@@ -99,3 +99,21 @@ async def test_a_lease_that_does_not_end_when_it_is_cut_is_not_waited_for(
     Lease(generation, is_deaf=True)
     Lease(generation, is_tunnel=True, is_deaf=True)
     assert await drained(generation) == 61
+
+
+async def test_a_request_for_old_assets_that_came_while_a_tunnel_was_open_may_finish(
+    autojump: MockClock, generation: Generation
+) -> None:
+    tunnel = Lease(generation, is_tunnel=True)
+    async with trio.open_nursery() as nursery:
+        drainer = Drainer(generation)
+        nursery.start_soon(drainer.run, RULES, trio.current_time())
+        await trio.sleep(10)
+        late = Lease(generation)
+        await trio.sleep(1)
+        tunnel.end()
+        await trio.sleep(5)
+        assert nursery.child_tasks
+        late.end()
+    assert late.cut_at is None
+    assert trio.current_time() == 16
