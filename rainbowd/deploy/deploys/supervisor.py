@@ -7,6 +7,7 @@ machine.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -161,6 +162,7 @@ class Supervisor:
             return None
         if trigger.restart is not None:
             self._generations.companions.restart(trigger.restart, by=trigger.by, request=trigger.request)
+            self._remember_trigger()
             return None
         live = self._generations.live
         release = None if live is None else live.plan.release
@@ -169,6 +171,14 @@ class Supervisor:
         if self._current is not None:
             self._current.another_requested(self.named_release)
         return deploy
+
+    def _remember_trigger(self) -> None:
+        """Store that the touch of the trigger file was for a restart, so that the next agent does not take it again."""
+        now, sight, deploy = self._desired_state.file_state(), self._memory.content.sight, self.deploying
+        if now is not None and sight is not None:
+            self._memory.change(sight=replace(sight, trigger=now.trigger, trigger_owner=now.trigger_owner))
+        if now is not None and deploy is not None and deploy.file_state is not None:
+            deploy.file_state = replace(deploy.file_state, trigger=now.trigger, trigger_owner=now.trigger_owner)
 
     def stop(self) -> None:
         """Interrupt the deploys that have no outcome; the live generation stays live until ``run`` is cancelled."""

@@ -152,7 +152,7 @@ class PreviousRun:
                 log.error("processes could not be ended", pids=left, reason=reason)
         clear = partial(clear_all_but, self.state_dir, set(self._records), self._last_left)
         await trio.to_thread.run_sync(clear, abandon_on_cancel=True)
-        await trio.to_thread.run_sync(self.companions.clear_others, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(self.companions.clear_stale, abandon_on_cancel=True)
         await trio.to_thread.run_sync(remove_left_cgroups)
 
 

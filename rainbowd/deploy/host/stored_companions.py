@@ -48,10 +48,11 @@ class StoredCompanions:
         self._state_dir = state_dir
         self._config_file = config_file
         self._found: dict[str, StoredCompanion] = {}
+        self._stale: list[GenerationFiles] = []
 
     def read(self) -> list[RecordedCompanion]:
         """Return the companion processes that an earlier agent recorded during this boot of the machine."""
-        self._found = {}
+        self._found, self._stale = {}, []
         return list(self._read())
 
     def files_of(self, recorded: RecordedCompanion) -> StoredCompanion:
@@ -69,16 +70,18 @@ class StoredCompanions:
         """Return the evidence by which the processes on record are found."""
         return [Launch.of(one.record.identity, one.marks, one.record.known.items()) for one in self._found.values()]
 
-    def clear_others(self) -> None:
-        """Remove the files of earlier agents that belong to no process on record; call it in a thread."""
-        spared = {stored.files.directory for stored in self._found.values()}
-        for files in self._all():
-            if files.directory not in spared:
-                try:
-                    files.clear()
-                except OSError as error:
-                    reason = error.strerror
-                    log.warning("cannot remove the files of an earlier agent", file=error.filename, error=reason)
+    def clear_stale(self) -> None:
+        """Remove the files that ``read`` has found and that belong to no process; call it in a thread.
+
+        Files that were made since then belong to this agent.
+        """
+        for files in self._stale:
+            try:
+                files.clear()
+                for file in files.all:
+                    file.with_name(f"{file.name}.new").unlink(missing_ok=True)  # of a write that was interrupted
+            except OSError as error:
+                log.warning("cannot remove the files of an earlier agent", file=error.filename, error=error.strerror)
 
     def _all(self) -> Iterator[GenerationFiles]:
         found = {match.groups() for path in self._state_dir.iterdir() if (match := _OF_COMPANION.fullmatch(path.name))}
@@ -89,13 +92,17 @@ class StoredCompanions:
         for files in self._all():
             record = read_state_file(files.record, CompanionRecord.decode, "the process is ended and started again")
             launched = read_plan(files.source, self._config_file)
-            if record is None or launched is None or launched.marks is None:
+            if record is None or launched is None or launched.marks is None or not self._is_ours(record, launched):
+                self._stale.append(files)
                 continue
-            is_ours = (record.identity.state_dir, record.identity.boot_id) == (str(self._state_dir), boot_id())
-            if is_ours and record.name in launched.config.processes:
-                recorded = _describe(record, launched, files.directory.name)
-                self._found[recorded.launch] = StoredCompanion(files, record, launched.marks)
-                yield recorded
+            recorded = _describe(record, launched, files.directory.name)
+            self._found[recorded.launch] = StoredCompanion(files, record, launched.marks)
+            yield recorded
+
+    def _is_ours(self, record: CompanionRecord, launched: Launched) -> bool:
+        """Return whether a record is of this boot, this state directory, and a process of its config."""
+        is_here = (record.identity.state_dir, record.identity.boot_id) == (str(self._state_dir), boot_id())
+        return is_here and record.name in launched.config.processes
 
 
 def _describe(record: CompanionRecord, launched: Launched, launch: str) -> RecordedCompanion:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rainbowd.config import Config, Drain
+from rainbowd.config import Config, Drain, ProcessSettings
 from tests.fakes import Behaviour, Holding, Scene, playing
 
 if TYPE_CHECKING:
@@ -405,3 +405,26 @@ async def test_hurry_ends_an_app_that_takes_its_time(autojump: MockClock) -> Non
         began = trio.current_time()
     assert trio.current_time() - began < 1
     assert scene.events.named("generation.retired")[0]["killed"]
+
+
+@pytest.mark.parametrize("during_a_deploy", [False, True])
+async def test_a_restart_of_companion_processes_is_not_taken_again_by_the_next_agent(
+    autojump: MockClock, during_a_deploy: bool
+) -> None:
+    processes = {"worker": ProcessSettings(run="work")}
+    scene = Scene(config=config(processes=processes), behaviours={"slow": Behaviour(boots_after=3)})
+    async with trio.open_nursery() as agents:
+        await scene.start(agents)
+        await started(scene)
+        if during_a_deploy:
+            scene.turn("slow")
+            await trio.sleep(1)
+        scene.ask("file", restart="worker")
+        await trio.sleep(10)
+        live = scene.live
+        await scene.kill()
+        await scene.start(agents)
+        await trio.sleep(10)
+        assert len(scene.events.named("process.restarting")) == 1
+        assert scene.live == live
+        await scene.stop()

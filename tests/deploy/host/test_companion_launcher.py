@@ -200,3 +200,18 @@ async def test_a_record_that_is_not_of_this_boot_directory_or_config_is_ignored(
         file.write_text(json.dumps(fields))
         assert machine.launcher().recorded_companions() == []
         await process.end(trio.Event())
+
+
+async def test_only_files_that_an_earlier_agent_left_are_cleared(machine: Machine) -> None:
+    for name in ("generation-3-worker.1-0123abcd.out", "generation-3-worker.1-0123abcd.json.new"):
+        (machine.state_dir / name).write_bytes(b"")
+    stored = StoredCompanions(machine.state_dir, machine.directory / "rainbowd.json")
+    assert stored.read() == []
+    plan = machine.plan("sleep 1000")
+    async with machine.launcher().launch_companion(plan, 7, WORKER, restarts=0, stop_now=trio.Event()) as process:
+        before = machine.files()
+        await trio.to_thread.run_sync(stored.clear_stale)
+        assert machine.files() == [name for name in before if "0123abcd" not in name]
+        (recorded,) = machine.launcher().recorded_companions()
+        assert recorded.instance == WORKER
+        await process.end(trio.Event())
