@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
 
-from rainbowd.proxy.deadlines import Deadlines
-
-if TYPE_CHECKING:
-    from rainbowd.proxy.connection import Connection
+from rainbowd.proxy.deadlines import Alarm, Deadlines
 
 
 class Watched:
-    """What ``Deadlines`` needs of a connection."""
+    """The owner of an alarm, and when that expired."""
 
     def __init__(self, deadlines: Deadlines) -> None:
-        self.deadline = self.watched_until = math.inf
+        self.alarm = Alarm(deadlines)
         self.expired_at: list[float] = []
-        self._deadlines = deadlines
 
     def arm(self, seconds: float) -> None:
-        self.deadline = time.monotonic() + seconds
-        if self.deadline < self.watched_until:
-            self._deadlines.watch(cast("Connection", self))
-
-    def expire(self) -> None:
-        self.expired_at.append(time.monotonic())
-        self.deadline = math.inf
+        self.alarm.arm(seconds, lambda: self.expired_at.append(time.monotonic()))
 
 
 @pytest.fixture
@@ -53,7 +41,7 @@ async def test_each_expires_once_and_not_before_its_time(deadlines: Deadlines) -
     due = []
     for number, one in enumerate(watched):
         one.arm(0.05 * number)
-        due.append(one.deadline)
+        due.append(one.alarm.deadline)
     await keep(deadlines, *watched)
     assert [len(one.expired_at) for one in watched] == [1] * 5
     assert all(one.expired_at[0] >= at for one, at in zip(watched, due, strict=True))
@@ -65,10 +53,10 @@ async def test_a_limit_may_be_put_off_brought_forward_or_dropped(deadlines: Dead
         one.arm(0.1)
     sooner.arm(3600)
     later.arm(0.4)
-    due = later.deadline
+    due = later.alarm.deadline
     sooner.arm(0.2)
-    dropped.deadline = math.inf
-    deadlines.unwatch(cast("Connection", forgotten))
+    dropped.alarm.disarm()
+    forgotten.alarm.remove()
     await keep(deadlines, later, sooner)
     assert later.expired_at[0] >= due
     assert not dropped.expired_at

@@ -58,7 +58,9 @@ async def test_registered_sockets_are_notified_while_all_tasks_sleep(
     monkeypatch: pytest.MonkeyPatch, *, is_public: bool
 ) -> None:
     if is_public:
-        monkeypatch.setitem(sys.modules, "trio._core._run", ModuleType("without a context"))
+        without_context = ModuleType("trio._core._run")
+        without_context.__file__ = trio.__file__
+        monkeypatch.setitem(sys.modules, "trio._core._run", without_context)
     async with listening() as (_, ear, theirs):
         for word in (b"one", b"two"):
             ear.came = trio.Event()
