@@ -101,10 +101,10 @@ def _add_deploys(subparsers: Commands) -> None:
         "",
         "--note 'errors at the checkout'",
     )
+    deploy.add_argument("--now", action="store_true", dest="is_now", help="skip canary and bake, for a hotfix")
     for command in (deploy, rollback):
         command.add_argument("--note", type=types.text, metavar="TEXT", help="add a remark to the history")
         add_timeout(command, "the deploy continues")
-        command.add_argument("--now", action="store_true", dest="is_now", help="skip canary and bake, for a hotfix")
         command.add_argument("--no-wait", action="store_false", dest="is_waiting", help="request the deploy and return")
 
 

@@ -32,6 +32,8 @@ FLEET = {f"rainbowd_fleet_{name}" for name in ("engine_up", "by_hand", "members"
 EMPTY = {
     # of what has not happened yet there is no series
     "rainbowd_own_answers_total",
+    "rainbowd_process_up",  # this site has no companion processes
+    "rainbowd_process_restarts_total",
 }
 
 

@@ -14,8 +14,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 PARSER = make_parser()
 (COMMANDS,) = (action.choices for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMON = {"-h", "--help", "--version", "--config"}
-SAME_OPTIONS = {"rollback": "deploy"}
-"""Commands that the table documents as having the options of another one."""
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
@@ -41,14 +39,13 @@ def documented() -> dict[str, set[str]]:
 def test_the_table_has_every_command_with_its_options(name: str) -> None:
     parser = COMMANDS[name] if name else PARSER
     found = documented()
-    assert found[name] | found[SAME_OPTIONS.get(name, name)] == options(parser)
+    assert found[name] == options(parser)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"help"}))
 def test_every_command_has_a_section_with_its_options_and_an_example(name: str) -> None:
     section = PAGE.partition(f"\n## rainbowd {name}\n")[2].partition("\n## ")[0]
-    inherited = options(COMMANDS[SAME_OPTIONS[name]]) if name in SAME_OPTIONS else set()
-    missing = {option for option in options(COMMANDS[name]) - inherited if option not in section}
+    missing = {option for option in options(COMMANDS[name]) if option not in section}
     assert missing == set()
     assert f"rainbowd {name}" in section
 

@@ -50,6 +50,11 @@ def test_the_headline_names_the_waves_and_who_is_absent() -> None:
             ["wave 2: web2 deploys"],
         ),
         (
+            progress(Phase.ROLLING, 1, web1=State.LIVE, web2=State.CLAIMED, web3=State.PREPARED),
+            progress(Phase.ROLLING, 1, web1=State.LIVE, web3=State.CLAIMED, web2=State.LIVE),
+            ["web2 is live on v42", "web3 deploys"],
+        ),
+        (
             progress(Phase.ROLLING, 1, web1=State.LIVE, web2=State.CLAIMED),
             progress(Phase.ROLLING_BACK, 1, web1=State.LIVE, web2=State.FAILED),
             ["web2: failed: exited", "  KeyError", "going back: web1"],
@@ -75,8 +80,8 @@ def test_each_step_is_a_line(before: Progress | None, now: Progress, lines: list
             "v42 is live on 3 members, after 20.1 s; not on web6, which will get it later",
         ),
         (
-            progress(Phase.ROLLED_BACK, web1=State.REVERTED, web3=State.FAILED),
-            "v42 failed on web3: the fleet is on v41 again, after 20.1 s",
+            progress(Phase.ROLLED_BACK, reason="web3: exited", web1=State.REVERTED, web3=State.FAILED),
+            "v42 failed on web3: the fleet is on v41 again, after 20.1 s: web3: exited",
         ),
         (
             progress(Phase.HALTED, reason="web3: exited", web1=State.LIVE, web3=State.FAILED),

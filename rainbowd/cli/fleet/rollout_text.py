@@ -38,10 +38,11 @@ def steps(order: Order, before: Progress | None, now: Progress, documents: Docum
     old_phase = before.phase if before is not None else Phase.PREPARING
     if old_phase is Phase.PREPARING and now.phase not in {Phase.PREPARING, Phase.FAILED}:
         yield f"{_members(len(now.members))} {'has' if len(now.members) == 1 else 'have'} {order.release}"
-    for name, turn in now.members.items():
-        old = before.members.get(name) if before is not None else None
-        if turn != old:
-            yield from _turn(order, name, now, before, documents)
+    old_turns = before.members if before is not None else {}
+    changed = [name for name, turn in now.members.items() if turn != old_turns.get(name)]
+    # Both may be new at once: that one member has ended its turn, and that the next one has begun.
+    for name in sorted(changed, key=lambda name: now.members[name].state is State.CLAIMED):
+        yield from _turn(order, name, now, before, documents)
     if now.phase is not old_phase and now.phase is Phase.ROLLING_BACK:
         yield f"going back: {' '.join(now.of(State.LIVE, State.REVERTING, State.REVERTED)) or 'nothing was deployed'}"
     if now.phase is not old_phase and now.phase is Phase.BAKING and order.bake:
@@ -90,7 +91,8 @@ def ending(order: Order, progress: Progress, documents: Documents, seconds: floa
             noted = f"; not on {' '.join(left)}, which will get it later" if left else ""
             return f"{order.release} is live on {_members(len(live))}, {after}{noted}"
         case Phase.ROLLED_BACK:
-            return f"{order.release} {why}: the fleet is on {back} again, {after}"
+            reason = f": {progress.reason}" if progress.reason and not order.abort else ""
+            return f"{order.release} {why}: the fleet is on {back} again, {after}{reason}"
         case Phase.HALTED:
             live = progress.of(State.LIVE)
             where = " ".join(live) or "no member"
