@@ -77,6 +77,7 @@ def test_a_clock_that_is_set_back_makes_no_difference(tmp_path: Path) -> None:
         os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
         agent.wait_for("generation.crashed", since)
         assert status_of(agent) == 200  # which waited for the relaunch
+        agent.wait_for("generation.live", since, generation=3)  # the journal is written after the record
         clock.write_text("-172800")
         agent.kill()
         since = len(agent.events())
