@@ -58,7 +58,7 @@ class FakeCompanion:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process runs now, whoever is its agent."""
+        """Whether its process runs now, whichever agent owns it."""
         if self.opened_at is None or self.gone.is_set():
             return False
         asked_until = math.inf if self.asked_at is None else self.asked_at + self.behaviour.stops_after

@@ -44,7 +44,7 @@ class SiteAdmission:
         server: the proxy.
         recorder: writes the journal.
         now: returns seconds since the epoch.
-        is_silent: see the find_membership.
+        is_silent: see the attribute.
 
     Attributes:
         files: read the files.

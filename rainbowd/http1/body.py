@@ -22,7 +22,7 @@ class Body(Protocol):
 
     @property
     def trailers(self) -> Sequence[Line]:
-        """The trailer lines to relay; an implementation may have a plain find_membership."""
+        """The trailer lines to relay; an implementation may have a plain attribute."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Decode bytes of the connection.

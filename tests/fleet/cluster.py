@@ -88,7 +88,7 @@ class Cluster:
     """Nodes that know each other.
 
     Args:
-        directory: for the data; removed by whoever made it.
+        directory: for the data; removed by the code that made it.
         size: how many nodes.
         scheme: of the clients' URLs.
         options: more options of each node's command line.

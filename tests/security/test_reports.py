@@ -157,7 +157,7 @@ def test_texts_of_a_deployer_reach_the_terminal_of_root_as_escapes_only(
 
 
 def hostile(value: object) -> object:
-    """Return JSON in which every text and number is hostile, but for those without which nothing is shown."""
+    """Return JSON in which every text and number is hostile, except those without which nothing is shown."""
     if isinstance(value, dict):
         kept = {"event", "deploy", "at", "started_at", "live_at", "format", "pid", "boot_id", "start_time"}
         return {name: item if name in kept else hostile(item) for name, item in value.items()}

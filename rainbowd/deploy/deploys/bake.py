@@ -163,5 +163,6 @@ def remember_bake(memory: MemoryFile, deploy: Deploy, new: int, previous: int, b
         past_release=None if memory.content.previous_release is None else str(memory.content.previous_release),
     )
     deploy.file_state_before = memory.content.sight
-    sight = {} if deploy.file_state is None else {"sight": deploy.file_state}  # an agent that continues must not
-    memory.change(bake=record, **sight)  # take the link and the trigger of this deploy for another request
+    # An agent that continues must not take the link and the trigger of this deploy for another request.
+    sight = {} if deploy.file_state is None else {"sight": deploy.file_state}
+    memory.change(bake=record, **sight)

@@ -27,7 +27,7 @@ class DeployLog:
 
     Args:
         context: see ``DeployContext``.
-        memory: see the find_membership.
+        memory: see the attribute.
 
     Attributes:
         memory: stores the outcomes for the next agent.
