@@ -1,17 +1,22 @@
 """Exchanges two names until it is terminated: ``python racer.py ONE OTHER``, with renameat2(2).
 
-It prints a line once it races, and at the end how many exchanges it has made.
+It exchanges them as fast as it can for a moment, then leaves them for a moment, so that a series of checks meets a
+name that changes between two of them as well as one that does not.  It prints a line once it races, and at the end how
+many exchanges it has made.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import sys
+import time
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+MOMENT_SECONDS = 0.02
 
 one, other = (os.fsencode(name) for name in sys.argv[1:])
 renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
@@ -29,5 +34,8 @@ signal.signal(signal.SIGTERM, end)
 print("races", flush=True)
 exchanges = 1
 while not is_over:
-    exchanges += renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0
+    until = time.monotonic() + random.uniform(0, MOMENT_SECONDS)
+    while time.monotonic() < until:
+        exchanges += renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0
+    time.sleep(random.uniform(0, MOMENT_SECONDS))
 print(exchanges, flush=True)
