@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.address import Address, TcpAddress, UnixAddress
-from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.app import LaunchedApp
 from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.health import Prober
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.host.launch import Command, clear_files, find_launch_account, spawn_with_output
+from rainbowd.deploy.host.launch import clear_files, make_command, spawn_with_output
 from rainbowd.deploy.host.output import StartupOutput, open_output
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.programs import find_command
@@ -163,40 +161,20 @@ class AppLauncher:
         return TcpAddress("127.0.0.1", port)
 
     def _spawn(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> LaunchedApp:
-        command = self._command(plan, generation_id, files, address)
+        command = make_command(
+            plan.config.run,
+            plan,
+            generation_id,
+            address=address,
+            pidfile=files.pidfile,
+            state_dir=self._state_dir,
+        )
         find_command(command.argv, command.env, plan.release, account=command.account)
         process, output = spawn_with_output(
             command, files, plan.release, address=address, nofile_limit=self._soft_limit
         )
         checks = Checks(plan.config, address, process, self._prober, is_adopted=False)
         return self._make_app(checks, process, output, files, time.time())
-
-    def _command(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> Command:
-        """Return the command of the app."""
-        account = find_launch_account(plan.config)
-        port = address.port if isinstance(address, TcpAddress) else None
-        socket = address.path if isinstance(address, UnixAddress) else None
-        argv = command_line.render(
-            plan.config.run,
-            port=port,
-            socket=socket,
-            pidfile=files.pidfile,
-            release=plan.release,
-            generation=generation_id,
-        )
-        env = command_line.environment(
-            os.environ,
-            config_env=plan.config.env,
-            env_file_env=plan.env_file,
-            port=port,
-            socket=socket,
-            pidfile=files.pidfile,
-            release=plan.release,
-            generation=generation_id,
-            state_dir=self._state_dir,
-            account=account,
-        )
-        return Command(argv, env, account)
 
     def _make_app(
         self, checks: Checks, process: ProcessTree, output: Output, files: GenerationFiles, started_at: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from functools import partial
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.companion_record import CompanionRecord
-from rainbowd.deploy.host import command_line
+from rainbowd.deploy.host.command_line import companion_environment
 from rainbowd.deploy.host.generation_files import GenerationFiles
-from rainbowd.deploy.host.launch import Command, clear_files, find_launch_account, spawn_with_output
+from rainbowd.deploy.host.launch import clear_files, make_command, spawn_with_output
 from rainbowd.deploy.host.launched_companion import LaunchedCompanion
 from rainbowd.deploy.host.output import open_output
 from rainbowd.deploy.host.programs import find_command
@@ -103,35 +102,19 @@ class LinuxCompanionLauncher:
     def _spawn(
         self, plan: LaunchPlan, generation_id: int, instance: Instance, files: GenerationFiles
     ) -> tuple[ProcessTree, Output]:
-        command, key = self._command(plan, generation_id, instance, files), f"processes.{instance.name}.run"
+        settings, key = instance.settings(plan), f"processes.{instance.name}.run"
+        command = make_command(
+            settings.run,
+            plan,
+            generation_id,
+            address=None,
+            pidfile=files.pidfile,
+            state_dir=self._state_dir,
+            own_env=settings.env,
+        )
+        command = command._replace(env=companion_environment(command.env, instance))
         find_command(command.argv, command.env, plan.release, key=key, account=command.account)
         return spawn_with_output(command, files, plan.release, address=None, nofile_limit=self._soft_limit)
-
-    def _command(self, plan: LaunchPlan, generation_id: int, instance: Instance, files: GenerationFiles) -> Command:
-        """Return the command of a companion process."""
-        account = find_launch_account(plan.config)
-        settings = instance.settings(plan)
-        argv = command_line.render(
-            settings.run,
-            port=None,
-            socket=None,
-            pidfile=files.pidfile,
-            release=plan.release,
-            generation=generation_id,
-        )
-        app = command_line.environment(
-            os.environ,
-            config_env={**plan.config.env, **settings.env},
-            env_file_env=plan.env_file,
-            port=None,
-            socket=None,
-            pidfile=files.pidfile,
-            release=plan.release,
-            generation=generation_id,
-            state_dir=self._state_dir,
-            account=account,
-        )
-        return Command(argv, command_line.companion_environment(app, instance), account)
 
     def _companion(
         self, process: ProcessTree, output: Output, record: CompanionRecord, plan: LaunchPlan, files: GenerationFiles

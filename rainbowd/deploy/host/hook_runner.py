@@ -6,19 +6,16 @@ The mark differs, so that neither is mistaken for the other.  Processes that a h
 
 from __future__ import annotations
 
-import os
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.address import TcpAddress, UnixAddress
-from rainbowd.config import find_account
 from rainbowd.deploy.hook_call import HookCall, HookResult
-from rainbowd.deploy.host import command_line
+from rainbowd.deploy.host.command_line import hook_environment
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.hook_permissions import check_hook_permissions
+from rainbowd.deploy.host.launch import Command, make_command
 from rainbowd.deploy.host.output import Output
 from rainbowd.deploy.host.programs import find_command
 from rainbowd.deploy.process import spawn
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rainbowd.config import Account
     from rainbowd.deploy.process import ProcessTree
 
 log = get_logger()
@@ -60,12 +56,12 @@ async def run_hook(
         The result, also if the hook could not be started.
     """
     try:
-        start = _prepare(call, state_dir)
+        command = _prepare(call, state_dir)
     except RainbowdError as error:
         return HookResult(None, [], str(error))
-    output = Output(None, start.owner)
+    output = Output(None, command.owner_uid)
     try:
-        process = _spawn(start, call.plan.release, output, nofile_limit)
+        process = _spawn(command, call.plan.release, output, nofile_limit)
         failure = await _until_over(process, output, call, cancel, stop_now=stop_now, on_line=on_line)
         return HookResult(process.exit_status, output.excerpt(), failure)
     except DeployFailed as error:
@@ -74,67 +70,37 @@ async def run_hook(
         output.close()
 
 
-def _spawn(start: _Start, release: Path, output: Output, nofile_limit: int) -> ProcessTree:
-    return spawn(
-        start.argv,
-        cwd=release,
-        env=start.env,
-        address=None,
-        output_fd=output.child_fd,
-        nofile_limit=nofile_limit,
-        account=start.account,
-    )
-
-
-@dataclass(frozen=True)
-class _Start:
-    """The command, environment and account of a hook."""
-
-    argv: list[str]
-    env: dict[str, str]
-    account: Account | None
-
-    @property
-    def owner(self) -> int:
-        """The uid that owns its output pipe; -1 for the agent's own."""
-        return -1 if self.account is None else self.account.uid
-
-
-def _prepare(call: HookCall, state_dir: Path) -> _Start:
+def _prepare(call: HookCall, state_dir: Path) -> Command:
     """Render a hook's command and check that it can be run.
 
     Raises:
         RainbowdError: the program does not exist, or others can write it.
     """
     config, release = call.plan.config, call.plan.release
-    account = find_account(config.user, config.group)
-    port = call.address.port if isinstance(call.address, TcpAddress) else None
-    socket = call.address.path if isinstance(call.address, UnixAddress) else None
-    pidfile = None if call.generation is None else GenerationFiles(state_dir, call.generation).pidfile
-    argv = command_line.render(
+    command = make_command(
         getattr(config.hooks, call.hook),
-        port=port,
-        socket=socket,
-        pidfile=pidfile,
-        release=release,
-        generation=call.generation,
-    )
-    app = command_line.environment(
-        os.environ,
-        config_env=config.env,
-        env_file_env=call.plan.env_file,
-        port=port,
-        socket=socket,
-        pidfile=pidfile,
-        release=release,
-        generation=call.generation,
+        call.plan,
+        call.generation,
+        address=call.address,
+        pidfile=None if call.generation is None else GenerationFiles(state_dir, call.generation).pidfile,
         state_dir=state_dir,
-        account=account,
     )
-    env = command_line.hook_environment(app, call)
-    find_command(argv, env, release, key=f"hooks.{call.hook}", account=account)
-    check_hook_permissions(config, release, env, (call.hook,))
-    return _Start(argv, env, account)
+    command = command._replace(env=hook_environment(command.env, call))
+    find_command(command.argv, command.env, release, key=f"hooks.{call.hook}", account=command.account)
+    check_hook_permissions(config, release, command.env, (call.hook,))
+    return command
+
+
+def _spawn(command: Command, release: Path, output: Output, nofile_limit: int) -> ProcessTree:
+    return spawn(
+        command.argv,
+        cwd=release,
+        env=command.env,
+        address=None,
+        output_fd=output.child_fd,
+        nofile_limit=nofile_limit,
+        account=command.account,
+    )
 
 
 async def _until_over(

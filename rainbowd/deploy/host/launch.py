@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import find_account
+from rainbowd.deploy.host.command_line import environment, render
 from rainbowd.deploy.host.output import Output
 from rainbowd.deploy.process import spawn
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rainbowd.address import Address
     from rainbowd.config import Account, Config
     from rainbowd.deploy.host.generation_files import GenerationFiles
+    from rainbowd.deploy.interfaces import LaunchPlan
     from rainbowd.deploy.process import ProcessTree
 
 CLEAR_SECONDS = 30.0
@@ -27,27 +31,67 @@ CLEAR_SECONDS = 30.0
 log = get_logger()
 
 
-def find_launch_account(config: Config) -> Account | None:
-    """Return the account that processes are started as; None for the agent's own.
-
-    Args:
-        config: that they are launched with.
-
-    Raises:
-        DeployFailed: the user was removed since the config was read.
-    """
-    try:
-        return find_account(config.user, config.group)
-    except ConfigError as error:
-        raise DeployFailed(str(error)) from None
-
-
 class Command(NamedTuple):
     """A command that is ready to be started: its arguments, its environment, and the account that runs it."""
 
     argv: list[str]
     env: dict[str, str]
     account: Account | None
+
+    @property
+    def owner_uid(self) -> int:
+        """The uid that owns its output pipe; -1 for the agent's own."""
+        return -1 if self.account is None else self.account.uid
+
+
+def make_command(
+    run: str | Sequence[str],
+    plan: LaunchPlan,
+    generation_id: int | None,
+    *,
+    address: Address | None,
+    pidfile: Path | None,
+    state_dir: Path,
+    own_env: Mapping[str, str] | None = None,
+) -> Command:
+    """Return ``run`` with its placeholders replaced, and the environment of the app.
+
+    Args:
+        run: the command of the config.
+        plan: that it is launched from.
+        generation_id: of its generation; None for a hook that has none.
+        address: of its generation's app; None for a launch that has none.
+        pidfile: in which a daemon can write its pid; None for a hook that has no generation.
+        state_dir: absolute; together with the generation it marks the processes as this agent's.
+        own_env: variables of its own, in the form of ``env`` of the config, whose place they take.
+
+    Raises:
+        DeployFailed: the user was removed since the config was read.
+    """
+    account = _find_account(plan.config)
+    port = address.port if isinstance(address, TcpAddress) else None
+    socket = address.path if isinstance(address, UnixAddress) else None
+    argv = render(run, port=port, socket=socket, pidfile=pidfile, release=plan.release, generation=generation_id)
+    env = environment(
+        os.environ,
+        config_env={**plan.config.env, **(own_env or {})},
+        env_file_env=plan.env_file,
+        port=port,
+        socket=socket,
+        pidfile=pidfile,
+        release=plan.release,
+        generation=generation_id,
+        state_dir=state_dir,
+        account=account,
+    )
+    return Command(argv, env, account)
+
+
+def _find_account(config: Config) -> Account | None:
+    try:
+        return find_account(config.user, config.group)
+    except ConfigError as error:
+        raise DeployFailed(str(error)) from None
 
 
 def spawn_with_output(
@@ -65,10 +109,9 @@ def spawn_with_output(
     Raises:
         DeployFailed: the state directory cannot be written, or the process cannot be started.
     """
-    account = command.account
     try:
-        files.make(account)
-        output = Output(files.output, -1 if account is None else account.uid)
+        files.make(command.account)
+        output = Output(files.output, command.owner_uid)
     except OSError as error:
         raise DeployFailed(f"state_dir: cannot write there: {error.strerror} ({error.filename})") from None
     try:
@@ -79,7 +122,7 @@ def spawn_with_output(
             address=address,
             output_fd=output.child_fd,
             nofile_limit=nofile_limit,
-            account=account,
+            account=command.account,
         )
     except DeployFailed:
         output.close()
