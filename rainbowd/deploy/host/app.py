@@ -14,10 +14,10 @@ import trio
 
 from rainbowd.address import TcpAddress
 from rainbowd.config import find_account
+from rainbowd.deploy.host.launched_process import LaunchedProcess
 from rainbowd.deploy.host.ports import is_free
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import ConfigError
-from rainbowd.log import get_logger
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
@@ -28,12 +28,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.host.output import Output, StartupOutput
     from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
 
-_FOLLOW_SECONDS = 1.0
 
-log = get_logger()
-
-
-class LaunchedApp:
+class LaunchedApp(LaunchedProcess):
     """The ``App`` of the interfaces, on this machine.
 
     Args:
@@ -45,10 +41,7 @@ class LaunchedApp:
 
     Attributes:
         address: on which it accepts connections.
-        pid: of the child that was launched.
-        output: see the argument.
         startup_output: gets its output until it is live; None after that, and for an adopted app.
-        is_handed_over: whether another agent now owns it and its files.
     """
 
     def __init__(
@@ -60,18 +53,15 @@ class LaunchedApp:
         store: Callable[[Callable[[], bytes] | None], None],
         started_at: float,
     ) -> None:
+        super().__init__(process, output)
         self.address = checks.address
-        self.pid = process.pid
-        self.output = output
         self.startup_output: StartupOutput | None = None
         self._config = checks.config
-        self._process = process
         self._checks = checks
         self._store = store
         self._started_at = started_at
         self._ended = False
         self._noted: GenerationRecord | None = None
-        self.is_handed_over = False
 
     @property
     def last_check(self) -> str | None:
@@ -108,10 +98,6 @@ class LaunchedApp:
         if self._noted is not None:
             self._store(self._noted.encode)
 
-    def open_gate(self) -> None:
-        """Let the app start, if it has not started."""
-        self._process.open_gate()
-
     async def check(self) -> None:
         """Return when it is healthy on a socket of its own.
 
@@ -127,22 +113,7 @@ class LaunchedApp:
         """Return whether any process of it runs."""
         return bool(await self._process.members())
 
-    async def main_changed(self, known: int | None) -> int:
-        """Wait until the main process is another one than ``known``, and return its pid.
-
-        Meanwhile, processes that the app leaves running on its own are recorded for a later agent.
-        """
-        before: object = None
-        while True:
-            glimpse = self._process.glimpse(known)
-            if glimpse != before:
-                before, main = glimpse, await self._process.main()
-                self._put_known_on_record()
-                if main is not None and main != known:
-                    return main
-            await trio.sleep(_FOLLOW_SECONDS)
-
-    def _put_known_on_record(self) -> None:
+    def _record_known(self) -> None:
         noted = self._noted
         if noted is not None and noted.known != self._process.known:
             self._noted = replace(noted, known=self._process.known)
@@ -154,17 +125,9 @@ class LaunchedApp:
             return None if await self.is_alive() else "nothing of it runs"
         return await self._checks.probe_again(self._config.health)
 
-    async def ended(self) -> int | None:
-        """Wait until no process of it serves, and return the exit status."""
-        return await self._process.ended()
-
     def port_is_taken(self) -> bool:
         """Return whether another program listens on the port of the app, which has exited."""
         return isinstance(self.address, TcpAddress) and not is_free(self.address.port)
-
-    def last_lines(self) -> list[str]:
-        """Return the first and the last lines of its output, including what is still in the pipe."""
-        return self.output.excerpt()
 
     async def end(self, stop_now: trio.Event) -> ExitReport:
         """Stop its remaining processes, and reap them."""
@@ -174,11 +137,6 @@ class LaunchedApp:
         ending = await self._process.end(signal=drain.signal, kill_after_seconds=patience_seconds, stop_now=stop_now)
         self._ended = True
         return ending
-
-    def leave(self) -> None:
-        """Hand it over to another agent, as it is."""
-        self.is_handed_over = True
-        self._process.hand_over()
 
     async def end_if_due(self, stop_now: trio.Event) -> None:
         """End its processes, if that has not happened yet; bounded by ``drain.kill_after``.

@@ -253,7 +253,7 @@ async def test_whatever_happens_it_is_ended_once_unless_it_is_anothers(ours: Tcp
 async def test_a_main_process_is_followed_and_what_came_to_us_is_on_record(
     ours: TcpAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rainbowd.deploy.host.app._FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr("rainbowd.deploy.host.launched_process._FOLLOW_SECONDS", 0.01)
     launch = CheckedApp(ours, members=US, warmup=1)
     launch.app.note(State.LIVE, 1e9)
     launch.process.main_pid = None

@@ -1,0 +1,70 @@
+"""What a launched app and a launched companion process have in common: their processes and their output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from rainbowd.deploy.host.output import Output
+    from rainbowd.deploy.process import ProcessTree
+
+_FOLLOW_SECONDS = 1.0
+
+
+class LaunchedProcess(ABC):
+    """The processes of one launch, and their output.
+
+    Args:
+        process: the processes.
+        output: their output pipe.
+
+    Attributes:
+        pid: of the child that was launched.
+        output: see the argument.
+        is_handed_over: whether another agent now owns the processes and their files.
+    """
+
+    def __init__(self, process: ProcessTree, output: Output) -> None:
+        self.pid = process.pid
+        self.output = output
+        self.is_handed_over = False
+        self._process = process
+
+    def open_gate(self) -> None:
+        """Let it start, if it has not started."""
+        self._process.open_gate()
+
+    async def main_changed(self, known: int | None) -> int:
+        """Wait until the main process is another one than ``known``, and return its pid.
+
+        Meanwhile, processes that it leaves running on their own are recorded for a later agent.
+        """
+        before: object = None
+        while True:
+            glimpse = self._process.glimpse(known)
+            if glimpse != before:
+                before, main = glimpse, await self._process.main()
+                self._record_known()
+                if main is not None and main != known:
+                    return main
+            await trio.sleep(_FOLLOW_SECONDS)
+
+    @abstractmethod
+    def _record_known(self) -> None:
+        """Record the processes that are known, if they are others than those on record."""
+
+    async def ended(self) -> int | None:
+        """Wait until the main process has ended, and return its exit status."""
+        return await self._process.ended()
+
+    def last_lines(self) -> list[str]:
+        """Return the first and the last lines of its output, including what is still in the pipe."""
+        return self.output.excerpt()
+
+    def leave(self) -> None:
+        """Hand it over to another agent, as it is."""
+        self.is_handed_over = True
+        self._process.hand_over()
