@@ -15,11 +15,10 @@ from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.health import Prober
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.host.launch import clear_files, make_command, spawn_with_output
+from rainbowd.deploy.host.launch import clear_files, make_command, put_on_record, spawn_with_output
 from rainbowd.deploy.host.output import StartupOutput, open_output
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.programs import find_command
-from rainbowd.deploy.host.state_files import encode_plan
 from rainbowd.errors import DeployFailed
 from rainbowd.report.state_dir import SECRET_MODE, replace_file
 from rainbowd.roster import State
@@ -195,11 +194,10 @@ class AppLauncher:
 
 
 async def _put_on_record(app: LaunchedApp, files: GenerationFiles, plan: LaunchPlan, stop_now: trio.Event) -> None:
-    """Write the record of an app that waits to be started; without a record it is not started."""
+    """Write the record of an app that waits to be started; end the app if that fails."""
     try:
-        launched = encode_plan(dict(plan.source), dict(plan.env_file), app.marks)
-        files.put_on_record(app.record(State.STARTING).encode(), launched)
-    except OSError as error:
+        put_on_record(files, app.record(State.STARTING).encode(), plan, app.marks)
+    except DeployFailed:
         await app.end_if_due(stop_now)
         app.output.close()
-        raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
+        raise

@@ -13,11 +13,10 @@ import trio
 from rainbowd.deploy.companion_record import CompanionRecord
 from rainbowd.deploy.host.command_line import companion_environment
 from rainbowd.deploy.host.generation_files import GenerationFiles
-from rainbowd.deploy.host.launch import clear_files, make_command, spawn_with_output
+from rainbowd.deploy.host.launch import clear_files, make_command, put_on_record, spawn_with_output
 from rainbowd.deploy.host.launched_companion import LaunchedCompanion
 from rainbowd.deploy.host.output import open_output
 from rainbowd.deploy.host.programs import find_command
-from rainbowd.deploy.host.state_files import encode_plan
 from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -77,12 +76,11 @@ class LinuxCompanionLauncher:
             )
             companion = self._companion(process, output, record, plan, files)
             try:
-                launched_from = encode_plan(dict(plan.source), dict(plan.env_file), process.marks)
-                files.put_on_record(record.encode(), launched_from)
-            except OSError as error:
+                put_on_record(files, record.encode(), plan, process.marks)
+            except DeployFailed:
                 await companion.end(stop_now)
                 output.close()
-                raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
+                raise
         except BaseException:
             await clear_files(files, self._store)
             raise

@@ -11,6 +11,7 @@ from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import find_account
 from rainbowd.deploy.host.command_line import environment, render
 from rainbowd.deploy.host.output import Output
+from rainbowd.deploy.host.state_files import encode_plan
 from rainbowd.deploy.process import spawn
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Account, Config
     from rainbowd.deploy.host.generation_files import GenerationFiles
     from rainbowd.deploy.interfaces import LaunchPlan
-    from rainbowd.deploy.process import ProcessTree
+    from rainbowd.deploy.process import LaunchMarks, ProcessTree
 
 CLEAR_SECONDS = 30.0
 """How long the end of a launch waits for the removal of its files."""
@@ -129,6 +130,24 @@ def spawn_with_output(
         raise
     output.close_child_end()
     return process, output
+
+
+def put_on_record(files: GenerationFiles, record: bytes, plan: LaunchPlan, marks: LaunchMarks) -> None:
+    """Write the files by which a later agent finds a launch; without them, its process is not started.
+
+    Args:
+        files: of the launch.
+        record: its encoded record.
+        plan: that it is launched from.
+        marks: what its processes are recognized by.
+
+    Raises:
+        DeployFailed: the state directory cannot be written.
+    """
+    try:
+        files.put_on_record(record, encode_plan(dict(plan.source), dict(plan.env_file), marks))
+    except OSError as error:
+        raise DeployFailed(f"state_dir: cannot write the record: {error.strerror}") from None
 
 
 async def clear_files(files: GenerationFiles, store: Callable[[str, Callable[[], bytes] | None], None]) -> None:
