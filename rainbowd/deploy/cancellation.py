@@ -1,8 +1,14 @@
-"""The cancellation of work that must be asked to end, such as a thread or a process."""
+"""The ways between events and cancellation: work that an event cancels, and work that must be asked to end."""
 
 from __future__ import annotations
 
 import trio
+
+
+async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Wait until ``event`` is set, and cancel ``scope`` then."""
+    await event.wait()
+    scope.cancel()
 
 
 async def set_when_cancelled(event: trio.Event) -> None:

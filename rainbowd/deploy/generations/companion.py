@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.cancellation import cancel_on
 from rainbowd.deploy.generations.backoff import STABLE_SECONDS, Backoff
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
@@ -230,12 +231,7 @@ class Companion:
 async def _unless(wait: Callable[[], Awaitable[None]], *events: trio.Event) -> None:
     """Run ``wait`` to its end, or until one of ``events`` is set."""
     async with trio.open_nursery() as nursery:
-
-        async def cancel_on(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
         for event in events:
-            nursery.start_soon(cancel_on, event)
+            nursery.start_soon(cancel_on, event, nursery.cancel_scope)
         await wait()
         nursery.cancel_scope.cancel()

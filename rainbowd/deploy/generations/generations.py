@@ -286,7 +286,7 @@ class Generations:
         if standby is not None:
             self._promote(standby, State.STOPPING)
         else:
-            self._roster.advance(self._roster.generations[lifecycle.id], State.STOPPING)
+            self._roster.advance(generation, State.STOPPING)
 
 
 async def _until_ready_or_failed(candidate: Lifecycle) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.cancellation import cancel_on
 from rainbowd.deploy.process.procfs import send_signal, until_ended
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def patience(seconds: float, stop_now: trio.Event) -> AsyncIterator[None]:
     """Cancel the body of the context after ``seconds``, or as soon as ``stop_now`` is set."""
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on, stop_now, nursery.cancel_scope)
+            nursery.start_soon(cancel_on, stop_now, nursery.cancel_scope)
             yield
             nursery.cancel_scope.cancel()
 
@@ -93,8 +94,3 @@ async def _kill(tree: ProcessTree) -> tuple[bool, list[ProcessInfo]]:
 
 def _is_our_child(tree: ProcessTree, entry: ProcessInfo) -> bool:
     return entry.pid == tree.pid and entry.parent == os.getpid()
-
-
-async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
