@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.agent.site_admission import SiteStatus
 from rainbowd.deploy.warnings import warnings
+from rainbowd.roster import whole_if_possible
 from rainbowd.timestamp import timestamp as rfc3339
 
 if TYPE_CHECKING:
@@ -141,6 +142,5 @@ def _judged(generation: Generation, roster: Roster, deploy: Deploy | None) -> di
     counts = judged.watch.counts
     told = {"until": timestamp(judged.until_seconds), "requests": counts.requests, "errors": counts.errors}
     if generation is roster.canary:
-        share = roster.share_percent
-        return {"share": int(share) if share == int(share) else share, "canary": told}
+        return {"share": whole_if_possible(roster.share_percent), "canary": told}
     return {"bake": told} if generation is roster.live else {}

@@ -9,6 +9,7 @@ address refuses connections, and a request failed.  ``Traffic`` counts for the m
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
 from rainbowd.roster.process_status import ProcessState, ProcessStatus
 from rainbowd.roster.roster import Roster
+from rainbowd.roster.share import whole_if_possible
 from rainbowd.roster.traffic import Traffic
 from rainbowd.roster.tunnel_batches import TUNNELS_CLOSE_SECONDS, in_batches
 
@@ -23,4 +24,5 @@ __all__ = [
     "State",
     "Traffic",
     "in_batches",
+    "whole_if_possible",
 ]

@@ -7,6 +7,11 @@ import hashlib
 _PARTS = 10_000
 
 
+def whole_if_possible(share_percent: float) -> int | float:
+    """Return a share as it is written in JSON: 25 for 25.0, and 2.5 as it is."""
+    return int(share_percent) if share_percent == int(share_percent) else share_percent
+
+
 def is_in_share(visitor: bytes, share_percent: float, rollout: int) -> bool:
     """Return whether a client belongs to the share of a canary.
 

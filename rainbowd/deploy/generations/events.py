@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.log import get_logger
-from rainbowd.roster import State
+from rainbowd.roster import State, whole_if_possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +73,7 @@ class GenerationEvents:
 
     def canary(self, share_percent: float) -> None:
         """Record that the generation gets ``share_percent`` percent of the clients."""
-        share = int(share_percent) if share_percent == int(share_percent) else share_percent
-        self._record("generation.canary", share=share)
+        self._record("generation.canary", share=whole_if_possible(share_percent))
 
     def standby(self, seconds: float) -> None:
         """Record that the generation is kept warm for ``seconds``."""
