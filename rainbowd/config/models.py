@@ -40,6 +40,7 @@ from rainbowd.config.types import (
     SecondsAboveZero,
     SecondsAsObject,
     SecondsOrOff,
+    Signal,
 )
 from rainbowd.config_paths import (
     DEFAULT_MAINTENANCE_FILE,
@@ -95,11 +96,7 @@ class Drain(_Model):
     timeout: Seconds = 60
     tunnels: Seconds = 30
     stop: Seconds = 25
-    signal: Annotated[
-        Signals,
-        PlainValidator(parsers.parse_signal),
-        Field(description='a signal\'s name such as "TERM"'),
-    ] = Signals.SIGTERM
+    signal: Signal = Signals.SIGTERM
     kill_after: Seconds = 10
 
 
@@ -152,11 +149,7 @@ class Limits(_Model):
 class ProcessStop(_Model):
     """The signal that asks a companion process to end, and the seconds after which it is killed."""
 
-    signal: Annotated[
-        Signals,
-        PlainValidator(parsers.parse_signal),
-        Field(description='a signal\'s name such as "TERM"'),
-    ] = Signals.SIGTERM
+    signal: Signal = Signals.SIGTERM
     kill_after: Seconds = 60
 
 

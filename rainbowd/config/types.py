@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from signal import Signals
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
@@ -203,6 +204,7 @@ Listens = Annotated[
     AfterValidator(_distinct),
     Field(min_length=1, description="HOST:PORT, [V6]:PORT or unix:PATH, or a list of them"),
 ]
+Signal = Annotated[Signals, PlainValidator(parsers.parse_signal), Field(description='a signal\'s name such as "TERM"')]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(parsers.parse_network)], ...],
     BeforeValidator(_as_tuple),
