@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import app as usual  # type: ignore[import-not-found]
+from zoo_processes import daemon, workers  # type: ignore[import-not-found]
 
 SERVING: dict[str, dict[str, Any]] = {
     "good": {},
@@ -39,27 +40,6 @@ FAILING: dict[str, dict[str, Any]] = {
     "never": {"listen": False},
     "fails": {"up_status": 500},
 }
-
-
-def workers() -> None:
-    """Children that ignore what they are told, in sessions of their own, and outlive their parent."""
-    for _ in range(2):
-        if os.fork() == 0:
-            os.setsid()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            while True:
-                time.sleep(1)
-
-
-def daemon() -> None:
-    """What old servers do: fork twice, leave a pidfile, and let the parent end well."""
-    if os.fork():
-        time.sleep(0.2)
-        os._exit(0)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    Path(os.environ["PIDFILE"]).write_text(f"{os.getpid()}\n")
 
 
 def orphans() -> None:

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from zoo_processes import daemon, workers  # type: ignore[import-not-found]
+
 KINDS = "good", "good", "slow", "deaf", "daemon", "forks", "ends", "fails"
 JOB_SECONDS = 1.5
 
@@ -34,27 +36,6 @@ def finish_job(*_: object) -> None:
     sys.exit(0)
 
 
-def daemonize() -> None:
-    """Fork twice, and leave a pidfile."""
-    if os.fork():
-        time.sleep(0.2)
-        os._exit(0)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    Path(os.environ["PIDFILE"]).write_text(f"{os.getpid()}\n")
-
-
-def fork_children() -> None:
-    """Leave children in sessions of their own that ignore TERM."""
-    for _ in range(2):
-        if os.fork() == 0:
-            os.setsid()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            while True:
-                time.sleep(1)
-
-
 def main() -> None:
     """Behave as one of the kinds, until asked to end."""
     name, instance = os.environ["RAINBOWD_PROCESS"], os.environ["RAINBOWD_INSTANCE"]
@@ -67,9 +48,9 @@ def main() -> None:
     elif kind == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif kind == "daemon":
-        daemonize()
+        daemon()
     elif kind == "forks":
-        fork_children()
+        workers()
     elif kind in {"ends", "fails"}:
         time.sleep(0.2 if kind == "ends" else 0.0)
         sys.exit(0 if kind == "ends" else 3)
