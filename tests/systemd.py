@@ -28,15 +28,18 @@ class Systemd:
                 messages.append(dict(line.split("=", 1) for line in lines))
         return messages
 
-    def hear(self, field: str, value: str | None = None, *, seconds: float = 30.0) -> dict[str, str]:
-        """The next message that has ``field``, and there ``value``; those before it are passed over."""
+    def hear(self, field: str, value: str | None = None, *, begins: str = "", seconds: float = 30.0) -> dict[str, str]:
+        """Return the next message that has ``field`` with ``value``, or with a value that ``begins`` so.
+
+        Messages before it are passed over.
+        """
         deadline = time.monotonic() + seconds
         try:
             while True:
                 self._sock.settimeout(max(0.001, deadline - time.monotonic()))
                 lines = self._sock.recv(65536).decode().split("\n")
                 message = dict(line.split("=", 1) for line in lines)
-                if field in message and value in {None, message[field]}:
+                if field in message and value in {None, message[field]} and message[field].startswith(begins):
                     return message
         finally:
             self._sock.setblocking(False)

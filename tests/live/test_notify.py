@@ -45,8 +45,7 @@ def test_systemd_is_notified_from_ready_to_stopping(systemd: Systemd, tmp_path: 
         agent.process.send_signal(signal.SIGHUP)
         systemd.hear("RELOADING", "1")
         systemd.hear("READY", "1")
-        failed = "a is live (generation 2); the last deploy failed: "
-        assert systemd.hear("STATUS")["STATUS"].startswith(failed)
+        systemd.hear("STATUS", begins="a is live (generation 2); the last deploy failed: ")
         agent.process.send_signal(signal.SIGTERM)
         assert systemd.hear("STOPPING", "1")["EXTEND_TIMEOUT_USEC"] == "45000000"
         assert agent.process.wait(30) == 0
