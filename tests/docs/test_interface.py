@@ -32,7 +32,7 @@ OF_THE_WRITER = {
     "companion.py": {"generation", "release", "process", "instance"},
     "events.py": {"generation", "release"},
     "supervisor.py": {"deploy"},
-    "rollout.py": {"deploy"},
+    "deploy_execution.py": {"deploy"},
     "deploy_log.py": {"deploy"},
 }
 """What the methods add by which these files write."""

@@ -23,11 +23,16 @@ PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
 
+PROGRAM = "TEST_ETCD"
+"""The environment variable that names another etcd than that of the PATH, such as one of another version."""
+
+
 def require_etcd() -> str:
     """Return the path of etcd; skip the test if it is missing, or fail it in continuous integration."""
-    found = shutil.which("etcd")
+    named = os.environ.get(PROGRAM, "etcd")
+    found = shutil.which(named)
     if found is None:
-        reason = "etcd is missing: apt-get install etcd-server etcd-client"
+        reason = f"{named} is missing: apt-get install etcd-server etcd-client, or name one in {PROGRAM}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

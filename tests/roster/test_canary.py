@@ -1,4 +1,4 @@
-"""The canary in the roster: no client sees two versions of one rollout, whatever happens in whatever order."""
+"""The canary in the roster: no client sees two versions during one canary, whatever happens in whatever order."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_canary_that_ends_gives_its_clients_back(end: State) -> None:
     assert {roster.lease(Client(address)) for address in CLIENTS} == {live}
 
 
-class Rollouts(RuleBasedStateMachine):
+class Canaries(RuleBasedStateMachine):
     """Deploys with canaries, of which some fail, while clients come and go."""
 
     def __init__(self) -> None:
@@ -170,5 +170,5 @@ class Rollouts(RuleBasedStateMachine):
             assert got <= len(CLIENTS) * share + 5 * (len(CLIENTS) * share) ** 0.5
 
 
-TestRollouts = Rollouts.TestCase
-TestRollouts.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestCanaries = Canaries.TestCase
+TestCanaries.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -1,1 +1,1 @@
-"""Deploys, one at a time: what requests a deploy, its hooks, its rollout, and the record of its outcome."""
+"""Deploys, one at a time: what requests a deploy, its hooks, its execution, and the record of its outcome."""

@@ -1,7 +1,7 @@
 """The supervisor: one deploy at a time, from the requests that it merges to the outcomes that it records.
 
-The supervisor decides which deploy is next. A ``Rollout`` carries out one deploy, ``Generations`` knows the live
-generation, a ``Lifecycle`` runs one generation from launch to end, and ``Host`` does everything that touches the
+The supervisor decides which deploy is next. A ``DeployExecution`` carries out one deploy, ``Generations`` knows the
+live generation, a ``Lifecycle`` runs one generation from launch to end, and ``Host`` does everything that touches the
 machine.
 """
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.deploy_execution import DeployExecution
 from rainbowd.deploy.deploys.deploy_log import DeployLog
 from rainbowd.deploy.deploys.deploy_queue import DeployQueue
 from rainbowd.deploy.deploys.fallback import Fallback
 from rainbowd.deploy.deploys.hooks import HookRunner, after_failure_call
 from rainbowd.deploy.deploys.resumed_bake import resume_bake
-from rainbowd.deploy.deploys.rollout import Rollout
 from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.failures import INTERRUPTED
 from rainbowd.deploy.generations.adoption import adopt, should_deploy
@@ -91,7 +91,7 @@ class Supervisor:
         self._queue = DeployQueue(
             self._desired_state, self._memory, self._deploy_log, on_link_change=self._link_changed
         )
-        self._current: Rollout | None = None
+        self._current: DeployExecution | None = None
         self._roster.hold_while(self._is_launch_due)
 
     @property
@@ -254,7 +254,7 @@ class Supervisor:
 
     async def _deploy(self, deploy: Deploy, resumed: ResumedBake | None = None) -> None:
         """Carry out one deploy, or end one that an earlier agent began; if it fails, perhaps start the fallback."""
-        rollout = self._current = Rollout(
+        execution = self._current = DeployExecution(
             deploy,
             self._context,
             generations=self._generations,
@@ -264,7 +264,7 @@ class Supervisor:
         )
         self._context.recorder.status_changed()
         try:
-            failure = await rollout.run(resumed)
+            failure = await execution.run(resumed)
         except trio.Cancelled:
             if not (self.ownership.is_given_up and deploy.outcome is None and self._memory.content.bake is not None):
                 self._deploy_log.record_failure(deploy, DeployFailed(INTERRUPTED))

@@ -1,4 +1,4 @@
-"""The rollout of one deploy: from the files to a live generation, or to the reason for a failure."""
+"""The execution of one deploy: from the files to a live generation, or to the reason for a failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SUPERSEDED_SECONDS = 60.0
 log = get_logger()
 
 
-class Rollout:
+class DeployExecution:
     """The steps of ``deploy``, and what cuts them short.
 
     Args:
@@ -92,7 +92,7 @@ class Rollout:
         try:
             with self._scope:
                 if resumed is None:
-                    await self._roll_out()
+                    await self._launch_and_switch()
                 elif isinstance(resumed, DeployFailed):
                     return resumed
                 else:
@@ -141,7 +141,7 @@ class Rollout:
         """Cancel the deploy, because the agent stops."""
         self._scope.cancel()
 
-    async def _roll_out(self) -> None:
+    async def _launch_and_switch(self) -> None:
         deploy, desired_state = self.deploy, self._host.desired_state
         if self._is_requested:
             deploy.file_state = desired_state.file_state()  # before the files are read: later changes are a new deploy
