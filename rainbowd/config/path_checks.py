@@ -89,6 +89,10 @@ def _own_paths(file: Path, config: Config) -> dict[str, tuple[Path, Path]]:
     found = {"state_dir": (config.state_dir, state)}
     if config.trigger_file is not None:
         found["trigger_file"] = config.trigger_file, shared / "redeploy.trigger"
+    if config.maintenance is not None and config.maintenance.file is not None:
+        found["maintenance.file"] = config.maintenance.file, shared / "rainbowd.maintenance"
+    if config.pause_file is not None:
+        found["pause_file"] = config.pause_file, shared / "rainbowd.pause"
     if isinstance(config.log.app, Path):
         found["log.app"] = config.log.app, shared / "app.log"
     if config.api.token_file is not None:

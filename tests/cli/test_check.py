@@ -261,6 +261,8 @@ def test_a_state_directory_inside_the_release_is_warned_of(checked: Checked) -> 
         ("state_dir", {"state_dir": "current/.rainbowd"}),
         ("state_dir", {"state_dir": "v1/.rainbowd"}),
         ("trigger_file", {"trigger_file": "current/tmp/restart.txt"}),
+        ("maintenance.file", {"maintenance": {"file": "current/maintenance.html"}}),
+        ("pause_file", {"pause_file": "v1/pause"}),
         ("log.app", {"log": {"app": "current/log/app.log"}}),
         ("api.token_file", {"api": {"token_file": "current/token"}}),
     ],
