@@ -81,11 +81,17 @@ class FleetDeploys:
         return Result(failure, tuple(outcome.output))
 
     async def find_result(self, task: Task, before: Path | None) -> Result | None:
-        """Return how a deploy ended that an earlier agent began; None if it did not begin, or its end is unknown."""
-        await self._deploys.until_idle()
-        await self._recorder.settle()
-        events = await trio.to_thread.run_sync(lambda: list(read_events(self._config.state_dir, "deploy.")))
-        result = find_result(events, task.request, str(task.release.resolve()))
+        """Return how a deploy ends that an earlier agent began; None if it did not begin, or its end is unknown."""
+        result = None
+        while result is None:
+            await self._deploys.until_idle()
+            await self._recorder.settle()
+            events = await trio.to_thread.run_sync(lambda: list(read_events(self._config.state_dir, "deploy.")))
+            result = find_result(events, task.request, str(task.release.resolve()))
+            baking = self._deploys.supervisor.deploying
+            if baking is None or not has_begun(events, task.request, baking.id):
+                break
+            await baking.finished.wait()
         if result is not None and result.failure is not None and before is not None:
             await trio.to_thread.run_sync(self._restore, task.release.resolve(), before)
         return result
@@ -148,6 +154,17 @@ def find_result(events: list[Event], request: str, release: str) -> Result | Non
     lines = tuple(str(line) for line in output) if isinstance(output, list) else ()
     failure = str(decision.get("reason") or "failed") if decision["event"] == "deploy.failed" else None
     return Result(failure, lines)
+
+
+def has_begun(events: list[Event], request: str, deploy: str) -> bool:
+    """Return whether ``deploy`` is the deploy of a request.
+
+    Args:
+        events: of the journal.
+        request: the id of the request.
+        deploy: the id of a deploy.
+    """
+    return any(event.get("request") == request and event.get("deploy") == deploy for event in events)
 
 
 def _is_cut_short(event: Event) -> bool:

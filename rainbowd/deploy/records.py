@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rainbowd.deploy.generations.crash_count import CrashCount
 from rainbowd.deploy.process import ProcessIdentity
 from rainbowd.deploy.watch.file_state import FileState, Stamp
+from rainbowd.release_link import LinkChange
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class BakeRecord:
         trigger, note: of the deploy.
         requested_at_seconds: when the deploy was requested, in seconds since the epoch.
         past_release: the release that was live before the previous one, the next target of a rollback.
+        link_change: the change of the link that an agent made for the deploy; None if it made none.
+        sight_before: the state of the files at the outcome before; None if it is unknown.
     """
 
     deploy: str
@@ -129,6 +132,18 @@ class BakeRecord:
     note: str | None
     requested_at_seconds: float
     past_release: str | None
+    link_change: LinkChange | None = None
+    sight_before: FileState | None = None
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> BakeRecord:
+        """Return the record that these fields of JSON are."""
+        change, before = fields.pop("link_change", None), fields.pop("sight_before", None)
+        return cls(
+            link_change=None if change is None else _link_change(*change),
+            sight_before=None if before is None else _sight(before),
+            **fields,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,11 @@ class DeployMemory:
         fields = asdict(self)
         if self.last_outcome is not None and not self.last_outcome.is_rollback:
             del fields["last_outcome"]["is_rollback"]
+        if self.bake is not None:
+            added_to_bake = ("link_change", "sight_before")
+            fields["bake"] = {
+                name: value for name, value in fields["bake"].items() if value or name not in added_to_bake
+            }
         added = {name for name in ("previous_release", "crashes", "prepared", "bake") if not fields[name]}
         kept = {_KEYS.get(name, name): value for name, value in fields.items() if name not in added}
         return json.dumps({"format": FORMAT, **kept}, default=str).encode() + b"\n"
@@ -183,7 +203,7 @@ class DeployMemory:
                 previous_release=None if previous_release is None else Path(previous_release),
                 crashes=None if crashes is None else CrashCount(**{**crashes, "release": Path(crashes["release"])}),
                 prepared=dict(fields.get("prepared", {})),
-                bake=None if bake is None else BakeRecord(**bake),
+                bake=None if bake is None else BakeRecord.from_fields(bake),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not what an agent remembers: {error}") from None
@@ -218,6 +238,11 @@ def require_format(fields: object, known: int) -> dict[str, Any]:
     if not isinstance(fields, dict) or version != known:
         raise ValueError("torn, or written by something else")
     return {name: value for name, value in fields.items() if name != "format"}
+
+
+def _link_change(link: str, before: str | None, stamp: list[int], before_mtime_ns: int | None) -> LinkChange:
+    inode, mtime_ns = stamp
+    return LinkChange(Path(link), before, (inode, mtime_ns), before_mtime_ns)
 
 
 def _sight(fields: dict[str, Any]) -> FileState:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rainbowd.deploy.generations.crash_count import CrashCount
-from rainbowd.deploy.records import FORMAT, DeployMemory, GenerationRecord, LastOutcome, NewerFormat
+from rainbowd.deploy.records import FORMAT, BakeRecord, DeployMemory, GenerationRecord, LastOutcome, NewerFormat
 from rainbowd.deploy.watch.file_state import observe
+from rainbowd.release_link import LinkChange
 from rainbowd.roster import State
 from tests.deploy.process import test_process_identity
 
@@ -79,3 +80,15 @@ def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert DeployMemory.decode(DeployMemory().encode()) == DeployMemory()
     os.utime(tmp_path / "trigger", ns=(5, 5))
     assert observe(tmp_path / "current", tmp_path / "trigger") != sight
+
+
+def test_a_bake_is_read_as_it_was_written_and_by_older_versions_without_what_they_do_not_know(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("gone")
+    sight = observe(tmp_path / "current", None)
+    change = LinkChange(tmp_path / "current", "gone", (7, 8), 9)
+    bake = BakeRecord("d", 2, 1, 100, 3, "api", None, 1.5, "/srv/a", change, sight)
+    memory = DeployMemory(bake=bake)
+    assert DeployMemory.decode(memory.encode()) == memory
+    plain = DeployMemory(bake=BakeRecord("d", 2, 1, 100, 3, "symlink", None, 1.5, None))
+    assert DeployMemory.decode(plain.encode()) == plain
+    assert not {"link_change", "sight_before"} & json.loads(plain.encode())["bake"].keys()

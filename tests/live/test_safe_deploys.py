@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.live.agent import command, running
+from tests.live.agent import command, free_port, running
+from tests.live.api import Caller, enabled
 from tests.live.load import Load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.live.agent import Agent
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 PER_SECOND = 100
-TOKEN = "0123456789abcdef0123"
 
 
 def deploy(agent: Agent, *words: str) -> subprocess.CompletedProcess[str]:
@@ -91,50 +95,75 @@ def test_a_client_sees_one_version_until_the_switch(tmp_path: Path) -> None:
         assert load.lost() == []
 
 
-@pytest.mark.parametrize("way", ["symlink", "touch", "signal", "api"])
-def test_every_kind_of_trigger_is_watched(tmp_path: Path, way: str) -> None:
-    token = tmp_path / "token"
-    token.write_text(TOKEN)
-    token.chmod(0o600)
-    api = {"enabled": True, "listen": f"unix:{tmp_path}/api", "token_file": str(token)}
-    with running(tmp_path, bake={"seconds": 20, "min_errors": 3}, api=api) as agent:
-        agent.add_release("bad", fail_every=1)
-        since = len(agent.events())
-        if way == "symlink":
-            agent.flip("bad")
-        elif way == "api":
-            fields = ["-H", f"Authorization: Bearer {TOKEN}", "-H", "Content-Type: application/json"]
-            call = ["curl", "-sS", "--unix-socket", f"{tmp_path}/api", *fields, "-d", '{"release": "bad"}']
-            subprocess.run([*call, "http://x/redeploy"], check=True, capture_output=True)
-        else:
-            (agent.link / "app.json").write_text(json.dumps({"fail_every": 1, "release": "a"}))
-            agent.touch() if way == "touch" else agent.process.send_signal(1)  # type: ignore[union-attr]
-        agent.wait_for("generation.live", since, generation=2)
-        with Load(agent, 20).running():
-            failed = agent.wait_for("deploy.failed", since)
-        assert failed["rolled_back_to"] == 1
-        assert agent.status()["live"] == 1
-        expected = {"symlink": "releases/bad", "api": "releases/a"}.get(way, "releases/a")
-        agent.wait_until(lambda: {} if str(agent.link.readlink()) == expected else None, "the link")
-
-
-@pytest.mark.parametrize("way", ["upgrade", "kill"])
-def test_a_bake_goes_on_across_an_upgrade_and_a_kill_of_the_agent(tmp_path: Path, way: str) -> None:
-    with running(tmp_path, bake={"seconds": 60, "min_errors": 3}) as agent:
-        agent.add_release("bad", fail_every=2)
-        since = len(agent.events())
+@contextlib.contextmanager
+def requested(agent: Agent, api: Caller, trigger: str) -> Iterator[None]:
+    """Request a deploy of a release that answers every request to ``/`` with 500; a command then sees how it ends."""
+    if trigger == "symlink":
         agent.flip("bad")
-        agent.wait_for("generation.live", since, generation=2)
-        time.sleep(0.5)
-        if way == "upgrade":
-            assert agent.upgrade()["event"] == "agent.upgraded"
-        else:
-            agent.restart()
+    elif trigger == "api":
+        assert api.call("POST", "/redeploy", {"release": "bad"}).status == 202
+    elif trigger in {"touch", "signal"}:
+        (agent.link / "app.json").write_text(json.dumps({"fail_every": 1, "release": "a"}))
+        agent.touch() if trigger == "touch" else agent.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+    if trigger != "command":
+        yield
+        return
+    words = command("deploy", "--config", str(agent.directory / "rainbowd.json"), "bad")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        yield
+        _, complaint = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "rolled back after" in complaint or "the agent exited before the deploy finished" in complaint
+
+
+TRIGGERS = ["symlink", "touch", "signal", "command", "api"]
+ACROSS = [
+    pytest.param(trigger, end, marks=[pytest.mark.long] if trigger in {"symlink", "touch", "signal"} and end else [])
+    for trigger in TRIGGERS
+    for end in (None, "upgrade", "kill")
+]
+
+
+@pytest.mark.parametrize(("trigger", "end"), ACROSS)
+def test_every_kind_of_trigger_is_watched_also_by_the_next_agent(tmp_path: Path, trigger: str, end: str | None) -> None:
+    port = free_port()
+    with running(tmp_path, bake={"seconds": 60, "min_errors": 3}, **enabled(port)) as agent:
+        agent.add_release("bad", fail_every=1)
+        api, since = Caller(agent, port), len(agent.events())
+        api.until_it_listens()
+        with requested(agent, api, trigger):
+            agent.wait_for("generation.live", since, generation=2)
+            agent.wait_until(lambda: {} if _baking(agent) else None, "the bake")
+            if end == "upgrade":
+                assert agent.upgrade()["event"] == "agent.upgraded"
+            elif end == "kill":
+                agent.restart()
+                agent.wait_for("agent.started", since)
+            with Load(agent, 20).running():
+                failed = agent.wait_for("deploy.failed", since)
+        is_seen_to_its_end = (trigger, end) != ("command", "kill")  # the command then goes back at once, by the link
+        assert failed["rolled_back_to"] == 1 or not is_seen_to_its_end
+        expected = "releases/bad" if trigger == "symlink" else "releases/a"
+        agent.wait_until(lambda: {} if str(agent.link.readlink()) == expected else None, "the link")
+        if trigger in {"command", "api"} and is_seen_to_its_end:
+            agent.wait_for("link.restored", since)
+        agent.wait_until(lambda: {} if agent.status()["live"] == 1 else None, "the previous generation")
+        launched = [event["generation"] for event in agent.events() if event["event"] == "generation.launched"]
+        assert launched == [1, 2]
+
+
+def test_an_api_call_that_waits_is_told_that_the_next_agent_continues(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, bake=60, **enabled(port)) as agent, ThreadPoolExecutor(1) as threads:
+        api = Caller(agent, port)
+        api.until_it_listens()
+        waiting = threads.submit(api.deploy, {"release": "b"})
         agent.wait_until(lambda: {} if _baking(agent) else None, "the bake")
-        with Load(agent, 20).running():
-            failed = agent.wait_for("deploy.failed", since)
-        assert failed["rolled_back_to"] == 1
-        assert agent.status()["live"] == 1
+        assert agent.upgrade()["event"] == "agent.upgraded"
+        answer = waiting.result(30)
+        assert answer.status == 503
+        assert "the next one continues deploy" in answer.told["detail"]
+        agent.wait_until(lambda: {} if _baking(agent) else None, "the bake")
 
 
 def _baking(agent: Agent) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from rainbowd import release_link
+from rainbowd.deploy.deploys.link_restoration import restore_link_if_failed
 from rainbowd.deploy.watch.file_state import escaped
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, RainbowdError, UsageError
@@ -82,12 +83,13 @@ class ApiDeploys:
         self._state_dir = state_dir
         self._expected: _LinkOrder | None = None
         self._unfinished = 0
+        self._followed: list[Deploy] = []
         self._send, self._receive = trio.open_memory_channel[_LinkOrder](math.inf)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no link change is under way, and none may still be undone."""
-        return self._unfinished == 0
+        """Whether no link change is under way, and none may still be undone by this agent."""
+        return self._unfinished == 0 and all(deploy.is_baking for deploy in self._followed)
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -159,9 +161,9 @@ class ApiDeploys:
         async with trio.open_nursery() as nursery:
             async for order in self._receive:
                 try:
-                    change = await self._change_link(order)
-                    self._unfinished += 1
-                    nursery.start_soon(self._follow, order, change)
+                    deploy = await self._change_link(order)
+                    self._followed.append(deploy)
+                    nursery.start_soon(self._follow, deploy, order)
                 except Declined as refusal:
                     order.refusal = refusal
                 except Exception as bug:
@@ -218,8 +220,8 @@ class ApiDeploys:
             raise order.refusal or self._refusal()
         return _requested(order.deploy, order.finished)
 
-    async def _change_link(self, order: _LinkOrder) -> release_link.LinkChange:
-        """Point the link at the release, and wait until the watcher has seen that.
+    async def _change_link(self, order: _LinkOrder) -> Deploy:
+        """Point the link at the release, and return the deploy that comes of it once the watcher has seen that.
 
         Raises:
             Declined: the link cannot be changed, somebody else changed it in the same moment, or the agent stops.
@@ -236,25 +238,16 @@ class ApiDeploys:
             if await _on_disk(self._linked) != order.release:
                 raise Declined("the link was changed again in the same moment", CONFLICT)
             order.deploy = self._request(replace(order.trigger, request=None))  # the change was taken for another's
-        return change
+        order.deploy.link_change = change
+        return order.deploy
 
-    async def _follow(self, order: _LinkOrder, change: release_link.LinkChange) -> None:
+    async def _follow(self, deploy: Deploy, order: _LinkOrder) -> None:
         """Restore the link if the deploy fails, unless somebody has changed it since."""
-        deploy = order.deploy
-        assert deploy is not None
         try:
-            await deploy.finished.wait()
-            if (
-                deploy.outcome is not None
-                and deploy.outcome.result == "failed"
-                and await _on_disk(release_link.restore, change)
-            ):
-                log.info("link pointed back", deploy=deploy.id, release_link=change.link, to=change.before)
+            if await restore_link_if_failed(deploy):
                 await self._until_noticed()
-        except (UsageError, OSError) as error:
-            log.warning("cannot restore the link after a failed deploy", deploy=deploy.id, error=str(error))
         finally:
-            self._unfinished -= 1
+            self._followed.remove(deploy)
             order.finished.set()
 
     async def _until_noticed(self) -> None:
@@ -267,7 +260,9 @@ class ApiDeploys:
 def _requested(deploy: Deploy, finished: trio.Event) -> RequestedDeploy:
     async def outcome() -> Outcome:
         await finished.wait()
-        assert deploy.outcome is not None
+        if deploy.outcome is None:
+            told = f"the agent is being upgraded, and the next one continues deploy {deploy.id}: see the history"
+            raise Declined(told, UNAVAILABLE)
         return deploy.outcome
 
     return RequestedDeploy(deploy.id, outcome)

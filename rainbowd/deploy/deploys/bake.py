@@ -161,6 +161,8 @@ def remember_bake(memory: MemoryFile, deploy: Deploy, new: int, previous: int, b
         note=deploy.note,
         requested_at_seconds=deploy.requested_at_seconds or 0.0,
         past_release=None if memory.content.previous_release is None else str(memory.content.previous_release),
+        link_change=deploy.link_change,
+        sight_before=memory.content.sight,
     )
     deploy.file_state_before = memory.content.sight
     # An agent that continues must not take the link and the trigger of this deploy for another request.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.deploy.deploys.progress import Step
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.interfaces import LaunchPlan
     from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.file_state import FileState
+    from rainbowd.release_link import LinkChange
     from rainbowd.report.outcome import Outcome
 
 
@@ -37,6 +40,7 @@ class Deploy:
         is_commanded: whether a command or an API call requested it, and waits for its outcome.
         trigger, by: the kind and the user of the last trigger.
         note: the last note that any of its triggers had.
+        link_change: the change of the link that this or an earlier agent made for it; None if it made none.
         rollout: the part of a fleet's rollout that it is; None if it is none.
         generation: the id of its candidate; None before there is one.
         plan: what is launched; None until the files have been read.
@@ -45,7 +49,7 @@ class Deploy:
         requested_at_seconds: the same in seconds since the epoch.
         progress: the current step; None unless the deploy is under way.
         outcome: how it ended; None until then.
-        finished: set once there is an outcome.
+        finished: set once there is an outcome, or once another agent continues the deploy.
     """
 
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -61,6 +65,7 @@ class Deploy:
     trigger: str = "start"
     by: str | None = None
     note: str | None = None
+    link_change: LinkChange | None = None
     rollout: RolloutPart | None = None
     requested_release: Path | None = None
     generation: int | None = None
@@ -76,6 +81,11 @@ class Deploy:
     def release(self) -> Path | None:
         """The release that is deployed; until the files have been read, the release that was requested."""
         return self.plan.release if self.plan is not None else self.requested_release
+
+    @property
+    def is_baking(self) -> bool:
+        """Whether its release is live and watched, so that another agent can continue it."""
+        return self.outcome is None and self.progress is not None and self.progress.step is Step.BAKE
 
     def age_seconds(self) -> float:
         """Return the seconds since the first request, rounded to milliseconds."""

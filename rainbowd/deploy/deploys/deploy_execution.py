@@ -199,7 +199,9 @@ class DeployExecution:
             raise
         finally:
             self._bake = None
-            if not self._context.ownership.is_given_up:
+            if self._context.ownership.is_given_up:
+                self.deploy.finished.set()  # the next agent continues it
+            else:
                 memory.change(bake=None)
                 is_superseded = isinstance(self._cancel_reason, Superseded)
                 left_seconds = standby_seconds - bake.seconds

@@ -8,6 +8,7 @@ import trio
 
 from rainbowd.deploy.deploys.bake import Bake
 from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.link_restoration import restore_link_if_failed
 from rainbowd.deploy.failures import KILLED, RolledBack
 from rainbowd.deploy.generations.error_rate import Counts
 from rainbowd.errors import DeployFailed
@@ -26,7 +27,7 @@ ResumedBake = tuple["Lifecycle", Bake | None] | DeployFailed
 def resume_bake(
     record: BakeRecord, context: DeployContext, generations: Generations, memory: MemoryFile
 ) -> tuple[Deploy, ResumedBake]:
-    """Return the deploy of ``record``, and how it goes on.
+    """Return the deploy of ``record``, and how it goes on; if it fails, a task restores the link.
 
     Args:
         record: what the earlier agent has stored.
@@ -35,6 +36,8 @@ def resume_bake(
         memory: has the record, which is removed if nothing is left to watch.
     """
     deploy, live, standby = _deploy(record, context), generations.live, generations.standby
+    if live is not None and live.id in {record.generation, record.previous}:
+        context.nursery.start_soon(restore_link_if_failed, deploy)
     if live is not None and live.id == record.generation:
         deploy.plan = live.plan
         if standby is not None and standby.id == record.previous:
@@ -61,4 +64,6 @@ def _deploy(record: BakeRecord, context: DeployContext) -> Deploy:
         generation=record.generation,
         requested_at=trio.current_time() - age_seconds,
         requested_at_seconds=record.requested_at_seconds,
+        link_change=record.link_change,
+        file_state_before=record.sight_before,
     )

@@ -13,6 +13,7 @@ from rainbowd import release_link
 from rainbowd.deploy.deploys import api_deploys
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
 from rainbowd.deploy.deploys.deploy import Deploy
+from rainbowd.deploy.deploys.progress import Progress, Step
 from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined
@@ -205,3 +206,37 @@ async def test_a_bug_in_one_call_is_no_end_of_the_next(tmp_path: Path, monkeypat
             assert caught.value.status == 500
         await here.api_deploys.redeploy("b", None)
         assert here.kinds == ["api"]
+
+
+def bake(deploy: Deploy) -> None:
+    """Make the release of ``deploy`` live and watched."""
+    deploy.progress = Progress(lambda: 0.0, lambda: None)
+    deploy.progress.begin(Step.BAKE)
+
+
+async def test_a_deploy_that_bakes_can_be_continued_by_another_agent(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.api_deploys.redeploy("b", None)
+        deploy = here.supervisor.deploys[0]
+        assert not here.api_deploys.is_idle
+        bake(deploy)
+        await here.until(lambda: here.api_deploys.is_idle)
+        assert deploy.link_change is not None
+        assert (deploy.link_change.link, deploy.link_change.before) == (here.link, "releases/a")
+        deploy.outcome = Outcome("failed", 2, None, "it is bad")
+        assert not here.api_deploys.is_idle, "the link is not restored yet"
+        deploy.finished.set()
+        await here.until(lambda: here.api_deploys.is_idle)
+        assert release_link.read(here.link) == "releases/a"
+
+
+@pytest.mark.parametrize("release", ["b", None])
+async def test_a_caller_that_waits_is_told_that_the_next_agent_continues(tmp_path: Path, release: str | None) -> None:
+    async with site(tmp_path) as here:
+        asked = await here.api_deploys.redeploy(release, None)
+        bake(here.supervisor.deploys[0])
+        here.supervisor.deploys[0].finished.set()
+        with pytest.raises(Declined, match=f"the next one continues deploy {asked.id}") as caught:
+            await asked.outcome()
+        assert caught.value.status == 503
+        assert release_link.read(here.link) == ("releases/b" if release else "releases/a")

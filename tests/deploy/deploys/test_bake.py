@@ -317,3 +317,24 @@ async def test_three_exits_of_a_companion_process_fail_the_bake() -> None:
         scene.host.companions.companion_behaviours.clear()
         await trio.sleep(60)
         assert sorted(str(one.instance) for one in scene.host.companions.running()) == ["beat.1", "worker.1"]
+
+
+@pytest.mark.parametrize("way", ["upgrade", "kill"])
+async def test_a_link_that_a_command_restores_under_the_next_agent_requests_nothing(way: str) -> None:
+    async with acting(config=config()) as (scene, agents):
+        await scene.start(agents)
+        await live_b(scene)
+        if way == "kill":
+            await scene.kill()
+            await scene.start(agents)
+        else:
+            assert await scene.hand_over(5)
+            await scene.take_over(agents)
+        await trio.sleep(2)
+        serve(scene, 10, failed=10)
+        await trio.sleep(0.1)
+        scene.restore("a", turns=0)
+        await trio.sleep(5)
+        (restored,) = scene.events.named("link.restored")
+        assert restored["deploy"] == outcome(scene)["deploy"]
+        assert outcome(scene)["event"] == "deploy.failed"
