@@ -109,6 +109,7 @@ class Agent:
             await reporting.start(self._recorder.run)
             reporting.start_soon(self._status.systemd.run)
             if self._start.guard is not None:
+                self._start.guard.also(self._fleet.store_again)
                 reporting.start_soon(self._start.guard.run, self._status.changed)
             if self._old_agent is None:
                 addresses = self._listeners.addresses

@@ -58,6 +58,15 @@ class FleetMembership:
                     log.error("bug: the member of the fleet broke", exc_info=bug)
                     await trio.sleep(AGAIN_SECONDS)
 
+    def store_again(self) -> None:
+        """Write this machine's own record once more, because the state directory was removed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._member is not None:
+            self._member.store_again()
+
     def stop(self) -> None:
         """Leave the fleet at once, because the agent stops for good."""
         if self._member is not None:

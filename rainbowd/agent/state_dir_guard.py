@@ -15,7 +15,7 @@ from rainbowd.log import get_logger
 from rainbowd.report.state_dir import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rainbowd.report.lock import Lock
@@ -32,15 +32,21 @@ class StateDirGuard:
         lock: the lock that this agent holds.
         state_dir: the directory.
         is_searched: see ``prepare``.
-        rewrite: writes the records that a later agent must find.
+        rewrite: each writes files that a later agent must find.
     """
 
-    def __init__(self, lock: Lock, state_dir: Path, *, is_searched: bool, rewrite: Callable[[], None]) -> None:
+    def __init__(
+        self, lock: Lock, state_dir: Path, *, is_searched: bool, rewrite: Sequence[Callable[[], None]]
+    ) -> None:
         self._lock = lock
         self._state_dir = state_dir
         self._is_searched = is_searched
-        self._rewrite = rewrite
+        self._rewrite = list(rewrite)
         self._logged_reason: str | None = None
+
+    def also(self, rewrite: Callable[[], None]) -> None:
+        """Call ``rewrite``, too, after the directory was restored; it writes files and can raise ``OSError``."""
+        self._rewrite.append(rewrite)
 
     async def run(self, publish: Callable[[], None]) -> None:
         """Check the directory until cancelled.
@@ -62,7 +68,8 @@ class StateDirGuard:
         try:
             if not await trio.to_thread.run_sync(self._retake_lock, abandon_on_cancel=True):
                 return False
-            self._rewrite()
+            for rewrite in self._rewrite:
+                rewrite()
         except (OSError, UsageError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if reason != self._logged_reason:

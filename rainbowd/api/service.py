@@ -43,6 +43,14 @@ class ApiService:
         self._token = token
         self._pause_seconds = RESTART_SECONDS
 
+    def store_again(self) -> None:
+        """Write the token once more if its file was removed with the state directory.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._token.store_again()
+
     async def run(self, backend: ApiBackend, begin: trio.Event, stop: trio.Event) -> None:
         """Count from now on, and serve from ``begin`` to ``stop``; restart the server if it fails.
 

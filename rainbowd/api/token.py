@@ -26,10 +26,27 @@ _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 
 class Token:
-    """A secret that clients must send; only its digest is kept in memory."""
+    """A secret that clients must send.
 
-    def __init__(self, text: bytes) -> None:
+    Args:
+        text: the secret.
+        own_file: the file in the state directory that contains it; None if the file belongs to somebody else. Then only
+            the digest is kept in memory.
+    """
+
+    def __init__(self, text: bytes, own_file: Path | None = None) -> None:
         self._digest = hashlib.sha256(text).digest()
+        self._stored = None if own_file is None else (own_file, text)
+
+    def store_again(self) -> None:
+        """Write a file of our own once more if it is gone, so that clients find the token that counts.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._stored is not None and not os.path.lexists(self._stored[0]):
+            path, text = self._stored
+            replace_file(path, text + b"\n", mode=SECRET_MODE)
 
     def admits(self, fields: Sequence[bytes]) -> bool:
         """Return whether a request has the token.
@@ -64,7 +81,7 @@ def find_token(state_dir: Path, token_file: Path | None) -> Token:
     if not LENGTH_MIN <= len(text) <= LENGTH_MAX or not _TOKEN.fullmatch(text):
         expected = f"at least {LENGTH_MIN} letters and digits in one line, such as `openssl rand -hex 32` makes them"
         raise UsageError(f"{key}: found something that is not a token; expected {expected}")
-    return Token(text)
+    return Token(text, path if token_file is None else None)
 
 
 def _make(path: Path) -> None:

@@ -85,6 +85,7 @@ def start_agent(
             generation_ids=GenerationIds(config.state_dir),
             app_sink=log.open_app_sink(config.log.app),
         )
+        rewrite = [host.store_again] if api is None else [host.store_again, api[0].store_again]
         is_searched = config.user is not None
         start = AgentStart(
             base=file.parent,
@@ -93,7 +94,7 @@ def start_agent(
             hangup=hangup,
             early_signals=early,
             old_agent=old_agent,
-            guard=StateDirGuard(lock, config.state_dir, is_searched=is_searched, rewrite=host.store_again),
+            guard=StateDirGuard(lock, config.state_dir, is_searched=is_searched, rewrite=rewrite),
         )
         agent = Agent(config, host, recorder, lock, listeners=AgentListeners(listeners, api), start=start)
         return _run(agent)

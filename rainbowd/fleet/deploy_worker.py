@@ -147,6 +147,14 @@ class Work:
             return Result(f"fetch: {task.release} does not exist after the hook", fetched.output)
         return fetched
 
+    def store_again(self) -> None:
+        """Write the record once more, because the state directory was removed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        local_record.write(self._state_dir, self.record)
+
     async def _save(self, changed: local_record.Record) -> None:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(local_record.write, self._state_dir, changed)

@@ -104,6 +104,14 @@ class Member:
                     self.report.engine_away(str(group.exceptions[0]))
                 await trio.sleep(REFUSED_SECONDS)
 
+    def store_again(self) -> None:
+        """Write this machine's own record once more, because the state directory was removed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._work.store_again()
+
     def _wake_up(self) -> None:
         self._wake.set()
 

@@ -30,7 +30,7 @@ def written() -> list[str]:
 @pytest.fixture
 def guard(state_dir: Path, written: list[str]) -> Iterator[StateDirGuard]:
     lock = Lock.acquire(state_dir)
-    yield StateDirGuard(lock, state_dir, is_searched=False, rewrite=lambda: written.append("again"))
+    yield StateDirGuard(lock, state_dir, is_searched=False, rewrite=[lambda: written.append("again")])
     lock.release()
 
 

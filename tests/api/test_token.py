@@ -105,3 +105,22 @@ def test_only_one_field_with_the_whole_token_is_admitted() -> None:
     assert not token.admits([good, good])
     assert not token.admits([good + b"\xff"])
     assert "correct" not in repr(vars(token))
+
+
+def test_a_removed_token_file_of_our_own_is_written_again_and_any_other_stays_as_it_is(tmp_path: Path) -> None:
+    token, file = find_token(tmp_path, None), tmp_path / NAME
+    text = file.read_bytes()
+    file.unlink()
+    token.store_again()
+    assert file.read_bytes() == text
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text("a-token-for-the-next-start\n")
+    token.store_again()
+    assert file.read_text() == "a-token-for-the-next-start\n"
+    chosen = tmp_path / "chosen"
+    chosen.write_text("a-token-of-my-own==\n")
+    chosen.chmod(0o600)
+    other = find_token(tmp_path, chosen)
+    chosen.unlink()
+    other.store_again()
+    assert not chosen.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,3 +136,24 @@ def test_one_kind_is_restarted_by_a_command(agent: Agent) -> None:
     unknown = rainbowd(agent, "restart", "mailer")
     assert unknown.returncode == 2
     assert "no companion process 'mailer'; the live generation has: beat, worker" in unknown.stderr
+
+
+@pytest.mark.parametrize("is_upgrade", [True, False], ids=["upgrade", "kill"])
+def test_the_next_agent_adopts_everything_although_the_state_directory_was_removed_before(
+    agent: Agent, *, is_upgrade: bool
+) -> None:
+    before, app = pids(agent), agent.status()["generations"][0]["pid"]
+    moved = agent.directory / "removed"
+    agent.state_dir.rename(moved)
+    wait_until(
+        agent, lambda: len(list(agent.state_dir.glob("generation-*.json"))) == 4, "all records are written again"
+    )
+    shutil.rmtree(moved)
+    if is_upgrade:
+        assert agent.upgrade()["event"] == "agent.upgraded"
+    else:
+        agent.wait_for("generation.adopted", agent.restart())
+    assert pids(agent) == before
+    assert [one["pid"] for one in agent.status()["generations"]] == [app]
+    assert agent.stop() == 0
+    assert not any(runs(pid) for pid in (app, *before.values()))

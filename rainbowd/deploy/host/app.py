@@ -6,27 +6,23 @@ An app that an earlier agent launched differs only in how long it has to pass it
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.config import find_account
 from rainbowd.deploy.host.launched_process import LaunchedProcess
 from rainbowd.deploy.host.ports import is_free
-from rainbowd.deploy.records import GenerationRecord
-from rainbowd.errors import ConfigError
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.config import Account
     from rainbowd.deploy.host.checks import Checks
     from rainbowd.deploy.host.output import Output, StartupOutput
     from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
+    from rainbowd.deploy.records import GenerationRecord
 
 
 class LaunchedApp(LaunchedProcess):
@@ -36,8 +32,8 @@ class LaunchedApp(LaunchedProcess):
         checks: its health checks.
         process: its processes.
         output: its output pipe.
+        record: for a later agent, as it is on disk.
         store: stores the record, which it encodes when it is written; None removes it.
-        started_at: seconds since the epoch.
 
     Attributes:
         address: on which it accepts connections.
@@ -49,19 +45,16 @@ class LaunchedApp(LaunchedProcess):
         checks: Checks,
         process: ProcessTree,
         output: Output,
-        *,
+        record: GenerationRecord,
         store: Callable[[Callable[[], bytes] | None], None],
-        started_at: float,
     ) -> None:
-        super().__init__(process, output)
+        super().__init__(process, output, checks.config)
         self.address = checks.address
         self.startup_output: StartupOutput | None = None
-        self._config = checks.config
         self._checks = checks
         self._store = store
-        self._started_at = started_at
         self._ended = False
-        self._noted: GenerationRecord | None = None
+        self._record: GenerationRecord | None = record
 
     @property
     def last_check(self) -> str | None:
@@ -73,30 +66,27 @@ class LaunchedApp(LaunchedProcess):
         """What its processes are recognized by, also by a later agent."""
         return self._process.marks
 
-    @property
-    def account(self) -> Account | None:
-        """The account that owns its directory; None for the agent's own."""
-        with suppress(ConfigError):  # removed since
-            return find_account(self._config.user, self._config.group)
-        return None
-
-    def record(self, state: State, live_at: float | None = None) -> GenerationRecord:
-        """Return the record for a later agent, with ``state`` beginning now."""
-        return GenerationRecord(
-            self._process.identity, state, time.monotonic(), self._started_at, live_at, known=self._process.known
-        )
-
     def note(self, state: State, live_at: float | None) -> None:
         """Record ``state``, or remove the record if the generation is retired."""
         if state is not State.STARTING:
             self.startup_output = None
-        self._noted = None if state is State.RETIRED else self.record(state, live_at)
-        self._store(None if self._noted is None else self._noted.encode)
+        if state is State.RETIRED or self._record is None:
+            self._record = None
+            self._store(None)
+        else:
+            self._update(state=state, since_seconds=time.monotonic(), live_at=live_at, known=self._process.known)
+
+    def _update(self, **changes: Any) -> None:
+        assert self._record is not None
+        self._record = replace(self._record, **changes)
+        self._store(self._record.encode)
 
     def store_again(self) -> None:
-        """Store the last record once more, because the file is gone."""
-        if self._noted is not None:
-            self._store(self._noted.encode)
+        """Store the last record and the output of the start once more, because the files are gone."""
+        if self._record is not None:
+            self._store(self._record.encode)
+        if self.startup_output is not None:
+            self.startup_output.store_again()
 
     async def check(self) -> None:
         """Return when it is healthy on a socket of its own.
@@ -114,10 +104,8 @@ class LaunchedApp(LaunchedProcess):
         return bool(await self._process.members())
 
     def _record_known(self) -> None:
-        noted = self._noted
-        if noted is not None and noted.known != self._process.known:
-            self._noted = replace(noted, known=self._process.known)
-            self._store(self._noted.encode)
+        if self._record is not None and self._record.known != self._process.known:
+            self._update(known=self._process.known)
 
     async def probe(self) -> str | None:
         """Check its health once, or, without a health check, whether any process of it runs."""

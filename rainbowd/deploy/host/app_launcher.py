@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.address import Address, TcpAddress, UnixAddress
+from rainbowd.address import Address, TcpAddress, UnixAddress, parse_address
 from rainbowd.deploy.host.app import LaunchedApp
 from rainbowd.deploy.host.checks import Checks
 from rainbowd.deploy.host.generation_files import GenerationFiles
@@ -19,8 +19,8 @@ from rainbowd.deploy.host.launch import clear_files, make_command, put_on_record
 from rainbowd.deploy.host.output import StartupOutput, open_output
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.programs import find_command
+from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
-from rainbowd.report.state_dir import SECRET_MODE, replace_file
 from rainbowd.roster import State
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ class AppLauncher:
         """
         for generation_id, (app, source) in list(self._alive.items()):
             files = GenerationFiles(self._state_dir, generation_id)
-            if source is not None:
-                replace_file(files.source, source, mode=SECRET_MODE)
-            with contextlib.suppress(FileExistsError):
-                files.make(app.account)
+            files.make_again(source, app.account)
             app.store_again()
 
     # --- apps -----------------------------------------------------------------------------------------------------
@@ -94,8 +91,8 @@ class AppLauncher:
         files = GenerationFiles(self._state_dir, generation_id)
         address = self._choose_address(plan.config, files)
         try:
-            app = self._spawn(plan, generation_id, files, address)
-            await _put_on_record(app, files, plan, stop_now)
+            app, record = self._spawn(plan, generation_id, files, address)
+            await _put_on_record(app, record, files, plan, stop_now)
             app.startup_output = StartupOutput(partial(self._store, files.startup_output.name))
         except BaseException:
             await self._clear(files, address)
@@ -146,9 +143,10 @@ class AppLauncher:
             stop_now: when set, processes that still run at the end of the context are killed at once.
         """
         files = GenerationFiles(self._state_dir, recorded.id)
-        process, address = self._previous_run.processes_of(recorded.id)
+        process, record = self._previous_run.processes_of(recorded.id)
+        address = parse_address(record.identity.address)
         checks = Checks(recorded.plan.config, address, process, self._prober, is_adopted=True)
-        app = self._make_app(checks, process, open_output(files.output), files, recorded.started_at)
+        app = self._make_app(checks, process, open_output(files.output, process.known), record, files)
         async with self._running(app, recorded.id, files, stop_now):
             yield app
 
@@ -159,7 +157,9 @@ class AppLauncher:
         self._ports_in_use.add(port)
         return TcpAddress("127.0.0.1", port)
 
-    def _spawn(self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address) -> LaunchedApp:
+    def _spawn(
+        self, plan: LaunchPlan, generation_id: int, files: GenerationFiles, address: Address
+    ) -> tuple[LaunchedApp, GenerationRecord]:
         command = make_command(
             plan.config.run,
             plan,
@@ -173,14 +173,13 @@ class AppLauncher:
             command, files, plan.release, address=address, nofile_limit=self._soft_limit
         )
         checks = Checks(plan.config, address, process, self._prober, is_adopted=False)
-        return self._make_app(checks, process, output, files, time.time())
+        record = GenerationRecord(process.identity, State.STARTING, time.monotonic(), time.time(), known=process.known)
+        return self._make_app(checks, process, output, record, files), record
 
     def _make_app(
-        self, checks: Checks, process: ProcessTree, output: Output, files: GenerationFiles, started_at: float
+        self, checks: Checks, process: ProcessTree, output: Output, record: GenerationRecord, files: GenerationFiles
     ) -> LaunchedApp:
-        return LaunchedApp(
-            checks, process, output, store=partial(self._store, files.record.name), started_at=started_at
-        )
+        return LaunchedApp(checks, process, output, record, partial(self._store, files.record.name))
 
     # --- hooks ----------------------------------------------------------------------------------------------------
 
@@ -193,10 +192,12 @@ class AppLauncher:
         )
 
 
-async def _put_on_record(app: LaunchedApp, files: GenerationFiles, plan: LaunchPlan, stop_now: trio.Event) -> None:
+async def _put_on_record(
+    app: LaunchedApp, record: GenerationRecord, files: GenerationFiles, plan: LaunchPlan, stop_now: trio.Event
+) -> None:
     """Write the record of an app that waits to be started; end the app if that fails."""
     try:
-        put_on_record(files, app.record(State.STARTING).encode(), plan, app.marks)
+        put_on_record(files, record.encode(), plan, app.marks)
     except DeployFailed:
         await app.end_if_due(stop_now)
         app.output.close()

@@ -57,6 +57,17 @@ class LinuxCompanionLauncher:
         self._soft_limit = soft_limit
         self._app_sink = app_sink
         self._store = store
+        self._alive: dict[GenerationFiles, tuple[LaunchedCompanion, bytes | None]] = {}
+
+    def store_again(self) -> None:
+        """Store the records of all companion processes once more, because the state directory was removed.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        for files, (companion, source) in list(self._alive.items()):
+            files.make_again(source, companion.account)
+            companion.store_again()
 
     @contextlib.asynccontextmanager
     async def launch_companion(
@@ -92,7 +103,8 @@ class LinuxCompanionLauncher:
         """Take over a companion process that an earlier agent launched; the context reads its output."""
         files, record, _ = self._stored.files_of(recorded)
         process = self._stored.processes_of(recorded)
-        companion = self._companion(process, open_output(files.output), record, recorded.plan, files)
+        output = open_output(files.output, process.known)
+        companion = self._companion(process, output, record, recorded.plan, files)
         label = recorded.instance.label(recorded.plan)
         async with self._running(companion, recorded.generation_id, label, files):
             yield companion
@@ -128,12 +140,14 @@ class LinuxCompanionLauncher:
         def log_line(line: str) -> None:
             self._app_sink(generation_id, line, label)
 
+        self._alive[files] = companion, files.launched_from()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(companion.output.drain, log_line)
                 yield
                 nursery.cancel_scope.cancel()
         finally:
+            del self._alive[files]
             companion.output.finish()
             companion.output.close()
             if not companion.is_handed_over:

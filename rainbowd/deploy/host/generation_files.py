@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,21 @@ class GenerationFiles:
         """
         replace_file(self.source, source, mode=SECRET_MODE)
         replace_file(self.record, record)
+
+    def make_again(self, source: bytes | None, account: Account | None) -> None:
+        """Create the directory and ``source`` once more, because the state directory was removed.
+
+        Args:
+            source: the content of ``source``; None if it was gone before.
+            account: see ``make``.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        if source is not None:
+            replace_file(self.source, source, mode=SECRET_MODE)
+        with suppress(FileExistsError):
+            self.make(account)
 
     def launched_from(self) -> bytes | None:
         """Return the content of ``source``; None if it is gone."""

@@ -81,3 +81,4 @@ class LinuxHost:
         self._generation_ids.save()
         self.previous_run.store_again()
         self.launcher.store_again()
+        self.companion_launcher.store_again()

@@ -70,8 +70,7 @@ def make_command(
         DeployFailed: the user was removed since the config was read.
     """
     account = _find_account(plan.config)
-    port = address.port if isinstance(address, TcpAddress) else None
-    socket = address.path if isinstance(address, UnixAddress) else None
+    port, socket = _port_and_socket(address)
     argv = render(run, port=port, socket=socket, pidfile=pidfile, release=plan.release, generation=generation_id)
     env = environment(
         os.environ,
@@ -86,6 +85,13 @@ def make_command(
         account=account,
     )
     return Command(argv, env, account)
+
+
+def _port_and_socket(address: Address | None) -> tuple[int | None, Path | None]:
+    return (
+        address.port if isinstance(address, TcpAddress) else None,
+        address.path if isinstance(address, UnixAddress) else None,
+    )
 
 
 def _find_account(config: Config) -> Account | None:

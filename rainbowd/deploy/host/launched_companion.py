@@ -39,11 +39,15 @@ class LaunchedCompanion(LaunchedProcess):
         plan: LaunchPlan,
         store: Callable[[Callable[[], bytes]], None],
     ) -> None:
-        super().__init__(process, output)
+        super().__init__(process, output, plan.config)
         self.started_at = record.started_at
         self._record = record
         self._stop = plan.config.processes[record.name].stop
         self._store = store
+
+    def store_again(self) -> None:
+        """Store the last record once more, because the file is gone."""
+        self._store(self._record.encode)
 
     def _record_known(self) -> None:
         if self._record.known != self._process.known:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.config import find_account
+from rainbowd.errors import ConfigError
+
 if TYPE_CHECKING:
+    from rainbowd.config import Account, Config
     from rainbowd.deploy.host.output import Output
     from rainbowd.deploy.process import ProcessTree
 
@@ -20,6 +25,7 @@ class LaunchedProcess(ABC):
     Args:
         process: the processes.
         output: their output pipe.
+        config: that they were launched with.
 
     Attributes:
         pid: of the child that was launched.
@@ -27,11 +33,23 @@ class LaunchedProcess(ABC):
         is_handed_over: whether another agent now owns the processes and their files.
     """
 
-    def __init__(self, process: ProcessTree, output: Output) -> None:
+    def __init__(self, process: ProcessTree, output: Output, config: Config) -> None:
         self.pid = process.pid
         self.output = output
         self.is_handed_over = False
         self._process = process
+        self._config = config
+
+    @property
+    def account(self) -> Account | None:
+        """The account that owns its directory; None for the agent's own."""
+        with suppress(ConfigError):  # removed since
+            return find_account(self._config.user, self._config.group)
+        return None
+
+    @abstractmethod
+    def store_again(self) -> None:
+        """Store the last record once more, because the file is gone."""
 
     def open_gate(self) -> None:
         """Let it start, if it has not started."""

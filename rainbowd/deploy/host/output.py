@@ -7,6 +7,7 @@ import os
 import stat
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,8 +17,7 @@ from rainbowd.log import get_logger
 from rainbowd.plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 KEPT_LINE_BYTES = 2048
 LINES_A_TURN = 100
@@ -29,6 +29,8 @@ STARTUP_BYTES = 1 << 16
 _LINE_BYTES = 65536  # a longer line is passed on in pieces
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 16384
+_DELETED = " (deleted)"
+"""The end of a link in /proc/PID/fd whose file was removed: proc_pid_fd(5)."""
 
 log = get_logger()
 
@@ -44,14 +46,20 @@ class Output:
             without a name, whose writer cannot outlive the agent.
         owner: the uid of the app's user, who can then open /dev/stdout again; -1 for the agent's own.
         is_kept: an app has the pipe open already, with output that was written while nobody read it.  If its file no
-            longer exists, a new pipe is created, which stays empty.
+            longer exists and no writer has it, a new pipe is created, which stays empty.
+        writers: numbers of the processes that may have a kept pipe as their stdout or stderr.
 
     Attributes:
         child_fd: the descriptor for the app's stdout and stderr; -1 once it is closed.
     """
 
-    def __init__(self, path: Path | None, owner: int = -1, *, is_kept: bool = False) -> None:
-        self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC) if path is None else _make(path, is_kept=is_kept)
+    def __init__(
+        self, path: Path | None, owner: int = -1, *, is_kept: bool = False, writers: Iterable[int] = ()
+    ) -> None:
+        if path is None:
+            self._fd, self.child_fd = os.pipe2(os.O_CLOEXEC)
+        else:
+            self._fd, self.child_fd = _open_kept(path, writers) if is_kept else _make(path)
         os.set_blocking(self._fd, False)
         if owner >= 0:
             os.fchown(self._fd, owner, -1)
@@ -165,19 +173,25 @@ class StartupOutput:
             self._text += data
             self._store(self.encode)
 
+    def store_again(self) -> None:
+        """Store the file once more, because it is gone."""
+        if self._text:
+            self._store(self.encode)
+
     def encode(self) -> bytes:
         """Return the content of the file."""
         return self._text
 
 
-def open_output(path: Path) -> Output:
+def open_output(path: Path, writers: Iterable[int]) -> Output:
     """Return the pipe that an app writes to already; if it cannot be opened, one that stays empty.
 
     Args:
         path: of the named pipe.
+        writers: numbers of the app's processes, which still have the pipe open if its file was removed.
     """
     try:
-        output = Output(path, is_kept=True)
+        output = Output(path, is_kept=True, writers=writers)
     except OSError as error:
         log.warning("the app's output is lost", file=error.filename, error=error.strerror)
         output = Output(None)
@@ -185,11 +199,20 @@ def open_output(path: Path) -> Output:
     return output
 
 
-def _make(path: Path, *, is_kept: bool) -> tuple[int, int]:
+def _open_kept(path: Path, writers: Iterable[int]) -> tuple[int, int]:
+    """Open the named pipe ``path``, or the pipe of that name that a writer has open; else create one."""
+    with suppress(OSError):
+        return _open(path), -1
+    for pid in writers:
+        for link in (Path(f"/proc/{pid}/fd/1"), Path(f"/proc/{pid}/fd/2")):
+            with suppress(OSError):
+                if link.readlink().name.removesuffix(_DELETED) == path.name and link.is_fifo():
+                    return os.open(link, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), -1
+    return _make(path)
+
+
+def _make(path: Path) -> tuple[int, int]:
     """Create the named pipe ``path`` and open it twice, for the agent and for the app."""
-    if is_kept:
-        with suppress(OSError):
-            return _open(path), -1
     path.unlink(missing_ok=True)
     os.mkfifo(path, 0o600)
     reading_end = _open(path)

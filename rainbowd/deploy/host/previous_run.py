@@ -32,7 +32,6 @@ from rainbowd.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from rainbowd.address import Address
     from rainbowd.config import Config, LoadedConfig
     from rainbowd.deploy.interfaces import UndecidedDeploys
     from rainbowd.deploy.process import Leftovers
@@ -80,7 +79,8 @@ class PreviousRun:
 
     def read_memory(self) -> DeployMemory:
         """Return what the previous agent stored."""
-        return read_memory(self.state_dir)
+        self._memory = read_memory(self.state_dir)
+        return self._memory
 
     def store_memory(self, memory: DeployMemory) -> None:
         """Store ``memory`` for the next agent."""
@@ -120,11 +120,10 @@ class PreviousRun:
         """Return the deploys and generations of earlier agents whose end is missing from the journal."""
         return await trio.to_thread.run_sync(read_undecided, self.state_dir, self._last_left)
 
-    def processes_of(self, generation_id: int) -> tuple[ProcessTree, Address]:
-        """Return the processes of a generation on record, and the address of its app."""
+    def processes_of(self, generation_id: int) -> tuple[ProcessTree, GenerationRecord]:
+        """Return the processes of a generation on record, and the record."""
         record = self._records[generation_id]
-        found = ProcessTree.found(record.identity, self._marks_of(generation_id), record.known)
-        return found, parse_address(record.identity.address)
+        return ProcessTree.found(record.identity, self._marks_of(generation_id), record.known), record
 
     def _marks_of(self, generation_id: int) -> LaunchMarks:
         """Return what the processes of a generation on record are recognized by."""

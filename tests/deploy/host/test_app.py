@@ -93,7 +93,8 @@ class CheckedApp:
         process: Any = self.process
         output: Any = None
         checks = Checks(Config.model_validate({"run": "app", **config}), address, *parts, is_adopted=is_adopted)
-        self.app = LaunchedApp(checks, process, output, store=self._store, started_at=1e9)
+        record = GenerationRecord(IDENTITY, started_at=1e9)
+        self.app = LaunchedApp(checks, process, output, record, self._store)
 
     def _store(self, encode: Callable[[], bytes] | None) -> None:
         self.stored.append(None if encode is None else encode())
@@ -211,7 +212,7 @@ async def test_a_failure_says_where_it_listens_instead(ours: TcpAddress, nowhere
 
 @pytest.mark.parametrize("is_adopted", [False, True])
 async def test_one_that_was_healthy_once_is_asked_for_one_good_answer(ours: TcpAddress, *, is_adopted: bool) -> None:
-    health = {"path": "/", "passes": 2, "deadline": 0.2, "timeout": 0.2, "interval": 0.001}
+    health = {"path": "/", "passes": 2, "deadline": 2, "timeout": 2, "interval": 0.001}
     launch = CheckedApp(ours, members=US, answers=(None, "503"), health=health, is_adopted=is_adopted)
     with contextlib.nullcontext() if is_adopted else pytest.raises(DeployFailed, match="last seen: 503"):
         await launch.app.check()
@@ -278,3 +279,15 @@ def test_its_startup_output_ends_when_it_is_live(nowhere: TcpAddress) -> None:
     assert app.startup_output is kept
     app.note(State.LIVE, 1e9)
     assert app.startup_output is None
+
+
+async def test_its_record_is_stored_again_as_it_was_until_it_is_retired(nowhere: TcpAddress) -> None:
+    app = CheckedApp(nowhere, members=US, warmup=0)
+    app.app.store_again()
+    assert app.stored == [GenerationRecord(IDENTITY, started_at=1e9).encode()]
+    app.app.note(State.LIVE, 2e9)
+    app.app.store_again()
+    assert app.stored[1] == app.stored[2] != app.stored[0]
+    app.app.note(State.RETIRED, 2e9)
+    app.app.store_again()
+    assert app.stored[3:] == [None]

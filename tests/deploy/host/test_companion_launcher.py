@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -215,3 +216,29 @@ async def test_only_files_that_an_earlier_agent_left_are_cleared(machine: Machin
         (recorded,) = machine.launcher().recorded_companions()
         assert recorded.instance == WORKER
         await process.end(trio.Event())
+
+
+async def test_after_the_state_directory_was_removed_the_next_agent_still_finds_it(machine: Machine) -> None:
+    plan = machine.plan("echo started; while [ ! -e go ]; do sleep 0.05; done; echo went on; sleep 1000")
+    first = machine.launcher()
+    async with first.launch_companion(plan, 7, WORKER, restarts=2, stop_now=trio.Event()) as process:
+        process.open_gate()
+        await machine.line("started")
+        shutil.rmtree(machine.state_dir)
+        machine.state_dir.mkdir()
+        first.store_again()
+        process.leave()
+    second = machine.launcher()
+    (recorded,) = second.recorded_companions()
+    assert (recorded.instance, recorded.generation_id, recorded.restarts) == (WORKER, 7, 2)
+    assert recorded.plan.config == plan.config
+    async with second.adopt_companion(recorded) as adopted:
+        assert adopted.pid == process.pid
+        (machine.directory / "go").touch()
+        await machine.line("went on")
+        shutil.rmtree(machine.state_dir)
+        machine.state_dir.mkdir()
+        second.store_again()
+        assert [one.launch for one in machine.launcher().recorded_companions()] == [recorded.launch]
+        await adopted.end(trio.Event())
+    assert machine.files() == []

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from rainbowd.deploy.host.excerpt import FIRST_LINES, LAST_LINES
-from rainbowd.deploy.host.output import FINAL_LINES, KEPT_LINE_BYTES, LINES_A_TURN, Output, _open
+from rainbowd.deploy.host.output import FINAL_LINES, KEPT_LINE_BYTES, LINES_A_TURN, Output, _open, open_output
 from tests.accounts import needs_root, uid
 
 if TYPE_CHECKING:
@@ -280,3 +280,29 @@ async def test_a_pipe_without_a_name_is_read_like_one_with_a_name() -> None:
     output.finish()
     assert output.excerpt() == ["one", "two"]
     output.close()
+
+
+def test_a_pipe_whose_file_was_removed_is_opened_through_the_process_that_writes_to_it(
+    output: Output, path: Path
+) -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "echo before; read line; echo after"], stdin=subprocess.PIPE, stdout=output.child_fd
+    ) as app:
+        output.close()
+        path.unlink()
+        again = open_output(path, [app.pid])
+        app.communicate(b"go on\n")
+        assert again.excerpt() == ["before", "after"]
+        again.close()
+        assert not path.exists()
+
+
+def test_a_pipe_that_nobody_has_any_more_is_replaced_by_an_empty_one(output: Output, path: Path) -> None:
+    output.close()
+    path.unlink()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        again = open_output(path, [other.pid])
+        other.communicate(b"of another pipe\n")
+    assert again.excerpt() == []
+    again.close()
+    assert path.is_fifo()

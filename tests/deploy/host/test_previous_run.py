@@ -90,3 +90,12 @@ async def test_the_files_of_what_is_on_record_stay_and_others_of_before_go(site:
     GenerationFiles(site.state_dir, site.ids.next()).output.touch()
     await site.stored_run.end_leftovers(Leftovers({}), trio.Event())
     assert [GenerationFiles(site.state_dir, number).output.exists() for number in (2, 3, 4)] == [False, True, True]
+
+
+def test_what_an_earlier_agent_remembered_is_stored_again_after_the_file_is_gone(site: Site) -> None:
+    memory = DeployMemory(LastOutcome("d", "failed", "why", 1.5))
+    (site.state_dir / MEMORY_NAME).write_bytes(memory.encode())
+    assert site.stored_run.read_memory() == memory
+    (site.state_dir / MEMORY_NAME).unlink()
+    site.stored_run.store_again()
+    assert site.stored_run.read_memory() == memory
