@@ -62,7 +62,8 @@ ARROWS = {
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"http1", "roster", "report", "release_choice"},
     "api": FOR_ALL | {"roster", "report"},
-    "upgrade": FOR_ALL | {"roster", "deploy", "prctl", "sighup"},
+    "peers": FOR_ALL | {"roster"},
+    "upgrade": FOR_ALL | {"roster", "peers", "deploy", "prctl", "sighup"},
     "fleet": FOR_ALL | {"report"},
     "agent": FOR_ALL
     | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "sd_notify", "sighup"},
@@ -155,6 +156,7 @@ PLACES = {
         "deploy",
         "api",
         "fleet",
+        "peers",
         "upgrade",
         "agent",
         "sd_notify.py",

@@ -138,7 +138,7 @@ class AgentUpgrade:
             return False
         self._new_agent_pidfd = os.pidfd_open(new_agent.pid)
         new_agent.release()
-        for (_, listener), is_taken in zip(self._listeners.shared, ready["taken"], strict=True):
+        for (_, listener), is_taken in zip(self._listeners.shared, ready.taken, strict=True):
             listener.is_shared = is_taken
         self.is_done = True
         self._lock.hand_over()

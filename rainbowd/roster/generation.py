@@ -124,6 +124,10 @@ class Generation:
         if self.on_advance is not None:
             self.on_advance(state, self.live_at)
 
+    def set_state(self, state: State) -> None:
+        """Set the state that another process has decided, which has checked that it is legal."""
+        self.state, self.is_serving = state, state in SERVING
+
     def lease(self, holder: LeaseHolder) -> None:
         """Count ``holder`` as an exchange of this generation until ``release_lease``."""
         self.holders.add(holder)

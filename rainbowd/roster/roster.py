@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.roster.generation import Generation, IllegalTransition, State
 from rainbowd.roster.share import is_in_share
+from rainbowd.roster.view import GenerationView, RosterView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ class Roster:
     __slots__ = (
         "_admits",
         "_by",
+        "_catch_up",
         "_observers",
         "_should_hold",
         "canary",
@@ -45,13 +47,18 @@ class Roster:
         self.lease: Callable[[LeaseHolder], Generation | None] = self._lease_live
         self._by = "client"
         self._admits: Callable[[LeaseHolder], bool] | None = None
+        self._catch_up: Callable[[], bool] | None = None
         self.generations: dict[int, Generation] = {}
         self._should_hold: Callable[[], bool] = lambda: False
         self._observers: list[Callable[[], None]] = []
 
     def observe(self, observer: Callable[[], None]) -> None:
         """Call ``observer`` after every change of the set of generations or of their states."""
-        self._observers.append(observer)
+        self._observers = [*self._observers, observer]
+
+    def forget_observer(self, observer: Callable[[], None]) -> None:
+        """Do not call ``observer`` any longer."""
+        self._observers = [one for one in self._observers if one != observer]
 
     def add(self, generation: Generation) -> None:
         """Add a candidate, or a generation that an earlier agent left running."""
@@ -121,7 +128,53 @@ class Roster:
     @property
     def is_launch_due(self) -> bool:
         """Whether requests are held while no generation is live, because a launch is in progress or due."""
-        return self._should_hold()
+        return self._should_hold() or (self._catch_up is not None and not self._catch_up())
+
+    def view(self) -> RosterView:
+        """Return the state of this roster, for ``mirror`` in another process."""
+        live, canary = self.live, self.canary
+        return RosterView(
+            tuple(GenerationView(one.id, one.release, one.address, one.state) for one in self.generations.values()),
+            live=None if live is None else live.id,
+            canary=None if canary is None else canary.id,
+            share_percent=self.share_percent,
+            by=self._by,
+            is_launch_due=self._should_hold(),
+        )
+
+    def mirror(self, view: RosterView) -> None:
+        """Take over the state of a roster in another process, which owns it; the leases of this roster stay.
+
+        A generation that has been retired there is removed here; a lease on it ends as any other.
+
+        Args:
+            view: the state of the other roster.
+        """
+        for one in view.generations:
+            if one.id not in self.generations:
+                self.generations[one.id] = Generation(one.id, one.release, one.address)
+            self.generations[one.id].set_state(one.state)
+        for number in self.generations.keys() - {one.id for one in view.generations}:
+            if not view.is_partial:
+                self.generations.pop(number).set_state(State.RETIRED)
+            elif self.generations[number].is_serving:
+                self.generations[number].set_state(State.STANDBY)
+        self.live = None if view.live is None else self.generations[view.live]
+        self.canary = None if view.canary is None else self.generations[view.canary]
+        self.share_percent, self._by = view.share_percent, view.by
+        self._choose_lease()
+        is_launch_due = view.is_launch_due
+        self.hold_while(lambda: is_launch_due)
+
+    def follow(self, catch_up: Callable[[], bool]) -> None:
+        """Give leases only in the state that the roster of another process has at that moment.
+
+        Args:
+            catch_up: called before each lease; calls ``mirror`` if the other state has changed, and returns whether
+                this roster has that state now.
+        """
+        self._catch_up = catch_up
+        self._choose_lease()
 
     def hold_while(self, is_launch_due: Callable[[], bool]) -> None:
         """Hold requests while no generation is live and a launch is due.
@@ -158,6 +211,10 @@ class Roster:
             generation.lease(holder)
         return generation
 
+    def _lease_current(self, holder: LeaseHolder) -> Generation | None:
+        is_current = self._catch_up is None or self._catch_up()
+        return self._lease_chosen(holder) if is_current else None
+
     def _lease_chosen(self, holder: LeaseHolder) -> Generation | None:
         if self._admits is not None and not self._admits(holder):
             return None
@@ -168,10 +225,13 @@ class Roster:
 
     def _choose_lease(self) -> None:
         is_plain = self.canary is None and self._admits is None
-        self.lease = self._lease_live if is_plain else self._lease_chosen
+        if self._catch_up is not None:
+            self.lease = self._lease_current
+        else:
+            self.lease = self._lease_live if is_plain else self._lease_chosen
 
     def _end_canary(self) -> None:
-        self.canary, self.share_percent = None, 0.0
+        self.canary, self.share_percent, self._by = None, 0.0, "client"
         self._choose_lease()
 
     def notify_observers(self) -> None:

@@ -5,9 +5,9 @@ everything, read its config, and received the listening sockets and the lock.  O
 the generations, without changing them, and the new agent adopts them and accepts connections.  Until the new agent
 reports that it is ready, any failure of it leaves the old one the agent: it adopts the generations again.
 
-After that the old agent finishes its requests in flight.  It reports its leases to the new agent, which stops no
-generation that has any, and the new agent reports which generation is live, because an idle connection can still send a
-request to the old one.  If the new agent is killed, the next start finds the old one by its ``Rendezvous``, and both
+After that the old agent finishes its requests in flight.  It is a follower of the new one: see ``rainbowd.peers``.  The
+new agent stops no generation on which the old one has a lease, and an idle connection can still send a request to the
+old one.  If the new agent is killed, the next start finds the old one by its ``Rendezvous``, and both
 continue in the same way.
 
 If the old agent is killed before the new one is ready, the kernel kills the new one too.  That is a crash like any
@@ -18,7 +18,7 @@ HTTP also has an ``Upgrade`` field, which opens tunnels: see ``proxy.tunnel``.  
 
 from rainbowd.upgrade.draining_agent import DrainingAgent
 from rainbowd.upgrade.new_agent import NewAgent, UpgradeFailed, start_new_agent
-from rainbowd.upgrade.predecessor import Predecessors
+from rainbowd.upgrade.predecessors import Predecessors
 from rainbowd.upgrade.received_offer import Offer, OfferedSocket, ReplacedAgent, receive_offer
 from rainbowd.upgrade.rendezvous import Rendezvous
 

@@ -18,17 +18,19 @@ from rainbowd.deploy.process import read_entry, reap, registering, release_statu
 from rainbowd.errors import RainbowdError
 from rainbowd.listeners import UPGRADE_VARIABLE
 from rainbowd.log import get_logger
-from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.received_offer import FORMAT
-from rainbowd.upgrade.roster_messages import encode_leases
+from rainbowd.peers import Channel, encode_leases
+from rainbowd.upgrade.messages import FORMAT, HandedOver, Offered, Prepared, Ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from typing import TypeVar
 
+    from rainbowd.peers import Message
     from rainbowd.roster import Roster
     from rainbowd.sighup import Hangup
-    from rainbowd.upgrade.channel import Message
     from rainbowd.upgrade.received_offer import OfferedSocket
+
+    M = TypeVar("M", bound=Message)
 
 PREPARE_SECONDS = 60.0
 """How long a new agent can take to import everything and to read its config."""
@@ -111,24 +113,24 @@ class NewAgent:
         Raises:
             UpgradeFailed: it exited, or took too long.
         """
-        await self.channel.send(
-            "offer",
-            [lock_fd, sys.stderr.fileno(), *(socket.sock.fileno() for socket in sockets)],
+        offered = Offered(
             format=FORMAT,
             version=__version__,
             pid=os.getpid(),
-            state_dir=state_dir,
+            state_dir=str(state_dir),
             soft_limit=soft_limit,
-            config=config,
-            directory=directory,
+            config=None if config is None else str(config),
+            directory=str(directory),
             sockets=[{"asked": socket.asked, "part": socket.part} for socket in sockets],
         )
-        await self._expect("prepared", PREPARE_SECONDS)
+        descriptors = [lock_fd, sys.stderr.fileno(), *(socket.sock.fileno() for socket in sockets)]
+        await self.channel.send(offered, descriptors)
+        await self._expect(Prepared, PREPARE_SECONDS)
         with trio.move_on_at(self._started_at + FIRST_SECONDS):
             await trio.lowlevel.wait_readable(self._pidfd)
             raise await self._failure()
 
-    async def hand_over(self, roster: Roster) -> Message:
+    async def hand_over(self, roster: Roster) -> Ready:
         """Hand everything over to it.
 
         Args:
@@ -141,8 +143,8 @@ class NewAgent:
             UpgradeFailed: it exited, or took too long.
         """
         live = None if roster.live is None else roster.live.id
-        await self.channel.send("yours", leases=encode_leases(roster), live=live)
-        ready = await self._expect("ready", ADOPT_SECONDS)
+        await self.channel.send(HandedOver(encode_leases(roster), live))
+        ready = await self._expect(Ready, ADOPT_SECONDS)
         if select.select([self._pidfd], [], [], 0)[0]:  # it has exited after its report
             raise await self._failure()
         return ready
@@ -166,8 +168,8 @@ class NewAgent:
             self.release()
             self.channel.close()
 
-    async def _expect(self, kind: str, seconds: float) -> Message:
-        message: Message | None = None
+    async def _expect(self, kind: type[M], seconds: float) -> M:
+        message: M | None = None
         with trio.move_on_after(seconds) as deadline:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read_output)
@@ -177,7 +179,7 @@ class NewAgent:
         if message is not None:
             return message
         if deadline.cancelled_caught:
-            raise UpgradeFailed(f"the new agent was not {kind} within {seconds:g} s", self._last_lines())
+            raise UpgradeFailed(f"the new agent was not {kind.kind} within {seconds:g} s", self._last_lines())
         raise await self._failure()
 
     async def _read_output(self) -> None:

@@ -13,21 +13,17 @@ import trio
 
 from rainbowd.errors import UsageError
 from rainbowd.listeners import UPGRADE_VARIABLE
+from rainbowd.peers import Channel, Follower
 from rainbowd.prctl import set_pdeathsig
-from rainbowd.upgrade.channel import Channel
-from rainbowd.upgrade.predecessor import Predecessor
+from rainbowd.upgrade.messages import FORMAT, HandedOver, Offered, Prepared, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from typing import TypeVar
 
     from rainbowd.roster import Roster
-    from rainbowd.upgrade.channel import Message
 
     T = TypeVar("T")
-
-FORMAT = 1
-"""Of the messages; raised when a reader of the format before could misread them."""
 
 _STDERR = 2
 _GONE = "upgrade: the old agent exited, or gave up the upgrade"
@@ -82,19 +78,19 @@ class Offer:
         if os.getppid() != self.pid:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def accept(self) -> Message:
+    def accept(self) -> HandedOver:
         """Report that this process is prepared, and wait for the handover.
 
         Returns:
-            The first report for ``ReplacedAgent``.
+            What the old agent hands over, for ``ReplacedAgent``.
 
         Raises:
             UsageError: the old agent exited, or gave up the upgrade.
         """
 
-        async def accept() -> Message:
-            await self.channel.send("prepared")
-            message, _ = await self.channel.expect("yours")
+        async def accept() -> HandedOver:
+            await self.channel.send(Prepared())
+            message, _ = await self.channel.expect(HandedOver)
             return message
 
         return _run(accept)
@@ -129,24 +125,24 @@ def receive_offer(environ: MutableMapping[str, str]) -> Offer | None:
 
 
 async def _read_offer(channel: Channel) -> Offer:
-    message, (lock_fd, stderr_fd, *listening) = await channel.expect("offer")
-    if message["format"] != FORMAT:
+    message, (lock_fd, stderr_fd, *listening) = await channel.expect(Offered)
+    if message.format != FORMAT:
         raise UsageError(
-            f"upgrade: rainbowd {message['version']} hands over in format {message['format']}, this version accepts "
+            f"upgrade: rainbowd {message.version} hands over in format {message.format}, this version accepts "
             f"{FORMAT}; restart the agent instead"
         )
     sockets = [
-        OfferedSocket(socket.socket(fileno=fd), fields["asked"], fields["part"])
-        for fd, fields in zip(listening, message["sockets"], strict=True)
+        OfferedSocket(socket.socket(fileno=fd), fields["asked"], fields["part"] or "proxy")
+        for fd, fields in zip(listening, message.sockets, strict=True)
     ]
     return Offer(
         channel=channel,
-        pid=message["pid"],
-        version=message["version"],
-        state_dir=Path(message["state_dir"]),
-        soft_limit=message["soft_limit"],
-        config=Path(message["config"]) if message.get("config") else None,
-        directory=Path(message.get("directory") or "/"),
+        pid=message.pid,
+        version=message.version,
+        state_dir=Path(message.state_dir),
+        soft_limit=message.soft_limit,
+        config=Path(message.config) if message.config else None,
+        directory=Path(message.directory or "/"),
         lock_fd=lock_fd,
         sockets=sockets,
         stderr_fd=stderr_fd,
@@ -160,17 +156,17 @@ def _run(converse: Callable[[], Awaitable[T]]) -> T:
         raise UsageError(_GONE) from None
 
 
-class ReplacedAgent(Predecessor):
+class ReplacedAgent(Follower):
     """The old agent of this upgrade, after it has handed everything over.
 
     Args:
         offer: its offer.
-        first_report: what ``Offer.accept`` returned.
+        handed_over: what ``Offer.accept`` returned.
         roster: of this agent.
     """
 
-    def __init__(self, offer: Offer, first_report: Message, roster: Roster) -> None:
-        super().__init__(offer.channel, roster, first_report)
+    def __init__(self, offer: Offer, handed_over: HandedOver, roster: Roster) -> None:
+        super().__init__(offer.channel, roster, handed_over.report)
         self.offer = offer
 
     async def ready(self, listening: set[int]) -> None:
@@ -186,4 +182,4 @@ class ReplacedAgent(Predecessor):
         for one, is_taken in zip(self.offer.sockets, taken, strict=True):
             if not is_taken:
                 one.sock.close()
-        await self.offer.channel.send("ready", taken=taken)
+        await self.offer.channel.send(Ready(taken))

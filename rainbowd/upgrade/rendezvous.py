@@ -16,7 +16,7 @@ import trio
 
 from rainbowd.listeners import bind
 from rainbowd.log import get_logger
-from rainbowd.upgrade.channel import Channel
+from rainbowd.peers import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator

@@ -195,12 +195,12 @@ def is_killed_when_ready() -> None:
 
 def reads_ready_late() -> None:
     """Take half a second from the new agent's report that it is ready to acting on it."""
-    channel: Any = import_module("rainbowd.upgrade.channel")
+    channel: Any = import_module("rainbowd.peers.channel")
     expect = channel.Channel.expect
 
-    async def wait(end: object, kind: str) -> Any:
+    async def wait(end: object, kind: Any) -> Any:
         message = await expect(end, kind)
-        if kind == "ready":
+        if kind.kind == "ready":
             await trio.sleep(0.5)
         return message
 

@@ -14,14 +14,15 @@ import trio
 
 from rainbowd.errors import UsageError
 from rainbowd.listeners import UPGRADE_VARIABLE
-from rainbowd.upgrade.received_offer import FORMAT, receive_offer
-from rainbowd.upgrade.roster_messages import LeaseCounts, decode_leases
+from rainbowd.peers import LeaseCounts, Leases
+from rainbowd.upgrade.messages import FORMAT
+from rainbowd.upgrade.received_offer import receive_offer
 from tests.formats import FORMATS, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rainbowd.upgrade.channel import Channel
+    from rainbowd.peers import Channel
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_the_offer_of_every_version_is_accepted(line: tuple[socket.socket, socke
     assert [(one.asked, one.part) for one in offer.sockets] == [("127.0.0.1:7000", "proxy")]
     line[0].send(json.dumps(yours).encode())
     said = offer.accept()
-    assert (said["live"], decode_leases(said["leases"])) == (3, {3: LeaseCounts(2, 1, 1871)})
-    assert decode_leases(leases["leases"]) == {3: LeaseCounts(0, 1, 1873)}
+    assert (said.live, said.leases) == (3, {3: LeaseCounts(2, 1, 1871)})
+    assert Leases.read(leases).leases == {3: LeaseCounts(0, 1, 1873)}
     trio.run(close, offer.channel)
     for fd in (offer.lock_fd, offer.stderr_fd):
         os.close(fd)

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
+from rainbowd.peers import Channel, RemoteLease
 from rainbowd.roster import Generation, Roster
-from rainbowd.upgrade.channel import Channel
 from rainbowd.upgrade.draining_agent import DrainingAgent
-from rainbowd.upgrade.predecessor import Predecessors, RemoteLease
+from rainbowd.upgrade.predecessors import Predecessors
 from rainbowd.upgrade.rendezvous import Rendezvous, find_upgraded
 
 if TYPE_CHECKING:
