@@ -11,6 +11,7 @@ from rainbowd.deploy.deploys.hooks import HookRunner
 from rainbowd.deploy.hook_call import HookCall
 from rainbowd.deploy.interfaces import LaunchPlan
 from rainbowd.deploy.rollout_part import RolloutPart
+from rainbowd.deploy.watch.file_state import escaped
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import Declined, DeployFailed, UsageError
 from rainbowd.fleet.etcd import Etcd
@@ -64,8 +65,8 @@ class FleetDeploys:
         """Deploy as ``rainbowd deploy`` does, and restore the link if that fails."""
         trigger = Trigger(
             kind="fleet",
-            note=task.note,
-            by=task.by,
+            note=escaped(task.note) if task.note else None,
+            by=escaped(task.by),
             request=task.request,
             is_rollback=task.is_rollback,
             rollout=RolloutPart(task.rollout, task.wave, task.is_first),
@@ -110,7 +111,7 @@ class FleetDeploys:
             release=task.release,
             previous_release=None,
             trigger="fleet",
-            note=task.note,
+            note=escaped(task.note) if task.note else None,
             is_rollback=task.is_rollback,
             rollout=RolloutPart(task.rollout, task.wave, task.is_first),
         )

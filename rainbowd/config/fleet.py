@@ -6,6 +6,7 @@ The annotations in this file are not strings, because pydantic would compile eac
 import ipaddress
 import re
 import socket
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -72,6 +73,26 @@ def _ttl(value: float, info: ValidationInfo) -> float:
     return value
 
 
+def _password_file(value: Path | None, info: ValidationInfo) -> Path | None:
+    user = info.data.get("user")
+    if (user is None) != (value is None):
+        raise ValueError("null, because there is no user" if user is None else f"the file with the password of {user}")
+    return value
+
+
+def _for_tls(value: Path | None, info: ValidationInfo) -> Path | None:
+    endpoints = info.data.get("endpoints", ("https:",))
+    if value is not None and not any(endpoint.startswith("https:") for endpoint in endpoints):
+        raise ValueError("null, or endpoints with https: there is no TLS without it")
+    return value
+
+
+def _key_file(value: Path | None, info: ValidationInfo) -> Path | None:
+    if value is not None and info.data.get("cert_file") is None:
+        raise ValueError("null, or a cert_file that it belongs to")
+    return value
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -115,10 +136,10 @@ class FleetSettings(BaseModel):
     ] = None
     rank: Annotated[int, Field(description="a whole number")] = 0
     user: Annotated[str | None, Field(min_length=1, description="a user of etcd, or null")] = None
-    password_file: FilePathOrOff = None
-    ca_file: FilePathOrOff = None
-    cert_file: FilePathOrOff = None
-    key_file: FilePathOrOff = None
+    password_file: Annotated[FilePathOrOff, AfterValidator(_password_file), Field(validate_default=True)] = None
+    ca_file: Annotated[FilePathOrOff, AfterValidator(_for_tls)] = None
+    cert_file: Annotated[FilePathOrOff, AfterValidator(_for_tls)] = None
+    key_file: Annotated[FilePathOrOff, AfterValidator(_key_file)] = None
     ttl: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, validate_default=True, description="a number of seconds above 0"),
@@ -135,6 +156,19 @@ class FleetSettings(BaseModel):
         float | None, Field(gt=0, le=1, description="a number above 0 and at most 1, or null")
     ] = None
     releases: FilePathOrOff = None
+
+    @property
+    def secret_files(self) -> dict[str, Path]:
+        """The files that only the agent's account may read, by their keys."""
+        key = "key_file" if self.key_file is not None else "cert_file"
+        found = {"password_file": self.password_file, key: self.key_file or self.cert_file}
+        return {name: path for name, path in found.items() if path is not None}
+
+    @property
+    def trusted_files(self) -> dict[str, Path]:
+        """The files that only the agent's account may change, by their keys."""
+        found = {"ca_file": self.ca_file, "cert_file": self.cert_file}
+        return {name: path for name, path in found.items() if path is not None} | self.secret_files
 
     @property
     def member_name(self) -> str:

@@ -44,7 +44,7 @@ def check_paths(file: Path, config: Config) -> None:
 
 def path_problems(file: Path, config: Config) -> list[str]:
     """Return the reasons why the agent's own files cannot be at the paths that ``config`` names, a line each."""
-    found = [*_moved_by_deploys(file, config), *_irregular(config)]
+    found = [*_moved_by_deploys(file, config), *_published(config), *_irregular(config)]
     if os.geteuid() == ROOT:
         found += _open_to_others(file, config)
     return found
@@ -97,6 +97,8 @@ def _own_paths(file: Path, config: Config) -> dict[str, tuple[Path, Path]]:
         found["log.app"] = config.log.app, shared / "app.log"
     if config.api.token_file is not None:
         found["api.token_file"] = config.api.token_file, state / "token"
+    if config.fleet is not None:
+        found |= {f"fleet.{key}": (path, shared / path.name) for key, path in config.fleet.trusted_files.items()}
     return found
 
 
@@ -109,6 +111,18 @@ def _moved_by_deploys(file: Path, config: Config) -> Iterator[str]:
             yield (
                 f"{key}: found {path}, which is inside the release that {config.release} points to, so each deploy "
                 f"moves it; expected a path outside the releases, such as {instead}"
+            )
+
+
+def _published(config: Config) -> Iterator[str]:
+    """Yield a line for each secret of the fleet in a release that is no link: the app could publish it."""
+    if config.fleet is None or config.release.is_symlink():
+        return
+    for key, path in config.fleet.secret_files.items():
+        if is_published(path, config):
+            yield (
+                f"fleet.{key}: found {path} inside the release {config.release}, which the app could publish; "
+                "expected a file elsewhere"
             )
 
 
@@ -126,6 +140,10 @@ def _open_to_others(file: Path, config: Config) -> Iterator[str]:
         yield from _foreign("log.app", config.log.app)
     if config.api.enabled and config.api.token_file is not None and config.api.token_file.exists():
         yield from _foreign("api.token_file", config.api.token_file)
+    if config.fleet is not None:
+        for key, path in config.fleet.trusted_files.items():
+            if path.exists():
+                yield from _foreign(f"fleet.{key}", path)
     for key, path in unix_sockets(config):
         yield from _foreign(key, path, end=False)
 

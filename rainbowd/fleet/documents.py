@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from rainbowd.fleet.models import (
+    NAME,
+    NAME_MAX,
     Document,
     Lock,
     Member,
@@ -27,6 +30,8 @@ PRESENT, MEMBERS, HISTORY = "present/", "members/", "history/"
 
 HISTORY_MAX = 50
 
+_matches_name = re.compile(NAME.removesuffix("$")).fullmatch
+
 AnyDocument = TypeVar("AnyDocument", bound=Document)
 
 
@@ -37,7 +42,8 @@ class Documents:
     Attributes:
         snapshot: the keys that the documents were parsed from.
         order, progress, lock: None if there is none.
-        present, members: by the member's name; a member's own document that cannot be read is left out.
+        present, members: by the member's name; a key that is no name of a member, and a member's own document that
+            cannot be read, are left out.
     """
 
     snapshot: Snapshot
@@ -73,10 +79,15 @@ def parse(snapshot: Snapshot) -> Documents:
     Raises:
         UnreadableDocument: the order, the progress or the lock cannot be understood.
     """
+    order, progress = _parse(snapshot, ORDER, Order), _parse(snapshot, PROGRESS, Progress)
+    if order is not None and progress is not None and not progress.is_within(order):
+        raise UnreadableDocument(
+            f"{PROGRESS}: wave: found {progress.wave}; expected less than {len(order.waves)}, the waves of the order"
+        )
     return Documents(
         snapshot,
-        _parse(snapshot, ORDER, Order),
-        _parse(snapshot, PROGRESS, Progress),
+        order,
+        progress,
         _parse(snapshot, LOCK, Lock),
         _parse_all(snapshot, PRESENT, Presence),
         _parse_all(snapshot, MEMBERS, Member),
@@ -85,8 +96,8 @@ def parse(snapshot: Snapshot) -> Documents:
 
 def parse_history(snapshot: Snapshot) -> list[Past]:
     """Return the rollouts that are over, newest first; those that cannot be read are left out."""
-    found = _parse_all(snapshot, HISTORY, Past)
-    return sorted(found.values(), key=lambda past: past.order.id, reverse=True)
+    found = (past for past in _parse_all(snapshot, HISTORY, Past).values() if past.progress.is_within(past.order))
+    return sorted(found, key=lambda past: past.order.id, reverse=True)
 
 
 def progress_puts(documents: Documents, order: Order, progress: Progress) -> dict[str, str | None]:
@@ -113,6 +124,8 @@ def _parse(snapshot: Snapshot, key: str, kind: type[AnyDocument]) -> AnyDocument
 def _parse_all(snapshot: Snapshot, directory: str, kind: type[AnyDocument]) -> dict[str, AnyDocument]:
     found = {}
     for name in snapshot.names(directory):
+        if _matches_name(name) is None or len(name) > NAME_MAX:
+            continue
         try:
             found[name] = kind.parse(directory + name, snapshot.entries[directory + name].value)
         except UnreadableDocument:

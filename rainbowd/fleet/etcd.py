@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import secrets
-import ssl
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import trio
 
-from rainbowd.fleet import gateway
-from rainbowd.fleet.engine import ABSENT, EngineAway, EngineRefused
+from rainbowd.fleet import credentials, gateway
+from rainbowd.fleet.engine import ABSENT, EngineAway, EngineError, EngineRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -34,6 +33,10 @@ ANSWER_SECONDS = 2.0
 
 SILENCE_SECONDS = 60.0
 """After how long without a change a watch is opened again, because a frozen node never ends it."""
+
+
+ANSWER_BYTES = 16 * 1024 * 1024
+"""The longest answer that is read; a large fleet with a full history needs a sixteenth of that."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,23 @@ class Etcd:
         settings: the endpoints and the credentials.
 
     Raises:
-        EngineRefused: the password or a certificate cannot be read.
+        EngineRefused: the password or a certificate cannot be read, or other accounts can.
     """
 
     def __init__(self, settings: FleetSettings) -> None:
         self._endpoints = list(settings.endpoints)
         self._prefix = f"{settings.prefix}{settings.name}/"
         self._ttl = settings.ttl
-        self._credentials = _credentials(settings)
+        self._credentials = credentials.password(settings)
         self._token: str | None = None
         self._lease: int | None = None
-        self._http = httpx.AsyncClient(trust_env=False, verify=_tls(settings), limits=httpx.Limits(max_connections=8))
+        self._http = httpx.AsyncClient(
+            trust_env=False,  # a proxy of the environment would get the password
+            follow_redirects=False,
+            verify=credentials.tls(settings),
+            limits=httpx.Limits(max_connections=8),
+            headers={"Accept-Encoding": "identity"},
+        )
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -106,14 +115,16 @@ class Etcd:
         headers = {**self._authorization(), "Grpc-Metadata-Hasleader": "true"}
         limits = httpx.Timeout(ANSWER_SECONDS, read=SILENCE_SECONDS)
         url = f"{self._endpoints[0]}/v3/watch"
+        rest = b""
         with contextlib.suppress(httpx.HTTPError), trio.CancelScope() as reading:
             async with self._http.stream("POST", url, json=body, headers=headers, timeout=limits) as response:
-                async for line in response.aiter_lines():
-                    keys = gateway.watched_keys(line, self._prefix)
-                    if keys is None:
-                        reading.cancel()  # at its next read, which closes the response's generators in their own task
-                    elif keys:
+                async for chunk in response.aiter_bytes():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    found = [gateway.watched_keys(line.decode(errors="replace"), self._prefix) for line in lines]
+                    if keys := [key for some in found for key in some or ()]:
                         notify(keys)
+                    if None in found or len(rest) > ANSWER_BYTES:
+                        reading.cancel()  # at its next read, which closes the response's generators in their own task
 
     # --- for checks -------------------------------------------------------------------------------------------------
 
@@ -123,13 +134,15 @@ class Etcd:
         Raises:
             EngineError: it does not answer, or is not etcd.
         """
+        status, headers, text = await self._request("GET", f"{endpoint}/version")
+        if status != httpx.codes.OK:
+            raise EngineError(f"found the HTTP status {status}; expected the version of etcd")
+        version = str(gateway.parse(text).get("etcdserver", "unknown"))[:40]
         try:
-            response = await self._http.get(f"{endpoint}/version", timeout=ANSWER_SECONDS)
-        except httpx.HTTPError as error:
-            raise EngineAway(_describe(error)) from None
-        version = str(gateway.parse(response.text).get("etcdserver", "unknown"))
-        at = email.utils.parsedate_to_datetime(response.headers["date"]) if "date" in response.headers else None
-        return Node(version, None if at is None else at.timestamp() - time.time())
+            at = email.utils.parsedate_to_datetime(headers.get("date", "")).timestamp()
+        except ValueError:
+            return Node(version, None)
+        return Node(version, at - time.time())
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -179,50 +192,39 @@ class Etcd:
 
     async def _send(self, path: str, body: Message, headers: Mapping[str, str]) -> Message:
         """Send one request to the present endpoint."""
-        url = f"{self._endpoints[0]}{path}"
+        status, _, text = await self._request("POST", f"{self._endpoints[0]}{path}", json=body, headers=headers)
+        if status == httpx.codes.OK:
+            return gateway.parse(text)
+        if path == "/v3/lease/grant" and gateway.has_lease(text):
+            return {}  # an earlier endpoint has carried it out, and its answer was lost
+        gateway.raise_error(status, text)
+        raise AssertionError
+
+    async def _request(self, method: str, url: str, **content: Any) -> tuple[int, Mapping[str, str], str]:
+        """Return the status, the headers and the text of an answer.
+
+        Raises:
+            EngineAway: there is none in time.
+            EngineError: it is longer than anything that a fleet writes.
+        """
+        data = bytearray()
         try:
-            with trio.fail_after(ANSWER_SECONDS):
-                response = await self._http.post(url, json=body, headers=headers, timeout=ANSWER_SECONDS)
+            with trio.fail_after(ANSWER_SECONDS), trio.CancelScope() as reading:
+                async with self._http.stream(method, url, timeout=ANSWER_SECONDS, **content) as response:
+                    async for chunk in response.aiter_bytes():
+                        data += chunk
+                        if len(data) > ANSWER_BYTES:
+                            reading.cancel()  # see ``wake``
         except trio.TooSlowError:
             raise EngineAway(f"no answer within {ANSWER_SECONDS:g} s") from None
         except httpx.HTTPError as error:
             raise EngineAway(_describe(error)) from None
-        if response.status_code == httpx.codes.OK:
-            return gateway.parse(response.text)
-        if path == "/v3/lease/grant" and gateway.has_lease(response.text):
-            return {}  # an earlier endpoint has carried it out, and its answer was lost
-        gateway.raise_error(response.status_code, response.text)
-        raise AssertionError
+        if len(data) > ANSWER_BYTES:
+            raise EngineError(f"found an answer of more than {ANSWER_BYTES >> 20} MiB; expected the keys of one fleet")
+        return response.status_code, response.headers, data.decode(errors="replace")
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": self._token} if self._token else {}
-
-
-def _credentials(settings: FleetSettings) -> tuple[str, str] | None:
-    if settings.user is None or settings.password_file is None:
-        return None
-    with _readable("password_file", settings.password_file):
-        return settings.user, settings.password_file.read_text().strip()
-
-
-def _tls(settings: FleetSettings) -> ssl.SSLContext | bool:
-    """Return how certificates are verified."""
-    if all(endpoint.startswith("http:") for endpoint in settings.endpoints):
-        return False
-    with _readable("ca_file", settings.ca_file):
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    if settings.cert_file is not None:
-        with _readable("cert_file", settings.cert_file):
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
-
-
-@contextlib.contextmanager
-def _readable(key: str, path: object) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise EngineRefused(f"fleet.{key}: {path}: cannot be read: {error}") from None
 
 
 def _describe(error: httpx.HTTPError) -> str:

@@ -33,14 +33,21 @@ def range_request(prefix: str) -> Message:
 
 
 def snapshot(answer: Message, prefix: str) -> Snapshot:
-    """Return the snapshot that the answer to a ``range_request`` contains."""
-    entries = {
-        _decoded(found["key"]).removeprefix(prefix): StoredValue(
-            _decoded(found.get("value", "")), int(found["mod_revision"])
-        )
-        for found in answer.get("kvs", ())
-    }
-    return Snapshot(int(answer["header"]["revision"]), entries)
+    """Return the snapshot that the answer to a ``range_request`` contains.
+
+    Raises:
+        EngineError: it is not what etcd answers.
+    """
+    try:
+        entries = {
+            _decoded(found["key"]).removeprefix(prefix): StoredValue(
+                _decoded(found.get("value", "")), int(found["mod_revision"])
+            )
+            for found in answer.get("kvs", ())
+        }
+        return Snapshot(int(answer["header"]["revision"]), entries)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineError(f"found a list of keys with {type(error).__name__}; expected an answer of etcd") from None
 
 
 def transaction(
@@ -80,13 +87,14 @@ def watched_keys(line: str, prefix: str) -> list[str] | None:
         line: one JSON object.
         prefix: of all keys, which is left out.
     """
-    try:
-        result = json.loads(line).get("result")
-    except (ValueError, AttributeError):
-        return None
+    message = _object(line)
+    result = None if message is None else message.get("result")
     if not isinstance(result, dict) or result.get("canceled"):
         return None
-    return [_decoded(event.get("kv", {}).get("key", "")).removeprefix(prefix) for event in result.get("events", ())]
+    try:
+        return [_decoded(event.get("kv", {}).get("key", "")).removeprefix(prefix) for event in result.get("events", ())]
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def raise_error(status: int, text: str) -> None:
@@ -120,11 +128,8 @@ def has_lease(text: str) -> bool:
 
 def _problem(text: str) -> tuple[int | None, str]:
     """Return the code of gRPC, if there is one, and the message."""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        return None, text.strip()[:200]
-    if not isinstance(body, dict):
+    body = _object(text)
+    if body is None:
         return None, text.strip()[:200]
     code = body.get("code")
     message = str(body.get("message") or body.get("error") or "")
@@ -137,13 +142,19 @@ def parse(text: str) -> Message:
     Raises:
         EngineError: it is not what etcd answers.
     """
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
+    body = _object(text)
+    if body is None:
         raise EngineError(f"found {text[:60]!r}; expected an answer of etcd")
     return body
+
+
+def _object(text: str) -> Message | None:
+    """Return the JSON object that ``text`` is; None if it is something else."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _encoded(text: str) -> str:
@@ -151,7 +162,7 @@ def _encoded(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    return base64.b64decode(text).decode(errors="replace")
+    return base64.b64decode(text, validate=True).decode(errors="replace")
 
 
 def _after(prefix: str) -> str:

@@ -8,13 +8,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rainbowd.errors import RainbowdError
+from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.json_file import format_value, key_path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 """The pattern of names of members, fleets and releases: none is a path.  In pydantic, ``$`` is the end of the text."""
 
-Name = Annotated[str, Field(pattern=NAME, max_length=128)]
+LAST_ORDER = 99_999_999
+"""The highest number of an order: eight digits, because the keys of the history are sorted as text."""
+
+PAST_MAX = 10
+"""How many earlier releases an order names, for those who go back."""
+
+NAME_MAX = 128
+
+Name = Annotated[str, Field(pattern=NAME, max_length=NAME_MAX)]
+RequestId = Annotated[str, Field(pattern=NAME, max_length=64)]
 Text = Annotated[str, Field(max_length=1000)]
 Line = Annotated[str, Field(max_length=2000)]
 
@@ -88,14 +97,30 @@ class Document(BaseModel):
         try:
             return cls.model_validate_json(text, strict=True)
         except ValidationError as error:
-            details = error.errors(include_url=False)[0]
-            place = key_path(tuple(details["loc"])) or "the document"
-            found = format_value(details["input"])
-            raise UnreadableDocument(f"{key}: {place}: found {found}; expected {details['msg']}") from None
+            raise UnreadableDocument(f"{key}: {_describe(error)}") from None
+
+    @classmethod
+    def build(cls, **values: object) -> Self:
+        """Return a document of values that a person chose.
+
+        Raises:
+            UsageError: one of them does not fit into the document.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_describe(error)) from None
 
     def encode(self) -> str:
         """Return the document as JSON."""
         return self.model_dump_json()
+
+
+def _describe(error: ValidationError) -> str:
+    """Describe the first problem of a document."""
+    details = error.errors(include_url=False)[0]
+    place = key_path(tuple(details["loc"])) or "the document"
+    return f"{place}: found {format_value(details['input'])}; expected {details['msg']}"
 
 
 class Order(Document):
@@ -106,6 +131,7 @@ class Order(Document):
         request: by which the command recognises its own order.
         release: the name of a directory that each machine has or fetches.
         previous: the release of the fleet before this order; None if there was none.
+        past: the releases of the fleet before that one, newest first, which only deployers have named.
         by, note, at: who ordered it, their remark, and when (RFC 3339).
         waves: the members of each wave, in order.
         parallel: how many members deploy at once.
@@ -117,14 +143,15 @@ class Order(Document):
         abort: who aborted it; None if it was not aborted.
     """
 
-    id: Annotated[int, Field(ge=1)]
+    id: Annotated[int, Field(ge=1, le=LAST_ORDER)]
     request: Annotated[str, Field(max_length=64)]
     release: Name
     previous: Name | None = None
+    past: Annotated[tuple[Name, ...], Field(max_length=PAST_MAX)] = ()
     by: Text
     note: Text | None = None
     at: Text
-    waves: tuple[tuple[Name, ...], ...]
+    waves: Annotated[tuple[tuple[Name, ...], ...], Field(min_length=1)]
     parallel: Annotated[int, Field(ge=1)] = 1
     bake: Annotated[float, Field(ge=0, le=86400)] = 0
     on_failure: Literal["rollback", "halt"] = "rollback"
@@ -152,7 +179,7 @@ class Turn(Document):
 
     state: State
     reason: Line | None = None
-    deploy: Annotated[str, Field(max_length=64)] | None = None
+    deploy: RequestId | None = None
     first: bool = False
     has_release: bool = False
 
@@ -178,6 +205,10 @@ class Progress(Document):
     wave: Annotated[int, Field(ge=0)] = 0
     members: dict[Name, Turn] = {}
     reason: Line | None = None
+
+    def is_within(self, order: Order) -> bool:
+        """Return whether this can be the progress of ``order``: its wave exists there."""
+        return self.order != order.id or self.wave < len(order.waves)
 
     def of(self, *states: State) -> list[str]:
         """Return the members that are in one of ``states``, sorted."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from rainbowd.errors import RainbowdError, UsageError
 from rainbowd.fleet.decide import wanted
 from rainbowd.fleet.documents import LOCK, ORDER
-from rainbowd.fleet.models import NAME, Lock, Order, Phase
+from rainbowd.fleet.models import LAST_ORDER, NAME, PAST_MAX, Lock, Order, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,16 +108,17 @@ def new_order(documents: Documents, request: str, release: str | None, policy: P
     """
     check_free(documents)
     previous = wanted(documents.order, documents.progress)
-    name = release or _present_release(documents, previous)
+    name = release or previous
     if name is None:
         raise UsageError("the fleet has no release yet: name one")
     if re.fullmatch(NAME, name) is None:
         raise UsageError(f"found {name!r}; expected the name of a release: letters, digits and ._+-")
-    return Order(
-        id=1 if documents.order is None else documents.order.id + 1,
+    return Order.build(
+        id=_next_id(documents),
         request=request,
         release=name,
         previous=previous,
+        past=past_releases(documents)[:PAST_MAX],
         by=author.by,
         note=author.note,
         at=author.at,
@@ -129,12 +130,18 @@ def new_order(documents: Documents, request: str, release: str | None, policy: P
     )
 
 
-def rollback_order(documents: Documents, past: Sequence[str], request: str, author: Author) -> Order:
+def _next_id(documents: Documents) -> int:
+    last = 0 if documents.order is None else documents.order.id
+    if last >= LAST_ORDER:
+        raise Refused(f"cannot order: {last} is the highest number of an order; remove the fleet's keys from etcd")
+    return last + 1
+
+
+def rollback_order(documents: Documents, request: str, author: Author) -> Order:
     """Return an order for the release before, on all members at once.
 
     Args:
         documents: what the engine contains.
-        past: the releases that the fleet has run, newest first.
         request: by which the command recognises its order.
         author: who orders.
 
@@ -143,7 +150,7 @@ def rollback_order(documents: Documents, past: Sequence[str], request: str, auth
     """
     check_free(documents)
     present = wanted(documents.order, documents.progress)
-    before = present if documents.phase is Phase.HALTED else next((one for one in past if one != present), None)
+    before = present if documents.phase is Phase.HALTED else next(iter(past_releases(documents)), None)
     if before is None:
         raise Refused("cannot roll back: the fleet has no other release before")
     members = _members(documents, requires_all=False)
@@ -152,16 +159,15 @@ def rollback_order(documents: Documents, past: Sequence[str], request: str, auth
     return order.model_copy(update={"rollback": True})
 
 
-def past_releases(documents: Documents, finished: Sequence[Order]) -> list[str]:
-    """Return the releases that the fleet has run, newest first.
+def past_releases(documents: Documents) -> tuple[str, ...]:
+    """Return the releases that the fleet has run before its present one, newest first.
 
-    Args:
-        documents: what the engine contains.
-        finished: the orders that succeeded, newest first.
+    They come from the orders, which only deployers write, and not from the history, which every member can write: so no
+    member can choose the release that a rollback deploys.
     """
-    oldest = [finished[-1].previous] if finished else []
-    found = [wanted(documents.order, documents.progress), *(order.release for order in finished), *oldest]
-    return [release for release in dict.fromkeys(found) if release is not None]
+    order, present = documents.order, wanted(documents.order, documents.progress)
+    found = () if order is None else (order.previous, *order.past)
+    return tuple(release for release in dict.fromkeys(found) if release not in {None, present})
 
 
 def paused(documents: Documents, *, is_paused: bool) -> Order:
@@ -197,7 +203,7 @@ def lock(documents: Documents, author: Author) -> Lock:
     """
     if documents.lock is not None:
         check_free(documents)
-    return Lock(by=author.by, note=author.note or "", at=author.at)
+    return Lock.build(by=author.by, note=author.note or "", at=author.at)
 
 
 def order_guards(documents: Documents) -> dict[str, int]:
@@ -253,12 +259,6 @@ def _members(documents: Documents, *, requires_all: bool) -> list[str]:
 def absent(documents: Documents) -> list[str]:
     """Return the known members that are not present, sorted."""
     return sorted(set(documents.members) - set(documents.present))
-
-
-def _present_release(documents: Documents, release: str | None) -> str | None:
-    """Return the release to restart: the fleet's, or the one that all members have."""
-    found = {document.release for name, document in documents.members.items() if name in documents.present}
-    return release or (found.pop() if len(found) == 1 else None)
 
 
 def _under_way(documents: Documents, verb: str) -> Order:

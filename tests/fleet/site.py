@@ -21,7 +21,7 @@ HOOKS = {
 }
 """What members note of their launches, and where they get a missing release from."""
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 
 
@@ -84,8 +84,16 @@ class Fleet:
 
     def run(self, *words: str) -> tuple[int, str]:
         """Return the exit status and the output of ``rainbowd fleet WORDS``."""
-        process = self.begin(*words)
-        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        return self.end(self.begin(*words))
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
+        """Return the exit status and the output of a command, once it has ended."""
+        try:
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            raise AssertionError(f"no end of {process.args!r}:\n{output}\n{self.state()}\n{self.outputs()}") from None
         return process.returncode, output
 
     def deploy(self, release: str, *words: str) -> str:

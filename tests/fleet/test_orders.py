@@ -89,10 +89,10 @@ def test_a_release_that_is_no_bare_name_is_refused(name: str) -> None:
 
 def test_a_rollback_goes_to_the_release_before_at_once() -> None:
     done = documents(order=order(), progress=Progress(order=7, phase=Phase.SUCCEEDED))
-    made = orders.rollback_order(done, ["v2", "v1"], "r1", ANN)
+    made = orders.rollback_order(done, "r1", ANN)
     assert (made.release, made.waves, made.parallel, made.bake, made.rollback) == ("v1", (("a", "b"),), 2, 0, True)
     with pytest.raises(Refused, match="no other release"):
-        orders.rollback_order(done, ["v2"], "r1", ANN)
+        orders.rollback_order(documents(order=order(previous=None), progress=done.progress), "r1", ANN)
 
 
 def test_only_a_rollout_under_way_is_paused_or_aborted() -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
+from rainbowd.config import FleetSettings
+from rainbowd.fleet.etcd import Etcd
+from rainbowd.fleet.models import Order, Past, Phase, Progress
 from tests.fleet.cluster import Cluster
 from tests.fleet.site import Fleet
 from tests.live.agent import command
@@ -59,6 +63,44 @@ def settings(directory: Path, user: str) -> dict[str, Any]:
     }
 
 
+def write(fleet: Fleet, key: str, value: str | None) -> None:
+    """Write a key as a machine can that was taken over: with the agents' password."""
+
+    async def commit() -> None:
+        async with Etcd(
+            FleetSettings.model_validate(fleet.settings | {"endpoints": tuple(fleet.settings["endpoints"])})
+        ) as etcd:
+            while not await etcd.commit({key: (await etcd.snapshot()).revision_of(key)}, {key: value}):
+                pass
+
+    trio.run(commit)
+
+
+def an_agent_cannot_name_a_release(fleet: Fleet, deployer: Path) -> None:
+    """A forged history, odd names and damaged documents: they hold up rollouts, and nothing else."""
+    order = Order(id=9, request="r", release="v3", previous="v3", by="x", at="x", waves=(("web1",),))
+    forged = Past(order=order, progress=Progress(order=9, phase=Phase.SUCCEEDED))
+    write(fleet, "history/00000009", forged.encode())
+    write(fleet, "present/../web9", "{}")
+    fleet.deploy("v1", "--fleet", str(deployer))
+    status, output = fleet.run("rollback", "--fleet", str(deployer))
+    assert status == 0, output + fleet.outputs()
+    assert fleet.live() == ["v2", "v2"]
+    agent = fleet.members["web1"]
+    write(fleet, "progress", '{"order": 3, "phase": "baking", "wave": 99}')
+    fleet.wait(lambda: agent.status()["fleet"]["engine"]["state"] == "aside", "web1 to stand aside")
+    assert "progress" in agent.status()["fleet"]["engine"]["reason"]
+    status, output = fleet.run("", "--fleet", str(deployer))
+    assert status == 1, output
+    assert output.startswith("rainbowd: progress: ")
+    since = len(agent.events())
+    agent.touch()
+    assert agent.decision(since)["event"] == "deploy.succeeded", "local deploys work"
+    write(fleet, "progress", None)
+    fleet.until(lambda state: state["engine"]["state"] == "up" and state["phase"] == "succeeded", "the fleet to go on")
+    assert fleet.live() == ["v2", "v2"]
+
+
 def test_agents_cannot_order_and_deployers_can(guarded: tuple[Cluster, Path], tmp_path: Path) -> None:
     """11: with an agent's password no order, lock or abort; a wrong CA, a wrong password: away, and exit 3."""
     cluster, directory = guarded
@@ -83,7 +125,9 @@ def test_agents_cannot_order_and_deployers_can(guarded: tuple[Cluster, Path], tm
         )
         assert "no order can be given from here" in checked.stdout
         assert "fleet" not in checked.stderr
+        an_agent_cannot_name_a_release(fleet, deployer)
         (tmp_path / "wrong").write_text("wrong")
+        (tmp_path / "wrong").chmod(0o600)
         other, _ = certificate(tmp_path, "other")
         for change in ({"password_file": str(tmp_path / "wrong")}, {"ca_file": str(other)}):
             deployer.write_text(json.dumps({**own, **change}))

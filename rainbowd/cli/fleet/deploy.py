@@ -99,9 +99,7 @@ def rollback(config_path: Path | None, fleet_path: Path | None, options: Options
     """
 
     def make(documents: Documents, request: str) -> Order:
-        finished = [past.order for past in parse_history(documents.snapshot) if past.progress.phase is Phase.SUCCEEDED]
-        past = orders.past_releases(documents, finished)
-        return orders.rollback_order(documents, past, request, author(options.note))
+        return orders.rollback_order(documents, request, author(options.note))
 
     async def act(session: Session) -> int:
         return await _carry_out(session, make, options)
