@@ -39,7 +39,7 @@ class Server(ThreadingTCPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection's requests, one behind the other."""
+    """Answers one connection's requests, one after the other."""
 
     protocol_version = "HTTP/1.1"
     server_version = "hello"
