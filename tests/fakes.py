@@ -369,7 +369,7 @@ class Holding:
         assert generation is not None
         self.generation = generation
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd import __version__
-from rainbowd.agent.background import reap_repeatedly
 from rainbowd.agent.fleet_membership import FleetMembership
+from rainbowd.agent.orphan_reaper import reap_repeatedly
 from rainbowd.agent.proxy_settings import proxy_settings
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.site_admission import SiteAdmission

@@ -33,7 +33,7 @@ class RemoteLease:
     def __init__(self, on_cut: Callable[[], None]) -> None:
         self.cut = on_cut
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         """Return nothing: the follower has chosen the generation of this request."""
         del by
         return b""

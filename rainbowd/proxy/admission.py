@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rainbowd.http1 import Refusal
-from rainbowd.proxy.visitor import is_within
+from rainbowd.proxy.client_identity import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +84,10 @@ class Admission:
             UnderMaintenance: it may not.
         """
         rules = self.maintenance
-        if rules is not None and not is_within(holder.visitor("client"), rules.allow):
+        if rules is not None and not is_within(holder.client_identity("client"), rules.allow):
             raise UnderMaintenance(rules.content or DEFAULT_CONTENT, rules.retry_after_seconds)
 
     def _admits(self, holder: LeaseHolder) -> bool:
         if self.pause_seconds is not None or self.maintenance is None:
             return False
-        return is_within(holder.visitor("client"), self.maintenance.allow)
+        return is_within(holder.client_identity("client"), self.maintenance.allow)

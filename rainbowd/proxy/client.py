@@ -18,8 +18,8 @@ class Running(Protocol):
     def cut(self) -> None:
         """End the exchange or its tunnel, so that the client can tell it from a complete response."""
 
-    def visitor(self, by: str) -> bytes:
-        """Return what identifies the client: see ``Client.visitor``."""
+    def client_identity(self, by: str) -> bytes:
+        """Return what identifies the client: see ``Client.client_identity``."""
 
 
 class Client(Alarm):
@@ -72,11 +72,11 @@ class Client(Alarm):
         if self.exchange is not None:
             self.exchange.cut()
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         """Return what identifies the client of the exchange that is running.
 
         Args:
             by: ``client``, ``cookie:NAME`` or ``header:NAME``.
         """
         assert self.exchange is not None  # which has the lease, or waits for it
-        return self.exchange.visitor(by)
+        return self.exchange.client_identity(by)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rainbowd.proxy.admission import UnderMaintenance
-from rainbowd.proxy.visitor import field_value
+from rainbowd.proxy.client_identity import field_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,6 +11,7 @@ import trio
 from rainbowd.http1 import ENDED_EARLY, NO_RESPONSE, BadResponse, Refusal, read_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
 from rainbowd.proxy.claim import Claim
+from rainbowd.proxy.client_identity import client_address, client_identity
 from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.exchange_watch import ExchangeWatch
 from rainbowd.proxy.failures import AppBroke, ClientGone
@@ -20,7 +21,6 @@ from rainbowd.proxy.relay import DownloadRelay, UploadRelay
 from rainbowd.proxy.request_id import add_date, add_request_id
 from rainbowd.proxy.tunnel import Tunnel
 from rainbowd.proxy.upload import NO_UPLOAD, Upload
-from rainbowd.proxy.visitor import client_address, visitor
 
 if TYPE_CHECKING:
     from rainbowd.http1 import RequestHead, ResponseHead
@@ -108,14 +108,14 @@ class Exchange:
         else:
             self._watch.cut()
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         """Return what identifies the client of the request.
 
         Args:
             by: ``client``, ``cookie:NAME`` or ``header:NAME``.
         """
         address = client_address(self.request, self.client.peer, self._context.settings.trust)
-        return visitor(self.request, address, by)
+        return client_identity(self.request, address, by)
 
     @property
     def generation(self) -> Generation | None:

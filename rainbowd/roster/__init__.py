@@ -7,10 +7,10 @@ address refuses connections, and a request failed.  ``Traffic`` counts for the m
 takes over the state of this one by ``Roster.view`` and ``Roster.mirror``.
 """
 
+from rainbowd.roster.canary_share import whole_if_possible
+from rainbowd.roster.companion_status import ProcessState, ProcessStatus
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
-from rainbowd.roster.process_status import ProcessState, ProcessStatus
 from rainbowd.roster.roster import Roster
-from rainbowd.roster.share import whole_if_possible
 from rainbowd.roster.traffic import Traffic
 from rainbowd.roster.tunnel_batches import TUNNELS_CLOSE_SECONDS, in_batches
 from rainbowd.roster.view import GenerationView, RosterView

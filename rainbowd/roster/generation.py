@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.address import Address
-    from rainbowd.roster.process_status import ProcessStatus
+    from rainbowd.roster.companion_status import ProcessStatus
 
 REFUSAL_GAP_SECONDS = 0.5
 """Refused connects that are further apart than this are separate incidents, not one second of refusing."""
@@ -55,7 +55,7 @@ SERVING = frozenset({State.LIVE, State.CANARY})
 class LeaseHolder(Protocol):
     """The client connection of an exchange, or of the tunnel that the exchange became."""
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         """Return what identifies the client of the present request.
 
         Args:

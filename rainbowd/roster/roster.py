@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rainbowd.roster.canary_share import is_in_share
 from rainbowd.roster.generation import Generation, IllegalTransition, State
-from rainbowd.roster.share import is_in_share
 from rainbowd.roster.view import GenerationView, RosterView
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Roster:
         Args:
             generation: a candidate that passed its check, or the canary, whose share grows.
             share_percent: from 0 to 100.
-            by: how clients are told apart: see ``LeaseHolder.visitor``.
+            by: how clients are told apart: see ``LeaseHolder.client_identity``.
 
         Raises:
             IllegalTransition: ``generation`` is in another state.
@@ -201,7 +201,7 @@ class Roster:
     def choose(self, holder: LeaseHolder) -> Generation | None:
         """Return the generation that a request goes to: the canary for the clients in its share, else the live one."""
         canary = self.canary
-        if canary is not None and is_in_share(holder.visitor(self._by), self.share_percent, canary.id):
+        if canary is not None and is_in_share(holder.client_identity(self._by), self.share_percent, canary.id):
             return canary
         return self.live
 

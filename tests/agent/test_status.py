@@ -39,7 +39,7 @@ class FakeRecorder:
 class Holder:
     """Of a lease."""
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None: ...

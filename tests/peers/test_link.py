@@ -21,7 +21,7 @@ class Exchange:
     def __init__(self) -> None:
         self.is_cut = False
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None:

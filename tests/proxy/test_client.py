@@ -16,15 +16,15 @@ class Running:
     def cut(self) -> None:
         self.is_cut = True
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
 
-async def test_a_cut_and_a_question_about_the_visitor_reach_the_exchange_that_runs() -> None:
+async def test_a_cut_and_a_question_about_the_client_reach_the_exchange_that_runs() -> None:
     async with alone() as parts:
         parts.client.cut()
         running = parts.client.exchange = Running()
-        assert parts.client.visitor("client") == b"client"
+        assert parts.client.client_identity("client") == b"client"
         parts.client.cut()
         assert running.is_cut
         parts.client.exchange = None

@@ -20,7 +20,7 @@ class Client:
     def __init__(self, address: bytes) -> None:
         self.address = address
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         assert by == "client"
         return self.address
 

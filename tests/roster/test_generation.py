@@ -10,7 +10,7 @@ from rainbowd.roster.generation import TRANSITIONS
 
 
 class Anybody:
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None:

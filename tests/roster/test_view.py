@@ -7,7 +7,7 @@ from rainbowd.roster import Generation, GenerationView, Roster, RosterView, Stat
 
 
 class Holder:
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None: ...

@@ -30,7 +30,7 @@ class Lease:
         if is_tunnel:
             generation.become_tunnel(self)
 
-    def visitor(self, by: str) -> bytes:
+    def client_identity(self, by: str) -> bytes:
         return by.encode()
 
     def cut(self) -> None:

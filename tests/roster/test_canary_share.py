@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from rainbowd.roster.share import is_in_share
+from rainbowd.roster.canary_share import is_in_share
 
 CLIENTS = [str(ipaddress.ip_address(0x0A000000 + number)).encode() for number in range(10_000)]
 

@@ -43,7 +43,7 @@ def is_within(address: bytes, networks: Sequence[Network]) -> bool:
     return any(parsed in network for network in networks)
 
 
-def visitor(request: RequestHead, address: bytes, by: str) -> bytes:
+def client_identity(request: RequestHead, address: bytes, by: str) -> bytes:
     """Return what identifies a client: the value of a cookie or a field if the request has it, else its address.
 
     Args:

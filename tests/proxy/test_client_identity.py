@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from rainbowd.http1 import RequestHead, parse_request
-from rainbowd.proxy.visitor import client_address, is_within, visitor
+from rainbowd.proxy.client_identity import client_address, client_identity, is_within
 
 TRUST = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
@@ -54,7 +54,7 @@ def test_an_untrusted_peer_cannot_choose_its_address() -> None:
 )
 def test_a_cookie_or_a_header_identifies_a_client_and_else_its_address(by: str, expected: bytes) -> None:
     head = request(b"cookie: theme=dark; session=abc", b"X-User: 7", b"Cookie: session=later")
-    assert visitor(head, b"192.0.2.1", by) == expected
+    assert client_identity(head, b"192.0.2.1", by) == expected
 
 
 def test_an_ipv4_address_within_ipv6_is_compared_as_ipv4() -> None:
