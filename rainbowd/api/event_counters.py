@@ -45,12 +45,14 @@ class EventCounters:
         crashes: live generations that died.
         killed: generations that did not exit after the stop signal.
         waits: deploys that waited for a slot.
+        failed_bakes, failed_canaries: releases that failed after they went live, and with a share of the clients.
     """
 
     def __init__(self) -> None:
         self.deploys: dict[tuple[str, str], int] = {}
         self.boot, self.switch, self.drain = Histogram(), Histogram(), Histogram()
         self.crashes = self.killed = self.waits = 0
+        self.failed_bakes = self.failed_canaries = 0
         self._triggers: dict[object, str] = {}
 
     def count(self, event: str, fields: Mapping[str, object]) -> None:
@@ -67,6 +69,8 @@ class EventCounters:
         elif event in RESULTS:
             key = self._triggers.pop(fields.get("deploy"), "unknown"), RESULTS[event]
             self.deploys[key] = self.deploys.get(key, 0) + 1
+            self.failed_bakes += fields.get("rolled_back_to") is not None
+            self.failed_canaries += fields.get("canary_share") is not None
         elif event == "generation.live" and fields.get("switch_seconds") is not None:
             self.boot.add(fields.get("boot_seconds"))
             self.switch.add(fields.get("switch_seconds"))

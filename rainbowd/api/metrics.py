@@ -177,6 +177,16 @@ class Metrics(Collector):
         yield CounterMetricFamily("rainbowd_crashes", "Live generations that died", value=counters.crashes)
         yield CounterMetricFamily("rainbowd_kills", "Generations that had to be killed", value=counters.killed)
         yield CounterMetricFamily("rainbowd_waits", "Deploys that waited for a slot", value=counters.waits)
+        yield CounterMetricFamily(
+            "rainbowd_failed_bakes",
+            "Releases that failed after they went live, so that the previous one is live again",
+            value=counters.failed_bakes,
+        )
+        yield CounterMetricFamily(
+            "rainbowd_failed_canaries",
+            "Releases that failed with a share of the clients",
+            value=counters.failed_canaries,
+        )
 
 
 def _processes(generations: Sequence[Generation]) -> Iterator[Metric]:

@@ -51,6 +51,20 @@ class RolledBack(DeployFailed):
         self.bake_seconds = bake_seconds
 
 
+class CanaryFailed(DeployFailed):
+    """A deploy whose release failed with the share of the clients that it had.
+
+    Args:
+        reason: what the release did wrong.
+        share_percent: the share.
+        output: the app's last lines.
+    """
+
+    def __init__(self, reason: str, share_percent: float, output: list[str] | None = None) -> None:
+        super().__init__(reason, output)
+        self.share_percent = share_percent
+
+
 class Superseded(DeployFailed):
     """A deploy that was cancelled because the files named another release before it was decided.
 

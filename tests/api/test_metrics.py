@@ -119,6 +119,16 @@ async def test_deploys_are_counted_by_trigger_and_result(agent: FakeAgent) -> No
     assert [value(samples, f"{name}_total") for name in ("crashes", "kills", "waits")] == [1, 1, 1]
 
 
+async def test_failed_canaries_and_bakes_are_counted_apart_from_other_failures(agent: FakeAgent) -> None:
+    (tell,) = agent.observers
+    tell("deploy.failed", {"deploy": "x", "rolled_back_to": None, "canary_share": None})
+    for share in (5, 25):
+        tell("deploy.failed", {"deploy": "x", "rolled_back_to": None, "canary_share": share})
+    tell("deploy.failed", {"deploy": "x", "rolled_back_to": 3, "canary_share": None})
+    samples = await scraped(agent)
+    assert [value(samples, f"failed_{name}_total") for name in ("canaries", "bakes")] == [2, 1]
+
+
 async def test_triggers_of_deploys_that_never_end_are_forgotten(agent: FakeAgent) -> None:
     (tell,) = agent.observers
     for number in range(10 * UNDECIDED_MAX):

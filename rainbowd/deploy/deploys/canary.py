@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.deploys.progress import Step
+from rainbowd.deploy.failures import CanaryFailed
 from rainbowd.deploy.generations.error_watch import ErrorWatch, counts_of
-from rainbowd.errors import DeployFailed
 
 if TYPE_CHECKING:
     from rainbowd.deploy.context import DeployContext
@@ -39,6 +39,7 @@ class Canary:
         config = candidate.plan.config
         generation = context.roster.generations[candidate.id]
         self.until_seconds = 0.0
+        self._share_percent = 0.0
         self._candidate = candidate
         self._rules = config.canary
         self._context = context
@@ -46,7 +47,7 @@ class Canary:
         self._progress = progress
         self._live: Generation | None = context.roster.live
         self._live_begin = counts_of(self._live)
-        self._failure: DeployFailed | None = None
+        self._failure: CanaryFailed | None = None
         self._has_failed = trio.Event()
         self._begun_at = trio.current_time()
         self.watch = ErrorWatch(generation, config.bake, self._counts_of_live, self._fail_by_errors, where="without it")
@@ -55,7 +56,7 @@ class Canary:
         """Give the candidate its shares; if it fails or this is cancelled, it gets no further request.
 
         Raises:
-            DeployFailed: it has failed.
+            CanaryFailed: it has failed.
         """
         self._generations.on_crash_of[self._candidate.id] = self._fail_by_crash
         try:
@@ -70,6 +71,7 @@ class Canary:
 
     async def _take_step(self, share_percent: float) -> None:
         self.until_seconds = self._context.host.now() + self._rules.seconds
+        self._share_percent = share_percent
         self._generations.give_share(self._candidate, share_percent, self._rules.by)
         self._progress.begin(Step.CANARY)
         with trio.move_on_after(self._rules.seconds):
@@ -87,7 +89,9 @@ class Canary:
     def _fail(self, reason: str, output: list[str] | None = None) -> None:
         if not self._has_failed.is_set():
             seconds = trio.current_time() - self._begun_at
-            self._failure = DeployFailed(f"the canary failed after {seconds:.1f} s: {reason}", output)
+            self._failure = CanaryFailed(
+                f"the canary failed after {seconds:.1f} s: {reason}", self._share_percent, output
+            )
             self._has_failed.set()
 
     def _fail_by_errors(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.failures import RolledBack, Superseded
+from rainbowd.deploy.failures import CanaryFailed, RolledBack, Superseded
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.log import get_logger
 from rainbowd.report.outcome import Outcome
@@ -131,6 +131,7 @@ class DeployLog:
             seconds=deploy.age_seconds(),
             rollback=deploy.is_rollback,
             superseded_by=superseded_by,
+            canary_share=failure.share_percent if isinstance(failure, CanaryFailed) else None,
             rolled_back_to=failure.generation if isinstance(failure, RolledBack) else None,
             bake_seconds=failure.bake_seconds if isinstance(failure, RolledBack) else None,
         )

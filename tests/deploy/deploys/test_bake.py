@@ -80,7 +80,7 @@ async def test_a_failing_release_is_rolled_back_with_its_numbers_and_without_a_l
         assert scene.states() == {1: "live", 2: "draining"}
         failed = outcome(scene)
         assert failed["event"] == "deploy.failed"
-        assert failed["rolled_back_to"] == 1
+        assert (failed["rolled_back_to"], failed["canary_share"]) == (1, None)
         assert failed["reason"].startswith("rolled back after 11.")
         told = "17 of 80 requests failed (21 %; 0.2 % before the switch), most of them GET /basket: 500"
         assert failed["reason"].endswith(told)

@@ -73,7 +73,7 @@ async def test_a_failing_canary_gets_no_further_request_and_nothing_else_changes
         await trio.sleep(0.01)
         assert scene.roster.canary is None
         failed = outcome(scene)
-        assert (failed["event"], failed["rolled_back_to"]) == ("deploy.failed", None)
+        assert (failed["event"], failed["rolled_back_to"], failed["canary_share"]) == ("deploy.failed", None, 5)
         assert "5 of 50 requests failed (10 %; 0.1 % without it), most of them GET /: 500" in failed["reason"]
         assert [event["generation"] for event in scene.events.named("generation.live")] == [1]
         await trio.sleep(10)
@@ -100,6 +100,7 @@ async def test_a_canary_that_dies_fails_the_deploy() -> None:
         await trio.sleep(1)
         assert scene.live == 1
         assert "the app exited with status 3" in outcome(scene)["reason"]
+        assert outcome(scene)["canary_share"] == 5
         assert outcome(scene)["output"] == ["last words of 2"]
         await trio.sleep(30)
         assert len(scene.events.named("generation.launched")) == 2
