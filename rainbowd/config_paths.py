@@ -24,6 +24,9 @@ DEFAULT_STATE_DIR = ".rainbowd"
 DEFAULT_MAINTENANCE_FILE = "rainbowd.maintenance"
 DEFAULT_PAUSE_FILE = "rainbowd.pause"
 
+RESTART_SUFFIX = ".restart"
+"""Ends the name of the file that requests restarts of companion processes; it begins like the trigger file's."""
+
 EXPECTED_PATH = "a path, neither empty nor with a NUL in it"
 
 
@@ -45,6 +48,19 @@ class ConfigPaths(NamedTuple):
     state_dir: Path
     maintenance_file: Path | None = None
     pause_file: Path | None = None
+
+    @property
+    def restart_file(self) -> Path | None:
+        """The file that requests restarts of companion processes; None if the trigger file is turned off."""
+        return None if self.trigger_file is None else restart_file_of(self.trigger_file)
+
+
+def restart_file_of(trigger_file: Path) -> Path:
+    """Return the path of the file that requests restarts of companion processes.
+
+    It is another file than the trigger file, so that neither request can replace the other before the agent sees it.
+    """
+    return trigger_file.with_name(trigger_file.name + RESTART_SUFFIX)
 
 
 def named_config(given: Path | None) -> Path | None:

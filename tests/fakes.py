@@ -22,6 +22,7 @@ from rainbowd.deploy.interfaces import App, LaunchPlan, RecordedGeneration, Unde
 from rainbowd.deploy.process import ExitReport, Leftovers
 from rainbowd.deploy.records import DeployMemory
 from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, trigger_touched
+from rainbowd.deploy.watch.restart_file import RestartRequest
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster, State
@@ -515,6 +516,11 @@ class Scene:
             self.host.touches += 1
         if self._over is not None:
             self.supervisor.request(Trigger(kind=kind, **fields))
+
+    def restart(self, process: str) -> None:
+        """Request that companion processes are started again; without an agent, nobody takes the request."""
+        if self._over is not None:
+            self.supervisor.restart(RestartRequest(process, "0123456789ab", "me"))
 
     def turn(self, release: str, **fields: Any) -> None:
         self.host.link = Path("/releases") / release

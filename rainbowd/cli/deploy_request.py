@@ -40,7 +40,6 @@ class DeployRequest(NamedTuple):
         release: an absolute, resolved path; None for the release that the link names.
         is_rollback: the deploy is a rollback to ``release``.
         is_now: the deploy skips canary and bake.
-        restart: the companion process to start again instead of a deploy; None for a deploy.
     """
 
     id: str
@@ -48,7 +47,6 @@ class DeployRequest(NamedTuple):
     release: Path | None
     is_rollback: bool = False
     is_now: bool = False
-    restart: str | None = None
 
 
 def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
@@ -63,7 +61,7 @@ def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
     """
     require_trusted_config(paths.config_file, "deploy")
     if paths.trigger_file is not None:
-        _check_trigger_file(paths.trigger_file)
+        check_writable(paths.trigger_file)
     elif request.release is None and not paths.release.is_symlink():
         raise UsageError(
             f"cannot request a deploy: trigger_file is off, and {paths.release} is not a symlink; "
@@ -78,11 +76,31 @@ def check_request(paths: ConfigPaths, request: DeployRequest) -> None:
         raise UsageError(f"release: cannot switch {paths.release}: you have no permission to write to {directory}")
 
 
-class TriggerFile:
-    """The trigger file that contains a request.
+def write_request(file: Path, line: bytes, request_id: str) -> Stamp:
+    """Write a request into a file that the agent watches, and return the stamp of the file.
 
     The file is replaced, so that it belongs to the user who makes the request, and an agent reads all of it or nothing.
     If this user may write only the file and not its directory, the file is overwritten.
+
+    Args:
+        file: the trigger file, or the file that requests restarts.
+        line: the request.
+        request_id: its id, which no other request has.
+
+    Raises:
+        UsageError: this user cannot write the file.
+    """
+    try:
+        try:
+            return _replace(file, line, request_id)
+        except PermissionError:
+            return _overwrite(file, line)
+    except OSError as error:
+        raise _unwritable(file, error) from None
+
+
+class TriggerFile:
+    """The trigger file that contains a request; see ``write_request``.
 
     Args:
         file: the path; None if the trigger file is turned off: then ``write`` does nothing.
@@ -100,16 +118,8 @@ class TriggerFile:
         Raises:
             UsageError: this user cannot write the file.
         """
-        if self._file is None:
-            return
-        line = encode(self._request)
-        try:
-            try:
-                self._written = _replace(self._file, line, self._request.id)
-            except PermissionError:
-                self._written = _overwrite(self._file, line)
-        except OSError as error:
-            raise _unwritable(self._file, error) from None
+        if self._file is not None:
+            self._written = write_request(self._file, encode(self._request), self._request.id)
 
     def is_unchanged(self) -> bool:
         """Return whether the file is as it was written; True if that cannot be known."""
@@ -146,8 +156,6 @@ def encode(request: DeployRequest) -> bytes:
         fields["rollback"] = True
     if request.is_now:
         fields["now"] = True
-    if request.restart is not None:
-        fields["restart"] = request.restart
     if request.release is not None:
         fields["release"] = str(request.release)
         if len(_json(fields)) > LINE_BYTES:  # a path of nearly 1000 bytes: the switch of the link requests the deploy
@@ -177,7 +185,12 @@ def _json(value: object) -> bytes:
         return json.dumps(value).encode() + b"\n"
 
 
-def _check_trigger_file(trigger_file: Path) -> None:
+def check_writable(trigger_file: Path) -> None:
+    """Check that a request can be written into a file, before anything is changed.
+
+    Raises:
+        UsageError: it cannot, or the file is not a regular one.
+    """
     try:
         mode = trigger_file.lstat().st_mode
     except FileNotFoundError:

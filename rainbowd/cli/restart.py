@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from typing import TYPE_CHECKING
 
-from rainbowd.cli.agent_files import live_generation, locate, require_agent
-from rainbowd.cli.deploy_request import DeployRequest, TriggerFile, check_request
+from rainbowd.cli.agent_files import live_generation, locate, require_agent, require_trusted_config
+from rainbowd.cli.deploy_request import check_writable, write_request
 from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_line
 from rainbowd.errors import RainbowdError, TimedOut, UsageError
 from rainbowd.report.tail import Tail
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 POLL_SECONDS = 0.05
+AGAIN_SECONDS = 1.0
+"""After how long the request is written again: another one can have replaced it before the agent read it."""
 UNSEEN_SECONDS = 5.0
-"""How long the agent may take to see the request: it reads the trigger file twice a second."""
+"""How long the agent may take to see the request: it reads the file twice a second."""
 
 
 def restart(config_path: Path | None, name: str, timeout_seconds: float | None) -> int:
@@ -37,22 +40,22 @@ def restart(config_path: Path | None, name: str, timeout_seconds: float | None) 
         The exit status: 0; 130 if interrupted.
 
     Raises:
-        UsageError: there is no such process, or this user cannot write the trigger file.
+        UsageError: there is no such process, or this user cannot request it.
         NotRunning: no agent is running.
         TimedOut: the processes did not run in time.
         RainbowdError: the agent did not take the request.
     """
     paths = locate(config_path)
     require_agent(paths.state_dir)
-    count = _count(paths, name)
-    if paths.trigger_file is None:
+    if paths.restart_file is None:
         raise UsageError("cannot request a restart: trigger_file is off; set trigger_file")
-    request = DeployRequest(os.urandom(6).hex(), None, None, restart=name)
-    check_request(paths, request)
+    require_trusted_config(paths.config_file, "restart")
+    _require_process(paths, name)
+    check_writable(paths.restart_file)
     with contextlib.closing(Tail(paths.state_dir, None)) as tail:
-        TriggerFile(paths.trigger_file, request).write()
+        request = _Request(paths.restart_file, name)
         try:
-            pids = _follow(paths, tail, request, count, timeout_seconds)
+            pids = _follow(paths, tail, request, timeout_seconds)
         except KeyboardInterrupt:
             print_error("stopped waiting; the restart continues")
             return INTERRUPTED
@@ -60,38 +63,56 @@ def restart(config_path: Path | None, name: str, timeout_seconds: float | None) 
     return 0
 
 
-def _count(paths: ConfigPaths, name: str) -> int:
-    """Return how many processes of a name the live generation has.
+class _Request:
+    """The request for a restart, in the file that the agent watches."""
+
+    def __init__(self, file: Path, process: str) -> None:
+        self.process = process
+        self.id = os.urandom(6).hex()
+        self._file = file
+        self._written_at = -math.inf
+
+    def write(self) -> None:
+        """Write it, unless that was done within the last second."""
+        if time.monotonic() - self._written_at >= AGAIN_SECONDS:
+            line = json.dumps({"request": self.id, "restart": self.process}).encode() + b"\n"
+            write_request(self._file, line, self.id)
+            self._written_at = time.monotonic()
+
+
+def _require_process(paths: ConfigPaths, name: str) -> None:
+    """Check that the live generation has a process of that name.
 
     Raises:
         UsageError: it has none.
     """
     live = live_generation(paths.state_dir)
-    if live is None:
-        raise UsageError("no generation is live, so that no companion process runs")
-    names = [process["name"] for process in live.get("processes", [])]
-    if name not in names:
-        known = ", ".join(dict.fromkeys(names)) or "none; docs/processes.md describes them"
-        raise UsageError(f"no companion process {name!r}; the live generation has: {known}")
-    return names.count(name)
+    known = [] if live is None else dict.fromkeys(process["name"] for process in live.get("processes", []))
+    if live is not None and name not in known:  # if nothing is live, those of a crashed app can still run
+        names = ", ".join(known) or "none; docs/processes.md describes them"
+        raise UsageError(f"no companion process {name!r}; the live generation has: {names}")
 
 
-def _follow(
-    paths: ConfigPaths, tail: Tail, request: DeployRequest, count: int, timeout_seconds: float | None
-) -> list[object]:
+def _follow(paths: ConfigPaths, tail: Tail, request: _Request, timeout_seconds: float | None) -> list[object]:
     """Wait until the agent has started the processes again, and return their pids."""
     began_at = time.monotonic()
-    is_seen, pids = False, list[object]()
-    while len(pids) < count:
+    count: int | None = None
+    pids: list[object] = []
+    while count is None or len(pids) < count:
         for event in _events(tail):
-            is_seen |= event["event"] == "process.restarting" and event.get("request") == request.id
-            if is_seen and event["event"] == "process.started" and event["process"] == request.restart:
+            if event["event"] == "process.restarting" and event.get("request") == request.id:
+                count = int(str(event["instances"]))
+                if count == 0:
+                    raise UsageError(f"no companion process {request.process!r} runs")
+            elif event["event"] == "process.started" and event["process"] == request.process and count is not None:
                 pids.append(event["pid"])
         waited_seconds = time.monotonic() - began_at
-        if not is_seen and waited_seconds >= UNSEEN_SECONDS:
-            raise RainbowdError("the agent did not take the request; is it an earlier version?")
         if timeout_seconds is not None and waited_seconds >= timeout_seconds:
             raise TimedOut(f"not restarted within {timeout_seconds:g} seconds; the restart continues")
+        if count is None:
+            if waited_seconds >= UNSEEN_SECONDS:
+                raise RainbowdError("the agent did not take the request; is it an earlier version?")
+            request.write()
         require_agent(paths.state_dir)
         time.sleep(POLL_SECONDS)
     return pids

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from rainbowd.config_paths import restart_file_of
 from rainbowd.deploy.context import DeployContext
 from rainbowd.deploy.deploys.api_deploys import ApiDeploys
 from rainbowd.deploy.deploys.supervisor import Supervisor
+from rainbowd.deploy.watch.restart_file import RestartFile
 from rainbowd.deploy.watch.watcher import Trigger, watch
 from rainbowd.log import get_logger
 
@@ -121,13 +123,20 @@ class DeployService:
     async def _watch(self, site_files: SiteFiles) -> None:
         """Watch the files until stopped; a bug there is logged, and the watching starts again."""
         supervisor, config, take_trigger = self.supervisor, self._config, self._api_deploys.take_trigger
+        trigger_file = config.trigger_file
         with self._watching:
             await supervisor.started.wait()
             await supervisor.ownership.until_complete()  # until then the old agent may take all generations back
+            restarts = None if trigger_file is None else RestartFile(restart_file_of(trigger_file), supervisor.restart)
             while True:
                 try:
                     await watch(
-                        config.release, config.trigger_file, take_trigger, seen=supervisor.seen, site_files=site_files
+                        config.release,
+                        trigger_file,
+                        take_trigger,
+                        seen=supervisor.seen,
+                        site_files=site_files,
+                        restart_file=restarts,
                     )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)

@@ -104,10 +104,10 @@ class Play:
             await self.upgrade(fails=value)
         elif name in {"kill", "stop", "start"}:
             await self.agent(name, value)
-        elif name == "turn":
-            scene.turn(value)
-        elif name in {"touch", "signal", "restart"}:
-            scene.ask("signal" if name == "signal" else "file", restart=value)
+        elif name in {"turn", "restart"}:
+            (scene.turn if name == "turn" else scene.restart)(value)
+        elif name in {"touch", "signal"}:
+            scene.ask("signal" if name == "signal" else "file")
         elif name in {"crash", "end companion", "errors"}:
             self.crash(name, value)
         elif name == "silence":

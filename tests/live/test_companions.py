@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rainbowd.deploy.process import read_entry
-from tests.live.agent import ROOT, Agent
+from tests.live.agent import ROOT, Agent, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,17 +74,14 @@ def test_a_deploy_replaces_them_and_a_stop_leaves_none(agent: Agent) -> None:
     since = len(agent.events())
     agent.flip("v2")
     assert agent.decision(since)["event"] == "deploy.succeeded"
-    wait_until(
-        agent, lambda: {one["id"] for one in agent.status()["generations"]} == {agent.status()["live"]}, "one is left"
-    )
+    retired = agent.wait_for("generation.retired", since)
     after = pids(agent)
     assert not set(before.values()) & set(after.values())
     assert not any(runs(pid) for pid in before.values())
     beats = [event for event in agent.events() if event.get("process") == "beat"]
     assert [event["event"] for event in beats] == ["process.started", "process.exited", "process.started"]
-    retired = [event for event in agent.events() if event["event"] == "generation.retired"]
     exited = [event for event in agent.events() if event["event"] == "process.exited"]
-    assert max(event["at"] for event in exited) <= retired[0]["at"]
+    assert max(event["at"] for event in exited) <= retired["at"]
     assert agent.stop() == 0
     assert not any(runs(pid) for pid in after.values())
     assert sorted(path.name for path in agent.state_dir.glob("generation-*")) == []
@@ -119,10 +116,16 @@ def test_an_upgrade_and_a_kill_of_the_agent_do_not_touch_them(agent: Agent) -> N
     wait_until(agent, lambda: not any(runs(pid) for pid in before.values()), "the old ones have ended")
 
 
-def rainbowd(agent: Agent, *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(agent: Agent, *arguments: str) -> subprocess.Popen[str]:
     config = ["--config", str(agent.directory / "rainbowd.json")]
-    command = [sys.executable, "-m", "rainbowd", arguments[0], *config, *arguments[1:]]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    words = command(arguments[0], *config, *arguments[1:])
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def rainbowd(agent: Agent, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = start(agent, *arguments)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def test_one_kind_is_restarted_by_a_command(agent: Agent) -> None:
@@ -157,3 +160,48 @@ def test_the_next_agent_adopts_everything_although_the_state_directory_was_remov
     assert [one["pid"] for one in agent.status()["generations"]] == [app]
     assert agent.stop() == 0
     assert not any(runs(pid) for pid in (app, *before.values()))
+
+
+def events_since(agent: Agent, since: int, *names: str) -> list[str]:
+    return [event["event"] for event in agent.events()[since:] if event["event"] in names]
+
+
+@pytest.mark.parametrize("is_touched_first", [True, False])
+def test_a_touch_and_a_restart_in_the_same_instant_both_happen(agent: Agent, is_touched_first: bool) -> None:
+    before, since = pids(agent), len(agent.events())
+    file = agent.trigger_file.with_name(f"{agent.trigger_file.name}.restart")
+
+    def request() -> None:
+        new = file.with_name("new")
+        new.write_text(json.dumps({"request": "mine", "restart": "worker"}))
+        new.rename(file)
+
+    for act in (agent.touch, request) if is_touched_first else (request, agent.touch):
+        act()
+    assert agent.wait_for("process.restarting", since)["request"] == "mine"
+    assert agent.decision(since)["event"] == "deploy.succeeded"
+    wait_until(agent, lambda: not any(runs(pid) for pid in before.values()), "the old ones have ended")
+    assert events_since(agent, since, "deploy.requested", "process.restarting").count("deploy.requested") == 1
+
+
+def test_restarts_that_are_requested_in_the_same_instant_all_happen(agent: Agent) -> None:
+    before = pids(agent)
+    commands = [start(agent, "restart", name, "--timeout", "30") for name in ("worker", "beat", "worker")]
+    for process in commands:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert not set(before.values()) & set(pids(agent).values())
+
+
+def test_a_restart_works_while_the_app_crashes(agent: Agent) -> None:
+    before = pids(agent)
+    (agent.directory / "releases" / "v1" / "app.json").write_text(json.dumps({"exit_status": 1}))
+    os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
+    wait_until(agent, lambda: agent.status()["live"] is None, "nothing is live")
+    done = rainbowd(agent, "restart", "worker", "--timeout", "30")
+    assert done.returncode == 0, done.stderr
+    wait_until(agent, lambda: not runs(before["worker.1"]) and not runs(before["worker.2"]), "the workers have ended")
+    assert runs(before["beat.1"])
+    unknown = rainbowd(agent, "restart", "mailer", "--timeout", "30")
+    assert unknown.returncode == 2
+    assert "no companion process 'mailer' runs" in unknown.stderr

@@ -7,7 +7,6 @@ machine.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.lifecycle import Lifecycle
     from rainbowd.deploy.records import LastOutcome
     from rainbowd.deploy.watch.file_state import FileState
+    from rainbowd.deploy.watch.restart_file import RestartRequest
 
 log = get_logger()
 
@@ -156,13 +156,9 @@ class Supervisor:
 
         Returns:
             The deploy that it becomes. None if there is none: the agent stops, or the trigger is the restored link of a
-            failed deploy, or it only restarts companion processes.
+            failed deploy.
         """
         if self.is_stopping:
-            return None
-        if trigger.restart is not None:
-            self._generations.companions.restart(trigger.restart, by=trigger.by, request=trigger.request)
-            self._remember_trigger()
             return None
         live = self._generations.live
         release = None if live is None else live.plan.release
@@ -172,13 +168,10 @@ class Supervisor:
             self._current.another_requested(self.named_release)
         return deploy
 
-    def _remember_trigger(self) -> None:
-        """Store that the touch of the trigger file was for a restart, so that the next agent does not take it again."""
-        now, sight, deploy = self._desired_state.file_state(), self._memory.content.sight, self.deploying
-        if now is not None and sight is not None:
-            self._memory.change(sight=replace(sight, trigger=now.trigger, trigger_owner=now.trigger_owner))
-        if now is not None and deploy is not None and deploy.file_state is not None:
-            deploy.file_state = replace(deploy.file_state, trigger=now.trigger, trigger_owner=now.trigger_owner)
+    def restart(self, request: RestartRequest) -> None:
+        """Start the companion processes of a name again, whatever else is under way."""
+        if not self.is_stopping:
+            self._generations.companions.restart(request.process, by=request.by, request=request.id)
 
     def stop(self) -> None:
         """Interrupt the deploys that have no outcome; the live generation stays live until ``run`` is cancelled."""

@@ -179,11 +179,11 @@ class Companions:
             request: the id by which the requester finds the event.
         """
         found = [one for one in self._current.companions if one.instance.name == name] if self._current else []
-        if not found:
+        if found:
+            log.info("process.restarting", process=name, instances=len(found), by=by)
+        else:
             log.warning("cannot restart: the live generation has no such process", process=name, by=by)
-            return
-        log.info("process.restarting", process=name, by=by)
-        self._context.recorder.record("process.restarting", process=name, by=by, request=request)
+        self._context.recorder.record("process.restarting", process=name, by=by, request=request, instances=len(found))
         for companion in found:
             companion.restart()
 

@@ -32,7 +32,6 @@ class TriggerNote:
         release: to which the link is about to be pointed, as written.
         is_rollback: whether it requests a rollback to that release.
         is_now: whether it requests to skip canary and bake.
-        restart: the companion process to start again instead of a deploy.
     """
 
     note: str | None = None
@@ -40,7 +39,6 @@ class TriggerNote:
     release: str | None = None
     is_rollback: bool = False
     is_now: bool = False
-    restart: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,6 @@ def parse_note(data: bytes) -> TriggerNote:
         release=None if release is None or "\0" in release else release,
         is_rollback=fields.get("rollback") is True,
         is_now=fields.get("now") is True,
-        restart=escaped(texts.get("restart", "")) or None,
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rainbowd.deploy.rollout_part import RolloutPart
+    from rainbowd.deploy.watch.restart_file import RestartFile
     from rainbowd.deploy.watch.site_files import SiteFiles
 
 COMPARE_SECONDS = 0.5
@@ -60,7 +61,6 @@ class Trigger:
         is_rollback: whether it requests a rollback.
         is_now: whether it requests to skip canary and bake.
         rollout: the part of a fleet's rollout that it is; None if it is none.
-        restart: the companion process to start again instead of a deploy.
     """
 
     kind: str
@@ -70,7 +70,6 @@ class Trigger:
     is_rollback: bool = False
     is_now: bool = False
     rollout: RolloutPart | None = None
-    restart: str | None = None
 
 
 async def watch(
@@ -80,6 +79,7 @@ async def watch(
     *,
     seen: FileState | None = None,
     site_files: SiteFiles | None = None,
+    restart_file: RestartFile | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Report every request for a deploy until cancelled; started when no later change can be missed.
@@ -89,7 +89,8 @@ async def watch(
         trigger_file: what is touched to deploy; None if it is turned off.
         report: called once for each trigger; those seen together are reported without an await in between.
         seen: the state of the files at the last decided deploy; None for their present state.
-        site_files: are compared at each wake, too.
+        site_files: compared at each wake, too.
+        restart_file: compared at each wake, too.
         task_status: for ``nursery.start``.
     """
     watcher = _Watcher(release, trigger_file, site_files)
@@ -107,12 +108,16 @@ async def watch(
                 report(trigger)
             if triggers:
                 watcher.unstamped.reported()
-            if site_files is not None:
-                with suppress(OSError):
-                    site_files.compare(trio.current_time())
+            _compare(site_files, restart_file)
             if seen == before:
                 with trio.move_on_after(COMPARE_SECONDS):
                     await woken.receive()
+
+
+def _compare(*others: SiteFiles | RestartFile | None) -> None:
+    for files in others:
+        with suppress(OSError):
+            _ = files and files.compare(trio.current_time())
 
 
 @dataclass
@@ -220,10 +225,7 @@ async def _wake_on_events(watcher: _Watcher, wake: trio.MemorySendChannel[None],
 
 
 async def _wake_until_changed(
-    watcher: _Watcher,
-    directories: dict[Path, tuple[int, int]],
-    wake: trio.MemorySendChannel[None],
-    stop: trio.Event,
+    watcher: _Watcher, directories: dict[Path, tuple[int, int]], wake: trio.MemorySendChannel[None], stop: trio.Event
 ) -> None:
     """Wake at every event in ``directories`` until other directories must be watched or one was replaced."""
     if not directories:
@@ -246,8 +248,7 @@ async def _wake_until_changed(
                 watcher.unstamped.on_events({path for _, path in changes})
                 with suppress(trio.WouldBlock):
                     wake.send_nowait(None)
-            # A new directory may have the inode of the one before.
-            is_replaced = any(Path(path) in directories for _, path in changes)
+            is_replaced = any(Path(path) in directories for _, path in changes)  # the new one can have the same inode
             if is_replaced or await watcher.directories() != directories:
                 return
 
@@ -290,7 +291,6 @@ def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigge
                 request=note.request,
                 is_rollback=note.is_rollback,
                 is_now=note.is_now,
-                restart=note.restart,
             )
         )
     return found

@@ -408,7 +408,7 @@ async def test_hurry_ends_an_app_that_takes_its_time(autojump: MockClock) -> Non
 
 
 @pytest.mark.parametrize("during_a_deploy", [False, True])
-async def test_a_restart_of_companion_processes_is_not_taken_again_by_the_next_agent(
+async def test_a_restart_of_companion_processes_is_no_deploy_and_ends_none(
     autojump: MockClock, during_a_deploy: bool
 ) -> None:
     processes = {"worker": ProcessSettings(run="work")}
@@ -419,12 +419,10 @@ async def test_a_restart_of_companion_processes_is_not_taken_again_by_the_next_a
         if during_a_deploy:
             scene.turn("slow")
             await trio.sleep(1)
-        scene.ask("file", restart="worker")
+        scene.restart("worker")
         await trio.sleep(10)
-        live = scene.live
-        await scene.kill()
-        await scene.start(agents)
-        await trio.sleep(10)
-        assert len(scene.events.named("process.restarting")) == 1
-        assert scene.live == live
+        (restarting,) = scene.events.named("process.restarting")
+        assert restarting["instances"] == 1
+        assert len(scene.events.named("deploy.requested")) == 1 + during_a_deploy
+        assert len(scene.events.named("deploy.succeeded")) == 1 + during_a_deploy
         await scene.stop()

@@ -200,8 +200,9 @@ async def test_a_restart_by_hand_has_no_delay_and_is_no_crash() -> None:
         ]
         assert [one.exits_in_a_row for one in live.processes] == [0, 0, 0]
         assert [one.restarts for one in live.processes] == [0, 1, 1]
-        (requested,) = found.events.named("process.restarting")
-        assert (requested["process"], requested["by"], requested["request"]) == ("worker", "me", "r")
+        requested = found.events.named("process.restarting")
+        assert [(one["process"], one["instances"]) for one in requested] == [("worker", 2), ("mailer", 0)]
+        assert (requested[0]["by"], requested[0]["request"]) == ("me", "r")
 
 
 async def test_a_restart_by_hand_cuts_a_delay_short() -> None:
