@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 APP = Path(__file__).with_name("app.py")
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.01
+PORTS = range(10_000, 20_000)
 
 Event = dict[str, Any]
 
@@ -324,12 +326,27 @@ def command(*words: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody has, outside the range from which the kernel gives ports to clients."""
+    """Return a port that nobody has, outside the range from which the kernel gives ports to clients.
+
+    Nobody listens on it until later, so it must not be given to another test meanwhile: each process that runs tests
+    takes the ports of a share of its own, one after the other.
+    """
     while True:
-        port = random.randrange(10_000, 20_000)
+        port = next(_PORTS)
         with socket.socket() as candidate, contextlib.suppress(OSError):
             candidate.bind(("127.0.0.1", port))
             return port
+
+
+def _own_ports() -> Iterator[int]:
+    """Return the ports of this process of pytest-xdist in a circle, from a random one on."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) :: count]
+    begin = random.randrange(len(share))
+    return itertools.cycle([*share[begin:], *share[:begin]])
+
+
+_PORTS = _own_ports()
 
 
 def needs(program: str) -> str:

@@ -45,6 +45,7 @@ class Behaviour:
         exit_status: end with it at once.
         listen: False: run on without ever listening.
         boot_seconds: how long to take before listening.
+        awaits: a path, relative to the release, of a file that must exist before it listens.
         up_status: the answer of ``/up``.
         ignore_term: go on at TERM as if nothing was said.
         output: lines to write at the start.
@@ -57,6 +58,7 @@ class Behaviour:
     exit_status: int | None = None
     listen: bool = True
     boot_seconds: float = 0.0
+    awaits: str = ""
     up_status: int = 200
     ignore_term: bool = False
     output: tuple[str, ...] = ()
@@ -319,6 +321,8 @@ def main(where: str) -> None:
     if behaviour.exit_status is not None:
         sys.exit(behaviour.exit_status)
     time.sleep(behaviour.boot_seconds)
+    while behaviour.awaits and not Path(behaviour.awaits).exists():
+        time.sleep(0.02)
     if not behaviour.listen:
         signal.pause()
     asyncio.run(serve(App(behaviour), where))

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-SHORT = {"health": {"path": "/up", "deadline": 10, "timeout": 0.5}, "drain": {"kill_after": 2}}
+QUICK = {"drain": {"kill_after": 2}}
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Caller]:
     port = free_port()
-    with running(tmp_path, **SHORT, **enabled(port)) as agent:
+    with running(tmp_path, **QUICK, **enabled(port)) as agent:
         caller = Caller(agent, port)
         caller.until_it_listens()
         yield caller
@@ -153,7 +153,7 @@ def test_a_rollback_after_a_failure_clears_it_everywhere_and_all_answers_are_as_
 
     agent = api.agent
     agent.add_release("bad", up_status=500, output=["no such table"])
-    agent.configure(**enabled(api.port), health={"path": "/up", "deadline": 4, "interval": 0.2})
+    agent.configure(**enabled(api.port), health={"path": "/up", "deadline": 8, "interval": 0.2})
     agent.flip("bad")
     agent.wait_for("generation.launched", generation=2)
     deploying = described("/status", "Status")["deploying"]
@@ -185,11 +185,12 @@ def test_a_release_that_is_no_sibling_is_refused_and_nothing_is_touched(api: Cal
 
 def test_requests_by_calls_and_by_files_are_merged_alike(api: Caller) -> None:
     agent = api.agent
-    agent.add_release("slow", boot_seconds=1.0)
+    agent.add_release("slow", awaits="../../go")
     first = api.call("POST", "/redeploy", {"release": "slow"}).told["deploy"]
     others = {api.call("POST", "/redeploy").told["deploy"] for _ in range(3)}
     agent.touch()
     agent.wait_for("deploy.requested", trigger="file")
+    (agent.directory / "go").touch()
     assert len(others) == 1
     (other,) = others
     assert other != first
@@ -208,14 +209,11 @@ def test_events_continue_with_the_next_agent_at_the_same_point(api: Caller) -> N
     while events.read() is not None:
         pass  # to its end, which is clean
     events.close()
+    since = len(agent.events())
     agent.start()
-    agent.wait_for("agent.started", since=len(agent.events()))
-    again = None
-    while again is None:
-        try:
-            again = api.events(events.last_id)
-        except OSError:
-            continue
+    agent.wait_for("agent.started", since)
+    api.until_it_listens()
+    again = api.events(events.last_id)
     told = [*again.until("agent.stopped"), *again.until("agent.started")]
     again.close()
     assert told[-1] == "agent.started"

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
-    with running(tmp_path, health={"path": "/up", "deadline": 20}, drain={"kill_after": 2}) as agent:
+    with running(tmp_path, drain={"kill_after": 2}) as agent:
         yield agent
 
 
@@ -256,10 +256,13 @@ def test_nothing_is_touched_if_the_deploy_is_impossible(agent: Agent) -> None:
 
 
 def test_a_command_that_stops_waiting_leaves_the_deploy_running(agent: Agent) -> None:
-    agent.add_release("slow", boot_seconds=1)
+    agent.add_release("slow", awaits="../../go")
     status, _, err = run(agent, "deploy", "slow", "--timeout", "0.1")
     assert (status, named(agent)) == (4, "releases/slow")
     assert "continues" in err
+    (agent.directory / "go").touch()
+    agent.wait_for("deploy.succeeded", generation=2)
+    (agent.directory / "go").unlink()
     command = start(agent, "deploy")  # and journals may be rotated meanwhile
     agent.wait_for("generation.launched", generation=3)
     journal = agent.state_dir / "journal.jsonl"
@@ -269,6 +272,7 @@ def test_a_command_that_stops_waiting_leaves_the_deploy_running(agent: Agent) ->
     impatient.send_signal(signal.SIGINT)
     status, _, err = end(impatient)
     assert (status, "continues" in err) == (130, True), err
+    (agent.directory / "go").touch()
     status, out, _ = end(command)
     assert status == 0
     assert "slow is live: generation 3" in out

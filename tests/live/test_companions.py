@@ -78,6 +78,7 @@ def test_a_deploy_replaces_them_and_a_stop_leaves_none(agent: Agent) -> None:
     after = pids(agent)
     assert not set(before.values()) & set(after.values())
     assert not any(runs(pid) for pid in before.values())
+    agent.wait_for("process.started", since, process="beat")  # the journal is written after the status
     beats = [event for event in agent.events() if event.get("process") == "beat"]
     assert [event["event"] for event in beats] == ["process.started", "process.exited", "process.started"]
     exited = [event for event in agent.events() if event["event"] == "process.exited"]

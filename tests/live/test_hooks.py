@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -72,7 +73,7 @@ def test_a_hook_that_hangs_fails_the_deploy_at_its_limit_and_is_gone(tmp_path: P
         failed = deploy(agent, "b")
         assert failed["reason"] == "the hook before_launch did not end within 1 s"
         assert set(agent.processes()) == {agent.status()["generations"][0]["pid"]}
-        assert agent.zombies() == []
+        agent.wait_until(lambda: None if agent.zombies() else {}, "no zombies")  # a last sleep
 
 
 @pytest.mark.parametrize("hook", ["before_launch", "after_live"])
@@ -155,9 +156,10 @@ def test_the_app_and_its_hooks_are_another_users_and_the_state_is_ours(agent: Ag
     before, after = hooks_ended(agent, 0, 2)
     assert before["output"][0] == str(uid())
     assert after["output"] != ["0"]
-    modes = {
-        entry.name: (entry.lstat().st_uid, stat.S_IMODE(entry.lstat().st_mode)) for entry in agent.state_dir.iterdir()
-    }
+    modes = {}
+    for entry in agent.state_dir.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # replaced between the listing and the reading
+            modes[entry.name] = (entry.lstat().st_uid, stat.S_IMODE(entry.lstat().st_mode))
     own = {
         "generation-1": (uid(), 0o700),
         "generation-1.out": (uid(), 0o640),

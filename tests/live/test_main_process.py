@@ -34,9 +34,14 @@ def shown(agent: Agent) -> int:
     return pid
 
 
-def pidfile(agent: Agent) -> int:
-    (file,) = agent.state_dir.glob("generation-*/pid")
-    return int(file.read_text())
+def pidfile(agent: Agent) -> int | None:
+    """Return the process ID in the pidfile; None while it is not there, or empty because it is being written."""
+    found = [file.read_text() for file in agent.state_dir.glob("generation-*/pid")]
+    return int(found[0]) if found and found[0].strip() else None
+
+
+def has_started(file: str) -> bool:
+    return Path(file).exists() and Path(file).read_text() != ""
 
 
 def wait_until(agent: Agent, look: Callable[[], bool], what: str) -> None:
@@ -79,6 +84,7 @@ def test_an_app_that_something_else_has_started_is_named_and_not_tried_five_time
     outside = subprocess.Popen([*manager, "sleep", "1000"], env=environment, cwd="/", start_new_session=True)
     try:
         with running(tmp_path) as agent:
+            wait_until(agent, lambda: has_started(f"{where}.pid"), "the daemon of the manager")
             clear = ["env", "-i", f"PATH={os.environ['PATH']}", sys.executable, str(APP), "{port}"]
             agent.configure(run=[*manager, *clear])
             since = len(agent.events())

@@ -31,7 +31,7 @@ def release_that_answers(agent: Agent) -> str | None:
 
 def test_turning_the_link_back_is_live_at_once_and_a_crash_is_bridged(tmp_path: Path) -> None:
     with running(tmp_path, standby=60) as agent:
-        agent.add_release("slow", boot_seconds=1)
+        slow = agent.add_release("slow")
         since = len(agent.events())
         agent.flip("slow")
         assert agent.decision(since)["event"] == "deploy.succeeded"
@@ -43,9 +43,11 @@ def test_turning_the_link_back_is_live_at_once_and_a_crash_is_bridged(tmp_path: 
         agent.flip("slow")
         agent.wait_for("generation.live", since, generation=2)
         since = len(agent.events())
+        (slow / "app.json").write_text('{"awaits": "go"}')
         os.kill(agent.status()["generations"][1]["pid"], signal.SIGKILL)
         agent.wait_for("generation.live", since, generation=1)
         assert release_that_answers(agent) == "a"
+        (slow / "go").touch()
         agent.wait_for("generation.standby", since, generation=1)
         assert release_that_answers(agent) == "slow"
         assert agent.stop() == 0

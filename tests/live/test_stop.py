@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.agent import Agent, running
+from tests.live.agent import PATIENCE_SECONDS, Agent, running
 from tests.live.test_commands import end, run, start
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def test_a_stop_waits_until_the_agent_and_its_app_have_ended(agent: Agent) -> No
     assert (status, err) == (0, ""), out + err
     assert "stopped after" in out
     assert agent.process is not None
-    assert agent.process.wait(1) == 0
+    assert agent.process.wait(PATIENCE_SECONDS) == 0
     assert agent.processes() == []
     status, _, err = run(agent, "stop")
     assert (status, "no agent is running" in err) == (3, True)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-HOOK = 'echo "builds $(basename "$RAINBOWD_RELEASE") [$RAINBOWD_ROLLBACK]" | tee -a ../../built; sleep 1'
+HOOK = (
+    'echo "builds $(basename "$RAINBOWD_RELEASE") [$RAINBOWD_ROLLBACK]" | tee -a ../../built; '
+    "until test -e ../../go; do sleep 0.02; done"
+)
 
 
 def history(agent: Agent) -> Any:
@@ -59,7 +62,10 @@ def test_a_rollback_to_what_is_live_clears_the_failure(tmp_path: Path) -> None:
 
 
 def test_a_hook_is_shown_while_it_runs_and_not_run_again_for_a_rollback(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.touch()
     with running(tmp_path, hooks={"before_launch": HOOK}) as agent:
+        go.unlink()
         command = start(agent, "deploy", "b")
 
         def shown() -> dict[str, object] | None:
@@ -69,6 +75,7 @@ def test_a_hook_is_shown_while_it_runs_and_not_run_again_for_a_rollback(tmp_path
         found = agent.wait_until(shown, "a status with the hook's output")
         assert (found["step"], found["output"]) == ("before_launch", ["builds b []"])
         assert found["release"] == str(tmp_path / "releases" / "b")
+        go.touch()
         assert end(command)[0] == 0
         assert agent.status()["deploying"] is None
         assert run(agent, "rollback")[0] == 0

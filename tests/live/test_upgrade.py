@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live import upgrades
-from tests.live.agent import ROOT, free_port, running
+from tests.live.agent import PATIENCE_SECONDS, ROOT, free_port, running
 from tests.live.installed import Upload, get, install, installed, looking
 from tests.live.ways_to_upgrade import a_call_on_trial, a_signal_beside_the_command, during_a_deploy, two_signals
 
@@ -28,12 +28,14 @@ pytestmark = pytest.mark.live
 
 FAILING = {
     "cannot_import": "import of rainbowd.agent halted",
-    "hangs_at_start": "12 s",
+    "hangs_at_start": "8 s",
     "exits_on_trial": "in vain",
     "is_killed_on_trial": "signal 9",
     "is_never_ready": "6 s",
 }
 """The faults of another version, and the reason that each gives for a failed upgrade."""
+PATIENCE = {"hangs_at_start": {"PREPARE_SECONDS": 8.0}, "is_never_ready": {"ADOPT_SECONDS": 6.0}}
+"""How long the running agent waits for a new one that never comes so far."""
 
 
 @pytest.fixture
@@ -67,10 +69,16 @@ def test_the_new_agent_continues_with_the_app_as_it_is(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("fault", FAILING)
-def test_a_new_program_that_fails_leaves_all_as_it_was(agent: Agent, tmp_path: Path, fault: str) -> None:
+def test_a_new_program_that_fails_leaves_all_as_it_was(tmp_path: Path, fault: str) -> None:
+    with installed(tmp_path, **PATIENCE.get(fault, {})) as agent:
+        fail_to_upgrade(agent, fault)
+
+
+def fail_to_upgrade(agent: Agent, fault: str) -> None:
+    """Upgrade to a version with this fault: nothing changes, and no request is lost."""
     before = agent.status()
     upload = Upload(agent)
-    install(tmp_path, fault)
+    install(agent.directory, fault)
     outcome = agent.upgrade()
     assert outcome["event"] == "agent.upgrade_failed"
     assert FAILING[fault] in outcome["reason"]
@@ -181,7 +189,7 @@ def test_an_idle_connection_to_the_old_agent_gets_one_more_answer_from_what_is_l
     response.read()
     assert (response.status, response.getheader("X-Generation")) == (200, "2")
     assert response.getheader("Connection") == "close"
-    agent.upgraded[0].wait(10)
+    agent.upgraded[0].wait(PATIENCE_SECONDS)
 
 
 def test_no_generation_is_stopped_while_the_old_agent_has_a_request_on_it(agent: Agent) -> None:
@@ -235,20 +243,21 @@ def test_a_stop_while_the_new_agent_is_on_trial_finishes_requests_and_ends_every
     upgraded = agent.wait_for("agent.upgraded")
     agent.follow(upgraded["pid"])
     assert upload.finish() == (200, "1")
-    assert (old.wait(20), agent.process and agent.process.wait(20)) == (0, 0)
+    assert (old.wait(PATIENCE_SECONDS), agent.process and agent.process.wait(PATIENCE_SECONDS)) == (0, 0)
     assert agent.agents() == agent.processes() == []
     assert agent.find("agent.stopped")
 
 
-def test_a_stop_while_a_failing_upgrade_is_taken_back_ends_everything(agent: Agent, tmp_path: Path) -> None:
-    install(tmp_path, "is_never_ready")
-    assert agent.process is not None
-    agent.process.send_signal(signal.SIGUSR2)
-    agent.wait_for("generation.adopted")
-    assert agent.stop() == 0
-    assert agent.processes() == []
-    assert agent.find("generation.retired", generation=1)
-    assert agent.find("agent.stopped")
+def test_a_stop_while_a_failing_upgrade_is_taken_back_ends_everything(tmp_path: Path) -> None:
+    with installed(tmp_path, **PATIENCE["is_never_ready"]) as agent:
+        install(tmp_path, "is_never_ready")
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGUSR2)
+        agent.wait_for("generation.adopted")
+        assert agent.stop() == 0
+        assert agent.processes() == []
+        assert agent.find("generation.retired", generation=1)
+        assert agent.find("agent.stopped")
 
 
 def test_an_upgrade_listens_on_the_addresses_of_the_present_config(agent: Agent) -> None:
@@ -265,7 +274,7 @@ def test_an_upgrade_listens_on_the_addresses_of_the_present_config(agent: Agent)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(unix))
     for process in agent.upgraded:
-        process.wait(20)
+        process.wait(PATIENCE_SECONDS)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", kept)).close()
     assert agent.stop() == 0
@@ -292,7 +301,8 @@ def test_the_lock_is_never_free(agent: Agent) -> None:
     with looking(agent) as seen:
         before = agent.status()["agent"]["pid"]
         after = agent.upgrade()["pid"]
-        agent.upgraded[0].wait(10)
+        agent.wait_until(lambda: {} if after in seen else None, "a look at the lock")
+        agent.upgraded[0].wait(PATIENCE_SECONDS)
     assert seen == {before, after}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live.agent import PATIENCE_SECONDS
 from tests.live.installed import Upload, get, install, installed, looking
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_agents_that_were_upgraded_wait_for_those_before_them_and_not_in_a_circl
         assert agent.upgrade()["event"] == "agent.upgraded"
     for upload, old in zip(uploads, agent.upgraded, strict=True):  # each looks now for others behind the one before it
         assert upload.finish() == (200, "1")
-        old.wait(20)
+        old.wait(PATIENCE_SECONDS)
     stops_well(agent)
 
 
@@ -97,7 +98,7 @@ def stops_well(agent: Agent) -> None:
     """Nothing is left of it."""
     assert agent.stop() == 0
     for process in agent.upgraded:
-        process.wait(20)
+        process.wait(PATIENCE_SECONDS)
     assert (agent.agents(), agent.processes(), left(agent)) == ([], [], [])
 
 

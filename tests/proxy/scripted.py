@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rainbowd.listeners import Listener
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 """No wait of a test takes longer, if all is well."""
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)

@@ -28,7 +28,7 @@ def deadlines() -> Deadlines:
 
 async def keep(deadlines: Deadlines, *watched: Watched) -> None:
     """Look until all have expired."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(deadlines.run)
             while not all(one.expired_at for one in watched):  # noqa: ASYNC110 - it has no event for a test

@@ -39,7 +39,7 @@ class Place:
 @contextlib.asynccontextmanager
 async def place() -> AsyncIterator[Place]:
     reactor = Reactor()
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with trio.open_nursery() as beneath:
             beneath.start_soon(reactor.run)
             async with trio.open_nursery() as tasks:

@@ -46,7 +46,7 @@ async def listening() -> AsyncIterator[tuple[Reactor, Ear, socket.socket]]:
         ours.setblocking(False)
         reactor, ear = Reactor(), Ear(ours)
         reactor.register(ours, ear)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(reactor.run)
                 yield reactor, ear, theirs

@@ -50,7 +50,7 @@ async def test_a_reset_after_a_fin_reaches_the_other_side(leaver: str) -> None:
         await left.fin()
         assert await stays.rest() == b""
         left.reset()
-        with trio.fail_after(2):
+        with trio.fail_after(8):
             await eventually(lambda: is_gone(stays))
             await eventually(over(here))
 
@@ -61,7 +61,7 @@ async def test_a_reset_reaches_a_side_that_does_not_read(leaver: str) -> None:
         left, stays = sides(*await open_tunnel(here), leaver)
         await stall(left)
         left.reset()
-        with trio.fail_after(2):
+        with trio.fail_after(8):
             await eventually(over(here))
         with pytest.raises(ConnectionResetError):
             await stays.rest()
@@ -92,7 +92,7 @@ async def test_a_close_on_a_unix_socket_reaches_a_side_that_waits_for_room(tmp_p
         client, peer = await open_tunnel(here)
         await stall(client)
         peer.close()
-        with trio.fail_after(2):
+        with trio.fail_after(8):
             await eventually(over(here))
 
 
@@ -103,7 +103,7 @@ async def test_what_is_sent_to_a_side_that_is_gone_ends_the_tunnel(leaver: str) 
         left.close()
         assert await stays.rest() == b""
         await stays.send(b"anybody there?")  # answered by a reset
-        with trio.fail_after(2):
+        with trio.fail_after(8):
             await eventually(lambda: is_gone(stays))
             await eventually(over(here))
 
@@ -117,7 +117,7 @@ async def test_a_side_that_stays_silent_after_the_others_end_is_not_kept(
         left, stays = sides(*await open_tunnel(here), leaver)
         left.close()
         assert await stays.rest() == b""
-        with trio.fail_after(2):
+        with trio.fail_after(8):
             await eventually(over(here))
 
 

@@ -343,7 +343,7 @@ async def test_a_refused_connect_is_reported() -> None:
         sock.setblocking(False)
         sock.connect_ex(address)
         wire = Wire(reactor, sock)
-        with trio.fail_after(10), pytest.raises(ConnectionRefusedError):
+        with trio.fail_after(20), pytest.raises(ConnectionRefusedError):
             await Upstream(Generation(1, Path(), TcpAddress(*address)), wire).wait_connected()
         wire.close()
         nursery.cancel_scope.cancel()

@@ -28,7 +28,7 @@ async def wired() -> AsyncIterator[tuple[Wire, socket.socket]]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         wire = Wire(reactor, near)
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             yield wire, far
         nursery.cancel_scope.cancel()
     wire.close()

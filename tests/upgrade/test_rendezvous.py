@@ -60,7 +60,7 @@ async def draining(of: Roster, met: Rendezvous, nursery: trio.Nursery) -> Channe
 
 
 async def until(true: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not true():  # noqa: ASYNC110 - what is waited for is told by a socket
             await trio.sleep(0.001)
 

@@ -105,7 +105,7 @@ async def test_a_socket_of_the_app_s_own_account_is_connected_to(open_path: Path
 async def test_a_full_queue_is_waited_for(tmp_path: Path) -> None:
     with listening(tmp_path / "sock", backlog=0) as listener:
         first = await connect(UnixAddress(tmp_path / "sock"))
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
 
                 async def second() -> None:

@@ -48,7 +48,7 @@ def fill(output: Output) -> None:
 async def drained(output: Output, count: int) -> list[str]:
     """The first ``count`` lines that a sink is given."""
     lines: list[str] = []
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
 
             def sink(line: str) -> None:
@@ -102,12 +102,12 @@ async def test_a_line_may_come_in_pieces(output: Output) -> None:
         lines: list[str] = []
         nursery.start_soon(output.drain, lines.append)
         os.write(output.child_fd, b"caf\xc3")
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             while not output._partial:
                 await trio.lowlevel.checkpoint()
         assert lines == []
         os.write(output.child_fd, b"\xa9\n")
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             while not lines:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
