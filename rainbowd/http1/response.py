@@ -120,9 +120,9 @@ def _read_repaired(buffer: bytes, searched_bytes: int) -> tuple[ResponseHead, in
     if (end if end >= 0 else len(buffer)) > HEAD_BYTES:
         raise BadResponse("its header is too large")
     if end < 0:
-        error = find_start_error(buffer, searched_bytes)
-        if error is not None:
-            raise BadResponse(error)
+        problem = find_start_error(buffer, searched_bytes)
+        if problem is not None:
+            raise BadResponse(problem)
         return None
     try:
         version, status, reason, lines = read_repaired_head(buffer[:end])

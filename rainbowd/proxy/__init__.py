@@ -16,8 +16,8 @@ From the top, in the order in which a request meets them.  Each module imports o
   generation is live, ``admission`` closes the site for maintenance or a pause, ``client_identity`` determines who
   sends a request, ``pipes`` move large bodies, ``deadlines`` has the time limits, ``throttle`` limits warnings.
 - Sockets: ``wire`` is one socket, ``waits`` the fibers that wait there, ``reset`` a close that the peer notices.
-- Waiting: a ``fiber``, which the reactor runs by itself, or a trio task.  ``reactor`` has one epoll for all sockets,
-  and sends in batches.
+- Waiting: a ``fiber``, which the reactor runs by itself, or a trio task, which can have another one in the
+  ``background``.  ``reactor`` has one epoll for all sockets, and sends in batches.
 
 Optimizations are kept in few places, with their reasons: sends in batches (``reactor``), no task for a typical request
 (``fiber``), no fiber step for a tunnel's frame (``tunnel``), rare garbage collections (``gc_tuning``), deadlines

@@ -178,26 +178,36 @@ class Connection(Client):
         self._has_served = True
         if isinstance(head, Refusal):
             return await self._refuse_unread(head)
+        request = self._parse(head)
+        if isinstance(request, Refusal):
+            return await self._refuse_unread(request)
         context = self._context
-        try:
-            request = parse_request(head, trusted=self._is_trusted, fields_max=context.settings.limits.headers)
-        except Refusal as refusal:
-            return await self._refuse_unread(refusal)
         exchange = Exchange(self, request, context)
+        keep_alive, failure = False, None
         try:
-            keep_alive = await exchange.run()
-            log_exchange(context, exchange, None)
-        except (Refusal, ClientGone, AppBroke) as failure:
-            keep_alive = await self._fail(exchange, failure)
-        except Exception as bug:
-            log.error("bug: a request failed", exc_info=bug)
-            keep_alive = await self._fail(exchange, Refusal(500, "The proxy failed; its log has the details."))
+            try:
+                keep_alive = await exchange.run()
+                log_exchange(context, exchange, None)
+            except (Refusal, ClientGone, AppBroke) as error:
+                failure = error.with_traceback(None)  # whose frame would refer to the error: a cycle
+            except Exception as bug:
+                log.error("bug: a request failed", exc_info=bug)
+                failure = Refusal(500, "The proxy failed; its log has the details.")
+            if failure is not None:
+                keep_alive = await self._fail(exchange, failure)
         finally:
             if exchange.seems_complete:
                 self.wire.reset()
         if not keep_alive:
             await self._linger(unread=not exchange.is_request_read)
         return keep_alive
+
+    def _parse(self, head: bytes) -> RequestHead | Refusal:
+        """Return the request, or the reason to refuse it."""
+        try:
+            return parse_request(head, trusted=self._is_trusted, fields_max=self._context.settings.limits.headers)
+        except Refusal as refusal:
+            return refusal.with_traceback(None)  # whose frame would refer to the refusal: a cycle
 
     async def _fail(self, exchange: Exchange, failure: Exception) -> bool:
         """Answer a failed exchange if no response has begun, and return whether another request may follow."""

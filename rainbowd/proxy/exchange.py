@@ -6,15 +6,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import trio
-
 from rainbowd.http1 import ENDED_EARLY, NO_RESPONSE, BadResponse, Refusal, read_response
 from rainbowd.http1.response import SWITCHING_PROTOCOLS
+from rainbowd.proxy.background import run_with_background
 from rainbowd.proxy.claim import Claim
 from rainbowd.proxy.client_identity import client_address, client_identity
 from rainbowd.proxy.download import Download, check_switch
 from rainbowd.proxy.exchange_watch import ExchangeWatch
-from rainbowd.proxy.failures import AppBroke, ClientGone
+from rainbowd.proxy.failures import AppBroke
 from rainbowd.proxy.fiber import become_task
 from rainbowd.proxy.old_assets import NOT_FOUND, OldAssets
 from rainbowd.proxy.relay import DownloadRelay, UploadRelay
@@ -163,24 +162,11 @@ class Exchange:
 
     async def _respond_while_uploading(self) -> bool:
         """Relay the body and the response in parallel, because the response may begin and end before the body does."""
-        failure: Exception | None = None
-        keep_alive = False
         upload = UploadRelay(self._upload, self.client, self._claim, self._watch, self._context.pipes)
         await become_task(self._context.reactor)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(upload.run)
-            try:
-                keep_alive = await self._respond()
-            except (Refusal, ClientGone, AppBroke) as error:
-                failure = error
-            if failure is not None or self._claim.upstream is None:
-                nursery.cancel_scope.cancel()  # the app needs no more of the request, or the exchange failed
-        if failure is None:
-            return keep_alive and self._upload.is_done
-        try:
-            raise failure
-        finally:
-            del failure  # its traceback refers to this frame: a cycle
+        # Without its connection, the app needs no more of the request.
+        keep_alive = await run_with_background(self._respond, upload.run, lambda: self._claim.upstream is not None)
+        return keep_alive and self._upload.is_done
 
     # --- the response ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ tasks.  Before it does, which is rare, it becomes a task and continues at the sa
 
 from __future__ import annotations
 
-import types
 from typing import TYPE_CHECKING, cast
 
 import outcome
@@ -17,7 +16,7 @@ import trio
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Awaitable, Coroutine, Generator
 
     from rainbowd.proxy.reactor import Reactor, Steppable
 
@@ -93,10 +92,27 @@ class Fibers:
             self.alive.pop().close()
 
 
-@types.coroutine
-def pause() -> Generator[None]:
+class _Trap:
+    """A wait of a fiber: an awaitable that yields a value to ``Fiber.step``.
+
+    A class, because mypyc compiles no ``types.coroutine``.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[str | None, None, None]:
+        yield self._value
+
+
+_paused, _becoming_task = _Trap(_PAUSE), _Trap(_BECOME_TASK)
+
+
+def pause() -> Awaitable[None]:
     """Wait until the reactor resumes this fiber; must not be called from a task."""
-    yield _PAUSE
+    return _paused
 
 
 def wake(reactor: Reactor, waiter: Steppable | trio.lowlevel.Task, exception: BaseException | None = None) -> None:
@@ -147,11 +163,10 @@ class Latch:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-@types.coroutine
-def become_task(reactor: Reactor) -> Generator[str]:
+async def become_task(reactor: Reactor) -> None:
     """Continue as a trio task, which can wait for anything. Does nothing in a task."""
     if reactor.fiber is not None:
-        yield _BECOME_TASK
+        await _becoming_task
 
 
 async def checkpoint(reactor: Reactor) -> None:
@@ -165,12 +180,18 @@ async def checkpoint(reactor: Reactor) -> None:
 
 async def _run_as_task(coroutine: Coroutine[str | None, None, None]) -> None:
     try:
-        await _remainder(coroutine)
+        await _Remainder(coroutine)
     except Exception as bug:
         log.error("bug: a connection failed", exc_info=bug)
 
 
-@types.coroutine
-def _remainder(coroutine: Coroutine[str | None, None, None]) -> Generator[str | None]:
-    """Run the rest of a started coroutine, which ``await`` would refuse."""
-    yield from coroutine
+class _Remainder:
+    """The rest of a started coroutine, which ``await`` would refuse."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Coroutine[str | None, None, None]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[object, None, None]:
+        return self._coroutine.__await__()

@@ -14,17 +14,16 @@ that it did not.  ``Wire`` does so, and is the only handler.
 
 from __future__ import annotations
 
-import contextlib
 import select
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from rainbowd.log import get_logger
+from rainbowd.proxy.background import run_with_background
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -43,9 +42,8 @@ _KEPT_BACK_MAX = 32
 log = get_logger()
 
 
-@contextlib.contextmanager
-def _interrupting_trio(ours: select.epoll) -> Iterator[bool]:
-    """Make events of ``ours`` end trio's wait, and yield whether that could be arranged.
+def _interrupt_trio_by(ours: select.epoll) -> select.epoll | None:
+    """Make events of ``ours`` end trio's wait, and return trio's epoll; None if that cannot be arranged.
 
     A task that awaits the descriptor would do the same, for an ``epoll_ctl``, a cancel scope and a step of the task
     each time, which is half of the cost of a pass of trio's loop.  So the descriptor is registered once in trio's
@@ -58,12 +56,8 @@ def _interrupting_trio(ours: select.epoll) -> Iterator[bool]:
         theirs = GLOBAL_RUN_CONTEXT.runner.io_manager._epoll
         theirs.register(ours.fileno(), select.EPOLLIN)
     except (ImportError, AttributeError, OSError):
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        theirs.unregister(ours.fileno())
+        return None
+    return theirs
 
 
 class EventHandler(Protocol):
@@ -160,22 +154,27 @@ class Reactor(trio.abc.Instrument):
     async def run(self) -> None:
         """Handle the events of all sockets until cancelled."""
         trio.lowlevel.add_instrument(self)
+        theirs = _interrupt_trio_by(self._epoll)
         try:
-            with _interrupting_trio(self._epoll) as is_arranged:
-                async with trio.open_nursery() as nursery:
-                    if not is_arranged:
-                        nursery.start_soon(self._interrupt_trio)
-                    while True:
-                        self._run_once()
-                        if self._resumed:
-                            await trio.lowlevel.checkpoint()
-                        else:
-                            self._sleeper = trio.lowlevel.current_task()
-                            await trio.lowlevel.wait_task_rescheduled(self._abort)
+            if theirs is not None:
+                await self._run_passes()
+            else:
+                await run_with_background(self._run_passes, self._interrupt_trio, lambda: False)
         finally:
             trio.lowlevel.remove_instrument(self)
+            if theirs is not None:
+                theirs.unregister(self._epoll.fileno())
             self._flush()
             self._epoll.close()
+
+    async def _run_passes(self) -> None:
+        while True:
+            self._run_once()
+            if self._resumed:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     async def _interrupt_trio(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -58,12 +59,10 @@ class Upstream:
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, os.strerror(error))
-            try:
+            with contextlib.suppress(OSError):
                 sock.getpeername()
-            except OSError:
-                await self.wire.wait_writable()
-            else:
                 return
+            await self.wire.wait_writable()
 
 
 class Pool:

@@ -239,9 +239,12 @@ class Wire(Waits):
         await self.drain()
         while count:
             try:
-                count -= os.splice(pipe, self.sock.fileno(), count, flags=_SPLICE)
+                moved = os.splice(pipe, self.sock.fileno(), count, flags=_SPLICE)
             except BlockingIOError:
+                moved = 0
+            if moved == 0:
                 await self.wait_writable()
+            count -= moved
 
     def _try_send(self, data: bytes | memoryview) -> int:
         try:
@@ -254,10 +257,8 @@ class Wire(Waits):
         """Whether bytes, the end or an error can be received now."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        except OSError as error:
+            return not isinstance(error, BlockingIOError)
         return True
 
     @property

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable  # noqa: TC003 - a compiled dataclass needs the names of its annotations
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path  # noqa: TC003 - the same
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rainbowd.address import Address
-    from rainbowd.roster.companion_status import ProcessStatus
+from rainbowd.address import Address  # noqa: TC001 - the same
+from rainbowd.roster.companion_status import ProcessStatus  # noqa: TC001 - the same
 
 REFUSAL_GAP_SECONDS = 0.5
 """Refused connects that are further apart than this are separate incidents, not one second of refusing."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +96,10 @@ class Peer:
             while data := raw.recv(65536):
                 received += len(data)
         return received
+
+    def count_unread(self) -> int:
+        """The number of bytes that have arrived."""
+        return int.from_bytes(fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def _raw(self) -> socket.socket:
         raw = socket.socket(fileno=os.dup(self.sock.fileno()))

@@ -118,7 +118,6 @@ async def test_who_has_a_turn_alone_sends_at_once_and_others_when_all_had_theirs
 async def test_this_trio_ends_its_waits_for_us_without_a_task() -> None:
     """Where it does not any more, all works still, but a request costs more: find another way."""
     with select.epoll() as ours:
-        with module._interrupting_trio(ours) as is_enough:
-            assert is_enough
-        with module._interrupting_trio(ours) as is_enough:  # it was taken out again
-            assert is_enough
+        theirs = module._interrupt_trio_by(ours)
+        assert theirs is not None
+        theirs.unregister(ours.fileno())

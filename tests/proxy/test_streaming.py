@@ -11,14 +11,14 @@ import pytest
 import trio
 import trio.testing
 
+from rainbowd.address import UnixAddress
 from rainbowd.http1 import ChunkedBody
 from rainbowd.http1.chunked import CHUNKS_PER_FEED
-from rainbowd.proxy import exchange_watch
-from rainbowd.proxy.fiber import checkpoint as really_turn
-from tests.proxy.scripted import GET, OK, Peer, setting
+from rainbowd.proxy.fiber import checkpoint
+from tests.proxy.scripted import GET, OK, Peer, Setting, setting
 
 if TYPE_CHECKING:
-    from rainbowd.proxy.reactor import Reactor
+    from pathlib import Path
 
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -158,42 +158,43 @@ async def test_a_half_closed_client_may_read_as_slowly_as_it_likes(framing: byte
         assert len(await client.rest()) > len(BIG) - (3 << 20) - 1
 
 
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> list[Reactor]:
-    """One entry for each turn that an exchange gave to others."""
-    given: list[Reactor] = []
+async def watch_arrivals(here: Setting, sender: Peer, data: bytes, receiver: Peer, expected_bytes: int) -> set[int]:
+    """Send ``data``, and return how much had arrived in each turn of a fiber that always wants one.
 
-    async def turn(reactor: Reactor) -> None:
-        given.append(reactor)
-        await really_turn(reactor)
+    The receiver must have a Unix socket, at which bytes arrive while they are sent.
+    """
+    arrived = [0]
+    is_enough = trio.Event()
 
-    monkeypatch.setattr(exchange_watch, "checkpoint", turn)
-    return given
+    async def look() -> None:
+        while arrived[-1] < expected_bytes:
+            arrived.append(receiver.count_unread())
+            await checkpoint(here.context.reactor)
+        is_enough.set()
+
+    here.context.fibers.start(look())
+    await sender.send(data)
+    await is_enough.wait()
+    return set(arrived)
 
 
-async def test_each_of_many_interim_responses_gives_others_a_turn(turns: list[Reactor]) -> None:
-    async with setting() as here:
+async def test_each_of_many_interim_responses_gives_others_a_turn(tmp_path: Path) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    async with setting(listen=UnixAddress(tmp_path / "proxy")) as here:
         client, peer = await here.pair()
-        await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + OK)
+        arrived = await watch_arrivals(here, peer, interim * 100 + OK, client, 100 * len(interim))
+        assert len(arrived) >= 100 // 2
         for _ in range(100):
             assert (await client.head()).status == 103
         assert (await client.message()).body == b"ok"
-        assert len(turns) >= 100
 
 
-async def test_tiny_chunks_give_others_a_turn_by_their_number(turns: list[Reactor]) -> None:
-    chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
-    async with setting() as here:
-        client = await here.client()
-        await client.send(CHUNKED_POST + chunks)
-        await here.app.answer()
-        assert len(turns) >= 5000 // CHUNKS_PER_FEED - 1
-        turns.clear()
-        assert (await client.message()).body == b"ok"
-        client, peer = await here.pair()
-        await peer.send(CHUNKED_OK + chunks)
-        assert (await client.message()).body == b"x" * 5000
-        assert len(turns) >= 5000 // CHUNKS_PER_FEED - 1
+async def test_tiny_chunks_give_others_a_turn_by_their_number(tmp_path: Path) -> None:
+    chunks = 5000
+    async with setting(app_address=UnixAddress(tmp_path / "app")) as here:
+        client, peer = await here.pair(CHUNKED_POST)
+        arrived = await watch_arrivals(here, client, b"1\r\nx\r\n" * chunks + b"0\r\n\r\n", peer, chunks)
+        assert len(arrived) >= chunks // CHUNKS_PER_FEED // 2
 
 
 # --- backpressure -----------------------------------------------------------------------------------------------------

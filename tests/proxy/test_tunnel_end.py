@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import trio
 
 from rainbowd.address import UnixAddress
 from rainbowd.proxy import tunnel
-from rainbowd.proxy.wire import Wire
+from rainbowd.proxy.connection import Connection
 from tests.proxy.scripted import Peer, Setting, eventually, setting
 from tests.proxy.test_tunnel import flows, open_tunnel
 
@@ -152,16 +153,21 @@ async def test_all_that_was_sent_before_a_close_arrives_at_a_slow_reader(leaver:
         assert await stays.rest() == b""
 
 
-async def test_a_bug_ends_the_tunnel_that_it_is_in(monkeypatch: pytest.MonkeyPatch, lines: list[Line]) -> None:
-    def fail(_: Wire, __: bytes) -> bool:
+class Faulty(socket.socket):
+    """A socket that fails in a way that nobody expects."""
+
+    def recv(self, *_: object) -> bytes:
         raise ZeroDivisionError
 
+
+async def test_a_bug_ends_the_tunnel_that_it_is_in(lines: list[Line]) -> None:
     async with setting() as here:
         client, peer = await open_tunnel(here)
-        with monkeypatch.context() as broken:
-            broken.setattr(Wire, "send_or_keep", fail)
-            await client.send(b"x")
-            assert await client.ended()
+        (connection,) = here.context.clients.tunnels
+        assert isinstance(connection, Connection)
+        connection.wire.sock = Faulty(fileno=connection.wire.sock.detach())
+        await client.send(b"x")
+        assert await client.ended()
         assert await peer.ended()
         await eventually(over(here))
     assert {(level, event) for level, event, _ in lines} == {("error", "bug: a connection failed")}
