@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class BadAnswer(Exception):
-    """What came is no answer as it should be."""
+    """What came is no answer as it should be; ``answer``, if it is one at all."""
+
+    def __init__(self, what: str, answer: Answer | None = None) -> None:
+        super().__init__(what)
+        self.answer = answer
 
 
 class CutOff(BadAnswer):
@@ -42,17 +46,20 @@ class Answer:
 
 
 class Client:
-    """One connection."""
+    """One connection, with fields that every request on it has."""
 
-    def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fields: Iterable[str] = ()
+    ) -> None:
         self._host = host
+        self._fields = fields
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def connect(cls, host: str, port: int) -> Self:
+    async def connect(cls, host: str, port: int, fields: Iterable[str] = ()) -> Self:
         """Open a connection."""
-        return cls(f"{host}:{port}", *await asyncio.open_connection(host, port))
+        return cls(f"{host}:{port}", *await asyncio.open_connection(host, port), fields)
 
     async def close(self) -> None:
         """Close it."""
@@ -105,7 +112,7 @@ class Client:
         return opcode != CLOSE
 
     async def _send_head(self, method: str, target: str, fields: list[str], payload: bytes = b"") -> None:
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", *fields]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", *self._fields, *fields]
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
         await self._writer.drain()
 

@@ -64,6 +64,10 @@ class Traffic:
     tunnels: list[Tunnel] = field(default_factory=list)
     boot_seconds: dict[int, float] = field(default_factory=dict)
 
+    async def connect(self) -> Client:
+        """Open a connection."""
+        return await Client.connect(self.host, self.port)
+
     def accept(self, kind: str, begun_at: float, answer: Answer) -> None:
         """Take note of a good answer."""
         self.counts[kind] += 1
@@ -97,7 +101,7 @@ async def ask_again_and_again(
         begun_at = time.time()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                client = client or await Client.connect(traffic.host, traffic.port)
+                client = client or await traffic.connect()
                 begun_at = time.time()
                 answer = await ask(client)
             traffic.accept(kind, begun_at, answer)
@@ -146,7 +150,7 @@ async def stream(client: Client) -> Answer:
 def good(answer: Answer) -> Answer:
     """The answer, if it is the app's 200."""
     if answer.status != 200:
-        raise BadAnswer(f"{answer.status} {answer.body[:200]!r}")
+        raise BadAnswer(f"{answer.status} {answer.body[:200]!r}", answer)
     return answer
 
 
@@ -157,7 +161,7 @@ async def talk_again_and_again(traffic: Traffic) -> None:
         client: Client | None = None
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                client = await Client.connect(traffic.host, traffic.port)
+                client = await traffic.connect()
                 answer = await client.become_tunnel("/ws")
             traffic.accept("websocket", opened_at, answer)
         except ERRORS as error:
