@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,6 @@ from tests.live.agent import ROOT, Agent, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.live
 
@@ -206,3 +207,40 @@ def test_a_restart_works_while_the_app_crashes(agent: Agent) -> None:
     unknown = rainbowd(agent, "restart", "mailer", "--timeout", "30")
     assert unknown.returncode == 2
     assert "no companion process 'mailer' runs" in unknown.stderr
+
+
+def beats(agent: Agent) -> set[bytes]:
+    """Return the launches of the scheduler that run now, each by its pidfile."""
+    found: set[bytes] = set()
+    for pid in agent.processes():
+        with contextlib.suppress(OSError):
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if b"RAINBOWD_PROCESS=beat" in variables:
+                found |= {one for one in variables if one.startswith(b"PIDFILE=")}
+    return found
+
+
+@pytest.mark.parametrize("damage", ["removed", "of another boot"])
+def test_a_scheduler_whose_record_is_of_no_use_is_ended_before_the_next_one_starts(agent: Agent, damage: str) -> None:
+    before = pids(agent)
+    agent.kill()
+    for record in agent.state_dir.glob("generation-*-beat*.json"):
+        if damage == "removed":
+            record.unlink()
+        else:
+            fields = json.loads(record.read_text())
+            fields["identity"]["boot_id"] = "00000000-0000-0000-0000-000000000000"
+            record.write_text(json.dumps(fields) + "\n")
+    most = len(beats(agent))
+    assert most == 1
+    since = len(agent.events())
+    agent.start()
+
+    def is_replaced() -> bool:
+        nonlocal most
+        most = max(most, len(beats(agent)))
+        return agent.find("process.started", since, process="beat") is not None
+
+    wait_until(agent, is_replaced, "another scheduler is started")
+    assert most == 1
+    assert not runs(before["beat.1"])

@@ -123,7 +123,8 @@ class Supervisor:
     def is_idle(self) -> bool:
         """Whether no deploy, launch, hook or stop is under way, so that another agent could take all generations."""
         is_launching = self._has_deploy or self._generations.recovery.is_launch_expected
-        is_busy = is_launching or self._generations.is_changing or self._hooks.has_pending
+        is_ending = self._generations.is_changing or not self._generations.companions.strays_ended.is_set()
+        is_busy = is_launching or is_ending or self._hooks.has_pending
         return self.started.is_set() and not is_busy
 
     @property
@@ -232,6 +233,7 @@ class Supervisor:
             )
         except Exception as bug:
             log.error("bug: adopting broke", exc_info=bug)
+            self._generations.companions.strays_ended.set()
         live, memory = self._generations.live, self._memory.content
         self.seen = now = self._desired_state.file_state()  # before the files are read: later changes request a deploy
         if live is not None and memory.sight is not None:

@@ -69,8 +69,10 @@ async def adopt(
                 await _switch_to(generations, adopted[item.id], memory.bake)
     finally:
         generations.companions.end_recorded()
-        if not is_handed_over:
-            await _clean_up(context, memory, adopted, own_deploys)
+        if is_handed_over:
+            generations.companions.strays_ended.set()
+        else:
+            await _clean_up(context, memory, adopted, own_deploys, generations.companions.strays_ended)
 
 
 def assign_roles(recorded: Iterable[RecordedGeneration]) -> list[RecordedGeneration]:
@@ -133,7 +135,11 @@ async def _switch_to(generations: Generations, lifecycle: Lifecycle, bake: BakeR
 
 
 async def _clean_up(
-    context: DeployContext, memory: DeployMemory, adopted: Collection[int], own_deploys: Callable[[], Collection[str]]
+    context: DeployContext,
+    memory: DeployMemory,
+    adopted: Collection[int],
+    own_deploys: Callable[[], Collection[str]],
+    strays_ended: trio.Event,
 ) -> None:
     """Record the outcome of deploys that were cut short, and stop stray processes."""
     previous_run = context.host.previous_run
@@ -142,12 +148,15 @@ async def _clean_up(
     continued = [] if memory.bake is None else [memory.bake.deploy]
     _record_cut_short(undecided, context.recorder, memory, [*own_deploys(), *continued])
     unrecorded = {number: release for number, release in undecided.generations.items() if number not in adopted}
-    context.nursery.start_soon(_end_leftovers, context, leftovers, unrecorded)
+    context.nursery.start_soon(_end_leftovers, context, leftovers, unrecorded, strays_ended)
 
 
-async def _end_leftovers(context: DeployContext, leftovers: Leftovers, unrecorded: Mapping[int, str]) -> None:
+async def _end_leftovers(
+    context: DeployContext, leftovers: Leftovers, unrecorded: Mapping[int, str], strays_ended: trio.Event
+) -> None:
     """Stop stray processes, and record the end of generations that had no record."""
     await context.host.previous_run.end_leftovers(leftovers, context.stop_now)
+    strays_ended.set()
     for generation_id, release in unrecorded.items():
         context.recorder.record(
             "generation.retired", generation=generation_id, release=release, exit_status=None, killed=False, left=[]

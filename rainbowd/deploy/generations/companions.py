@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from rainbowd.deploy.companion_interfaces import Instance
 from rainbowd.deploy.generations.companion import Companion
 from rainbowd.log import get_logger
@@ -104,9 +106,13 @@ class Companions:
 
     Args:
         context: see ``DeployContext``.
+
+    Attributes:
+        strays_ended: set once no process of an earlier agent is left that has no record; it may be a companion process.
     """
 
     def __init__(self, context: DeployContext) -> None:
+        self.strays_ended = trio.Event()
         self._context = context
         self._groups: list[CompanionGroup] = []
         self._current: CompanionGroup | None = None
@@ -205,6 +211,7 @@ class Companions:
     async def _until_turn(self, group: CompanionGroup, instance: Instance) -> None:
         """Wait until ``instance`` may start: without ``overlap``, after those of its name in older generations."""
         if not instance.settings(group.plan).overlap:
+            await self.strays_ended.wait()
             for older in self._groups[: self._groups.index(group)]:
                 await older.until_ended(instance.name)
 

@@ -50,6 +50,7 @@ class Site:
         self.companions = Companions(
             DeployContext(self.roster, recorder, machine, self.ownership, nursery, self.stop_now)
         )
+        self.companions.strays_ended.set()
 
     def go_live(self, number: int, launched: LaunchPlan) -> Generation:
         live = generation(number)
@@ -293,3 +294,24 @@ async def test_those_of_a_generation_that_is_gone_are_ended_before_others_start(
         assert new.running() == ["2 beat.1"]
         new.companions.end()
         nursery.cancel_scope.cancel()
+
+
+async def test_one_that_must_be_alone_waits_for_processes_without_a_record_and_others_do_not() -> None:
+    async with site() as found:
+        found.companions.strays_ended = trio.Event()
+        found.go_live(1, plan(worker={}, beat={"overlap": False}))
+        await trio.sleep(100)
+        assert found.running() == ["1 worker.1"]
+        found.companions.strays_ended.set()
+        await trio.sleep(1)
+        assert sorted(found.running()) == ["1 beat.1", "1 worker.1"]
+
+
+async def test_one_that_waits_for_processes_without_a_record_ends_with_its_generation() -> None:
+    async with site() as found:
+        found.companions.strays_ended = trio.Event()
+        found.go_live(1, plan(beat={"overlap": False}))
+        found.go_live(2, plan("b"))
+        with trio.fail_after(1):
+            await found.companions.until_ended(1)
+        assert found.host.companions == []
