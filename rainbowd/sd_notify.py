@@ -87,9 +87,13 @@ class SystemdNotifier:
     """Sends the agent's state to systemd, from the agent's start until another agent takes over.
 
     Messages that do not fit into systemd's queue are sent a little later.
+
+    Attributes:
+        is_present: whether systemd has started the agent as a service that notifies it.
     """
 
     def __init__(self) -> None:
+        self.is_present = "NOTIFY_SOCKET" in os.environ
         self._watchdog_seconds = watchdog_seconds(os.environ, os.getpid())
         self._is_on = False
         self._status = ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rainbowd.deploy.companion_interfaces import CompanionProcess
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
 
 EPOCH = 1_000_000_000.0
 

@@ -18,7 +18,8 @@ from rainbowd.deploy.failures import PortTaken
 from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host.state_files import undecided
-from rainbowd.deploy.interfaces import App, LaunchPlan, RecordedGeneration, UndecidedDeploys
+from rainbowd.deploy.interfaces import App, RecordedGeneration, UndecidedDeploys
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.process import ExitReport, Leftovers
 from rainbowd.deploy.records import DeployMemory
 from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, trigger_touched

@@ -172,9 +172,6 @@ OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend", "rainbowd.fleet", "rainb
 
 HOST = "rainbowd.deploy.host"
 
-CIRCULAR = {"deploy"}
-"""The packages whose files still import each other in circles."""
-
 PURE = {"http1", "roster"}
 """Neither waits nor asks the machine anything."""
 IMPURE = {"asyncio", "os", "random", "select", "socket", "subprocess", "threading", "time", "trio"}
@@ -313,7 +310,7 @@ def circles(package: Path) -> list[str]:
     graph: dict[Path, set[Path]] = {}
     for one in imports(package):
         imported = _file(package, one.name)
-        if imported not in {None, one.file} and not (one.part in CIRCULAR and imported.parts[0] == one.part):
+        if imported not in {None, one.file}:
             graph.setdefault(one.file, set()).add(imported)
     found = []
     while True:

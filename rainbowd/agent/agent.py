@@ -97,7 +97,7 @@ class Agent:
             recorder,
             self._deploys,
             AgentEntry(app_name(config.name, start.base), listeners.addresses, host.now()),
-            fleet=self._fleet,
+            fleet=None if config.fleet is None else self._fleet,
             site=self._site,
         )
         self._status.is_silent = is_upgrade

@@ -9,7 +9,7 @@ import trio
 from rainbowd import release_link
 from rainbowd.deploy.deploys.hooks import HookRunner
 from rainbowd.deploy.hook_call import HookCall
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.rollout_part import RolloutPart
 from rainbowd.deploy.watch.file_state import escaped
 from rainbowd.deploy.watch.watcher import Trigger

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rainbowd.agent.fleet_membership import FleetMembership
     from rainbowd.agent.site_admission import SiteAdmission
-    from rainbowd.deploy.deploys.deploy import Deploy
+    from rainbowd.deploy.deploys.progress import ProgressView
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.service import DeployService
     from rainbowd.report.recorder import Recorder
@@ -57,7 +57,7 @@ class StatusPublisher:
         recorder: writes ``status.json``.
         deploys: has the supervisor, which is another one after a failed upgrade.
         agent: describes this agent.
-        fleet: has the status of the member of a fleet.
+        fleet: has the status of the member of a fleet; None without a fleet.
         site: knows whether the site is closed.
 
     Attributes:
@@ -73,7 +73,7 @@ class StatusPublisher:
         deploys: DeployService,
         agent: AgentEntry,
         *,
-        fleet: FleetMembership,
+        fleet: FleetMembership | None,
         site: SiteAdmission,
     ) -> None:
         self.systemd = SystemdNotifier()
@@ -86,7 +86,8 @@ class StatusPublisher:
         self._fleet = fleet
         self._site = site
         self._published_counters: object = None
-        recorder.observe(self.systemd.on_event)
+        if self.systemd.is_present:
+            recorder.observe(self.systemd.on_event)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Publish from now on, as there is a supervisor; a task of ``nursery`` publishes what no event reports."""
@@ -134,9 +135,10 @@ class StatusPublisher:
         if self.is_silent:
             return None
         deploys = self._deploys.supervisor.snapshot()
-        self._published_counters = self._counters(deploys.deploying)
+        self._published_counters = self._counters(deploys.progress)
         status = self._status(deploys)
-        self.systemd.publish_status(status)
+        if self.systemd.is_present:
+            self.systemd.publish_status(status)
         return status
 
     def status(self) -> dict[str, object]:
@@ -152,7 +154,7 @@ class StatusPublisher:
             "listen": list(self._agent.addresses),
             "state": self.state,
         }
-        fleet = self._fleet.status()
+        fleet = None if self._fleet is None else self._fleet.status()
         status = build_status(agent, self._roster, deploys, self._site.status)
         return status if fleet is None else {**status, "fleet": fleet}
 
@@ -161,14 +163,13 @@ class StatusPublisher:
         while True:
             is_deploying = self._deploys.supervisor.deploying is not None
             await trio.sleep(_DEPLOYING_SECONDS if is_deploying else _COUNTERS_SECONDS)
-            if self._counters(self._deploys.supervisor.deploying) != self._published_counters:
+            if self._counters(self._deploys.supervisor.snapshot().progress) != self._published_counters:
                 self.changed()
 
-    def _counters(self, deploy: Deploy | None) -> object:
+    def _counters(self, progress: ProgressView | None) -> object:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
         counters = [(one.pid, one.requests, one.errors, len(one.holders), len(one.tunnels)) for one in generations]
-        progress = None if deploy is None else deploy.progress
         return counters, None if progress is None else (progress.output_lines, progress.last_check)
 
 

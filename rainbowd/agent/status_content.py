@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rainbowd.deploy.deploys.deploy import Deploy
+    from rainbowd.deploy.deploys.progress import ProgressView
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
@@ -40,13 +41,11 @@ def build_status(
         "maintenance": _closed(site.maintenance_at, by=site.maintenance_by),
         "pause": _closed(site.pause_at, seconds=site.pause_seconds),
         "wanted": str(deploys.named_release) if deploys.named_release is not None else None,
-        "deploying": _deploying(deploys.deploying),
+        "deploying": _deploying(deploys.deploying, deploys.progress),
         "last_deploy": _last_deploy(deploys.last_outcome),
         "crashes": _crashes(deploys.crashes),
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
-        "generations": [
-            {**_generation(one), **_judged(one, roster, deploys.deploying)} for one in roster.generations.values()
-        ],
+        "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
     }
 
 
@@ -64,13 +63,13 @@ def _closed(at_seconds: float | None, **fields: object) -> dict[str, object] | N
     return None if at_seconds is None else {"at": timestamp(at_seconds), **fields}
 
 
-def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
-    if deploy is None or deploy.progress is None:
+def _deploying(deploy: Deploy | None, progress: ProgressView | None) -> dict[str, object] | None:
+    if deploy is None or progress is None:
         return None
-    progress = deploy.progress
+    release = deploy.release
     return {
         "deploy": deploy.id,
-        "release": str(deploy.release) if deploy.release is not None else None,
+        "release": str(release) if release is not None else None,
         "generation": deploy.generation,
         "trigger": deploy.trigger,
         "rollback": deploy.is_rollback,
@@ -79,7 +78,7 @@ def _deploying(deploy: Deploy | None) -> dict[str, object] | None:
         "at": timestamp(deploy.requested_at_seconds or progress.since),
         "step": progress.step.value,
         "step_at": timestamp(progress.since),
-        "output": list(progress.output),
+        "output": progress.output,
         "output_lines": progress.output_lines,
         "last_check": progress.last_check,
     }
@@ -133,10 +132,10 @@ def _process(process: ProcessStatus) -> dict[str, object]:
     }
 
 
-def _judged(generation: Generation, roster: Roster, deploy: Deploy | None) -> dict[str, object]:
+def _judged(generation: Generation, roster: Roster, deploys: DeploySnapshot) -> dict[str, object]:
     """Return the state of the bake or the canary that a generation is in; empty if it is in neither."""
-    progress = None if deploy is None else deploy.progress
-    judged = None if progress is None else progress.judged
+    deploy = deploys.deploying
+    judged = None if deploys.progress is None else deploys.progress.judged
     if judged is None or deploy is None or deploy.generation != generation.id:
         return {}
     counts = judged.watch.counts

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import trio
 
     from rainbowd.config import ProcessSettings
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ExitReport
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.address import Address
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.rollout_part import RolloutPart
 
 HookName = Literal["before_launch", "after_live", "after_failure", "fetch"]

@@ -16,31 +16,14 @@ if TYPE_CHECKING:
     import trio
 
     from rainbowd.address import Address
-    from rainbowd.config import Config
     from rainbowd.deploy.companion_interfaces import CompanionLauncher
     from rainbowd.deploy.hook_call import HookCall, HookResult
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ExitReport, Leftovers
     from rainbowd.deploy.records import DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.journal import Event
     from rainbowd.roster import State
-
-
-@dataclass(frozen=True)
-class LaunchPlan:
-    """What a generation is launched from, and relaunched from after a crash: no file is read a second time.
-
-    Attributes:
-        release: the resolved directory.
-        config: the config at the start of the deploy.
-        env_file: the variables of ``env_file`` at that time.
-        source: the config as JSON, for a later agent.
-    """
-
-    release: Path
-    config: Config
-    env_file: Mapping[str, str]
-    source: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

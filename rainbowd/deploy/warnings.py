@@ -38,7 +38,7 @@ def warnings(live: Generation | None, deploys: DeploySnapshot) -> Iterator[tuple
     if left := survivors():
         yield "left", fill(WARNINGS["left"], {"left": left})
     crashes = deploys.crashes
-    if crashes is not None and (live is None or deploys.at_seconds - crashes.at < RECENT_SECONDS):
+    if crashes is not None and (live is None or deploys.crashed_seconds < RECENT_SECONDS):
         yield "crashed", _crashed(crashes, deploys.previous_release)
 
 

@@ -19,7 +19,7 @@ from tests.deploy.generations.test_adoption import A, B
 
 
 def snapshot(**changes: Any) -> DeploySnapshot:
-    return replace(DeploySnapshot(2e9, Path("/current")), **changes)
+    return replace(DeploySnapshot(Path("/current")), **changes)
 
 
 class FakeRecorder:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.deploys.progress import Step
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys.progress import Progress
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.release_link import LinkChange
@@ -85,7 +83,7 @@ class Deploy:
     @property
     def is_baking(self) -> bool:
         """Whether its release is live and watched, so that another agent can continue it."""
-        return self.outcome is None and self.progress is not None and self.progress.step is Step.BAKE
+        return self.outcome is None and self.progress is not None and self.progress.is_baking
 
     def age_seconds(self) -> float:
         """Return the seconds since the first request, rounded to milliseconds."""

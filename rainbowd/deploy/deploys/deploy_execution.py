@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.generation_slots import Slots
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
 
 _SLACK_SECONDS = 5.0
 """How long after the end of a bake the previous generation is still warm, if nothing stops it at the end."""

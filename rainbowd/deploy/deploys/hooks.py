@@ -14,7 +14,7 @@ import trio
 
 from rainbowd.deploy.cancellation import set_when_cancelled
 from rainbowd.deploy.hook_call import HookCall, HookResult
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 

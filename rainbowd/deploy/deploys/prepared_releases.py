@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rainbowd.deploy.generations.deploy_memory import MemoryFile
-    from rainbowd.deploy.interfaces import DesiredState, LaunchPlan
+    from rainbowd.deploy.interfaces import DesiredState
+    from rainbowd.deploy.launch_plan import LaunchPlan
 
 KEPT = 50
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rainbowd.deploy.deploys.bake import Bake
-    from rainbowd.deploy.deploys.canary import Canary
+    from rainbowd.deploy.generations.error_watch import ErrorWatch
     from rainbowd.deploy.generations.lifecycle import Lifecycle
 
 OUTPUT_LINES = 50
@@ -26,6 +26,30 @@ class Step(enum.Enum):
     HEALTH = "health"  # at least one health check has returned, and the app is not healthy yet
     CANARY = "canary"  # it gets a share of the clients
     BAKE = "bake"  # it is live, and watched
+
+
+class Judged(Protocol):
+    """A canary or a bake that is under way.
+
+    Attributes:
+        watch: counts the requests and errors.
+        until_seconds: the end of the step, in seconds since the epoch.
+    """
+
+    watch: ErrorWatch
+    until_seconds: float
+
+
+@dataclass(frozen=True)
+class ProgressView:
+    """The current step of a deploy at one moment; for the attributes see ``Progress``."""
+
+    step: Step
+    since: float
+    judged: Judged | None
+    output: list[str]
+    output_lines: int
+    last_check: str | None
 
 
 class Progress:
@@ -46,21 +70,22 @@ class Progress:
         self.since = now()
         self.output: deque[str] = deque(maxlen=OUTPUT_LINES)
         self.output_lines = 0
-        self.judged: Canary | Bake | None = None
+        self.judged: Judged | None = None
         self._step = Step.PLAN
         self._now = now
         self._on_change = on_change
         self._candidate: Lifecycle | None = None
 
     @property
-    def step(self) -> Step:
-        """The current step of the deploy."""
-        return Step.HEALTH if self._step is Step.BOOT and self.last_check is not None else self._step
+    def is_baking(self) -> bool:
+        """Whether the release is live, and watched."""
+        return self._step is Step.BAKE
 
-    @property
-    def last_check(self) -> str | None:
-        """The result of the candidate's last health check; None before the first has returned."""
-        return None if self._candidate is None else self._candidate.last_check
+    def view(self) -> ProgressView:
+        """Return the current step, with the result of the candidate's last health check."""
+        last_check = None if self._candidate is None else self._candidate.last_check
+        step = Step.HEALTH if self._step is Step.BOOT and last_check is not None else self._step
+        return ProgressView(step, self.since, self.judged, list(self.output), self.output_lines, last_check)
 
     def begin(self, step: Step) -> None:
         """Begin ``step``, and drop the output of the step before."""

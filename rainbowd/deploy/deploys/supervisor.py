@@ -135,15 +135,16 @@ class Supervisor:
 
     def snapshot(self) -> DeploySnapshot:
         """Return what there is to report of the deploys now."""
-        memory, current = self._memory.content, self._current
+        memory, current, crashes = self._memory.content, self._current, self._memory.content.crashes
         return DeploySnapshot(
-            at_seconds=self._context.host.now(),
             link=self._link,
             named_release=self._queue.named_release,
             previous_release=memory.previous_release,
             deploying=None if current is None else current.deploy,
+            progress=None if current is None else current.progress.view(),
             last_outcome=memory.last_outcome,
-            crashes=memory.crashes,
+            crashes=crashes,
+            crashed_seconds=0.0 if crashes is None else self._context.host.now() - crashes.at,
             is_waiting=self._fallback.is_waiting,
         )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.companion_interfaces import CompanionProcess, Instance, RecordedCompanion
     from rainbowd.deploy.context import DeployContext
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ExitReport
 
 CRASH_LOOP_EXITS = 3

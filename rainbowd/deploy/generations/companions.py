@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.companion_interfaces import RecordedCompanion
     from rainbowd.deploy.context import DeployContext
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.roster import Generation, ProcessStatus
 
 log = get_logger()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from rainbowd.config import Config, Drain
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.deploy_memory import MemoryFile
-    from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+    from rainbowd.deploy.interfaces import RecordedGeneration
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.roster import Generation
 
 PORT_TRIES = 5

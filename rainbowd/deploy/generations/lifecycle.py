@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rainbowd.config import Drain
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.companions import Companions
-    from rainbowd.deploy.interfaces import App, LaunchPlan
+    from rainbowd.deploy.interfaces import App
+    from rainbowd.deploy.launch_plan import LaunchPlan
 
 log = get_logger()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.context import DeployContext
     from rainbowd.deploy.generations.deploy_memory import MemoryFile
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
 
 _POLL_SECONDS = 0.5
 TRIGGER_SECONDS = 2.0
@@ -163,6 +163,7 @@ class Recovery:
         return True
 
     def _expect_no_launch(self) -> None:
-        """Let held requests know that they wait in vain."""
-        self.is_launch_expected = False
-        self._roster.notify_observers()
+        """Let held requests know that they wait in vain, if a launch was expected."""
+        if self.is_launch_expected:
+            self.is_launch_expected = False
+            self._roster.notify_observers()

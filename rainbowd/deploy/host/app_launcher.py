@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from rainbowd.deploy.hook_call import HookCall, HookResult
     from rainbowd.deploy.host.output import Output
     from rainbowd.deploy.host.previous_run import PreviousRun
-    from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+    from rainbowd.deploy.interfaces import RecordedGeneration
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ProcessTree
     from rainbowd.log import AppSink
     from rainbowd.report.generation_ids import GenerationIds

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.companion_interfaces import Instance, RecordedCompanion
     from rainbowd.deploy.host.output import Output
     from rainbowd.deploy.host.stored_companions import StoredCompanions
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ProcessTree
     from rainbowd.log import AppSink
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rainbowd.config import load, read_env_file, restart_needed
 from rainbowd.deploy.host.directory_identity import directory_identity
 from rainbowd.deploy.host.hook_permissions import check_hook_permissions
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.watch.file_state import observe, resolve_release
 from rainbowd.errors import ConfigError, DeployFailed
 from rainbowd.log import get_logger

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rainbowd.address import Address
     from rainbowd.config import Account, Config
     from rainbowd.deploy.host.generation_files import GenerationFiles
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import LaunchMarks, ProcessTree
 
 CLEAR_SECONDS = 30.0

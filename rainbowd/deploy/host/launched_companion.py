@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.companion_record import CompanionRecord
     from rainbowd.deploy.host.output import Output
-    from rainbowd.deploy.interfaces import LaunchPlan
+    from rainbowd.deploy.launch_plan import LaunchPlan
     from rainbowd.deploy.process import ExitReport, ProcessTree
 
 

@@ -24,7 +24,8 @@ from rainbowd.deploy.host.state_files import (
     read_undecided,
 )
 from rainbowd.deploy.host.stored_companions import StoredCompanions
-from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+from rainbowd.deploy.interfaces import RecordedGeneration
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.process import Launch, LaunchMarks, ProcessTree, end_leftovers, find_leftovers, remove_left_cgroups
 from rainbowd.errors import ConfigError
 from rainbowd.log import get_logger

@@ -11,7 +11,7 @@ from rainbowd.deploy.companion_interfaces import Instance, RecordedCompanion
 from rainbowd.deploy.companion_record import CompanionRecord
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.state_files import read_plan, read_state_file
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.process import Launch, LaunchMarks, ProcessTree
 from rainbowd.deploy.process.process_identity import boot_id
 from rainbowd.log import get_logger

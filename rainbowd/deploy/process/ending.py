@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from signal import SIGKILL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -15,7 +15,8 @@ from rainbowd.deploy.process.procfs import send_signal, until_ended
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from rainbowd.deploy.process.process_tree import ProcessTree
+    from rainbowd.deploy.process.launches import Launch
+    from rainbowd.deploy.process.membership import Members
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 REFRESH_SECONDS = 0.5
@@ -25,8 +26,26 @@ KILL_SECONDS = 5.0
 """How long the kernel may take to end the processes that were killed."""
 
 
+class Processes(Protocol):
+    """The processes of a launch, which ``ProcessTree`` finds and follows.
+
+    Attributes:
+        pid: the number of the launched process.
+        launch: the evidence by which they are found.
+    """
+
+    pid: int
+    launch: Launch
+
+    async def refresh(self) -> Members:
+        """Search for them, and return the result."""
+
+    def find_main(self, found: Members) -> ProcessInfo | None:
+        """Return the main process, or None if it has ended."""
+
+
 async def end_processes(
-    tree: ProcessTree, signum: int, *, patience_seconds: float, stop_now: trio.Event
+    tree: Processes, signum: int, *, patience_seconds: float, stop_now: trio.Event
 ) -> tuple[bool, list[ProcessInfo]]:
     """End all processes of a launch.
 
@@ -55,7 +74,7 @@ async def patience(seconds: float, stop_now: trio.Event) -> AsyncIterator[None]:
             nursery.cancel_scope.cancel()
 
 
-async def _request_end(tree: ProcessTree, signum: int, head_start_seconds: float) -> None:
+async def _request_end(tree: Processes, signum: int, head_start_seconds: float) -> None:
     """Send each process the signal, the main process first; return when none is left.
 
     A process of another account is waited for and never signalled.  The exception is the agent's own child, whatever
@@ -78,7 +97,7 @@ async def _request_end(tree: ProcessTree, signum: int, head_start_seconds: float
             await until_ended(waiting[0])
 
 
-async def _kill(tree: ProcessTree) -> tuple[bool, list[ProcessInfo]]:
+async def _kill(tree: Processes) -> tuple[bool, list[ProcessInfo]]:
     """Kill the processes that are left; return whether there were any, and those that remain."""
     killed = False
     found = await tree.refresh()
@@ -92,5 +111,5 @@ async def _kill(tree: ProcessTree) -> tuple[bool, list[ProcessInfo]]:
     return killed, [*found.live, *found.foreign]
 
 
-def _is_our_child(tree: ProcessTree, entry: ProcessInfo) -> bool:
+def _is_our_child(tree: Processes, entry: ProcessInfo) -> bool:
     return entry.pid == tree.pid and entry.parent == os.getpid()

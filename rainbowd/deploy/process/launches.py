@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rainbowd.deploy.process.process_identity import ProcessIdentity
-    from rainbowd.deploy.process.procfs import ProcessInfo, Variables
+    from rainbowd.deploy.process.procfs import Variables
 
 _HOOK_VARIABLE = os.fsencode(f"{HOOK}=")
 
@@ -67,7 +67,8 @@ class Launch:
         generation: the id of the generation; None for a hook and for leftovers.
         pidfile: the file in which a daemon can write its number.
         cgroup: the directory of its control group; None if it has none.
-        known: its processes when they were last searched for, number to start time.
+        known: its processes when they were last searched for, number to start time; replaced and never changed, because
+            a search in another thread keeps the dictionary that it started with.
         child: number and start time of its first process; None if it has none.
     """
 
@@ -122,10 +123,6 @@ class Launch:
         if uid not in self.uids or not self.environment or not self.environment <= variables:
             return False
         return self.has_secret or not any(variable.startswith(_HOOK_VARIABLE) for variable in variables)
-
-    def remember(self, entries: Iterable[ProcessInfo]) -> None:
-        """Store which processes are its own; a search in another thread keeps the dictionary that it started with."""
-        self.known = {entry.pid: entry.start_time for entry in entries}
 
 
 _launches: list[Launch] = []

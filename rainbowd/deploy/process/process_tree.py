@@ -78,6 +78,7 @@ class ProcessTree:
 
     Attributes:
         identity, marks: see above.
+        pid: the number of the child.
         launch: the evidence by which its processes are found.
         exit_status: of the child, once it was reaped; negative for a signal, None if unknown.
     """
@@ -92,6 +93,7 @@ class ProcessTree:
         known: Mapping[int, int] | None = None,
     ) -> None:
         self.identity = identity
+        self.pid = identity.pid
         self.marks = marks
         self.exit_status: int | None = None
         self._pidfd = pidfd
@@ -120,11 +122,6 @@ class ProcessTree:
     def known(self) -> dict[int, int]:
         """The processes that the last search found, number to start time."""
         return dict(self.launch.known)
-
-    @property
-    def pid(self) -> int:
-        """The number of the child."""
-        return self.identity.pid
 
     @property
     def is_alive(self) -> bool:
@@ -242,7 +239,8 @@ class ProcessTree:
         """Search for its processes and store them; return the result."""
         async with self._refreshing:
             found = await trio.to_thread.run_sync(self._find)
-            self.launch.remember((*found.live, *found.ended, *found.foreign))
+            entries = (*found.live, *found.ended, *found.foreign)
+            self.launch.known = {entry.pid: entry.start_time for entry in entries}  # new: other threads may read it
             return found
 
     def _find(self) -> Members:
@@ -266,7 +264,8 @@ class ProcessTree:
         Args:
             found: the result of the last search.
         """
-        self._daemon.refresh(found, self.pid)
+        if found.named is not None or self._daemon.entry is not None:
+            self._daemon.refresh(found, self.pid)
         main = self._daemon.entry or next((entry for entry in found.live if entry.pid == self.pid), None)
         has_forked = self._reaped and (self._may_have_forked or self._main_status() == 0)
         if main is None and found.live and has_forked:

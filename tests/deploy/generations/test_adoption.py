@@ -9,7 +9,8 @@ import trio
 
 from rainbowd.config import Config, Drain
 from rainbowd.deploy.generations.adoption import assign_roles, should_deploy
-from rainbowd.deploy.interfaces import LaunchPlan, RecordedGeneration
+from rainbowd.deploy.interfaces import RecordedGeneration
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.records import DeployMemory, LastOutcome
 from rainbowd.deploy.watch.file_state import FileState, Stamp
 from rainbowd.roster import State

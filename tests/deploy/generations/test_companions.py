@@ -16,7 +16,7 @@ from rainbowd.config import Config, ProcessSettings
 from rainbowd.deploy.context import DeployContext
 from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.generations.companions import Companions
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.roster import Generation, Roster
 from tests.fake_companions import CompanionBehaviour, FakeCompanions
 from tests.fakes import Events, FakeHost

@@ -11,7 +11,7 @@ from rainbowd.config import Config
 from rainbowd.deploy.generations.deploy_memory import MemoryFile
 from rainbowd.deploy.generations.lifecycle import EndReason
 from rainbowd.deploy.generations.recovery import Recovery
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import Roster
 from tests.fakes import Events, FakeHost, deploy_context

@@ -16,7 +16,7 @@ from rainbowd.deploy.companion_interfaces import Instance
 from rainbowd.deploy.companion_record import CompanionRecord
 from rainbowd.deploy.host.companion_launcher import LinuxCompanionLauncher
 from rainbowd.deploy.host.stored_companions import StoredCompanions
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.process import read_entry
 from rainbowd.deploy.process.usage import read_usage
 from rainbowd.errors import DeployFailed

@@ -18,7 +18,7 @@ from rainbowd.config import Config, HookSettings
 from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host import command_line
 from rainbowd.deploy.host.hook_runner import run_hook
-from rainbowd.deploy.interfaces import LaunchPlan
+from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.deploy.process import reap_orphans, spawn
 from tests.accounts import USER, needs_root, uid
 from tests.cgroups import delegated_cgroup, groups_in, inside
