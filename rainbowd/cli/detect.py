@@ -140,7 +140,7 @@ def _nothing(release: Path, procfile: dict[str, str]) -> str:
         return f"{release}: cannot be read ({error.strerror}); expected the directory of an app"
     more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
     there = f"{', '.join(names[:SHOWN_MAX])}{more}" if names else "nothing"
-    lines = f" (whose Procfile has no web: line, only {', '.join(procfile)})" if procfile else ""
+    lines = f" (the Procfile has no web: line, only {', '.join(procfile)})" if procfile else ""
     return (
         f"{release}: found {there}{lines}; expected an app that is known ({KNOWN}); "
         "give --server NAME with --app APP, or --blank for a config to fill in"

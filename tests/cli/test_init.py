@@ -262,7 +262,7 @@ def test_if_no_app_is_found_the_files_are_named(here: Path, capsys: pytest.Captu
     (here / "lib").mkdir()
     assert main(["init"]) == 2
     told = capsys.readouterr().err
-    assert "found Procfile, lib/ (whose Procfile has no web: line, only worker); expected" in told
+    assert "found Procfile, lib/ (the Procfile has no web: line, only worker); expected" in told
     assert "--blank" in told
 
 

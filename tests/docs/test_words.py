@@ -44,3 +44,7 @@ def test_where_is_a_place_and_never_a_condition() -> None:
     texts = [re.sub(r"\s+", " ", CODE.sub("`code`", page.read_text())) for page in PAGES]
     uses = [text[use.start() : use.end() + 60] for text in texts for use in re.finditer(r"\b[Ww]here\b", text)]
     assert [use for use in uses if not use.lower().startswith(PLACES)] == []
+
+
+def test_the_readme_stays_short_enough_for_a_first_look() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160
