@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from tests.processes.rows import Queue
 
 JOB_GAP_SECONDS = 0.1
+REQUEST_GAP_SECONDS = 0.02
+REQUEST_SECONDS = 30.0
+MORE_JOBS = 10
+PATIENCE_SECONDS = 120.0
+"""For a deploy and the end of the old processes; more than it takes to kill one that does not end."""
 BROKER_SECONDS = 60.0
 
 
@@ -34,6 +41,8 @@ class Result:
 
     Attributes:
         name: of the queue.
+        title: of the queue, for the page.
+        version: of the queue.
         deploys: how many succeeded.
         jobs: how many were enqueued.
         lost: the jobs that never ended.
@@ -41,9 +50,14 @@ class Result:
         doubled: how often two processes of a name without ``overlap`` ran at the same time.
         killed: how many companion processes had to be killed.
         left: how many processes were left at the end.
+        requests: how many requests the app answered meanwhile.
+        failures: how each request failed that was not answered; none is sent while the agent is killed.
+        own_fault: why the queue by itself loses jobs or runs them twice; empty if it must not.
     """
 
     name: str
+    title: str = ""
+    version: str = ""
     deploys: int = 0
     jobs: int = 0
     lost: list[int] = field(default_factory=list)
@@ -51,11 +65,15 @@ class Result:
     doubled: int = 0
     killed: int = 0
     left: int = 0
+    requests: int = 0
+    failures: list[str] = field(default_factory=list)
+    own_fault: str = ""
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, done twice, doubled or left."""
-        return not (self.lost or self.twice or self.doubled or self.left or self.killed)
+        """Whether nothing was lost, done twice, doubled, failed, killed or left."""
+        is_wrong = bool(self.lost or self.twice) and not self.own_fault
+        return not (is_wrong or self.doubled or self.failures or self.left or self.killed)
 
 
 def run(queue: Queue, deploys: int, directory: Path, environments: Path) -> Result:
@@ -71,21 +89,44 @@ def run(queue: Queue, deploys: int, directory: Path, environments: Path) -> Resu
         Missing: the queue or its broker cannot be installed.
     """
     with broker(directory) as url:
+        place = install_with_pip(queue.name, queue.pip, environments) if queue.pip else None
         environment = {
-            "PATH": path_with(install_with_pip(queue.name, queue.pip, environments) if queue.pip else None),
+            **queue.env,
+            "PATH": path_with(place),
             "BROKER": url,
             "RESULTS": str(directory / "results"),
             "BEAT_SCHEDULE": str(directory / "beat-schedule"),
         }
         for name in "ab":
-            shutil.copytree(APPS / queue.name, directory / "releases" / name)
+            shutil.copytree(APPS / queue.app, directory / "releases" / name)
         agent = Agent(directory, run=WEB, env=environment, processes=queue.processes, health="/up")
+        agent.patience_seconds = PATIENCE_SECONDS
         agent.flip("a")
         agent.start()
+        result = Result(queue.name, queue.title, _version(queue, environment["PATH"]), own_fault=queue.own_fault)
         try:
-            return _measure(agent, queue, deploys, {**os.environ, **environment})
+            _measure(agent, queue, deploys, {**os.environ, **environment}, result)
         finally:
             agent.destroy()
+        return result
+
+
+def _version(queue: Queue, path: str) -> str:
+    """Return the version of a queue: of its package on PyPI, or what its program prints.
+
+    Raises:
+        Missing: there is none.
+    """
+    read = f"import importlib.metadata; print(importlib.metadata.version({queue.package!r}))"
+    words = ["python", "-c", read] if queue.package else [queue.program, "--version"]
+    program = shutil.which(words[0], path=path)
+    if program is None:
+        raise Missing(f"{queue.name}: {words[0]} is not there; apt-get install {' '.join(queue.debian)}")
+    done = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(?:\.\d+)+", done.stdout)
+    if found is None:
+        raise Missing(f"{queue.name}: {' '.join(words)} prints no version: {done.stderr}")
+    return found[0]
 
 
 @contextlib.contextmanager
@@ -113,20 +154,22 @@ def _until_open(port: int) -> None:
     raise Missing(f"redis-server does not listen on port {port}")
 
 
-def _measure(agent: Agent, queue: Queue, deploys: int, environment: dict[str, str]) -> Result:
+def _measure(agent: Agent, queue: Queue, deploys: int, environment: dict[str, str], result: Result) -> None:
     assert agent.decision(0)["event"] == "deploy.succeeded"
-    result = Result(queue.name)
     over, jobs = threading.Event(), _Jobs(agent.directory, queue, environment)
-    threads = [threading.Thread(target=jobs.enqueue, args=(over,)), _Watch(agent, queue, result, over)]
+    client = _Client(agent.port, result, over)
+    threads = [threading.Thread(target=jobs.enqueue, args=(over,)), _Watch(agent, queue, result, over), client]
     for thread in threads:
         thread.start()
     try:
         for number in range(deploys):
+            jobs.wait_for_more()
             _deploy(agent, number)
             if number == deploys // 3:
                 agent.upgrade()
             if number == 2 * deploys // 3:
-                agent.wait_for("generation.adopted", agent.restart())
+                with client.paused:  # a request in flight would be lost with the agent
+                    agent.wait_for("generation.adopted", agent.restart())
     finally:
         over.set()
         for thread in threads:
@@ -140,7 +183,6 @@ def _measure(agent: Agent, queue: Queue, deploys: int, environment: dict[str, st
     result.killed = sum(event["event"] == "process.exited" and event["killed"] for event in events)
     result.left += len(agent.processes()) + sum(len(event.get("left", [])) for event in events)
     result.lost, result.twice = jobs.judge()
-    return result
 
 
 def _deploy(agent: Agent, number: int) -> None:
@@ -186,6 +228,13 @@ class _Jobs:
         while len(self._seen("end")) < self.count and time.monotonic() < deadline:
             time.sleep(0.1)
 
+    def wait_for_more(self) -> None:
+        """Wait until workers that have just started are at work: a queue may not understand a signal before that."""
+        begun, deadline = len(self._seen("begin")), time.monotonic() + PATIENCE_SECONDS
+        while len(self._seen("begin")) < begun + MORE_JOBS:
+            assert time.monotonic() < deadline, "the workers begin no job"
+            time.sleep(0.1)
+
     def judge(self) -> tuple[list[int], list[int]]:
         """Return the jobs that never ended, and those that began more than once."""
         begun, ended = self._seen("begin"), self._seen("end")
@@ -222,6 +271,41 @@ class _Watch(threading.Thread):
                 if self._state_dir in variables and f"RAINBOWD_PROCESS={name}".encode() in variables:
                     found |= {one for one in variables if one.startswith(b"RAINBOWD_GENERATION=")}
         return found
+
+
+class _Client(threading.Thread):
+    """Sends the app one request after another.
+
+    Attributes:
+        paused: no request is in flight while this is held.
+    """
+
+    def __init__(self, port: int, result: Result, over: threading.Event) -> None:
+        super().__init__()
+        self.paused = threading.Lock()
+        self._port = port
+        self._result = result
+        self._over = over
+
+    def run(self) -> None:
+        while not self._over.wait(REQUEST_GAP_SECONDS):
+            with self.paused:
+                try:
+                    status = self._get()
+                except (OSError, http.client.HTTPException) as error:
+                    self._result.failures.append(repr(error))
+                else:
+                    self._result.requests += 1
+                    if status != http.HTTPStatus.OK:
+                        self._result.failures.append(str(status))
+
+    def _get(self) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", "/up")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from redis import Redis
 from rq import Queue, Retry
 
 queue = Queue(connection=Redis.from_url(os.environ["BROKER"]))
+retry = Retry(max=int(os.environ["RETRIES"])) if "RETRIES" in os.environ else None
 for line in sys.stdin:
     number, seconds = line.split()
-    queue.enqueue("shop.job", int(number), float(seconds), retry=Retry(max=1))
+    queue.enqueue("shop.job", int(number), float(seconds), retry=retry)
     print(number, flush=True)
