@@ -22,7 +22,7 @@ from rainbowd.fleet.local_state import release_name, trouble
 from rainbowd.fleet.models import Member as MemberDocument
 from rainbowd.fleet.models import Phase, Presence, UnreadableDocument
 from rainbowd.fleet.report import Report
-from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Write, next_timer_seconds, timers
+from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Write, next_timer_seconds, place, timers
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ LEAVE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 REFUSED_SECONDS = 5.0
 CONFLICT_SECONDS = 0.05
+
+PLACE_SECONDS = 0.03
+"""How long a member waits for each member that acts before it: about the time of a write."""
+
+PLACE_SECONDS_MAX = 0.6
 
 log = get_logger()
 
@@ -86,6 +91,7 @@ class Member:
         self._seen: dict[Timer, float] = {}
         self._looked_at = -LOOK_SECONDS
         self._renew_at = 0.0
+        self._place_seconds = 0.0
 
     async def run(self) -> None:
         """Be a member until cancelled; nothing that the engine does ends this."""
@@ -151,6 +157,7 @@ class Member:
                 delay = LOOK_SECONDS
             with trio.move_on_after(delay):
                 await self._wake.wait()
+                await trio.sleep(self._place_seconds)  # so several changes in a row are read at once
 
     async def _step(self, engine: Engine, nursery: trio.Nursery) -> float:
         """Look at the fleet, and do the next thing; return after how many seconds to look again at the latest."""
@@ -163,6 +170,7 @@ class Member:
         self.report.engine_back()
         await self._join(engine, documents)
         view = self._view(documents)
+        self._place_seconds = min(PLACE_SECONDS_MAX, PLACE_SECONDS * place(view))
         self.report.show(documents, view.local)
         await self._report_itself(engine, documents, view.local)
         if await self._carry_out(engine, documents, view, nursery):
@@ -260,6 +268,9 @@ class Member:
             return False
         match decision:
             case Write(progress, why):
+                with trio.move_on_after(self._place_seconds):
+                    await self._wake.wait()
+                    return True
                 puts = keys.progress_puts(documents, order, progress)
                 if await engine.commit(documents.guards, puts):
                     log.info("fleet", rollout=order.id, decision=why)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rainbowd.fleet.local_record import Record
-from rainbowd.fleet.models import Order, Phase, Progress
+from rainbowd.fleet.models import Order, Phase, Progress, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +107,41 @@ class Wait:
 
 
 Decision = Write | Prepare | Deploy | Wait
+
+
+def place(view: View) -> int:
+    """Return how many other members act before this one, so that not all of them write the same document at once.
+
+    Nothing depends on it but the number of writes that collide: each write is guarded, and the next member in the line
+    writes a moment later if the first does not.
+    """
+    order, progress = view.order, view.progress
+    if order is None or progress is None or progress.order != order.id:
+        return _index(view.me, sorted(view.present))
+    turn = progress.members.get(view.me)
+    if turn is not None and turn.state.has_turn:
+        return 0
+    return _index(view.me, _line(view, order, progress))
+
+
+def _line(view: View, order: Order, progress: Progress) -> list[str]:
+    """Return the members that are present, in the order in which they act next."""
+    members = [name for name in order.members if name in view.present]
+    turns = progress.members
+    match progress.phase:
+        case Phase.PREPARING:
+            due = [name for name in members if name not in turns]
+        case Phase.ROLLING:
+            due = [name for name in members if name not in turns or turns[name].state is State.PREPARED]
+        case Phase.ROLLING_BACK:
+            due = [name for name in members if name in turns and turns[name].must_go_back]
+        case _:
+            due = []
+    return list(dict.fromkeys([*due, *members, *sorted(view.present)]))
+
+
+def _index(name: str, line: list[str]) -> int:
+    return line.index(name) if name in line else len(line)
 
 
 def timers(view: View) -> set[Timer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -135,6 +136,21 @@ class Cluster:
                     return node
             time.sleep(LOOK_SECONDS)
         raise AssertionError("etcd has no leader")
+
+    def keys(self) -> list[str]:
+        """All keys, sorted."""
+        everything = {"key": "AA==", "range_end": "AA==", "keys_only": True}
+        return [base64.b64decode(one["key"]).decode() for one in self._ask("/v3/kv/range", everything).get("kvs", ())]
+
+    def leases(self) -> int:
+        """How many leases there are."""
+        return len(self._ask("/v3/lease/leases", {}).get("leases", ()))
+
+    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer of the first node that answers."""
+        found = next(filter(None, (self._post(node, path, body) for node in self.nodes)), None)
+        assert found is not None, "no node of etcd answers"
+        return found
 
     def destroy(self) -> None:
         """End all nodes."""

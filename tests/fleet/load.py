@@ -19,12 +19,16 @@ class Load:
     Attributes:
         answers: how many were good.
         failures: what went wrong, each in words.
+        excused: how many requests were lost while nothing could answer them.
     """
 
     def __init__(self, port: int) -> None:
         self.answers = 0
         self.failures: list[str] = []
+        self.excused = 0
         self._port = port
+        self._is_down = False
+        self._falls = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -36,9 +40,19 @@ class Load:
         self._over.set()
         self._thread.join()
 
+    def fall(self) -> None:
+        """Excuse the requests in flight and all later ones, because the agent is killed now."""
+        self._is_down = True
+        self._falls += 1
+
+    def rise(self) -> None:
+        """Excuse no request that begins from now on, because the agent listens again."""
+        self._is_down = False
+
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         while not self._over.is_set():
+            falls, was_down = self._falls, self._is_down
             try:
                 connection.request("GET", "/")
                 answer = connection.getresponse()
@@ -48,7 +62,10 @@ class Load:
                 else:
                     self.failures.append(f"status {answer.status}")
             except (OSError, http.client.HTTPException) as error:
-                self.failures.append(repr(error))
+                if was_down or falls != self._falls:
+                    self.excused += 1
+                else:
+                    self.failures.append(repr(error))
                 connection.close()
             time.sleep(PAUSE_SECONDS)
         connection.close()

@@ -41,7 +41,7 @@ class Fleet:
             "name": f"f{os.urandom(4).hex()}",
             "endpoints": list(endpoints),
             "ttl": 2 * len(endpoints) + 0.5,
-            "grace": 3,
+            "grace": 15,
             "bake": 0.3,
         }
         self.settings: dict[str, Any] = usual | settings

@@ -9,7 +9,7 @@ import pytest
 from rainbowd.fleet.decide import decide, wanted
 from rainbowd.fleet.local_record import OwnDeploy, Record
 from rainbowd.fleet.models import Order, Phase, Progress, State, Turn
-from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Wait, Write, next_timer_seconds, timers
+from rainbowd.fleet.view import Deploy, Local, Prepare, Timer, View, Wait, Write, next_timer_seconds, place, timers
 
 ALL = frozenset({"a", "b", "c"})
 
@@ -224,3 +224,23 @@ def test_the_release_of_the_fleet_is_that_of_the_last_success(phase: Phase, rele
     assert wanted(order(), progress(phase)) == release
     assert wanted(order(), None) == "v1"
     assert wanted(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "me", "found"),
+    [
+        (None, "c", 2),
+        (progress(Phase.PREPARING, a=State.PREPARED), "b", 0),
+        (progress(Phase.PREPARING, a=State.PREPARED), "c", 1),
+        (progress(Phase.PREPARING, a=State.PREPARED), "a", 2),
+        (progress(Phase.ROLLING, a=State.LIVE, b=State.CLAIMED, c=State.PREPARED), "b", 0),
+        (progress(Phase.ROLLING, a=State.LIVE, b=State.CLAIMED, c=State.PREPARED), "c", 0),
+        (progress(Phase.ROLLING, a=State.LIVE, b=State.LIVE, c=State.PREPARED), "b", 2),
+        (progress(Phase.ROLLING_BACK, a=State.REVERTED, b=State.LIVE, c=State.LIVE), "c", 1),
+        (progress(Phase.BAKING, a=State.LIVE), "a", 0),
+        (progress(Phase.SUCCEEDED, a=State.LIVE), "new", 3),
+    ],
+)
+def test_members_act_in_a_line(now: Progress | None, me: str, found: int) -> None:
+    present = frozenset({"a", "b", "c", *([me] if me == "new" else [])})
+    assert place(view(now, me=me, present=present)) == found

@@ -137,7 +137,7 @@ def test_a_lost_member_rolls_the_others_back_and_comes_back_itself(fleet: Fleet)
     agent.kill()
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 1, output
-    assert "web2: lost: absent for 3 s" in output
+    assert f"web2: lost: absent for {fleet.settings['grace']} s" in output
     assert fleet.live("web1", "web3", "web4") == ["v1"] * 3
     agent.start()
     fleet.wait(lambda: fleet.live("web2") == ["v1"] and fleet.linked("web2") == ["v1"], "web2 to come back")
