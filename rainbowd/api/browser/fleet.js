@@ -5,14 +5,18 @@ const fleetColour = release => {
   return colourOf(1 + sum % 8)
 }
 
+const fleetStates = { prepared: "waits", claimed: "deploys", reverting: "goes back", reverted: "is back" }
+
 function fleetMember(member) {
   const state = member.present ? member.state ?? "at rest" : "absent"
-  const said = member.by_hand ? "by hand" : state.replace("_", " ")
+  const said = member.by_hand ? "by hand" : fleetStates[state] ?? state
   const box = make("li", { className: `member ${state.replace(" ", "-")}`, title: member.reason ?? "" },
     make("strong", {}, member.name), ` ${member.release ?? "-"} `, make("small", {}, said))
   box.style.borderColor = member.present ? fleetColour(member.release) : "transparent"
   return box
 }
+
+const isUnderWay = fleet => fleet.phase === "rolling" || fleet.phase === "baking"
 
 function fleetWaves({ members, rollout }) {
   const waves = rollout?.waves ?? []
@@ -27,11 +31,12 @@ function showFleet(fleet) {
   const { engine, rollout } = fleet
   const away = engine.state === "up" ? "" : `; etcd is ${engine.state} since ${timeOf(engine.since)}: ${engine.reason ?? ""}`
   const order = rollout ? `; rollout ${rollout.id} of ${rollout.release} by ${rollout.by}: ${
-    (fleet.phase ?? "begins").replace("_", " ")}${rollout.paused ? ", paused" : ""}` : ""
+    (fleet.phase ?? "begins").replace("_", " ")}${isUnderWay(fleet) ? `, wave ${rollout.wave} of ${rollout.waves.length}` : ""}${
+    rollout.paused ? ", paused" : ""}` : ""
   byId("fleet-title").textContent = `Fleet ${fleet.name}`
   byId("fleet-more").textContent = `${fleet.wanted ?? "no release yet"}; this is ${fleet.member}${order}${away}`
   const rows = fleet.members ? fleetWaves(fleet) : []
-  const present = fleet.phase === "rolling" || fleet.phase === "baking" ? rollout.wave - 1 : -1
+  const present = isUnderWay(fleet) ? rollout.wave - 1 : -1
   show(byId("fleet-waves"), JSON.stringify([rows, present]), ...rows.map((members, index) =>
     make("li", { className: index === present ? "wave now" : "wave" }, make("ul", {}, ...members.map(fleetMember)))))
 }

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from rainbowd.fleet.models import Past
 
 LOOK_SECONDS = 1.0
+_STATES = {"prepared": "waits", "claimed": "deploys", "reverting": "goes back", "reverted": "is back"}
+"""The states of members that need other words for people."""
+
 _CLEAR = "\x1b[H\x1b[2J"
 _STYLES = {Phase.SUCCEEDED: GREEN, Phase.ROLLED_BACK: RED, Phase.FAILED: RED, Phase.HALTED: YELLOW}
 
@@ -127,9 +130,8 @@ def _text(session: Session, documents: Documents) -> str:
         style = _STYLES.get(documents.phase, YELLOW) if documents.phase is not None else YELLOW
         state = paint(style, escape_control(progress_text(documents)))
         noted = f": {escape_control(order.note)}" if order.note else ""
-        lines.append(
-            f"rollout {order.id} of {order.release} by {escape_control(order.by)} at {clock(order.at)}{noted}: {state}"
-        )
+        lines.append(f"rollout {order.id} of {order.release}: {state}")
+        lines.append(f"  by {escape_control(order.by)} at {escape_control(clock(order.at))}{noted}")
         reason = documents.progress.reason if documents.progress is not None and documents.phase is not None else None
         lines += [f"  {escape_control(reason)}"] if reason else []
     if (lock := documents.lock) is not None:
@@ -142,7 +144,7 @@ def _table(documents: Documents) -> list[str]:
     assert isinstance(found, list)
     rows = [["MEMBER", "RELEASE", "STATE", "NOTE"]]
     for member in found:
-        state = str(member["state"] or "-").replace("_", " ") if member["present"] else "absent"
+        state = _STATES.get(str(member["state"]), str(member["state"] or "-")) if member["present"] else "absent"
         note = "by hand" if member["by_hand"] else member["reason"] or ""
         rows.append([escape_control(cell) for cell in (member["name"], member["release"] or "-", state, note)])
     return align_columns(rows, set())
