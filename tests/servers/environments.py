@@ -72,16 +72,20 @@ def _told(row: Row, environment: dict[str, str]) -> str:
 
 def is_ready(row: Row, environments: Path) -> bool:
     """Whether ``prepare`` has nothing to install."""
-    places = ([_pip_place(row, environments)] if row.pip else []) + ([_npm_place(row, environments)] if row.npm else [])
+    places = ([pip_place(row.pip, environments)] if row.pip else []) + (
+        [npm_place(row.app, environments)] if row.npm else []
+    )
     return _is_there(row) and all((place / "complete").exists() for place in places)
 
 
-def _pip_place(row: Row, environments: Path) -> Path:
-    return environments / re.sub(r"[^a-z0-9]+", "-", " ".join(row.pip)).strip("-")
+def pip_place(packages: Sequence[str], environments: Path) -> Path:
+    """Return the directory of the environment with these packages."""
+    return environments / re.sub(r"[^a-z0-9]+", "-", " ".join(packages)).strip("-")
 
 
-def _npm_place(row: Row, environments: Path) -> Path:
-    return environments / f"npm-{row.app}"
+def npm_place(app: str, environments: Path) -> Path:
+    """Return the directory of what the ``package.json`` of an app names."""
+    return environments / f"npm-{app}"
 
 
 def _pip(row: Row, environments: Path) -> Path:
@@ -99,7 +103,7 @@ def install_with_pip(name: str, packages: Sequence[str], environments: Path) -> 
     Raises:
         Missing: they cannot be installed.
     """
-    place = environments / re.sub(r"[^a-z0-9]+", "-", " ".join(packages)).strip("-")
+    place = pip_place(packages, environments)
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
         _install(name, [sys.executable, "-m", "venv", "--without-pip", str(place)])
@@ -115,12 +119,26 @@ def path_with(environment: Path | None) -> str:
 
 
 def _npm(row: Row, environments: Path) -> Path:
-    place = _npm_place(row, environments)
+    return install_with_npm(row.name, row.app, environments)
+
+
+def install_with_npm(name: str, app: str, environments: Path) -> Path:
+    """Install what the ``package.json`` of an app names, unless it is there; return its directory.
+
+    Args:
+        name: what needs it, for a failure's message.
+        app: the app's directory in ``apps``.
+        environments: a directory that is kept from run to run.
+
+    Raises:
+        Missing: it cannot be installed.
+    """
+    place = npm_place(app, environments)
     if not (place / "complete").exists():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        shutil.copy(APPS / row.app / "package.json", place)
-        _install(row.name, ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place)])
+        shutil.copy(APPS / app / "package.json", place)
+        _install(name, ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place)])
         (place / "complete").touch()
     return place
 

@@ -1,0 +1,1 @@
+"""A site whose static files have hashed names."""

@@ -1,0 +1,1 @@
+window.load = async () => (await import("./lazy.js")).told

@@ -1,0 +1,3 @@
+import "./main.css"
+
+window.load = async () => (await import("./lazy.js")).told
