@@ -140,9 +140,9 @@ LIGHT_PARTS = {
 }
 
 PLACES = {
-    "h11": {"api"},  # Hypercorn's parser
+    "h11": {"api/server.py"},  # Hypercorn's parser
     "httptools": {"http1"},
-    "hypercorn": {"api"},
+    "hypercorn": {"api/server.py"},
     "httpx": {"deploy/host/health.py", "deploy/host/httpx_transport.py", "fleet/etcd.py"},
     "outcome": {"proxy"},  # trio's own: what a task that is woken gets
     "prometheus_client": {"api"},

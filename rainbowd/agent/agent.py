@@ -6,9 +6,8 @@ The tasks end in the reverse order of their start::
     └ signals          a second TERM cancels everything that still runs
       ├ deploying      until another agent deploys, see ``upgrade``
       │ └ lives        every generation; ends by reaping, or by handing all of them over to that agent
-      │   ├ supervise  one deploy at a time
-      │   ├ calls      deploys that are requested over the API, or by a fleet
-      │   └ intake     watches the link and the trigger file
+      │   ├ deploys    the supervisor, the deploys of the API or a fleet, and the watcher: ``DeployService``
+      │   └ fleet      the member of a fleet, if one is configured
       ├ api            if it is enabled
       └ serving        listeners, then connections, for drain.stop at most: the first to end
 """

@@ -4,9 +4,13 @@
 from cancellation, so that one client that does not read could keep an agent from ever exiting.  So this module accepts
 connections itself, and gives Hypercorn a stream in which every wait has a timeout.
 
+This needs Hypercorn's internals, which may change in any version.  So no other module imports Hypercorn, and the
+package has an upper bound, which is raised when the tests have passed with the next version.
+
 Hypercorn on an inner socket with the proxy's ``Server`` in front would need none of its internals.  But the proxy does
 not know which connections have sent the token, so strangers with a hundred silent ones would lock everyone out.  It
-would also hide the user at the other end of a Unix socket.
+would also hide the user at the other end of a Unix socket, answer clients above the limit with 503 instead of letting
+them wait, and take more time: 1.9 ms of the processor for a call, instead of 1.1 ms.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SOCKET_MODE = 0o600
 BACKLOG = 128
 """Waiting connections are accepted at a hundred a second, so that they are gone a second after a flood ends."""
-PACKAGES = ("hypercorn[trio]", "prometheus_client", "starlette")
-"""The packages of the extra ``api``."""
+PACKAGES = ("hypercorn[trio]>=0.17,<0.19", "prometheus_client>=0.21", "starlette>=0.49.1")
+"""The packages of the extra ``api``, with its bounds."""
 
 
 def require_api_packages() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from rainbowd.cli.start_api import PACKAGES
 from tests.api.test_routes import REGISTRY
 from tests.live.agent import ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled, listening
@@ -279,7 +280,7 @@ def test_an_api_that_is_not_installed_is_refused_with_the_line_to_type(tmp_path:
     agent.flip("a")
     ended = start(tmp_path, *word, code="sys.modules['hypercorn'] = None")
     assert ended.returncode == 2
-    line_to_type = f": {sys.executable} -m pip install 'hypercorn[trio]' 'prometheus_client' 'starlette'"
+    line_to_type = f": {sys.executable} -m pip install " + " ".join(f"'{package}'" for package in PACKAGES)
     assert any(line.endswith(line_to_type) for line in ended.stderr.splitlines())
     assert not (agent.state_dir / "token").exists()
 
