@@ -1,4 +1,4 @@
-"""A real agent for live tests, with a site of its own, free ports, and nothing left of it afterwards."""
+"""A real agent for live tests, with a site and free ports of its own; nothing of it is left afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PORTS = range(10_000, 20_000)
 Event = dict[str, Any]
 
 INSTALLED_PYTHON = "RAINBOWD_TESTED_PYTHON"
-"""Names the Python of an environment whose installed rainbowd the tests run instead of this tree's."""
+"""The variable that names the Python of an environment; the tests run the rainbowd installed there."""
 
 PASS_ON = """
 import os, sys
@@ -39,7 +39,7 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""Becomes a command that has a socket as its fourth descriptor: sd_listen_fds(3)."""
+"""A program that becomes a command with a socket as its fourth descriptor: sd_listen_fds(3)."""
 
 
 class Successor:
@@ -53,21 +53,21 @@ class Successor:
         self._pidfd = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """0 once it has ended."""
+        """Return 0 if it has ended, and None before that."""
         return 0 if self._has_ended(0.0) else None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end."""
+        """Wait until the process has ended."""
         assert self._has_ended(timeout), f"agent {self.pid} has not ended after {timeout} s"
         return 0
 
     def send_signal(self, signum: int) -> None:
-        """Signal it."""
+        """Send a signal to the process."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signum)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process with SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def _has_ended(self, timeout: float | None) -> bool:
@@ -105,7 +105,7 @@ class Agent:
         self.configure(**config)
 
     def configure(self, **config: object) -> None:
-        """Write ``rainbowd.json``."""
+        """Write ``rainbowd.json`` with these keys."""
         usual: dict[str, object] = {
             "run": [sys.executable, str(APP), "{port}"],
             "release": "current",
@@ -125,19 +125,19 @@ class Agent:
         return release
 
     def flip(self, name: str) -> None:
-        """Turn the link to the release ``name``, as ``ln -sfT`` does."""
+        """Switch the link to the release ``name``, as ``ln -sfT`` does."""
         temporary = self.directory / "current.new"
         temporary.symlink_to(Path("releases") / name)
         temporary.rename(self.link)
 
     def touch(self) -> None:
-        """Ask for the same release again."""
+        """Request a deploy of the same release by the trigger file."""
         self.trigger_file.touch()
 
     # --- the agent -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the agent; what it says goes to ``agent.log``."""
+        """Start the agent, with its output in ``agent.log``."""
         installed = self.directory / "installed"  # a test's own version
         tree = "" if INSTALLED_PYTHON in os.environ else str(ROOT)
         path = os.pathsep.join(filter(None, [str(installed), tree, os.environ.get("PYTHONPATH", "")]))
@@ -164,20 +164,20 @@ class Agent:
         return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
-        """End the agent as running out of memory would; its apps live on."""
+        """Kill the agent as the kernel does when memory runs out; its apps keep running."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def restart(self) -> int:
-        """Kill the agent and start the next; how many events the journal had before that."""
+        """Kill the agent, start the next, and return how many events the journal had before that."""
         self.kill()
         since = len(self.events())
         self.start()
         return since
 
     def upgrade(self) -> Event:
-        """Ask for an upgrade, and wait for its outcome; where it succeeded, the new one is the agent."""
+        """Request an upgrade, and wait for its outcome; if it succeeds, the new process is the agent."""
         assert self.process is not None
         since = len(self.events())
         self.process.send_signal(signal.SIGUSR2)
@@ -190,13 +190,13 @@ class Agent:
         return outcome
 
     def follow(self, pid: int) -> None:
-        """The agent is another process from now on."""
+        """Make another process the agent of this site."""
         assert self.process is not None
         self.upgraded.append(self.process)
         self.process = Successor(pid)
 
     def destroy(self) -> None:
-        """End what is left of the agent, of those that it has started in its place, and of their apps."""
+        """End what is left of the agent, of its successors, and of their apps."""
         for process in (*self.upgraded, self.process):
             if process is not None and process.poll() is None:
                 process.kill()
@@ -211,7 +211,7 @@ class Agent:
     # --- what it tells -------------------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
-        """The journal, oldest first."""
+        """Return the events of the journal, oldest first."""
         try:
             text = (self.state_dir / "journal.jsonl").read_text()
         except FileNotFoundError:
@@ -224,7 +224,7 @@ class Agent:
         return next((event for event in found if fields.items() <= event.items()), None)
 
     def wait_for(self, name: str, since: int = 0, **fields: object) -> Event:
-        """The same, once it is there."""
+        """Return the same event, after waiting until it exists."""
         return self.wait_until(lambda: self.find(name, since, **fields), f"{name} {fields or ''}")
 
     def decision(self, since: int, **fields: object) -> Event:
@@ -238,16 +238,16 @@ class Agent:
         return self.wait_until(decided, f"the end of deploy {deploy}")
 
     def status(self) -> Event:
-        """``status.json`` as it is now."""
+        """Return the present content of ``status.json``."""
         status: Event = json.loads((self.state_dir / "status.json").read_text())
         return status
 
     def output(self, lines: int = 30) -> str:
-        """The agent's last lines."""
+        """Return the last lines of the agent's log."""
         return "\n".join(self.output_file.read_text(errors="replace").splitlines()[-lines:])
 
     def wait_until(self, look: Callable[[], Event | None], what: str) -> Event:
-        """What ``look`` sees, once it sees something.
+        """Return the first true result of ``look``.
 
         Raises:
             AssertionError: the agent ended, or ``patience_seconds`` passed; with the agent's last lines.
@@ -266,23 +266,23 @@ class Agent:
     # --- what is there -------------------------------------------------------------------------------------
 
     def cpu_seconds(self) -> float:
-        """What the agent has used of the processor."""
+        """Return the CPU time that the agent has used."""
         assert self.process is not None
         user, system = _read(self.process.pid, "stat").rpartition(b")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def processes(self) -> list[int]:
-        """The processes that carry this site's marker in their environment."""
+        """Return the processes with the mark of this site in their environment."""
         marker = b"RAINBOWD_STATE_DIR=" + os.fsencode(self.state_dir)
         return [pid for pid in pids() if marker in _read(pid, "environ").split(b"\0")]
 
     def agents(self) -> list[int]:
-        """The agents of this site: also one that nobody here knows, as it was started by another."""
+        """Return the agents of this site, also those that another agent has started."""
         config = os.fsencode(self.directory / "rainbowd.json")
         return [pid for pid in pids() if config in _read(pid, "cmdline").split(b"\0")]
 
     def zombies(self) -> list[int]:
-        """The agent's children that have ended and were not reaped."""
+        """Return the agent's children that have ended and were not reaped."""
         assert self.process is not None
         behind_name = ((pid, _read(pid, "stat").rpartition(b")")[2].split()) for pid in pids())
         return [pid for pid, stat in behind_name if stat[:2] == [b"Z", b"%d" % self.process.pid]]
@@ -326,7 +326,7 @@ def command(*words: str) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody has, outside the range from which the kernel gives ports to clients.
+    """Return a free port, outside the range from which the kernel takes ports for outgoing connections.
 
     Nobody listens on it until later, so it must not be given to another test meanwhile: each process that runs tests
     takes the ports of a share of its own, one after the other.
@@ -350,7 +350,7 @@ _PORTS = _own_ports()
 
 
 def needs(program: str) -> str:
-    """The path of a program that a test cannot do without; on CI it is an error not to have it."""
+    """Return the path of a program that a test needs; on CI it is an error if it is missing."""
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
@@ -363,7 +363,7 @@ def pids() -> list[int]:
 
 
 def _read(pid: int, name: str) -> bytes:
-    """A file of ``/proc/PID``; empty where the process is gone or another user's."""
+    """Return a file of ``/proc/PID``; empty if the process has ended or belongs to another user."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:

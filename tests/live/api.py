@@ -42,7 +42,7 @@ class Caller:
     def call(
         self, method: str, target: str, told: object = None, *, body: bytes | None = None, token: str | None = None
     ) -> Answer:
-        """One call on a connection of its own; ``told`` goes as JSON; ``token`` ``""`` for none."""
+        """Make one call on a connection of its own; ``told`` is sent as JSON; ``token`` ``""`` sends none."""
         given = self.token if token is None else token
         fields = {"Authorization": f"Bearer {given}"} if given else {}
         if told is not None:
@@ -84,7 +84,7 @@ class Events:
         self.last_id = last_id
 
     def read(self) -> dict[str, Any] | None:
-        """The next event; None where the stream ended as it should."""
+        """Return the next event; None if the stream ended as it should."""
         found: dict[str, str] = {}
         while line := self._response.readline():
             name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -98,7 +98,7 @@ class Events:
         return None
 
     def until(self, name: str) -> list[str]:
-        """The names of the events up to the next one of this name."""
+        """Return the names of the events up to the next one of this name."""
         names: list[str] = []
         while not names or names[-1] != name:
             event = self.read()
@@ -112,12 +112,12 @@ class Events:
 
 
 def enabled(port: int, **keys: object) -> dict[str, Any]:
-    """The key ``api`` of a config."""
+    """Return the key ``api`` of a config."""
     return {"api": {"enabled": True, "listen": f"127.0.0.1:{port}", **keys}}
 
 
 def listening(pid: int) -> set[str]:
-    """What a process listens on: ``PORT`` of TCP, and paths of Unix sockets."""
+    """Return what a process listens on: ``PORT`` of TCP, and paths of Unix sockets."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:

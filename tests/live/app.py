@@ -29,7 +29,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 STREAM_LINE_SECONDS = 0.05
 PATTERN = bytes(range(251)) * 256
-"""Of a length that no buffer has, so that a piece that is lost or doubled is seen."""
+"""A pattern whose length no buffer has, so that a lost or doubled part is noticed."""
 SERVICE_RESTART = 1012
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
@@ -38,7 +38,7 @@ Answer = Callable[["Exchange"], Coroutine[None, None, None]]
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a release's ``app.json`` may say.
+    """The settings that a release's ``app.json`` can have.
 
     Attributes:
         release: what the app calls itself; its directory's name by default.
@@ -80,7 +80,7 @@ class App:
     asked: int = 0
 
     def identity(self) -> dict[str, str]:
-        """The fields by which every answer names its sender."""
+        """Return the fields that identify the process in every answer."""
         return {
             "X-Generation": os.environ.get("RAINBOWD_GENERATION", "0"),
             "X-Release": self.behaviour.release,
@@ -90,7 +90,7 @@ class App:
 
 @dataclass
 class Exchange:
-    """One request and the means to answer it."""
+    """One request, and the stream that its answer goes to."""
 
     app: App
     method: str
@@ -101,15 +101,15 @@ class Exchange:
 
     @property
     def last(self) -> bool:
-        """Whether the connection ends after it."""
+        """Whether the connection is closed after this answer."""
         return self.app.stopping.is_set() or self.fields.get("connection", "").lower() == "close"
 
     def asked(self, name: str, usual: float) -> float:
-        """A number from the query."""
+        """Return a number from the query."""
         return float(parse_qs(urlsplit(self.target).query).get(name, [str(usual)])[0])
 
     async def body(self) -> bytes:
-        """The request's body, by its length or its chunks."""
+        """Return the request's body, read by its length or its chunks."""
         if self.fields.get("expect", "").lower() == "100-continue":
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.fields.get("transfer-encoding", "").lower() == "chunked":
@@ -117,7 +117,7 @@ class Exchange:
         return await self.reader.readexactly(int(self.fields.get("content-length", "0")))
 
     def head(self, status: int, fields: dict[str, str]) -> bytes:
-        """A response's head; it says that this is the last one where it is."""
+        """Return a response's head, with ``Connection: close`` in the last one."""
         everything = {**self.app.identity(), **fields}
         if self.last and status != 101:
             everything["Connection"] = "close"
@@ -125,7 +125,7 @@ class Exchange:
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
     async def answer(self, text: str, status: int = 200, media_type: str = "application/json") -> None:
-        """Send ``text`` whole."""
+        """Send a complete response with ``text``."""
         body = text.encode()
         head = self.head(status, {"Content-Type": media_type, "Content-Length": str(len(body))})
         self.writer.write(head + (b"" if self.method == "HEAD" else body))
@@ -133,7 +133,7 @@ class Exchange:
 
 
 async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The chunks of a message, to its very end: RFC 9112 section 7.1."""
+    """Yield the chunks of a message up to its end: RFC 9112 section 7.1."""
     while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
         data = await reader.readexactly(size + 2)
         if not data.endswith(b"\r\n"):
@@ -144,7 +144,7 @@ async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def frame(opcode: int, payload: bytes, *, mask: bytes = b"") -> bytes:
-    """A WebSocket frame, whole; a client's has a mask of four bytes: RFC 6455 section 5.2."""
+    """Return a complete WebSocket frame; that of a client has a mask of four bytes: RFC 6455 section 5.2."""
     bit = 0x80 if mask else 0
     size = len(payload)
     length = bytes([bit | size]) if size < 126 else bytes([bit | 126]) + size.to_bytes(2)
@@ -152,7 +152,7 @@ def frame(opcode: int, payload: bytes, *, mask: bytes = b"") -> bytes:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """One frame's opcode and payload."""
+    """Return the opcode and the payload of one frame."""
     first, second = await reader.readexactly(2)
     size = second & 0x7F
     if size >= 126:
@@ -163,12 +163,12 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:
-    """``payload`` masked, or unmasked: RFC 6455 section 5.3."""
+    """Return ``payload`` masked or unmasked: RFC 6455 section 5.3."""
     return bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
 
 
 async def who(exchange: Exchange) -> None:
-    """``/``: the fields that the app was asked with."""
+    """Answer ``/`` with the fields of the request."""
     app = exchange.app
     app.asked += 1
     if app.behaviour.fail_every and app.asked % app.behaviour.fail_every == 0:
@@ -178,18 +178,18 @@ async def who(exchange: Exchange) -> None:
 
 
 async def up(exchange: Exchange) -> None:
-    """``/up``."""
+    """Answer ``/up``, the health check."""
     await exchange.answer("up", exchange.app.behaviour.up_status)
 
 
 async def slow(exchange: Exchange) -> None:
-    """``/slow?ms=300``."""
+    """Answer ``/slow?ms=300`` after that time."""
     await asyncio.sleep(exchange.asked("ms", 300) / 1000)
     await exchange.answer("slow")
 
 
 async def stream(exchange: Exchange) -> None:
-    """``/stream?seconds=1``: numbered lines, each a chunk, followed by the line ``end``."""
+    """Answer ``/stream?seconds=1`` with numbered lines, each in a chunk, and the line ``end``."""
     exchange.writer.write(exchange.head(200, {"Transfer-Encoding": "chunked"}))
     count = max(1, round(exchange.asked("seconds", 1) / STREAM_LINE_SECONDS))
     for line in (*(f"{number}\n" for number in range(count)), "end\n"):
@@ -201,13 +201,13 @@ async def stream(exchange: Exchange) -> None:
 
 
 async def echo(exchange: Exchange) -> None:
-    """``/echo``: what was received."""
+    """Answer ``/echo`` with the body of the request."""
     body = await exchange.body()
     await exchange.answer(json.dumps({"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}))
 
 
 async def big(exchange: Exchange) -> None:
-    """``/big?bytes=1000000``: this number of bytes of ``PATTERN``."""
+    """Answer ``/big?bytes=1000000`` with this number of bytes of ``PATTERN``."""
     left = int(exchange.asked("bytes", 1_000_000))
     exchange.writer.write(exchange.head(200, {"Content-Length": str(left)}))
     while left:
@@ -217,7 +217,7 @@ async def big(exchange: Exchange) -> None:
 
 
 async def websocket(exchange: Exchange) -> None:
-    """``/ws``: every message comes back; at TERM it is closed with 1012, as uvicorn does."""
+    """Return every message on ``/ws``; at TERM close it with 1012, as uvicorn does."""
     key = exchange.fields["sec-websocket-key"].encode()
     accept = base64.b64encode(hashlib.sha1(key + ACCEPT_GUID).digest()).decode()
     switch = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Accept": accept}
@@ -242,7 +242,7 @@ ANSWERS: dict[str, Answer] = {
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]:
-    """The method, target and fields of the next request."""
+    """Return the method, the target and the fields of the next request."""
     head = await reader.readuntil(b"\r\n\r\n")
     line, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     method, target, _ = line.split(" ")
@@ -251,7 +251,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, s
 
 
 async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer one connection's requests until one side has had enough."""
+    """Answer the requests of one connection until one side closes it."""
     task = asyncio.current_task()
     assert task is not None
     try:
@@ -282,7 +282,7 @@ async def converse(app: App, reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 async def serve(app: App, where: str) -> None:
-    """Listen until TERM, then finish what is being answered."""
+    """Listen until TERM, then finish the requests in flight."""
     loop = asyncio.get_running_loop()
     callback = partial(converse, app)
     if where.isdigit():
@@ -305,13 +305,13 @@ async def serve(app: App, where: str) -> None:
 
 
 def age_seconds() -> float:
-    """How long ago this process was started, to the hundredth: proc(5), field 22 of ``/proc/self/stat``."""
+    """Return the seconds since this process was started: proc(5), field 22 of ``/proc/self/stat``."""
     started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main(where: str) -> None:
-    """Behave as the release in the working directory says."""
+    """Run the app with the settings of the release in the working directory."""
     file = Path("app.json")
     behaviour = Behaviour(**json.loads(file.read_text())) if file.exists() else Behaviour()
     if behaviour.ignore_term:

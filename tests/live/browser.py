@@ -70,7 +70,7 @@ class Page:
         self.click("#unlock button")
 
     def find(self, selector: str) -> WebElement:
-        """The one element."""
+        """Return the only element."""
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def click(self, selector: str) -> None:
@@ -78,13 +78,13 @@ class Page:
         self.find(selector).click()
 
     def text(self, selector: str) -> str:
-        """What is to be read there; nothing where it is hidden, or not there."""
+        """Return the visible text; empty if the element is hidden or does not exist."""
         while True:  # what the page replaces between the two calls is found again
             with contextlib.suppress(StaleElementReferenceException):
                 return " ".join(one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def lines(self, selector: str) -> list[str]:
-        """The same of each such element, hidden or scrolled away though it may be."""
+        """Return the text of each such element, also if it is hidden or scrolled away."""
         return list(self.run(f"return [...document.querySelectorAll({selector!r})].map(one => one.textContent)"))
 
     def until(self, selector: str, text: str) -> None:
@@ -99,7 +99,7 @@ class Page:
         waiting.until(lambda _: look(), f"nothing came: {what}")
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a script of the test's returns."""
+        """Return the result of a script."""
         return self.driver.execute_script(script, *arguments)
 
     def show(self, width: int, height: int, scheme: str = "light") -> None:
@@ -109,10 +109,10 @@ class Page:
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def command(self, name: str, **parameters: object) -> Any:
-        """A command of the DevTools protocol."""
+        """Send a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, parameters)
 
     def complaints(self) -> list[str]:
-        """What the console got: scripts that broke, what the policy forbade."""
+        """Return the messages of the console: scripts that failed, and what the policy refused."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in entries if entry["source"] != "network"]

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client that takes nothing on trust: all but a complete, well-formed answer is an error."""
+"""A strict HTTP/1.1 client: everything but a complete, well-formed answer is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BadAnswer(Exception):
-    """What came is no answer as it should be; ``answer``, if it is one at all."""
+    """An answer that is not as it should be; ``answer`` has it if it could be read."""
 
     def __init__(self, what: str, answer: Answer | None = None) -> None:
         super().__init__(what)
@@ -28,7 +28,7 @@ class CutOff(BadAnswer):
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, whole."""
+    """A complete response of the app."""
 
     status: int
     fields: dict[str, str]
@@ -36,12 +36,12 @@ class Answer:
 
     @property
     def generation(self) -> int:
-        """The generation of the app that sent it."""
+        """The generation of the app that sent this response."""
         return int(self.fields["x-generation"])
 
     @property
     def last(self) -> bool:
-        """Whether the connection ends after it."""
+        """Whether the connection is closed after this response."""
         return self.fields.get("connection", "").lower() == "close"
 
 
@@ -58,11 +58,11 @@ class Client:
 
     @classmethod
     async def connect(cls, host: str, port: int, fields: Iterable[str] = ()) -> Self:
-        """Open a connection."""
+        """Open a connection to the proxy."""
         return cls(f"{host}:{port}", *await asyncio.open_connection(host, port), fields)
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the connection without a request."""
         self._writer.close()
         await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
@@ -93,7 +93,7 @@ class Client:
             await self._send_head("POST", target, [f"Content-Length: {len(body)}"], body)
 
     async def become_tunnel(self, target: str) -> Answer:
-        """Switch to WebSocket."""
+        """Switch the connection to the WebSocket protocol."""
         key = base64.b64encode(os.urandom(16)).decode()
         fields = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
         await self._send_head("GET", target, [*fields, f"Sec-WebSocket-Key: {key}"])
@@ -103,7 +103,7 @@ class Client:
         return answer
 
     async def exchange_message(self, message: bytes) -> bool:
-        """Send a message and read it back; False where the other side closed instead."""
+        """Send a message and read it back; return False if the other side closed instead."""
         self._writer.write(frame(BINARY, message, mask=os.urandom(4)))
         await self._writer.drain()
         opcode, payload = await read_frame(self._reader)
@@ -117,7 +117,7 @@ class Client:
         await self._writer.drain()
 
     async def read_answer(self) -> Answer:
-        """Read the whole answer to the oldest request without one."""
+        """Read the complete answer to the oldest unanswered request."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         line, *rest = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         version, status, *_ = line.split(" ")
@@ -140,6 +140,6 @@ class Client:
 
 
 def halves(body: bytes) -> tuple[bytes, bytes]:
-    """``body`` in two chunks, neither of them empty."""
+    """Return ``body`` in two chunks, neither of them empty."""
     middle = max(1, len(body) // 2)
     return body[:middle], body[middle:]

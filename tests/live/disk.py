@@ -84,7 +84,7 @@ def fill(ballast: Path) -> None:
 
 @contextlib.contextmanager
 def read_only(directory: Path) -> Iterator[None]:
-    """What is open stays so, as it does where the kernel finds the disk broken."""
+    """Make the disk read-only; open files stay open, as if the kernel had found the disk damaged."""
     mount("--bind", str(directory), str(directory))
     mount("-o", "remount,bind,ro", str(directory))
     yield
@@ -92,7 +92,7 @@ def read_only(directory: Path) -> Iterator[None]:
 
 
 def deploy_in_vain(agent: Agent, why: str) -> None:
-    """The journal cannot tell it now, so the log does."""
+    """Request a deploy that fails, and wait for the log, because the journal cannot be written now."""
 
     def said() -> bool:
         return any("state_dir: cannot write" in line and why in line for line in agent.output(1000).splitlines())
@@ -102,7 +102,7 @@ def deploy_in_vain(agent: Agent, why: str) -> None:
 
 
 def warned(agent: Agent, why: str) -> dict[str, Any] | None:
-    """The status, which is up to date although the disk is full, if it warns of that."""
+    """Return the status if it warns of the full disk; it is up to date all the same."""
     status = agent.status()
     return status if any(one["kind"] == "disk" and why in one["text"] for one in status["warnings"]) else None
 
@@ -115,7 +115,7 @@ def warned_when_full(agent: Agent, ballast: Path) -> dict[str, Any] | None:
 
 
 def deploy(agent: Agent, why: str | None = None) -> None:
-    """One that succeeds, once the journal has told of one that failed for ``why``."""
+    """Deploy successfully after the journal has a failed deploy for ``why``."""
 
     def told() -> bool:
         return any(event["event"] == "deploy.failed" and why in event["reason"] for event in agent.events())

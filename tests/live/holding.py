@@ -32,14 +32,14 @@ class Held:
     memory_bytes: int
 
     def grown_beyond(self, before: Held) -> list[str]:
-        """What is more than before, in words; memory is another matter."""
+        """Return what is more than before, in words; memory is not compared."""
         *now, _ = astuple(self)
         *then, _ = astuple(before)
         return [f"{self}, before {before}"] if any(a > b for a, b in zip(now, then, strict=True)) else []
 
 
 def counted_agent(directory: Path) -> Agent:
-    """An agent that tells its tasks, with a release that is live."""
+    """Run an agent that reports its tasks, with a live release."""
     agent = Agent(directory)
     agent.add_release("a")
     agent.add_release("bad", exit_status=1)
@@ -91,7 +91,7 @@ def look(agent: Agent) -> Held:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.holding", description="What many deploys leave.")
     parser.add_argument("--deploys", type=int, default=100, help="how many; default: %(default)s")
     options = parser.parse_args()

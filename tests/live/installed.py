@@ -1,4 +1,4 @@
-"""A real agent in whose place another version can be installed, one with faults."""
+"""A real agent for which another version can be installed, one with faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = {"PREPARE_SECONDS": 60.0, "ADOPT_SECONDS": 60.0, "FIRST_SECONDS": 0.0, "TRIAL_SECONDS": 0.1}
-"""Constants of every version: an upgrade is quick, and has time on a busy machine."""
+"""The constants of every version: an upgrade is quick, and has time on a busy machine."""
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def install(directory: Path, *faults: str, **constants: float) -> None:
 
 
 def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
-    """The status of an answer, and which generation gave it."""
+    """Return the status of an answer, and the generation that sent it."""
     with contextlib.closing(http.client.HTTPConnection(agent.host, agent.port, timeout=20)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -50,7 +50,7 @@ def get(agent: Agent, path: str = "/") -> tuple[int, str | None]:
 
 @contextlib.contextmanager
 def looking(agent: Agent) -> Iterator[set[int | None]]:
-    """Who has the lock, all the time."""
+    """Sample who holds the lock, all the time."""
     seen: set[int | None] = set()
     over = threading.Event()
 
@@ -78,7 +78,7 @@ class Upload:
         agent.wait_until(lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "a request")
 
     def finish(self) -> tuple[int, str | None]:
-        """Send that, and read the answer."""
+        """Send the last byte, and read the answer."""
         with contextlib.closing(self):
             self._connection.send(b"b")
             response = self._connection.getresponse()
@@ -86,5 +86,5 @@ class Upload:
             return response.status, response.getheader("X-Generation")
 
     def close(self) -> None:
-        """Go away."""
+        """Close the connection without the last byte."""
         self._connection.close()

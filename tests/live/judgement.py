@@ -56,18 +56,18 @@ class Kill:
     what: str
 
     def explains(self, failure: Failure) -> bool:
-        """Whether what failed was in flight, and did so at once."""
+        """Return whether the failed request was in flight, and failed at once."""
         was_in_flight = failure.begun_at <= self.before + NOTICE_SECONDS and self.after <= failure.ended_at
         return was_in_flight and failure.ended_at <= self.before + FAIL_SECONDS and "503" not in str(failure.what)
 
     def ends(self, tunnel: Tunnel) -> bool:
-        """Whether that may have been the tunnel's end."""
+        """Return whether that can have ended the tunnel."""
         return tunnel.opened_at <= self.before and self.after <= tunnel.ended_at <= self.before + FAIL_SECONDS
 
 
 @dataclass
 class Outcome:
-    """What was done and seen, and what of it should not have been."""
+    """What was done and observed, and which of it is a fault."""
 
     seed: int
     traffic: Watched
@@ -103,7 +103,7 @@ def judge(agent: Agent, outcome: Outcome) -> None:
 
 
 def judge_tunnels(outcome: Outcome, events: list[Event], kills: list[Kill]) -> list[str]:
-    """WebSockets that were closed although no switch and no upgrade was as long ago as ``drain.tunnels``."""
+    """Return the WebSockets that were closed before ``drain.tunnels`` had passed after a switch or an upgrade."""
     turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.upgraded"}]
     early = []
     for tunnel in outcome.traffic.tunnels:
@@ -118,7 +118,7 @@ def judge_tunnels(outcome: Outcome, events: list[Event], kills: list[Kill]) -> l
 
 
 def held(agent: Agent) -> int:
-    """How many descriptors the agent has."""
+    """Return how many descriptors the agent has."""
     assert agent.process is not None
     return len(list(Path(f"/proc/{agent.process.pid}/fd").iterdir()))
 
@@ -138,23 +138,23 @@ def has_died(event: Event) -> bool:
 
 
 def own_death(event: Event) -> Kill:
-    """When it was, as far as can be told."""
+    """Return the death that an event reports, as a kill between two times."""
     late_seconds = REAPED_SECONDS if event["event"] == "generation.retired" else SEEN_SECONDS
     return Kill(storm.at(event) - late_seconds, storm.at(event), "itself")
 
 
 def is_bad(event: Event) -> bool:
-    """A release that cannot pass its check went live."""
+    """Return whether a release went live that cannot pass its check."""
     return event["event"] == "generation.live" and kind(event) in zoo.FAILING
 
 
 def kind(event: Event) -> str:
-    """Of the release that an event is about."""
+    """Return the kind of release that an event is about."""
     return Path(event["release"]).name.partition("-")[2]
 
 
 def report(outcome: Outcome) -> str:
-    """What happened, in lines."""
+    """Return the report as lines of text."""
     kills = Counter(kill.what for kill in outcome.kills)
     told = (outcome.traffic.counts, outcome.done, kills)
     lines = [f"seed {outcome.seed}", *(json.dumps(dict(sorted(counts.items()))) for counts in told)]

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 BETWEEN_SECONDS = 1.5
 CLOSE_SECONDS = 0.5
-"""Within which an agent that is told to stop has closed its idle connections, on a busy machine."""
+"""The seconds in which an agent that stops has closed its idle connections, on a busy machine."""
 SHOWN = 20
 
 
 @dataclass
 class Failure:
-    """A request that was not answered as it should be; times are seconds since the epoch."""
+    """A request without a correct answer; times are seconds since the epoch."""
 
     kind: str
     begun_at: float
@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass
 class Watched(Traffic):
-    """Traffic whose failures are judged when the kills are known."""
+    """Traffic whose failures are judged after the kills are known."""
 
     seen: list[Failure] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Watched(Traffic):
 
 @dataclass
 class Kill:
-    """One kill, which was somewhere between two times, and what the next agent took to answer a request.
+    """One kill between two times, and how long the next agent took to answer a request.
 
     On a machine that others use too, ``cpu_seconds`` says more than ``answer_seconds``.
     """
@@ -66,7 +66,7 @@ class Kill:
 
 @dataclass
 class Outcome:
-    """What was seen, and what of it should not have been."""
+    """What was observed, and which of it is a fault."""
 
     traffic: Watched
     kills: list[Kill]
@@ -75,7 +75,7 @@ class Outcome:
 
 
 def run(directory: Path, kills: int, *, is_restart: bool = False) -> Outcome:
-    """Set up a site in ``directory``, kill its agent under traffic, stop it, and judge what was seen.
+    """Set up a site in ``directory``, kill its agent under traffic, stop it, and report what was observed.
 
     Args:
         is_restart: the agent is not killed but stopped, and its app with it.
@@ -102,12 +102,12 @@ def run(directory: Path, kills: int, *, is_restart: bool = False) -> Outcome:
 
 
 def was_in_flight(failure: Failure, kill: Kill) -> bool:
-    """Whether the agent may have had it."""
+    """Return whether the killed agent can have received the request."""
     return failure.begun_at <= kill.before and kill.after <= failure.ended_at
 
 
 def met_a_close(failure: Failure, kill: Kill) -> bool:
-    """Whether it was sent over an idle connection in the moment that this was closed: RFC 9112 section 9.5."""
+    """Return whether the request met the closing of its idle connection: RFC 9112 section 9.5."""
     is_reset = isinstance(failure.what, ConnectionError)
     is_unanswered = is_reset or (isinstance(failure.what, asyncio.IncompleteReadError) and not failure.what.partial)
     is_then = failure.begun_at <= kill.after + CLOSE_SECONDS and kill.after <= failure.ended_at
@@ -115,7 +115,7 @@ def met_a_close(failure: Failure, kill: Kill) -> bool:
 
 
 async def again_and_again(agent: Agent, traffic: Watched, count: int, end: Callable[[], object]) -> list[Kill]:
-    """Kill and start while all the clients ask."""
+    """Kill and start the agent while all clients send requests."""
     async with asyncio.TaskGroup() as tasks:
         for client in traffic.clients():
             tasks.create_task(client)
@@ -145,7 +145,7 @@ def kill_and_start(agent: Agent, end: Callable[[], object]) -> Kill:
 
 
 def report(outcome: Outcome) -> str:
-    """What happened, in lines."""
+    """Return the report as lines of text."""
     lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
     seconds = [kill.answer_seconds for kill in outcome.kills]
     lines.append(f"{len(seconds):8} kills")
@@ -161,7 +161,7 @@ def report(outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.kills", description="Kill the agent under traffic.")
     parser.add_argument("--kills", type=int, default=10, help="how many; default: %(default)s")
     parser.add_argument("--restart", action="store_true", help="stop and start it instead")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def main(where: str, *command: str) -> int:
-    """The client."""
+    """Run the client of the daemon."""
     try:
         connection = connect(where)
     except OSError:
@@ -46,7 +46,7 @@ def connect(where: str) -> socket.socket:
 
 
 def serve(where: str) -> None:
-    """The daemon, which ends all its apps when it ends."""
+    """Run the daemon, which ends all its apps when it ends."""
     Path(where).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(where)

@@ -98,7 +98,7 @@ async def upgrade(agent: Installed, traffic: Traffic, install: Callable[[], obje
 
 
 def wheel(directory: Path, revision: str, number: str) -> Path:
-    """A wheel of a revision, with a version of its own."""
+    """Build a wheel of a revision, with a version of its own."""
     tree, built = directory / f"tree{number}", directory / f"wheel{number}"
     tree.mkdir()
     quietly("sh", "-c", f"git -C {ROOT} archive {revision} | tar -x -C {tree}")
@@ -117,7 +117,7 @@ def quietly(*command: object) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.package_upgrade", description="Upgrade under traffic.")
     parser.add_argument("--before", default="HEAD~1", metavar="REVISION", help="what is upgraded; default: %(default)s")
     options = parser.parse_args()

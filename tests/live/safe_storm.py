@@ -267,7 +267,7 @@ def report(seen: Storm) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.safe_storm", description="Deploy bad releases, too.")
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Everything at once for a long time, and what remains after it: ``python -m tests.live.soak --minutes 20``.
+"""All kinds of load for a long time, and what remains after it: ``python -m tests.live.soak --minutes 20``.
 
 A real ``rainbowd proxy`` stands before a real app.  The load runs twice, first to warm up and then for most of the
 time.  After each, without clients, the proxy is inspected: what it holds more the second time has leaked.
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 WARM_UP_SHARE = 0.25
 PATIENCE_SECONDS = 30.0
 GROWTH_BYTES = 6 << 20
-"""How much larger the proxy may be after the long load than after the short one, however long it was."""
+"""The limit of the proxy's growth from the short load to the long one, whatever its length."""
 KEPT_DESCRIPTORS = 32
-"""Two for each pipe that the proxy keeps for large bodies."""
+"""The descriptors of the pipes that the proxy keeps for large bodies: two for each."""
 SETTLE_SECONDS = 2.5
-"""Until nothing of one request is left: idle connections to the app are kept for a second."""
+"""The seconds until nothing of a request is left: idle connections to the app are kept for one."""
 SHOWN = 40
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the proxy holds while nobody asks."""
+    """The resources that the proxy holds while it is idle."""
 
     descriptors: int
     tasks: int
@@ -57,7 +57,7 @@ class Held:
 
 @dataclass
 class Soak:
-    """What was seen, and what of it should not have been."""
+    """What was observed, and which of it is a fault."""
 
     before: Held
     warm: Held
@@ -68,16 +68,16 @@ class Soak:
 
 
 class Load(Traffic):
-    """Traffic that keeps counts alone: a long soak has millions of answers."""
+    """Traffic that keeps only counts: a long soak has millions of answers."""
 
     def accept(self, kind: str, begun_at: float, answer: Answer) -> None:
-        """Count it."""
+        """Count an answer by its status."""
         self.counts[kind] += 1
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """The process."""
+    """The process that is measured."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -85,40 +85,40 @@ class Proxy:
     output_file: Path
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """Return the number of open descriptors."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def memory_bytes(self) -> int:
-        """Its resident size: proc(5), statm."""
+        """Return the resident size in bytes: proc(5), statm."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
     def cpu_seconds(self) -> float:
-        """What it has used: proc(5), stat, fields 14 and 15."""
+        """Return the CPU time in seconds: proc(5), stat, fields 14 and 15."""
         words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def tasks(self) -> int:
-        """How many trio tasks it has."""
+        """Return the number of its trio tasks."""
         self.probe_file.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGUSR1)
         wait_until(self.probe_file.exists)
         return int(self.probe_file.read_text())
 
     def look(self, *, like: Held | None = None) -> Held:
-        """What it holds, once that is as ``like`` or when patience ends."""
+        """Return what it holds, after waiting until that is like ``like`` or the time is over."""
         if like is not None:
             with contextlib.suppress(TimeoutError):
                 wait_until(lambda: self.look().is_settled(like))
         return Held(self.descriptors(), self.tasks(), self.memory_bytes())
 
     def complaints(self) -> list[str]:
-        """Lines of its log that tell of a bug."""
+        """Return the lines of its log that report a bug."""
         text = self.output_file.read_text(errors="replace")
         return [line for line in text.splitlines() if "bug" in line or "Traceback" in line]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look until it holds.
+    """Wait until a condition holds.
 
     Raises:
         TimeoutError: it did not in a long time.
@@ -131,14 +131,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts there."""
+    """Return whether a program accepts connections there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager
 def running(directory: Path, command: list[str], port: int, output: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens on ``port``; killed in the end if it has not ended."""
+    """Run a process that listens on ``port``, and kill it at the end if it still runs."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with (directory / output).open("wb") as file:
         process = subprocess.Popen(
@@ -172,7 +172,7 @@ def proxied(directory: Path, *limits: str) -> Iterator[Proxy]:
 
 
 async def load(port: int, seconds: float) -> Load:
-    """All the clients, without a pause, for so long."""
+    """Run all clients for this time, without a pause."""
     traffic = Load("127.0.0.1", port, message_gap_seconds=0)
     async with asyncio.TaskGroup() as tasks:
         for client in (*traffic.clients(), *rough_clients(traffic)):
@@ -214,7 +214,7 @@ def run(directory: Path, seconds: float) -> Soak:
 
 
 def leaks(before: Held, warm: Held, after: Held) -> list[str]:
-    """What is held and should not be."""
+    """Return the resources that are held and should not be."""
     found = []
     for held, when in ((warm, "the warm-up"), (after, "the load")):
         if not held.is_settled(before):
@@ -225,7 +225,7 @@ def leaks(before: Held, warm: Held, after: Held) -> list[str]:
 
 
 def report(soak: Soak) -> str:
-    """What happened, in lines."""
+    """Return the report as lines of text."""
     lines = [f"{count:8} {kind}" for kind, count in sorted(soak.counts.items())]
     for held, when in ((soak.before, "before"), (soak.warm, "warm"), (soak.after, "after")):
         mebibytes = held.memory_bytes / (1 << 20)
@@ -237,7 +237,7 @@ def report(soak: Soak) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.soak", description="Load the proxy for a long time.")
     parser.add_argument("--minutes", type=float, default=20.0, help="how long; default: %(default)s")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Clients that ask much, read slowly, leave without a word or talk nonsense, all without a pause."""
+"""Clients that send much, read slowly, disconnect early or send invalid bytes, all without a pause."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UPLOAD_BYTES = 200_000
 DOWNLOAD_BYTES = 3_000_000
 SLOW_BYTES = 8_000_000
-"""More than the sockets' buffers on the way hold, so that the app is held back too."""
+"""More bytes than all socket buffers on the way hold, so that the app must wait too."""
 IDLE = 20
 PIPELINED = 20
 KINDS = ("upload", "download", "slow reader", "pipelined", "idle", "abort", "garbage")
@@ -33,7 +33,7 @@ _dice = random.Random(0)
 
 
 def rough_clients(traffic: Traffic) -> Iterator[Asking]:
-    """One of each, of some kinds two."""
+    """The clients: one of each kind, and two of some."""
     again = partial(ask_again_and_again, traffic)
     yield again("upload", partial(upload, chunked=False))
     yield again("upload", partial(upload, chunked=True))
@@ -47,7 +47,7 @@ def rough_clients(traffic: Traffic) -> Iterator[Asking]:
 
 
 async def go_again_and_again(traffic: Traffic, kind: str, go: Callable[[Traffic], Coroutine[None, None, None]]) -> None:
-    """Do what needs connections of its own."""
+    """Run the clients that need connections of their own."""
     while not traffic.over.is_set():
         begun_at = time.time()
         try:
@@ -60,7 +60,7 @@ async def go_again_and_again(traffic: Traffic, kind: str, go: Callable[[Traffic]
 
 
 async def upload(client: Client, *, chunked: bool) -> Answer:
-    """A body of any size that has to arrive whole."""
+    """Send a body of any size, which must arrive complete."""
     body = _dice.randbytes(_dice.choice((2, 1000, 65536, UPLOAD_BYTES)))
     answer = good(await client.ask("/echo", body=body, chunked=chunked))
     if json.loads(answer.body) != {"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}:
@@ -69,12 +69,12 @@ async def upload(client: Client, *, chunked: bool) -> Answer:
 
 
 def pattern(count: int) -> bytes:
-    """What ``/big`` answers with."""
+    """Return the body with which ``/big`` answers."""
     return (PATTERN * (count // len(PATTERN) + 1))[:count]
 
 
 async def download(client: Client) -> Answer:
-    """An answer of some megabytes."""
+    """Request an answer of some megabytes."""
     count = _dice.randint(1, DOWNLOAD_BYTES)
     answer = good(await client.ask(f"/big?bytes={count}"))
     if answer.body != pattern(count):
@@ -83,7 +83,7 @@ async def download(client: Client) -> Answer:
 
 
 async def read_slowly(traffic: Traffic) -> None:
-    """A download with pauses: what is there is held back, not lost and not cut."""
+    """Download with pauses: the rest is delayed, and neither lost nor cut."""
     reader, writer = await asyncio.open_connection(traffic.host, traffic.port)
     try:
         writer.write(b"GET /big?bytes=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % SLOW_BYTES)
@@ -99,7 +99,7 @@ async def read_slowly(traffic: Traffic) -> None:
 
 
 async def pipeline(traffic: Traffic) -> None:
-    """Many requests before the first answer, with and without bodies."""
+    """Send many requests before the first answer, with and without bodies."""
     client = await Client.connect(traffic.host, traffic.port)
     try:
         await client.send_ahead([(f"/echo?{number}", b"x" * number) for number in range(PIPELINED)])
@@ -114,7 +114,7 @@ async def pipeline(traffic: Traffic) -> None:
 
 
 async def stay_idle(traffic: Traffic) -> None:
-    """Many connections that say nothing for a while, before their first request and between two."""
+    """Keep many connections idle for a while, before their first request and between two."""
     idle = clients = [await Client.connect(traffic.host, traffic.port) for _ in range(IDLE)]
     try:
         for _ in range(3):
@@ -142,7 +142,7 @@ ABORTED = (
 
 
 async def abort(traffic: Traffic) -> None:
-    """Leave in the middle, by a reset or a FIN."""
+    """Disconnect in the middle, by a reset or a FIN."""
     reader, writer = await asyncio.open_connection(traffic.host, traffic.port)
     writer.write(_dice.choice(ABORTED))
     with contextlib.suppress(TimeoutError, OSError):
@@ -157,7 +157,7 @@ async def abort(traffic: Traffic) -> None:
 
 
 async def talk_nonsense(traffic: Traffic) -> None:
-    """Bytes that are no request: refused or closed, and nothing else."""
+    """Send bytes that are not a request: they are refused, or the connection is closed."""
     reader, writer = await asyncio.open_connection(traffic.host, traffic.port)
     try:
         writer.write(_dice.choice((_dice.randbytes(300), b"\r\n", b"GET / HTTP/1.1\nHost: a\n\n", b"\x16\x03\x01")))

@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 TUNNELS_SECONDS = 3.0
 SPREAD_SECONDS = 5.0
-"""Over which the agent spreads the closing of tunnels whose time is over."""
+"""The seconds over which the agent spreads the closing of tunnels."""
 SLACK_SECONDS = 3.0
-"""How much later than it should be an end may be seen on a busy machine."""
+"""The seconds by which an end can be noticed too late on a busy machine."""
 CLOCK_SECONDS = 0.005
-"""How exact the journal's times are taken to be; they are written in milliseconds."""
+"""The precision of the journal's times in seconds; they are written in milliseconds."""
 REAPED_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 GAP_SECONDS = 0.3
 SCRAPE_SECONDS = 0.5
 SHOWN = 40
-"""Failures in a report."""
+"""The greatest number of failures that a report lists."""
 
 Lives = list[tuple[float, int]]
-"""When which generation became live."""
+"""The time at which each generation became live."""
 
 
 @dataclass(frozen=True)
 class Switch:
-    """One deploy as its deployer sees it: ``seconds`` from the flip or touch to live."""
+    """One deploy as its deployer sees it: ``seconds`` from the request until it is live."""
 
     generation: int
     trigger: str
@@ -58,7 +58,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Storm:
-    """What was seen, and what of it should not have been."""
+    """What was observed, and which of it is a fault."""
 
     traffic: Traffic
     switches: list[Switch]
@@ -66,7 +66,7 @@ class Storm:
 
 
 def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = False, **config: object) -> Storm:
-    """Set up a site in ``directory``, deploy it under traffic, stop it, and judge what was seen.
+    """Set up a site in ``directory``, deploy it under traffic, stop it, and report what was observed.
 
     Args:
         full: nobody pauses, neither clients nor deploys, and there are the rough clients of the soak too.
@@ -95,7 +95,7 @@ def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = Fal
 
 
 def unreaped(agent: Agent) -> list[int]:
-    """The zombies that stay: an app that drained may have ended just now, and is reaped a moment later."""
+    """Return the zombies that remain: an app that has just ended is reaped a moment later."""
     deadline = time.monotonic() + REAPED_SECONDS
     while (found := agent.zombies()) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
@@ -105,7 +105,7 @@ def unreaped(agent: Agent) -> list[int]:
 async def blow(
     agent: Agent, traffic: Traffic, deploys: int, *, full: bool = False, api: Caller | None = None
 ) -> list[Switch]:
-    """Deploy while all the clients ask."""
+    """Deploy while all clients send requests."""
     gap_seconds = 0.0 if full else GAP_SECONDS
     async with asyncio.TaskGroup() as tasks:
         if api is not None:
@@ -122,7 +122,7 @@ async def blow(
 
 
 async def scrape(api: Caller, traffic: Traffic) -> None:
-    """Read the metrics again and again."""
+    """Read the metrics repeatedly."""
     while not traffic.over.is_set():
         begun_at = time.time()
         answer = await asyncio.to_thread(api.call, "GET", "/metrics")
@@ -135,7 +135,7 @@ async def scrape(api: Caller, traffic: Traffic) -> None:
 async def deploy_again_and_again(
     agent: Agent, traffic: Traffic, deploys: int, *, gap_seconds: float, api: Caller | None = None
 ) -> list[Switch]:
-    """Flip and touch in turn, or ask by calls for the same, each when the one before is decided."""
+    """Switch the link and touch the trigger in turn, or call the API, each after the last outcome."""
     switches = []
     for number in range(deploys):
         since = len(agent.events())
@@ -163,12 +163,12 @@ async def deploy_again_and_again(
 
 
 def at(event: Event) -> float:
-    """When it was, in seconds since the epoch."""
+    """Return the time of an event, in seconds since the epoch."""
     return datetime.fromisoformat(event["at"]).timestamp()
 
 
 def stale_answers(traffic: Traffic, lives: Lives) -> list[str]:
-    """Requests that began after a switch and were answered by a generation from before it."""
+    """Return the requests that began after a switch and that an earlier generation answered."""
     found = []
     for kind, begun_at, generation in traffic.answers:
         due = max((number for live_at, number in lives if live_at + CLOCK_SECONDS < begun_at), default=0)
@@ -178,7 +178,7 @@ def stale_answers(traffic: Traffic, lives: Lives) -> list[str]:
 
 
 def misjudged_tunnels(traffic: Traffic, lives: Lives) -> list[str]:
-    """WebSockets that were closed before their time, or left open long after it."""
+    """Return the WebSockets that were closed too early, or long after their time."""
     found = []
     for tunnel in traffic.tunnels:
         switched_at = min((live_at for live_at, number in lives if number > tunnel.generation), default=None)
@@ -202,7 +202,7 @@ def leftovers(agent: Agent, events: list[Event]) -> list[str]:
 
 
 def survivors(storm: Storm) -> int:
-    """How many WebSockets were alive across a switch."""
+    """Return how many WebSockets lived across a switch."""
     return sum(
         any(tunnel.opened_at < switch.live_at < tunnel.ended_at for switch in storm.switches)
         for tunnel in storm.traffic.tunnels
@@ -210,7 +210,7 @@ def survivors(storm: Storm) -> int:
 
 
 def report(storm: Storm) -> str:
-    """What happened, in lines."""
+    """Return the report as lines of text."""
     lines = [f"{count:8} {kind}" for kind, count in sorted(storm.traffic.counts.items())]
     lines.append(f"{survivors(storm):8} of {len(storm.traffic.tunnels)} websockets alive across a switch")
     lines.append(f"{len(storm.switches):8} deploys")
@@ -230,7 +230,7 @@ def report(storm: Storm) -> str:
 
 
 def as_another_user(directory: Path) -> dict[str, object]:
-    """Keys by which the app is another user's, with hooks of every kind that leave something running."""
+    """Return keys for an app of another user, with hooks that leave processes running."""
     directory.chmod(0o755)
     app = str(shutil.copy(APP, directory / "app.py"))
     leave = "(setsid sleep 300 &); sleep 301 & echo $RAINBOWD_HOOK"
@@ -239,7 +239,7 @@ def as_another_user(directory: Path) -> dict[str, object]:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.storm", description="Deploy under traffic.")
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
     parser.add_argument("--full", action="store_true", help="load without pauses, and rough clients too")

@@ -1,4 +1,4 @@
-"""Everything at once, at random, for as long as asked: ``python -m tests.live.torture --minutes 20 --seed 1``.
+"""All kinds of acts at random, for a given time: ``python -m tests.live.torture --minutes 20 --seed 1``.
 
 Deploys by every trigger, of releases as bad as they come, while apps, agents and their upgrades are killed under
 traffic.  Afterwards every request that failed has to have been in flight on a process when that was killed; nothing is
@@ -42,11 +42,11 @@ CONFIG: dict[str, object] = {
 }
 
 PATIENCE_SECONDS = 90.0
-"""A deploy may wait for a slot until all that drains has had its time, and then boot."""
+"""The seconds that a deploy can take: it can wait until all generations have drained, and then boot."""
 
 
 def run(directory: Path, seconds: float, seed: int) -> Outcome:
-    """Set up a site in ``directory``, torture it for so long, stop it, and judge what was seen."""
+    """Set up a site in ``directory``, torture it for this time, stop it, and report what was observed."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         api_port = free_port()
         config = {**CONFIG, **enabled(api_port)}
@@ -75,7 +75,7 @@ def run(directory: Path, seconds: float, seed: int) -> Outcome:
 
 
 async def torture(torturer: Torturer, traffic: Traffic, seconds: float) -> None:
-    """Act while all the clients ask; in the end all is well."""
+    """Act while all clients send requests, and check the agent at the end."""
     deadline = time.monotonic() + seconds
     async with asyncio.TaskGroup() as tasks:
         for client in traffic.clients():
@@ -90,7 +90,7 @@ async def torture(torturer: Torturer, traffic: Traffic, seconds: float) -> None:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.torture", description="Everything at once, at random.")
     parser.add_argument("--minutes", type=float, default=1.0, help="for how long; default: %(default)s")
     parser.add_argument("--seed", type=int, default=None, help="to do the same again, as far as time allows")

@@ -1,4 +1,4 @@
-"""What a torture does to an agent: one thing after the other, at random."""
+"""The acts of a torture: one after the other, at random."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ CHANGES: dict[str, list[object]] = {
     "max_generations": [2, 4, 10],
     "hooks": [{}, dict.fromkeys(("before_launch", "after_live", "after_failure"), HOOK)],
 }
-"""What a deployer may change meanwhile."""
+"""The keys of the config that a deployer changes meanwhile."""
 SETTLE_SECONDS = 40.0
 KEPT_RELEASES = 30
 
 
 class Torturer:
-    """Does one thing after the other to an agent.
+    """The acts on one agent, one after the other.
 
     Attributes:
         frail: what is live would not survive another blow: the next thing is a good deploy.
@@ -71,7 +71,7 @@ class Torturer:
         ]
 
     def act(self) -> None:
-        """Something."""
+        """Do one act, chosen at random."""
         if self.frail:
             self.deploy("good")
             self.await_decision()
@@ -83,7 +83,7 @@ class Torturer:
         deed()
 
     def finish(self) -> None:
-        """In the end all is well."""
+        """Check at the end that a good release is live and answers."""
         self._config |= {key: values[0] for key, values in CHANGES.items()}
         self._agent.configure(**self._config)
         self.frail = True
@@ -92,11 +92,11 @@ class Torturer:
     # --- deploys --------------------------------------------------------------------------------------------------
 
     def deploy(self, kind: str) -> None:
-        """Turn the link to a new release of this kind."""
+        """Switch the link to a new release of this kind."""
         self._agent.flip(self.release(kind))
 
     def release(self, kind: str) -> str:
-        """The name of a new release of this kind."""
+        """Make a new release of this kind, and return its name."""
         self._number += 1
         name = f"r{self._number}-{kind}"
         self._agent.add_release(name, **(zoo.SERVING | zoo.FAILING)[kind])
@@ -133,7 +133,7 @@ class Torturer:
         self.await_decision()
 
     def call(self) -> None:
-        """Ask over the API, for what the link names or for another."""
+        """Request a deploy over the API, of the linked release or of another."""
         told = self._dice.choice([None, {"release": self.release("good")}, {"release": self.release("exits")}])
         self._api.until_it_listens()
         answer = self._api.call("POST", "/redeploy", told)
@@ -142,7 +142,7 @@ class Torturer:
         self.await_decision()
 
     def command(self) -> None:
-        """Ask as people do."""
+        """Run the commands that people run."""
         kind = self._dice.choice(["good", "slow", "workers", "exits"])
         self.ask("deploy", self.release(kind), exit_status=1 if kind in zoo.FAILING else 0)
 
@@ -151,7 +151,7 @@ class Torturer:
         self.ask("rollback", exit_status=None)
 
     def ask(self, *words: str, exit_status: int | None) -> None:
-        """Run a command; None: it may end well or not."""
+        """Run a command; None accepts every exit status."""
         command = [sys.executable, "-m", "rainbowd", *words, "--timeout", "60"]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         env = {**os.environ, "PYTHONPATH": path}
@@ -164,13 +164,13 @@ class Torturer:
             self._outcome.wrong.append(f"{words} exits with {done.returncode}: {done.stdout}{done.stderr}")
 
     def reconfigure(self) -> None:
-        """Edit the config, which the next deploy goes by."""
+        """Edit the config, which the next deploy reads."""
         key, values = self._dice.choice(sorted(CHANGES.items()))
         self._config[key] = self._dice.choice(values)
         self._agent.configure(**self._config)
 
     def await_decision(self) -> None:
-        """Until nothing that was asked for is undecided."""
+        """Wait until every requested deploy has an outcome."""
 
         def decided() -> Event | None:
             events = self._agent.events()
@@ -180,7 +180,7 @@ class Torturer:
         self._agent.wait_until(decided, "all deploys to be decided")
 
     def is_asked_for(self, events: list[Event]) -> bool:
-        """Whether the last deploy was of what the link names, or its failure has restored the link."""
+        """Return whether the last deploy was of the linked release, or its failure has restored the link."""
         with contextlib.suppress(OSError):
             link = self._agent.link
             named = {str(link.resolve()), str(link.readlink())}  # as written where its release has vanished
@@ -191,7 +191,7 @@ class Torturer:
     # --- blows ----------------------------------------------------------------------------------------------------
 
     def kill_app(self) -> None:
-        """Whatever serves for the live generation: its child, or the daemon that this became."""
+        """Return the process that serves for the live generation: the child, or its daemon."""
         live = self.generation("live")
         port = live["address"].rpartition(":")[2] if live is not None else ""
         for pid in self._agent.processes():
@@ -199,7 +199,7 @@ class Torturer:
                 self.blow("app", lambda pid=pid: kill(pid))  # type: ignore[misc]
 
     def kill_worker(self) -> None:
-        """What does not serve, so that nobody should notice."""
+        """Return a process that does not serve, so that no client should notice its end."""
         others = [pid for pid in self._agent.processes() if not serving(pid) and is_worker(pid)]
         if others:
             kill(self._dice.choice(others))
@@ -261,7 +261,7 @@ class Torturer:
         return None
 
     def settle(self, descriptors: int) -> None:
-        """See that nothing is left of what was, as long as one generation lives on.
+        """Check that nothing is left of earlier generations while one keeps running.
 
         Args:
             descriptors: how many the agent had with one generation, before all.
@@ -279,7 +279,7 @@ class Torturer:
             self._outcome.wrong.append(f"does not settle: {left}, {self._agent.status()['generations']}")
 
     def tidy(self) -> None:
-        """Remove releases that nothing needs, as deploy tools do."""
+        """Remove releases that are not in use, as deploy tools do."""
         used = {one["release"] for one in self._agent.status()["generations"]} | {str(self._agent.link.resolve())}
         releases = sorted((self._agent.directory / "releases").iterdir(), key=lambda one: one.stat().st_mtime)
         for release in releases[:-KEPT_RELEASES]:
@@ -288,13 +288,13 @@ class Torturer:
 
 
 def kill(pid: int) -> None:
-    """Kill one of ours, if it is there still."""
+    """Kill one of our processes, if it still exists."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def serving(pid: int) -> set[str]:
-    """The ports that a process listens on."""
+    """Return the ports that a process listens on."""
     try:
         return listening(pid)
     except OSError:
@@ -302,7 +302,7 @@ def serving(pid: int) -> set[str]:
 
 
 def is_worker(pid: int) -> bool:
-    """Whether it has a parent that is the zoo's, too."""
+    """Return whether its parent belongs to the zoo too."""
     try:
         parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
         return all(b"zoo.py" in Path(f"/proc/{one}/cmdline").read_bytes() for one in (pid, parent))

@@ -81,7 +81,7 @@ class Traffic:
         self.failures.append(f"{kind}, begun at {clock}, after {time.time() - begun_at:.3f} s: {what!r}")
 
     def clients(self) -> Iterator[Asking]:
-        """One of each, of some kinds several."""
+        """Return the clients: one of each kind, and several of some."""
         again = partial(ask_again_and_again, self)
         yield from (again("keep-alive", get) for _ in range(3))
         yield from (again("fresh", partial(get, last=True)) for _ in range(2))
@@ -119,12 +119,12 @@ async def ask_again_and_again(
 
 
 async def get(client: Client, *, last: bool = False) -> Answer:
-    """The shortest answer."""
+    """Request the shortest answer."""
     return good(await client.ask("/", last=last))
 
 
 async def post(client: Client, *, chunked: bool) -> Answer:
-    """A body that has to arrive whole."""
+    """Send a body, which must arrive complete."""
     body = os.urandom(BODY_BYTES)
     kind = ["Content-Type: application/octet-stream"]  # without one, frameworks read a form
     answer = good(await client.ask("/echo", body=body, chunked=chunked, fields=kind))
@@ -134,12 +134,12 @@ async def post(client: Client, *, chunked: bool) -> Answer:
 
 
 async def slow(client: Client) -> Answer:
-    """An answer that is not there at once."""
+    """Request an answer that does not begin at once."""
     return good(await client.ask("/slow?ms=300"))
 
 
 async def stream(client: Client) -> Answer:
-    """An answer in many pieces, with an end of its own."""
+    """Request an answer in many pieces, with an end of its own."""
     answer = good(await client.ask("/stream?seconds=1"))
     lines = answer.body.splitlines(keepends=True)
     if lines != [*(b"%d\n" % number for number in range(len(lines) - 1)), STREAM_END]:
@@ -148,7 +148,7 @@ async def stream(client: Client) -> Answer:
 
 
 def good(answer: Answer) -> Answer:
-    """The answer, if it is the app's 200."""
+    """Return the answer if it is the app's 200."""
     if answer.status != 200:
         raise BadAnswer(f"{answer.status} {answer.body[:200]!r}", answer)
     return answer

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 BETWEEN_SECONDS = 0.3
 TUNNELS_SECONDS = 3.0
 TOLD_SECONDS = 1.0
-"""How much later one of two agents may know what the other tells of, an upgrade or a switch, on a busy machine."""
+"""The seconds by which one agent can learn of the other's upgrade or switch too late on a busy machine."""
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was seen, and what of it should not have been; ``seconds`` is how long each way took."""
+    """What was observed, and which of it is a fault; ``seconds`` is how long each way took."""
 
     traffic: Traffic
     seconds: list[float]
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def run(directory: Path, ways: Sequence[Way]) -> Outcome:
-    """Set up a site in ``directory``, upgrade its agent under traffic, stop it, and judge what was seen."""
+    """Set up a site in ``directory``, upgrade its agent under traffic, stop it, and report what was observed."""
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
     api_port = free_port()
     with running(directory, drain=drain, **enabled(api_port)) as agent:
@@ -62,13 +62,13 @@ def run(directory: Path, ways: Sequence[Way]) -> Outcome:
 
 
 def launched_in_vain(events: list[Event]) -> list[str]:
-    """Launches that no deploy asked for."""
+    """Return the launches that no deploy requested."""
     launched = [event for event in events if event["event"] == "generation.launched"]
     return [f"launched: {event}" for event in launched if event["relaunch"] or event["deploy"] is None]
 
 
 def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
-    """WebSockets that were closed although neither a switch nor an upgrade was as long ago as ``drain.tunnels``."""
+    """Return the WebSockets that were closed before ``drain.tunnels`` had passed after a switch or an upgrade."""
     turns = [storm.at(event) for event in events if event["event"] in {"generation.live", "agent.upgraded"}]
     return [
         f"websocket to generation {tunnel.generation}: closed after {tunnel.ended_at - tunnel.opened_at:.3f} s"
@@ -79,7 +79,7 @@ def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
 
 
 async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> None:
-    """Upgrade while all the clients ask, one way after the other."""
+    """Upgrade while all clients send requests, one way after the other."""
     async with asyncio.TaskGroup() as tasks:
         for client in traffic.clients():
             tasks.create_task(client)
@@ -93,7 +93,7 @@ async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> 
 
 
 def report(outcome: Outcome) -> str:
-    """What happened, in lines."""
+    """Return the report as lines of text."""
     lines = [f"{count:8} {kind}" for kind, count in sorted(outcome.traffic.counts.items())]
     seconds = outcome.seconds
     lines.append(f"{outcome.upgrades:8} upgrades")
@@ -104,7 +104,7 @@ def report(outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.upgrades", description="Upgrade under traffic.")
     parser.add_argument("--upgrades", type=int, default=20, help="how often; default: %(default)s")
     options = parser.parse_args()

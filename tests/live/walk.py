@@ -65,13 +65,13 @@ def record(file: Path, arguments: list[str]) -> int:
 
 
 def is_counted(call: Call) -> bool:
-    """Whether a call belongs to the walk."""
+    """Return whether a call belongs to the walk."""
     is_elsewhere = call.file in VALUES | CLOCK | PROBES or call.file.startswith("http1/")
     return not (is_elsewhere or call.function in CLOCKED or call.function.rpartition(".")[2].startswith("<"))
 
 
 def walks(deploys: int) -> list[list[Call]]:
-    """The calls of each deploy of a real agent."""
+    """Return the calls of each deploy of a real agent."""
     with tempfile.TemporaryDirectory(prefix="rainbowd-walk-") as scratch:
         spans = []
         with running(Path(scratch), None, "tests.live.walk") as agent:
@@ -87,7 +87,7 @@ def walks(deploys: int) -> list[list[Call]]:
 
 
 def visits(walk: list[Call]) -> list[Call]:
-    """The calls that enter another file."""
+    """Return the calls that enter another file."""
     before = ["", *(call.file for call in walk)]
     return [call for file, call in zip(before, walk, strict=False) if call.file != file]
 

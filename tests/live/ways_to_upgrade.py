@@ -123,7 +123,7 @@ class Site:
     # --- what there is --------------------------------------------------------------------------------------------
 
     def _apps(self) -> dict[int, int]:
-        """The process of each generation."""
+        """Return the process of each generation."""
         return {one["id"]: one["pid"] for one in self.agent.status()["generations"]}
 
     def _await_upgrade(self) -> None:

@@ -19,7 +19,7 @@ def workers() -> None:
 
 
 def daemon() -> None:
-    """What old servers do: fork twice, leave a pidfile, and let the parent end well."""
+    """Fork twice, write a pidfile, and let the parent exit with 0, as old servers do."""
     if os.fork():
         time.sleep(0.2)
         os._exit(0)
