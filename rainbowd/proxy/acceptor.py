@@ -11,7 +11,7 @@ import trio
 
 from rainbowd.log import get_logger
 from rainbowd.proxy.connection import Connection
-from rainbowd.proxy.hold import nothing_live
+from rainbowd.proxy.hold import unavailable
 from rainbowd.proxy.throttle import Throttle
 from rainbowd.proxy.wire import Wire
 
@@ -92,7 +92,7 @@ class Acceptor:
             connection.park()
         elif len(clients.rejected) < _REJECTED_MAX:
             clients.rejected.add(connection)
-            self._context.fibers.start(connection.serve(nothing_live("Too many connections.")))
+            self._context.fibers.start(connection.serve(unavailable("Too many connections.")))
         else:
             connection.wire.reset()
 

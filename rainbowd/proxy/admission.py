@@ -77,7 +77,7 @@ class Admission:
         """Return how long a request waits at most: ``default``, or as long as the pause says."""
         return default if self.pause_seconds is None else self.pause_seconds
 
-    def refuse(self, holder: LeaseHolder) -> None:
+    def check(self, holder: LeaseHolder) -> None:
         """Check whether the request of ``holder`` may wait.
 
         Raises:

@@ -10,7 +10,7 @@ from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
 from rainbowd.proxy.failures import AppStoppedReading
 from rainbowd.proxy.fiber import become_task
-from rainbowd.proxy.hold import HeldRequest, Interruptible, nothing_live
+from rainbowd.proxy.hold import HeldRequest, Interruptible, unavailable
 from rainbowd.proxy.upstream import REFUSED
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Claim:
             raise
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
-                raise nothing_live("The server has no file descriptors left.") from None
+                raise unavailable("The server has no file descriptors left.") from None
             raise Refusal(502, "The app cannot be reached.") from None
         generation.on_connect_accepted()
         return upstream

@@ -62,7 +62,7 @@ class HeldRequest:
         if self._exception is not None:  # even if the change came at the same moment
             raise self._exception
         if scope.cancelled_caught:
-            raise nothing_live("Nothing answered in time.")
+            raise unavailable("Nothing answered in time.")
         self._scope = trio.CancelScope(deadline=scope.deadline)
 
 
@@ -110,9 +110,9 @@ class HeldRequests:
         Raises:
             Refusal: no generation is live in time, the site is in maintenance, or too many requests are held already.
         """
-        self._admission.refuse(holder)
+        self._admission.check(holder)
         if len(self._waiting) >= limit.limit:
-            raise nothing_live("Too many requests are waiting for the app.")
+            raise unavailable("Too many requests are waiting for the app.")
         self._waiting.add(waiting)
         self.held += 1
         try:
@@ -121,18 +121,18 @@ class HeldRequests:
                     await waiting.wait(self._changed, _RECONNECT_SECONDS)
                     waiting.was_refused = False
                 if self.is_stopping:
-                    raise nothing_live("The server is stopping.")
+                    raise unavailable("The server is stopping.")
                 generation = self._roster.lease(holder)
                 if generation is not None:
                     return generation
-                self._admission.refuse(holder)
+                self._admission.check(holder)
                 if self._admission.pause_seconds is None and not self._roster.is_launch_due:
-                    raise nothing_live("The app is not running.")
+                    raise unavailable("The app is not running.")
                 await waiting.wait(self._changed)
         finally:
             self._waiting.discard(waiting)
 
 
-def nothing_live(text: str) -> Refusal:
-    """Return the refusal for a request that no generation can serve."""
+def unavailable(text: str) -> Refusal:
+    """Return the 503 for a request that cannot be served now, and may be sent again later."""
     return Refusal(503, text, retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation
 
 NOT_FOUND, GONE = 404, 410
-ASKED_MAX = 3
-ASKED_SECONDS = 5.0
+GENERATIONS_MAX = 3
+SEARCH_SECONDS = 5.0
 """How long all other generations together may take: a slow one must not delay a 404 for long."""
 
 _RUNNING = frozenset({State.CANARY, State.LIVE, State.STANDBY, State.DRAINING})
@@ -66,10 +66,10 @@ class OldAssets:
         if not assets or not is_missing or not request.target.startswith(assets):
             return first
         waits_on = self._claim.waits_on
-        self._client.arm(ASKED_SECONDS, lambda: self._watch.interrupt(_TooSlow()))
+        self._client.arm(SEARCH_SECONDS, lambda: self._watch.interrupt(_TooSlow()))
         try:
             for generation in others(self._context.roster.generations.values(), self._claim.generation):
-                found = await self._ask(generation, request)
+                found = await self._request_from(generation, request)
                 if found is not None:
                     return found
         except _TooSlow:
@@ -81,7 +81,7 @@ class OldAssets:
         self._watch.check_client_end()
         return first
 
-    async def _ask(self, generation: Generation, request: RequestHead) -> ResponseHead | None:
+    async def _request_from(self, generation: Generation, request: RequestHead) -> ResponseHead | None:
         """Request the file from ``generation``; None if it does not have it, or cannot answer."""
         upstream: Upstream | None = None
         generation.lease_again(self._client)
@@ -112,7 +112,7 @@ class OldAssets:
 def others(generations: Iterable[Generation], chosen: Generation | None) -> list[Generation]:
     """Return the generations to request a file from: the newest of those that run, without the chosen one."""
     running = [one for one in generations if one.state in _RUNNING and one is not chosen]
-    return sorted(running, key=lambda one: one.id, reverse=True)[:ASKED_MAX]
+    return sorted(running, key=lambda one: one.id, reverse=True)[:GENERATIONS_MAX]
 
 
 async def _read_final_head(upstream: Upstream) -> ResponseHead:

@@ -177,7 +177,7 @@ async def answer_and_close(app: App, answer: bytes) -> None:
 
 
 async def test_a_slow_old_generation_does_not_delay_the_answer_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(old_assets, "ASKED_SECONDS", 0.1)
+    monkeypatch.setattr(old_assets, "SEARCH_SECONDS", 0.1)
     async with setting(live=False, assets=ASSETS) as here:
         await here.launch()  # accepts, and never answers
         await here.launch()
