@@ -28,19 +28,29 @@ class Systemd:
                 messages.append(dict(line.split("=", 1) for line in lines))
         return messages
 
-    def hear(self, field: str, value: str | None = None, *, begins: str = "", seconds: float = 30.0) -> dict[str, str]:
-        """Return the next message that has ``field`` with ``value``, or with a value that ``begins`` so.
+    def hear(self, field: str, value: str | None = None, *, seconds: float = 30.0) -> dict[str, str]:
+        """Return the next message that has ``field``, with ``value`` unless that is None.
 
         Messages before it are passed over.
         """
         deadline = time.monotonic() + seconds
+        while True:
+            message = self._next(deadline)
+            if field in message and value in {None, message[field]}:
+                return message
+
+    def hear_all(self, **begins: str) -> None:
+        """Wait until each field had a value that begins so, in any order; other messages are passed over."""
+        deadline = time.monotonic() + 30.0
+        while begins:
+            message = self._next(deadline)
+            begins = {name: text for name, text in begins.items() if not message.get(name, "").startswith(text)}
+
+    def _next(self, deadline: float) -> dict[str, str]:
         try:
-            while True:
-                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
-                lines = self._sock.recv(65536).decode().split("\n")
-                message = dict(line.split("=", 1) for line in lines)
-                if field in message and value in {None, message[field]} and message[field].startswith(begins):
-                    return message
+            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            lines = self._sock.recv(65536).decode().split("\n")
+            return dict(line.split("=", 1) for line in lines)
         finally:
             self._sock.setblocking(False)
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +108,12 @@ def test_a_trigger_file_touched_while_no_agent_ran_is_heeded(agent: Agent) -> No
 
 
 def test_a_candidate_is_ended_and_its_deploy_recorded_as_failed_and_repeated(agent: Agent) -> None:
-    slow = agent.add_release("slow", boot_seconds=2)
+    slow = agent.add_release("slow", awaits="go")
     since = len(agent.events())
     agent.flip("slow")
     agent.wait_for("generation.launched", since)
     killed = agent.restart()
+    (slow / "go").touch()
     failed = agent.wait_for("deploy.failed", killed)
     assert failed["reason"] == "interrupted: the agent was killed"
     assert failed["deploy"] == agent.events()[since]["deploy"]
@@ -121,18 +123,22 @@ def test_a_candidate_is_ended_and_its_deploy_recorded_as_failed_and_repeated(age
 
 
 def test_a_draining_one_has_the_rest_of_its_time(agent: Agent) -> None:
+    agent.configure(drain={"timeout": 6, "kill_after": 1})
+    agent.touch()
+    decided(agent, 0, trigger="file")
+    agent.wait_for("generation.retired", generation=1)
     slow = threading.Thread(target=ask_in_vain, args=(agent, "/slow?ms=60000"))
     slow.start()
-    until(agent, lambda: generation(agent, 1)["in_flight"] == 1, "the request")
+    until(agent, lambda: generation(agent, 2)["in_flight"] == 1, "the request")
     since = len(agent.events())
     agent.flip("b")
-    agent.wait_for("generation.draining", since, generation=1)
+    agent.wait_for("generation.draining", since, generation=2)
     killed = agent.restart()
     slow.join(30)
-    assert agent.wait_for("generation.adopted", killed, state="draining")["generation"] == 1
-    assert agent.wait_for("generation.adopted", killed, state="live")["generation"] == 2
-    retired = agent.wait_for("generation.retired", killed, generation=1)
-    assert 19 < retired["drain_seconds"] < 25
+    assert agent.wait_for("generation.adopted", killed, state="draining")["generation"] == 2
+    assert agent.wait_for("generation.adopted", killed, state="live")["generation"] == 3
+    retired = agent.wait_for("generation.retired", killed, generation=2)
+    assert retired["drain_seconds"] > 5.9
 
 
 def test_a_standby_is_adopted_and_switched_back_to_at_once(agent: Agent) -> None:
@@ -182,6 +188,7 @@ def test_a_port_that_somebody_else_took_is_not_served(agent: Agent) -> None:
             port = int(address.rpartition(":")[2])
             while not is_listening(port):
                 assert stranger.poll() is None
+                time.sleep(0.02)
             since = len(agent.events())
             agent.start()
             assert decided(agent, since, trigger="start")["generation"] == 2

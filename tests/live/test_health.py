@@ -61,10 +61,11 @@ def test_a_release_whose_every_answer_the_proxy_refuses_does_not_go_live(
     tmp_path: Path, answer: bytes, reason: str
 ) -> None:
     run = f"test -f raw.py && exec {sys.executable} raw.py $PORT; exec {sys.executable} {APP} $PORT"
-    with running(tmp_path, run=run, health=HEALTH) as agent:
+    with running(tmp_path, run=run) as agent:
         release = agent.add_release("raw")
         (release / "raw.py").write_text(RAW)
         (release / "answer").write_bytes(answer)
+        agent.configure(run=run, health=HEALTH)
         failed = deploy(agent, "raw")
         assert failed["event"] == "deploy.failed"
         assert reason in failed["reason"]
@@ -164,7 +165,8 @@ def test_an_app_cannot_have_root_ask_another_service(open_path: Path, make: str)
     path = shared / "root.sock"
     attack = f"test -f attack && {{ {make.format(path=path)}; exec sleep 60; }}"
     run = f"{attack}; exec {python()} {open_path / 'app.py'} $SOCKET"
-    with secret_service(path) as read, running(open_path, run=run, user=USER, health=HEALTH) as agent:
+    with secret_service(path) as read, running(open_path, run=run, user=USER) as agent:
+        agent.configure(run=run, user=USER, health=HEALTH)
         release = agent.add_release("attack")
         (release / "attack").touch()
         failed = deploy(agent, "attack")

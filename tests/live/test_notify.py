@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.systemd import Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.live
 
@@ -29,6 +29,12 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd
         yield systemd
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether no thread of a process can run: proc(5), the third field of ``stat``."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return {(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads} == {"T"}
+
+
 def test_systemd_is_notified_from_ready_to_stopping(systemd: Systemd, tmp_path: Path) -> None:
     with running(tmp_path) as agent:
         assert systemd.hear("READY")["STATUS"] == "nothing is live"
@@ -37,15 +43,12 @@ def test_systemd_is_notified_from_ready_to_stopping(systemd: Systemd, tmp_path: 
         agent.process.send_signal(signal.SIGHUP)
         reloading = systemd.hear("RELOADING", "1")
         assert int(reloading["MONOTONIC_USEC"]) > 0
-        systemd.hear("READY", "1")
-        systemd.hear("STATUS", "a is live (generation 2)")
-        systemd.hear("WATCHDOG", "1")
+        systemd.hear_all(READY="1", STATUS="a is live (generation 2)", WATCHDOG="1")
         (agent.add_release("broken") / "app.json").write_text('{"exit_at_start": 3}')
         agent.configure(run=["false"])
         agent.process.send_signal(signal.SIGHUP)
         systemd.hear("RELOADING", "1")
-        systemd.hear("READY", "1")
-        systemd.hear("STATUS", begins="a is live (generation 2); the last deploy failed: ")
+        systemd.hear_all(READY="1", STATUS="a is live (generation 2); the last deploy failed: ")
         agent.process.send_signal(signal.SIGTERM)
         assert systemd.hear("STOPPING", "1")["EXTEND_TIMEOUT_USEC"] == "45000000"
         assert agent.process.wait(30) == 0
@@ -55,7 +58,9 @@ def test_an_agent_that_hangs_gives_no_sign_of_life(systemd: Systemd, tmp_path: P
     with running(tmp_path) as agent:
         systemd.hear("WATCHDOG", "1")
         assert agent.process is not None
+        pid = agent.process.pid
         agent.process.send_signal(signal.SIGSTOP)
+        agent.wait_until(lambda: {} if is_stopped(pid) else None, "the end of what it does")
         systemd.heard()
         with pytest.raises(TimeoutError):
             systemd.hear("WATCHDOG", seconds=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -118,6 +119,14 @@ def redeploy(page: Page, release: str, note: str = "") -> None:
     page.click("#ask-go")
 
 
+KEEP_DEPLOYING = """
+const place = document.getElementById("deploying")
+window.kept = []
+new MutationObserver(() => window.kept.push(place.textContent))
+  .observe(place, { childList: true, subtree: true, characterData: true })
+"""
+"""Keeps every text that the page shows of a deploy: a short one may be gone before a test looks."""
+
 HOSTILE = "<img src=x onerror=alert(1)>\u202e<script>alert(1)</script>"
 """Markup, and a character that reorders the text after it."""
 INERT = HOSTILE.replace("\u202e", "\\u202e")
@@ -141,8 +150,7 @@ def test_the_app_has_its_name_in_the_title_and_a_healthy_one_is_not_red(board: P
     name = board.api.agent.directory.name
     assert board.text("h1") == name
     assert board.driver.title == f"{live(board)} is live \u2013 {name}"
-    assert mood(board) == "live"
-    assert not redness(board, "#live")
+    board.wait(lambda: mood(board) == "live" and not redness(board, "#live"), "a headline that is not red")
     icon = str(board.run("return document.querySelector('link[rel=icon]').href"))
     assert icon.startswith("data:image/svg+xml")
 
@@ -179,13 +187,15 @@ def test_a_deploy_shows_what_it_is_doing_and_the_one_before_is_not_shown(board: 
 
 def test_a_canary_is_a_band_of_its_own_and_a_bake_a_countdown(board: Page) -> None:
     agent, release = board.api.agent, other(board)
-    agent.configure(**enabled(board.api.port), canary={"steps": [50], "seconds": 3}, bake=4)
+    agent.configure(**enabled(board.api.port), canary={"steps": [50], "seconds": 6}, bake=6)
+    board.run(KEEP_DEPLOYING)
     redeploy(board, release)
-    board.until("#deploying", f"deploying {release}: canary with 50 % of the clients, ")
-    board.until("#deploying", "bake, ")
-    assert " s left; 0 requests, 0 failed" in board.text("#deploying")
-    assert board.run("return document.querySelectorAll('#bands .canary').length") > 0
-    board.until("#last-deploy", "last deploy succeeded")
+    agent.wait_for("generation.canary", release=str(agent.directory / "releases" / release))
+    board.wait(lambda: board.run("return document.querySelectorAll('#bands .canary').length") > 0, "a band")
+    board.until("#deploys li:first-child", f"{release}\nsucceeded")
+    shown = "\n".join(board.run("return window.kept"))
+    assert f"deploying {release}: canary with 50 % of the clients, " in shown
+    assert re.search("bake, .* s left; 0 requests, 0 failed", shown)
     (agent.directory / "rainbowd.maintenance").touch()
     board.until("#warnings", "maintenance: every request is answered 503")
     (agent.directory / "rainbowd.maintenance").unlink()
@@ -208,8 +218,8 @@ def test_an_agent_that_does_not_answer_is_the_headline_and_the_rest_is_dim(board
         agent.stop()
     board.until("#live", "the agent does not answer")
     assert board.driver.title.startswith("the agent does not answer \u2013 ")
-    assert (mood(board), redness(board, "#live")) == ("gone", True)
-    assert opacity(board, ".figures") < 0.6 < opacity(board, ".hero")
+    board.wait(lambda: (mood(board), redness(board, "#live")) == ("gone", True), "a red headline")
+    board.wait(lambda: opacity(board, ".figures") < 0.6 < opacity(board, ".hero"), "the rest to be dim")
     if way == "hung":
         agent.process.send_signal(signal.SIGCONT)
     else:
@@ -226,17 +236,17 @@ def test_an_outage_is_red_and_named_and_a_new_agent_has_had_no_requests(
         caller = Caller(agent, port)
         caller.until_it_listens()
         page = Page(driver, caller)
-        assert "cat .rainbowd/token" in page.text("#gate")
+        page.until("#gate", "cat .rainbowd/token")
         page.unlock()
         page.until("#live", "a is live")
-        assert "no requests yet" in page.lines("#requests text")
-        assert "no requests yet" in page.lines("#latency text")
+        for chart in ("#requests text", "#latency text"):
+            page.wait(lambda chart=chart: "no requests yet" in page.lines(chart), "an empty chart")  # type: ignore[misc]
         for name in ("a", "b"):
             (agent.directory / "releases" / name / "app.json").write_text('{"exit_status": 3}')
         os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
         page.until("#live", "nothing is live")
         assert page.driver.title == "nothing is live \u2013 The shop"
-        assert (mood(page), redness(page, "#live")) == ("down", True)
+        page.wait(lambda: (mood(page), redness(page, "#live")) == ("down", True), "a red headline")
 
 
 def test_before_the_first_release_the_page_waits_and_shows_no_failure(driver: webdriver.Chrome, tmp_path: Path) -> None:
@@ -249,7 +259,7 @@ def test_before_the_first_release_the_page_waits_and_shows_no_failure(driver: we
         page = Page(driver, caller)
         page.unlock()
         page.until("#live", "no release yet")
-        assert (mood(page), redness(page, "#live")) == ("waiting", False)
+        page.wait(lambda: (mood(page), redness(page, "#live")) == ("waiting", False), "a headline that is not red")
         page.until("#live-more", "waiting for the first release")
         assert page.lines("#warnings li") == []
         agent.add_release("a")
@@ -355,6 +365,7 @@ def test_it_is_used_by_keyboard_alone(board: Page) -> None:
         return str(board.run("return document.activeElement.id || document.activeElement.name"))
 
     release = other(board)
+    board.wait(lambda: board.find("#rollback").is_enabled(), "an agent that answers")
     order = [press(Keys.TAB) for _ in range(3)]
     assert order == ["redeploy", "rollback", "span"]
     board.find("#redeploy").send_keys(Keys.ENTER)
