@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rainbowd.fleet.view import Decision, View
 
 SEEDS = 12
+HUNDREDS = int(os.environ.get("ROLLOUT_HUNDREDS", "1"))
+"""The mutations are found within the first 60 rollouts."""
 CAUGHT_WITHIN = 60
 
 
@@ -27,7 +30,7 @@ def test_every_rollout_comes_to_rest_within_its_limits(seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("hundred", range(4))
+@pytest.mark.parametrize("hundred", range(HUNDREDS))
 def test_hundreds_of_rollouts_come_to_rest_and_reach_every_outcome(hundred: int) -> None:
     counts: collections.Counter[str] = collections.Counter()
     for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):

@@ -55,6 +55,7 @@ def main() -> int:
     table = Table()
     with environment() as python:
         os.environ[INSTALLED_PYTHON] = str(python)
+        os.environ.update(RACE_STARTS="40", RACE_DEPLOYS="10")
         where = subprocess.run(
             [python, "-P", "-c", "import rainbowd, sys; print(rainbowd.__file__, sys.version.split()[0])"],
             check=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -29,6 +30,9 @@ EXCHANGES_LEAST = 1000
 SEEN_LEAST = 3
 """How many deploys find either file, before the race counts."""
 DEPLOYS_MOST = 60
+STARTS = int(os.environ.get("RACE_STARTS", "12"))
+DEPLOYS = int(os.environ.get("RACE_DEPLOYS", "5"))
+"""How many starts and deploys a race lasts; ``python -m tests.security`` has more of them."""
 
 
 class Race:
@@ -108,7 +112,7 @@ def test_a_link_to_the_config_that_others_exchange_is_never_followed(
         link.symlink_to(forged)
         give(open_path)
         with Race(one, open_path / "rainbowd.json", link) as race:
-            seen = outcomes(one, 10)
+            seen = outcomes(one, DEPLOYS)
         assert not (open_path / "ROOTED").exists()
         assert one.get() == "1"
         assert set(seen) == {"deploy.failed"}
@@ -131,7 +135,7 @@ def test_root_appends_to_no_file_that_others_put_in_place_of_the_log(
         noisy = ["sh", "-c", f'echo PRINTED; exec {accounts.python()} {open_path}/app.py "$0"', "{port}"]
         one.agent.configure(run=noisy, user=USER, health={"path": "/up"}, log={"app": "logs/app.log"})
         with Race(one, log, link) as race:
-            seen = outcomes(one, 10)
+            seen = outcomes(one, DEPLOYS)
         assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == (f"{SECRET}\n", 0o600)
         assert one.get().isdecimal()
         record_property("got", f"{race}; {seen}; root's file is unchanged")
@@ -139,7 +143,7 @@ def test_root_appends_to_no_file_that_others_put_in_place_of_the_log(
 
 @pytest.mark.parametrize("directory", ["sticky", "theirs"])
 def test_no_file_of_roots_gets_the_mode_of_a_listener(open_path: Path, directory: str, record_property: Record) -> None:
-    """The stranger exchanges a link to a file of root's with a socket where the agent makes its own, at 40 starts."""
+    """The stranger exchanges a link to a file of root's with a socket where the agent makes its own, at many starts."""
     with site(open_path) as one:
         secret, shared = secret_of_root(open_path), open_path / "shared"
         shared.mkdir()
@@ -155,9 +159,9 @@ def test_no_file_of_roots_gets_the_mode_of_a_listener(open_path: Path, directory
         )
         statuses: dict[int, int] = {}
         with Race(one, listener, shared / "other") as race:
-            for _ in range(40):
+            for _ in range(STARTS):
                 words = command("--config", str(open_path / "second.json"))
-                ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+                ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
                 statuses[ended.returncode] = statuses.get(ended.returncode, 0) + 1
                 assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == (f"{SECRET}\n", 0o600)
         assert set(statuses) <= {1, 2}
@@ -186,7 +190,7 @@ def test_a_link_in_the_middle_that_others_exchange_is_never_followed(
         one.become(agent)
         give(stage)
         with Race(one, stage / "link", stage / "other") as race:
-            seen = outcomes(one, 10)
+            seen = outcomes(one, DEPLOYS)
             checked = subprocess.run(
                 command("check", "--config", str(open_path / "rainbowd.json")),
                 cwd=ROOT,
