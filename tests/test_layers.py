@@ -64,9 +64,10 @@ ARROWS = {
     "api": FOR_ALL | {"roster", "report"},
     "peers": FOR_ALL | {"roster"},
     "upgrade": FOR_ALL | {"roster", "peers", "deploy", "prctl", "sighup"},
+    "workers": FOR_ALL | {"roster", "report", "proxy", "deploy", "peers", "prctl"},
     "fleet": FOR_ALL | {"report"},
     "agent": FOR_ALL
-    | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "sd_notify", "sighup"},
+    | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "workers", "sd_notify", "sighup"},
     "cli": FOR_ALL
     | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "sighup", "release_choice"},
     "__main__": {"cli"},
@@ -158,6 +159,7 @@ PLACES = {
         "fleet",
         "peers",
         "upgrade",
+        "workers",
         "agent",
         "sd_notify.py",
         "sighup.py",
@@ -168,7 +170,13 @@ PLACES = {
 }
 """The files and packages that may import each third party."""
 
-OPT_IN = ("rainbowd.api", "rainbowd.agent.api_backend", "rainbowd.fleet", "rainbowd.agent.fleet_deploys")
+OPT_IN = (
+    "rainbowd.api",
+    "rainbowd.workers",
+    "rainbowd.agent.api_backend",
+    "rainbowd.fleet",
+    "rainbowd.agent.fleet_deploys",
+)
 
 HOST = "rainbowd.deploy.host"
 
@@ -344,7 +352,15 @@ def enabled_by_import(package: Path) -> list[str]:
         for one in imports(package)
         if one.name.startswith(OPT_IN)
         and not one.within(
-            {"api", "agent/api_backend.py", "fleet", "agent/fleet_deploys.py", "cli/fleet", "cli/checks/fleet.py"}
+            {
+                "api",
+                "agent/api_backend.py",
+                "workers",
+                "fleet",
+                "agent/fleet_deploys.py",
+                "cli/fleet",
+                "cli/checks/fleet.py",
+            }
         )
         and not (one.deferred or one.for_types)
     ]

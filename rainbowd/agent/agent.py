@@ -26,7 +26,7 @@ import trio
 from rainbowd import __version__
 from rainbowd.agent.fleet_membership import FleetMembership
 from rainbowd.agent.orphan_reaper import reap_repeatedly
-from rainbowd.agent.proxy_settings import proxy_settings
+from rainbowd.agent.proxies import Proxies
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
 from rainbowd.agent.site_admission import SiteAdmission
 from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
@@ -34,7 +34,6 @@ from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
 from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.service import DeployService
 from rainbowd.log import get_logger
-from rainbowd.proxy import Server
 from rainbowd.roster import Roster
 from rainbowd.upgrade import Predecessors
 
@@ -84,11 +83,11 @@ class Agent:
         self._serving = trio.CancelScope()
         self._deferred_signals: list[int] | None = None
         self._roster = Roster()
-        self._server = Server(self._roster, proxy_settings(config))
+        self._proxies = Proxies(config, self._roster, recorder)
         self._predecessors = Predecessors(config.state_dir, self._roster)
         self._old_agent = start.old_agent(self._roster) if start.old_agent is not None else None
         is_upgrade = self._old_agent is not None
-        self._site = SiteAdmission(config, self._server, recorder, host.now, is_silent=is_upgrade)
+        self._site = SiteAdmission(config, self._proxies, recorder, host.now, is_silent=is_upgrade)
         self._deploys = DeployService(self._roster, recorder, host, config, base=start.base, on_switch=self._on_switch)
         self._fleet = FleetMembership(config, recorder.status_changed)
         self._status = StatusPublisher(
@@ -100,6 +99,8 @@ class Agent:
             site=self._site,
         )
         self._status.is_silent = is_upgrade
+        if self._proxies.workers is not None:
+            self._status.workers = self._proxies.workers.entries
         self._upgrade = AgentUpgrade(self._roster, recorder, lock, listeners, start, state_dir=config.state_dir)
 
     async def run(self) -> None:
@@ -145,7 +146,7 @@ class Agent:
                 nursery.start_soon(self._serve_api, *self._listeners.api)
             with self._serving:
                 async with trio.open_nursery() as serving:
-                    await serving.start(self._server.serve, self._listeners.proxy, self._stop, self._config.drain.stop)
+                    await serving.start(self._proxies.serve, self._listeners.proxy, self._stop, self._config.drain.stop)
                     if self._old_agent is not None:
                         await self._take_over(self._old_agent, nursery)
                     self._status.ready()
@@ -206,13 +207,13 @@ class Agent:
                     else:
                         self._status.resume()
             if is_upgraded:
-                await self._upgrade.drain(new_agent, self._server, self._predecessors)
+                await self._upgrade.drain(new_agent, self._proxies, self._predecessors)
 
     def _end_for(self, new_agent: NewAgent) -> None:
         """Finish the requests in flight for the new agent."""
         self._status.systemd.hand_over(new_agent.pid)
         self._upgrade.forward_request()
-        self._server.hand_over(self._deploys.supervisor.config.drain)
+        self._proxies.hand_over(self._deploys.supervisor.config.drain)
         self._stop.set()
         if self._status.state == "stopping":  # a stop was requested after the handover had begun
             self._upgrade.forward_signal(signal.SIGTERM)
@@ -225,7 +226,7 @@ class Agent:
             self._on_signal(signum)
 
     def _on_switch(self, config: Config) -> None:
-        self._server.configure(proxy_settings(config))
+        self._proxies.configure(config)
 
     async def _serve_api(self, api: ApiService, listener: Listener) -> None:
         """Serve the API until a stop is requested, then free its address."""
@@ -236,7 +237,7 @@ class Agent:
             deploys=self._deploys,
             recorder=self._recorder,
             roster=self._roster,
-            server=self._server,
+            proxies=self._proxies,
             status=self._status.status,
         )
         await api.run(backend, self._deploys.supervisor.started, self._stop)
@@ -272,6 +273,6 @@ class Agent:
         self._deploys.stop()
         self._predecessors.stop(self._config.drain.stop)
         if self._upgrade.is_done:
-            self._server.stop(self._config.drain.stop)
+            self._proxies.stop(self._config.drain.stop)
         else:
             self._stop.set()

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from rainbowd.agent.proxies import Proxies
     from rainbowd.deploy.service import DeployService
-    from rainbowd.proxy import Server
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
 
@@ -24,7 +24,7 @@ def make_api_backend(
     deploys: DeployService,
     recorder: Recorder,
     roster: Roster,
-    server: Server,
+    proxies: Proxies,
     status: Callable[[], Mapping[str, object]],
 ) -> ApiBackend:
     """Return what the API needs of the agent; from now on the proxy counts its traffic.
@@ -34,21 +34,22 @@ def make_api_backend(
         deploys: carries out what the API requests.
         recorder: writes the journal.
         roster: the generations.
-        server: the proxy.
+        proxies: the proxy, in all processes.
         status: returns the present status, as in ``status.json``.
     """
-    context = server.context
-    context.traffic = Traffic()
+    context, workers = proxies.server.context, proxies.workers
+    context.traffic = context.traffic or Traffic()
 
     def proxy() -> ProxyCounters:
         return ProxyCounters(
-            connections=len(context.clients.served),
+            connections=len(context.clients.served) if workers is None else workers.connections,
             connections_max=context.settings.limits.connections,
-            waiting=len(context.held_requests),
+            waiting=len(context.held_requests) if workers is None else workers.waiting,
             held=context.held_requests.held,
-            idle=len(context.pool),
+            idle=len(context.pool) + (0 if workers is None else workers.idle),
             opened=context.pool.opened,
             retries=context.retries,
+            processes=() if workers is None else workers.entries(),
         )
 
     def last_result() -> str | None:

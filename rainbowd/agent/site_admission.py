@@ -14,8 +14,8 @@ from rainbowd.proxy import Maintenance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rainbowd.agent.proxies import Proxies
     from rainbowd.config import Config
-    from rainbowd.proxy import Server
     from rainbowd.report.recorder import Recorder
 
 log = get_logger()
@@ -41,7 +41,7 @@ class SiteAdmission:
 
     Args:
         config: has the paths of the files, and the rules for maintenance.
-        server: the proxy.
+        proxies: are closed and opened.
         recorder: writes the journal.
         now: returns seconds since the epoch.
         is_silent: see the attribute.
@@ -55,7 +55,7 @@ class SiteAdmission:
     def __init__(
         self,
         config: Config,
-        server: Server,
+        proxies: Proxies,
         recorder: Recorder,
         now: Callable[[], float],
         *,
@@ -65,7 +65,7 @@ class SiteAdmission:
         self.status = SiteStatus()
         self.is_silent = is_silent
         self._rules = config.maintenance
-        self._server = server
+        self._proxies = proxies
         self._recorder = recorder
         self._now = now
 
@@ -80,9 +80,7 @@ class SiteAdmission:
             maintenance = Maintenance(file.content, self._rules.retry_after, self._rules.allow)
         self.status = self._next_status(state)
         self._recorder.status_changed()
-        context = self._server.context
-        context.error_pages.pages = state.error_pages
-        context.admission.set(maintenance, state.pause_seconds)  # which notifies the observers of the roster
+        self._proxies.set_site(maintenance, state.pause_seconds, state.error_pages)
         if (before.maintenance_at is None) is not (self.status.maintenance_at is None):
             self._record_maintenance(by=file.by if file is not None else None, is_on=file is not None)
         if before.pause_seconds != state.pause_seconds:

@@ -15,7 +15,7 @@ from rainbowd.log import get_logger
 from rainbowd.sd_notify import SystemdNotifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rainbowd.agent.fleet_membership import FleetMembership
     from rainbowd.agent.site_admission import SiteAdmission
@@ -61,6 +61,7 @@ class StatusPublisher:
         site: knows whether the site is closed.
 
     Attributes:
+        workers: returns the entries of the processes that serve; empty if this is the only one.
         systemd: sends the status to systemd.
         state: of the agent: ``starting``, ``ready`` or ``stopping``.
         is_silent: whether nothing is published, because another agent publishes its own status.
@@ -79,6 +80,7 @@ class StatusPublisher:
         self.systemd = SystemdNotifier()
         self.state = "starting"
         self.is_silent = False
+        self.workers: Callable[[], list[dict[str, int | None]]] = list
         self._roster = roster
         self._recorder = recorder
         self._deploys = deploys
@@ -154,6 +156,8 @@ class StatusPublisher:
             "listen": list(self._agent.addresses),
             "state": self.state,
         }
+        if workers := self.workers():
+            agent["workers"] = workers
         fleet = None if self._fleet is None else self._fleet.status()
         status = build_status(agent, self._roster, deploys, self._site.status)
         return status if fleet is None else {**status, "fleet": fleet}
@@ -170,7 +174,7 @@ class StatusPublisher:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
         counters = [(one.pid, one.requests, one.errors, len(one.holders), len(one.tunnels)) for one in generations]
-        return counters, None if progress is None else (progress.output_lines, progress.last_check)
+        return counters, self.workers(), None if progress is None else (progress.output_lines, progress.last_check)
 
 
 def app_name(configured: str | None, base: Path) -> str:

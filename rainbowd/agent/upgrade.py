@@ -15,9 +15,9 @@ from rainbowd.upgrade import DrainingAgent, OfferedSocket, Rendezvous, UpgradeFa
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rainbowd.agent.proxies import Proxies
     from rainbowd.agent.start import AgentListeners, AgentStart
     from rainbowd.deploy.service import DeployService
-    from rainbowd.proxy import Server
     from rainbowd.report.lock import Lock
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -145,18 +145,18 @@ class AgentUpgrade:
         log.info("upgraded", pid=new_agent.pid)
         return True
 
-    async def drain(self, new_agent: NewAgent, server: Server, predecessors: Predecessors) -> None:
+    async def drain(self, new_agent: NewAgent, proxies: Proxies, predecessors: Predecessors) -> None:
         """Report leases to the new agent, and follow its live generation, until cancelled.
 
         Args:
             new_agent: the agent now.
-            server: has the requests in flight.
+            proxies: have the requests in flight.
             predecessors: agents that still finish requests; from now on only those before this one.
         """
         assert self.rendezvous is not None
         predecessors.below = self.rendezvous.number
         draining = DrainingAgent(
-            new_agent.channel, self.rendezvous, self._roster, on_stop=server.stop, on_alone=server.close_idle
+            new_agent.channel, self.rendezvous, self._roster, on_stop=proxies.stop, on_alone=proxies.close_idle
         )
         await draining.run()
 

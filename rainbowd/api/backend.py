@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     import trio
@@ -25,6 +25,7 @@ class ProxyCounters:
         waiting, held: requests that wait until a generation is live, and all that ever waited.
         idle, opened: connections to the app that are kept for the next request, and all that were ever opened.
         retries: requests sent again because a kept connection was closed.
+        processes: the connections and requests of each process, if there are several; the agent is the first.
     """
 
     connections: int
@@ -34,6 +35,7 @@ class ProxyCounters:
     idle: int
     opened: int
     retries: int
+    processes: Sequence[Mapping[str, int | None]] = ()
 
 
 def no_fleet() -> None:

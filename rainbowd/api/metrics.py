@@ -120,6 +120,7 @@ class Metrics(Collector):
             ("retries", "Requests sent again, as a kept connection was dead", now.retries),
         ):
             yield CounterMetricFamily(f"rainbowd_{name}", text, value=count)
+        yield from _workers(now.processes)
 
     def _generations(self, generations: Iterable[Generation]) -> Iterator[Metric]:
         alive = list(generations)
@@ -202,6 +203,17 @@ def _processes(generations: Sequence[Generation]) -> Iterator[Metric]:
             up.add_metric(values, float(process.pid is not None))
             restarts.add_metric(values, process.restarts)
     yield from (up, restarts)
+
+
+def _workers(processes: Sequence[Mapping[str, int | None]]) -> Iterator[Metric]:
+    """Yield the metrics of each process that serves; the agent is worker 0."""
+    requests = CounterMetricFamily("rainbowd_worker_requests", "Exchanges of one process", labels=["worker"])
+    connections = GaugeMetricFamily("rainbowd_worker_connections", "Open connections of one process", labels=["worker"])
+    for index, process in enumerate(processes):
+        requests.add_metric([str(index)], process["requests"] or 0)
+        connections.add_metric([str(index)], process["connections"] or 0)
+    if processes:
+        yield from (requests, connections)
 
 
 def _by_generation(name: str, text: str, values: Mapping[int, float]) -> Metric:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RESTART_KEYS = (
     "listen",
+    "workers",
     "api",
     "fleet",
     "release",

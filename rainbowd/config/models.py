@@ -41,6 +41,7 @@ from rainbowd.config.types import (
     SecondsAsObject,
     SecondsOrOff,
     Signal,
+    Workers,
 )
 from rainbowd.config_paths import (
     DEFAULT_MAINTENANCE_FILE,
@@ -229,6 +230,7 @@ class Config(_Model):
     standby: Seconds = 0
     bake: Annotated[Bake, SecondsAsObject, Field(description="a number of seconds, 0 or more, or an object")] = Bake()
     canary: Annotated[Canary, Field(description="an object")] = Canary()
+    workers: Workers = 1
     max_generations: Annotated[int, Field(ge=2, description="a whole number, 2 or more")] = 10
     hold: Annotated[Hold, Field(description="an object")] = Hold()
     limits: Annotated[Limits, Field(description="an object")] = Limits()

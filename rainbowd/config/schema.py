@@ -72,6 +72,7 @@ MEANINGS = {
     "canary.steps": "Rising percentages of the clients, such as [5, 25]; an empty list turns the canary off.",
     "canary.seconds": "How long each step lasts.",
     "canary.by": "How clients are told apart: client (their address), cookie:NAME or header:NAME.",
+    "workers": "How many processes serve requests, the agent included; auto: one for each core, at most 8.",
     "max_generations": "The number of generations that can run at once; at the limit, a standby is stopped early, "
     "otherwise the deploy waits.",
     "hold": "How many requests wait, and how long, while nothing is live and a launch is in progress; then 503.",
@@ -158,6 +159,7 @@ SHAPES: dict[str, Schema] = {
     "hooks.after_failure": _COMMAND_OR_OFF,
     "hooks.fetch": _COMMAND_OR_OFF,
     "listen": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+    "workers": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 64}, {"const": "auto"}]},
     "canary.steps": {
         "type": "array",
         "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100},

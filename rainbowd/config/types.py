@@ -17,6 +17,7 @@ from rainbowd.address import Address
 from rainbowd.config import parsers
 from rainbowd.config_paths import EXPECTED_PATH, absolute_path
 
+WORKERS_MAX = 64
 APP_NAME_MAX = 64
 """The maximum number of characters of a name, which must fit into a browser's tab and a line of a terminal."""
 
@@ -57,6 +58,14 @@ def _name_or_off(value: object) -> str | int | None:
     """Return the name or the ID of a user or a group, or None; raise ValueError for other values."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is None or is_number or (isinstance(value, str) and value and "\0" not in value):
+        return value  # type: ignore[return-value]
+    raise ValueError
+
+
+def _workers(value: object) -> int | str:
+    """Return a number of processes, or ``auto``; raise ValueError for other values."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= WORKERS_MAX
+    if is_number or value == "auto":
         return value  # type: ignore[return-value]
     raise ValueError
 
@@ -164,6 +173,9 @@ SecondsOrOff = Annotated[
     Bounded,
 ]
 CountOrOff = Annotated[int | None, Field(gt=0, description="a whole number above 0, or null for no limit")]
+Workers = Annotated[
+    int | Literal["auto"], PlainValidator(_workers), Field(description='a whole number from 1 to 64, or "auto"')
+]
 FilePath = Annotated[Path, PlainValidator(_path), Field(description=EXPECTED_PATH)]
 FilePathOrOff = Annotated[Path | None, PlainValidator(_path_or_off), Field(description=f"{EXPECTED_PATH}, or null")]
 NameOrOff = Annotated[

@@ -10,7 +10,7 @@ count is logged as soon as writing works again.
 """
 
 from rainbowd.log.app_output import AppSink, app_line, open_app_sink
-from rainbowd.log.logger import Logger, configure, get_logger, request
+from rainbowd.log.logger import Logger, configure, get_logger, request, share
 from rainbowd.log.writer import BYTES_MAX, LINES_MAX, Writer, flush
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "get_logger",
     "open_app_sink",
     "request",
+    "share",
 ]

@@ -42,6 +42,11 @@ def configure(level: str, format: str) -> None:  # noqa: A002 - the config's own
     stdout.configure(level, format)
 
 
+def share(lock_file: str) -> None:
+    """Let other processes write to the same stdout: see ``Stdout.share``."""
+    stdout.share(lock_file)
+
+
 def get_logger() -> Logger:
     """Return the only logger; it follows every later ``configure``."""
     return _logger

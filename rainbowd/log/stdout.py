@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 
@@ -26,12 +27,30 @@ class Stdout:
     def __init__(self) -> None:
         self.form: Form = "plain"
         self.level = LEVELS["info"]
-        self.writer = Writer(lambda data: write(_FD, data)[0], self._format_lost)
+        self.writer = Writer(self._write, self._format_lost)
+        self._lock_fd = -1
 
     def configure(self, level: str, format: str) -> None:  # noqa: A002 - the config's own word
         """Set the level and the format: see ``logger.configure``."""
         self.level = LEVELS[level]
         self.form = "json" if format == "json" else "colour" if _is_terminal(_FD) else "plain"
+
+    def share(self, lock_file: str) -> None:
+        """Write together with other processes, without mixing up the lines of the processes.
+
+        Args:
+            lock_file: a file that all of them lock while they write: flock(2).
+        """
+        self._lock_fd = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
+
+    def _write(self, data: bytes) -> int:
+        if self._lock_fd < 0:
+            return write(_FD, data)[0]
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            return write(_FD, data)[0]
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def _format_lost(self, lost: int) -> bytes:
         return format_entry(self.form, "warning", "lines of this log were lost", {"lines": lost})

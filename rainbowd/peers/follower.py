@@ -52,6 +52,7 @@ class Follower:
         first_report: its leases and its live generation; None if they are not known yet.
 
     Attributes:
+        sent_view: the last state that was sent; None before the first.
         is_paused: whether it was sent that new requests wait; until it acknowledges that, it may give leases.
     """
 
@@ -63,9 +64,9 @@ class Follower:
         self._has_reported = first_report is not None
         self._report = first_report or Leases()
         self._may_lease: deque[tuple[int, Ids]] = deque([(0, _ids(self._report.live))])  # acknowledged last, and later
-        self._sent_view: RosterView | None = None
+        self.sent_view: RosterView | None = None
         self._sent_number = 0
-        self._outbox: deque[Message] = deque()
+        self._outbox: deque[tuple[Message, Sequence[int]]] = deque()
         self._to_cut: Counter[tuple[int, bool]] = Counter()
         self._changed = trio.Event()
         self._has_ended = False
@@ -96,28 +97,32 @@ class Follower:
         """Make it finish within a number of seconds."""
         self.send(Stop(seconds))
 
-    def send(self, message: Message) -> None:
-        """Send a message that changes no lease."""
-        self._outbox.append(message)
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send a message that changes no lease, with descriptors that stay open in this process."""
+        self._outbox.append((message, descriptors))
         self._flush()
 
     def send_numbered(self, make_message: Callable[[int], Message]) -> None:
         """Send a message that changes what it serves; ``make_message`` gets the number of the message."""
         self._sent_number += 1
-        view = self._sent_view
+        view = self.sent_view
         self._may_lease.append((self._sent_number, frozenset() if view is None else _ids(view.live, view.canary)))
         self.send(make_message(self._sent_number))
         self.on_sent(self._sent_number)
 
     def send_roster(self) -> None:
         """Send the state of the roster, if the follower does not have it."""
-        view = self._roster.view()
-        if view != self._sent_view and not self._has_ended:
-            if self._outbox and isinstance(self._outbox[-1], Live):  # it hangs, and will never have that state
+        view = self.view()
+        if view != self.sent_view and not self._has_ended:
+            if self._outbox and isinstance(self._outbox[-1][0], Live):  # it hangs, and will never have that state
                 self._outbox.pop()
                 self._may_lease.pop()
-            self._sent_view = view
+            self.sent_view = view
             self.send_numbered(partial(_live, view))
+
+    def view(self) -> RosterView:
+        """Return the state of the roster for the follower."""
+        return self._roster.view()
 
     def on_sent(self, number: int) -> None:
         """Note the number of the last message that changes what the follower serves."""
@@ -139,7 +144,7 @@ class Follower:
             self._changed = trio.Event()
             to_cut, self._to_cut = self._to_cut, Counter()
             for (generation, tunnels), count in to_cut.items():
-                self._outbox.append(Cut(generation, count, tunnels))
+                self._outbox.append((Cut(generation, count, tunnels), ()))
             self._flush()
             if self._outbox:
                 await self._channel.wait_writable()
@@ -148,7 +153,7 @@ class Follower:
     def _flush(self) -> None:
         """Send what there is room for; the follower reads at once, so there is, unless it hangs."""
         while self._outbox:
-            if not self._channel.send_now(self._outbox[0]):
+            if not self._channel.send_now(*self._outbox[0]):
                 self._changed.set()
                 return
             self._outbox.popleft()

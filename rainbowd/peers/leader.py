@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from rainbowd.peers.channel import Channel
     from rainbowd.roster import Roster
 
-REPORT_SECONDS = 0.05
+REPORT_SECONDS = 0.2
 """How often leases are compared with those that were reported; a change of the roster is answered at once."""
+DRAINING_SECONDS = 0.05
+"""How often, while there are leases on a generation that is to end."""
 _TEXTS_MAX = 50
 """How many descriptions of errors one report has at most, for each generation."""
 
@@ -74,7 +76,9 @@ class Leader:
     async def _report_loop(self) -> None:
         while True:
             self.report()
-            await trio.sleep(REPORT_SECONDS)
+            known = self._roster.generations.values()
+            is_draining = any(not one.is_serving and (one.holders or one.tunnels) for one in known)
+            await trio.sleep(DRAINING_SECONDS if is_draining else REPORT_SECONDS)
 
     def _handle(self, content: Mapping[str, Any]) -> None:
         number: int | None = None

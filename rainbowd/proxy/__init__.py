@@ -14,7 +14,8 @@ From the top, in the order in which a request meets them.  Each module imports o
 - What they share: ``context`` holds the ``settings`` and the services.  ``client`` is what an exchange may know of a
   connection, ``clients`` are all that are open.  ``upstream`` has the pool, ``hold`` the requests that wait while no
   generation is live, ``admission`` closes the site for maintenance or a pause, ``client_identity`` determines who
-  sends a request, ``pipes`` move large bodies, ``deadlines`` has the time limits, ``throttle`` limits warnings.
+  sends a request, ``pipes`` move large bodies, ``deadlines`` has the time limits, ``throttle`` limits warnings,
+  ``tally`` is a number that several processes count together.
 - Sockets: ``wire`` is one socket, ``waits`` the fibers that wait there, ``reset`` a close that the peer notices.
 - Waiting: a ``fiber``, which the reactor runs by itself, or a trio task, which can have another one in the
   ``background``.  ``reactor`` has one epoll for all sockets, and sends in batches.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rainbowd.listeners import Listener
     from rainbowd.proxy.context import Context
 
-_ACCEPTS_PER_TURN = 64
 _REJECTED_MAX = 256  # beyond the limit on connections: the next ones are reset
 _PAUSE_SECONDS = 0.1  # without descriptors, before accept is tried again
 _WARNING_SECONDS = 10.0
@@ -50,7 +49,7 @@ class Acceptor:
         while True:
             await trio.lowlevel.wait_readable(listener.sock)
             try:
-                for _ in range(_ACCEPTS_PER_TURN):
+                for _ in range(self._context.accepts_per_turn):
                     self._open(*listener.sock.accept())
             except BlockingIOError:
                 pass
@@ -86,9 +85,9 @@ class Acceptor:
 
     def _admit(self, connection: Connection) -> None:
         """Serve the connection, or reject it: with a response, or with a reset if too many are being rejected."""
-        clients, limit = self._context.clients, self._context.settings.limits.connections
-        if limit is None or len(clients.served) < limit:
-            clients.served.add(connection)
+        clients = self._context.clients
+        if clients.has_room(self._context.settings.limits.connections):
+            clients.add(connection)
             connection.park()
         elif len(clients.rejected) < _REJECTED_MAX:
             clients.rejected.add(connection)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 from rainbowd.broadcast import Broadcast
+from rainbowd.proxy.tally import Tally
 
 
 class Connected(Protocol):
@@ -31,17 +32,29 @@ class Clients:
     Attributes:
         served: the connections within the limit.
         rejected: the connections beyond it, which receive a refusal.
+        tally: the number of connections that are served, with those of the other processes that serve together.
     """
 
     def __init__(self) -> None:
         self.served: set[Connected] = set()
         self.rejected: set[Connected] = set()
+        self.tally = Tally()
         self._emptied = Broadcast()
+
+    def has_room(self, limit: int | None) -> bool:
+        """Return whether one more connection is within ``limit``, in all processes together; None for no limit."""
+        return limit is None or self.tally.total(len(self.served)) < limit
+
+    def add(self, client: Connected) -> None:
+        """Add a connection that is served."""
+        self.served.add(client)
+        self.tally.set(len(self.served))
 
     def discard(self, client: Connected) -> None:
         """Remove a connection that is closed; idempotent."""
         self.served.discard(client)
         self.rejected.discard(client)
+        self.tally.set(len(self.served))
         if not self.served and not self.rejected:
             self._emptied.notify()
 

@@ -11,6 +11,7 @@ from rainbowd.proxy.error_pages import ErrorPages
 from rainbowd.proxy.hold import HeldRequests
 from rainbowd.proxy.pipes import Pipes
 from rainbowd.proxy.reactor import Reactor
+from rainbowd.proxy.tally import Tally
 from rainbowd.proxy.throttle import Throttle
 from rainbowd.proxy.upstream import Pool
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from rainbowd.proxy.fiber import Fibers
     from rainbowd.proxy.settings import ProxySettings
     from rainbowd.roster import Roster, Traffic
+
+_ACCEPTS_PER_TURN = 64
+_SHARED_ACCEPTS_PER_TURN = 4
+"""If processes serve together: otherwise the first one that wakes up would accept all connections of a burst."""
 
 _OTHER_PROTOCOL_SECONDS = 60.0
 """The shortest interval of warnings about clients that do not speak HTTP: scanners send such bytes all day."""
@@ -34,6 +39,7 @@ class Context:
         settings: the settings of new requests; can be replaced at any time.
         reactor: runs the fibers, and reports the events of all sockets.
         fibers: start a connection's coroutine; set while the server runs.
+        accepts_per_turn: how many connections are accepted before anything else is done.
         pool: opens and keeps connections to the app.
         pipes: move large bodies.
         admission: closes the site for maintenance or a pause.
@@ -49,6 +55,7 @@ class Context:
     """
 
     __slots__ = (
+        "accepts_per_turn",
         "admission",
         "clients",
         "closes_after_response",
@@ -70,6 +77,7 @@ class Context:
     def __init__(self, roster: Roster, settings: ProxySettings) -> None:
         self.roster = roster
         self.settings = settings
+        self.accepts_per_turn = _ACCEPTS_PER_TURN
         self.reactor = Reactor()
         self.fibers: Fibers
         self.pool = Pool(self.reactor, follow_links=not settings.managed)
@@ -84,3 +92,15 @@ class Context:
         self.traffic: Traffic | None = None
         self.retries = 0
         self.other_protocols = Throttle(_OTHER_PROTOCOL_SECONDS)
+
+    def share(self, connections: memoryview, held_requests: memoryview, own: int) -> None:
+        """Serve together with other processes, so that limits hold for all of them.
+
+        Args:
+            connections: the number of connections of each process.
+            held_requests: the number of requests that each process holds.
+            own: the index of this process in both.
+        """
+        self.clients.tally = Tally(connections, own)
+        self.held_requests.tally = Tally(held_requests, own)
+        self.accepts_per_turn = _SHARED_ACCEPTS_PER_TURN

@@ -9,6 +9,7 @@ import trio
 
 from rainbowd.broadcast import Broadcast
 from rainbowd.http1 import Refusal
+from rainbowd.proxy.tally import Tally
 
 if TYPE_CHECKING:
     from rainbowd.config import Hold
@@ -75,6 +76,7 @@ class HeldRequests:
 
     Attributes:
         held: the number of requests that were held so far.
+        tally: the number of requests that are held, with those of the other processes that serve together.
         is_stopping: whether requests are refused instead of held.
     """
 
@@ -84,6 +86,7 @@ class HeldRequests:
         self._changed = Broadcast()
         self._waiting: set[HeldRequest] = set()
         self.held = 0
+        self.tally = Tally()
         self.is_stopping = False
         roster.observe(self.wake)
 
@@ -111,9 +114,10 @@ class HeldRequests:
             Refusal: no generation is live in time, the site is in maintenance, or too many requests are held already.
         """
         self._admission.check(holder)
-        if len(self._waiting) >= limit.limit:
+        if self.tally.total(len(self._waiting)) >= limit.limit:
             raise unavailable("Too many requests are waiting for the app.")
         self._waiting.add(waiting)
+        self.tally.set(len(self._waiting))
         self.held += 1
         try:
             while True:
@@ -131,6 +135,7 @@ class HeldRequests:
                 await waiting.wait(self._changed)
         finally:
             self._waiting.discard(waiting)
+            self.tally.set(len(self._waiting))
 
 
 def unavailable(text: str) -> Refusal:

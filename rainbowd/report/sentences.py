@@ -47,6 +47,8 @@ SENTENCES = {
     "process.exited": "{process} {instance} of generation {generation} exited[, status {exit_status}][, {killed}]"
     "[, still running: {left}]",
     "process.restarting": "{process} is restarted[ by {by}]",
+    "worker.exited": "worker {worker} exited, pid {pid}[, status {exit_status}]",
+    "worker.started": "worker {worker} started again, pid {pid}",
     "generation.retired": (
         "generation {generation} retired after {requests} requests[, {killed}][, still running: {left}]"
     ),

@@ -58,6 +58,22 @@ class Traffic:
         self.by_class[status // 100] += 1
         self.own[status] = self.own.get(status, 0) + 1
 
+    def add(self, other: Traffic) -> None:
+        """Add the counters of another process."""
+        for counts, others in ((self.by_class, other.by_class), (self.by_duration, other.by_duration)):
+            for index, count in enumerate(others):
+                counts[index] += count
+        self.seconds += other.seconds
+        self.sent_bytes += other.sent_bytes
+        self.broken += other.broken
+        for status, count in other.own.items():
+            self.own[status] = self.own.get(status, 0) + count
+
+    @property
+    def exchanges(self) -> int:
+        """The number of all exchanges."""
+        return sum(self.by_class)
+
     def count_cut(self, status: int, sent_bytes: int, *, by_client: bool) -> None:
         """Count an exchange whose response is incomplete.
 

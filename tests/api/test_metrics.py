@@ -60,6 +60,18 @@ async def test_traffic_is_counted_by_class_and_without_a_generation(agent: FakeA
     assert value(samples, "build_info", version=__version__, python=platform.python_version()) == 1
 
 
+async def test_each_process_is_shown_if_several_serve(agent: FakeAgent) -> None:
+    assert not [one for one in await scraped(agent) if "worker" in one[0]]
+    processes: list[dict[str, int | None]] = [
+        {"pid": 10, "connections": 4, "requests": 70},
+        {"pid": None, "connections": 0, "requests": 30},
+    ]
+    agent.proxy = ProxyCounters(4, None, 0, 0, 0, 0, 0, processes)
+    samples = await scraped(agent)
+    assert [value(samples, "worker_requests_total", worker=str(index)) for index in (0, 1)] == [70, 30]
+    assert value(samples, "worker_connections", worker="0") == 4
+
+
 async def test_the_buckets_of_a_histogram_are_cumulative(agent: FakeAgent) -> None:
     agent.traffic.by_duration[0] = 5
     agent.traffic.by_duration[2] = 2

@@ -57,6 +57,7 @@ def test_the_smallest_config_has_the_documented_defaults(file: Path) -> None:
         "standby": 0,
         "bake": {"seconds": 0, "max_error_rate": 0.05, "min_errors": 5},
         "canary": {"steps": [], "seconds": 30, "by": "client"},
+        "workers": 1,
         "max_generations": 10,
         "hold": {"timeout": 10, "limit": 1000},
         "limits": {
@@ -281,6 +282,9 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"drain": {"signal": "BANG"}}, 'drain.signal: found "BANG"; expected a signal\'s name'),
         ({"name": ""}, 'name: found ""; expected 1 to 64 printable characters, or null'),
         ({"name": "a\x1bb"}, 'name: found "a\\u001bb"; expected 1 to 64 printable characters, or null'),
+        ({"workers": 65}, 'workers: found 65; expected a whole number from 1 to 64, or "auto"'),
+        ({"workers": True}, 'workers: found true; expected a whole number from 1 to 64, or "auto"'),
+        ({"workers": "all"}, 'workers: found "all"; expected a whole number from 1 to 64, or "auto"'),
         ({"max_generations": 1}, "max_generations: found 1; expected a whole number, 2 or more"),
         ({"max_generations": True}, "max_generations: found true; expected a whole number, 2 or more"),
         ({"hold": {"limit": -1}}, "hold.limit: found -1; expected a whole number, 0 or more"),

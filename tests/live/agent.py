@@ -281,6 +281,11 @@ class Agent:
         config = os.fsencode(self.directory / "rainbowd.json")
         return [pid for pid in pids() if config in _read(pid, "cmdline").split(b"\0")]
 
+    def workers(self) -> list[int]:
+        """The workers of the agent, as the status has them."""
+        entries = self.status()["agent"].get("workers", [])
+        return [entry["pid"] for entry in entries[1:] if entry["pid"] is not None]
+
     def zombies(self) -> list[int]:
         """Return the agent's children that have ended and were not reaped."""
         assert self.process is not None

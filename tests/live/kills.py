@@ -74,15 +74,16 @@ class Outcome:
     wrong: list[str]
 
 
-def run(directory: Path, kills: int, *, is_restart: bool = False) -> Outcome:
+def run(directory: Path, kills: int, *, is_restart: bool = False, **config: object) -> Outcome:
     """Set up a site in ``directory``, kill its agent under traffic, stop it, and report what was observed.
 
     Args:
         is_restart: the agent is not killed but stopped, and its app with it.
+        config: keys of ``rainbowd.json``.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         agent_port = listener.getsockname()[1]
-        with running(directory, listener, drain={"timeout": 20, "tunnels": 3}) as agent:
+        with running(directory, listener, drain={"timeout": 20, "tunnels": 3}, **config) as agent:
             agent.port = agent_port
             traffic = Watched(agent.host, agent.port)
             before = {one["pid"] for one in agent.status()["generations"]}
@@ -165,9 +166,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.live.kills", description="Kill the agent under traffic.")
     parser.add_argument("--kills", type=int, default=10, help="how many; default: %(default)s")
     parser.add_argument("--restart", action="store_true", help="stop and start it instead")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes serve; default: %(default)s")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as directory:
-        outcome = run(Path(directory), options.kills, is_restart=options.restart)
+        outcome = run(Path(directory), options.kills, is_restart=options.restart, workers=options.workers)
     print(report(outcome))
     return 1 if outcome.wrong else 0
 

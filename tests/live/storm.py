@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import accounts
-from tests.live.agent import APP, Agent, free_port, running
+from tests.live.agent import APP, Agent, free_port, pids, running
 from tests.live.api import Caller, enabled
 from tests.live.soak_traffic import rough_clients
 from tests.live.traffic import Traffic
@@ -82,7 +82,9 @@ def run(directory: Path, deploys: int, *, full: bool = False, by_api: bool = Fal
             traffic.message_gap_seconds = 0.0
         switches = asyncio.run(blow(agent, traffic, deploys, full=full, api=api))
         failures = [*traffic.failures, *(f"process {pid} was not reaped" for pid in unreaped(agent))]
+        workers = agent.workers()
         exit_status = agent.stop()
+        failures += [f"worker {pid} is left" for pid in workers if pid in pids()]
         if exit_status != 0:
             failures.append(f"the agent's exit status is {exit_status}")
         events = agent.events()
@@ -244,10 +246,12 @@ def main() -> int:
     parser.add_argument("--deploys", type=int, default=20, help="how many; default: %(default)s")
     parser.add_argument("--full", action="store_true", help="load without pauses, and rough clients too")
     parser.add_argument("--another-user", action="store_true", help=f"with hooks, all as {accounts.USER}; for root")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes serve; default: %(default)s")
     parser.add_argument("--api", action="store_true", help="ask for the deploys by calls of the API")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
-        config = as_another_user(Path(directory)) if options.another_user else {}
+        config: dict[str, object] = as_another_user(Path(directory)) if options.another_user else {}
+        config["workers"] = options.workers
         storm = run(Path(directory), options.deploys, full=options.full, by_api=options.api, **config)
     print(report(storm))
     return 1 if storm.failures else 0

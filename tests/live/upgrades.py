@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import statistics
 import sys
 import tempfile
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.live import storm
-from tests.live.agent import free_port, running
+from tests.live.agent import free_port, pids, running
 from tests.live.api import Caller, enabled
 from tests.live.traffic import Traffic
 from tests.live.ways_to_upgrade import WAYS, Site, Way
 from tests.story import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.live.agent import Event
 
@@ -41,16 +42,24 @@ class Outcome:
     wrong: list[str]
 
 
-def run(directory: Path, ways: Sequence[Way]) -> Outcome:
-    """Set up a site in ``directory``, upgrade its agent under traffic, stop it, and report what was observed."""
+def run(directory: Path, ways: Sequence[Way], workers: Sequence[int] = (1,)) -> Outcome:
+    """Set up a site in ``directory``, upgrade its agent under traffic, stop it, and report what was observed.
+
+    Args:
+        workers: how many processes serve, before the first upgrade and after each, again and again.
+    """
     drain = {"timeout": 20, "tunnels": TUNNELS_SECONDS, "kill_after": 10}
     api_port = free_port()
-    with running(directory, drain=drain, **enabled(api_port)) as agent:
+    config = {"drain": drain, **enabled(api_port)}
+    with running(directory, workers=workers[0], **config) as agent:
         traffic, site = Traffic(agent.host, agent.port), Site(agent, Caller(agent, api_port))
-        asyncio.run(again_and_again(site, traffic, ways))
+        counts = itertools.cycle([*workers[1:], workers[0]])
+        asyncio.run(again_and_again(site, traffic, ways, lambda: agent.configure(workers=next(counts), **config)))
         site.settle()
+        last = agent.workers()
         exit_status = agent.stop()
         events, wrong = agent.events(), site.wrong
+        wrong += [f"worker {pid} is left" for pid in last if pid in pids()]
         wrong += [f"the agent's exit status is {exit_status}"] if exit_status else []
         lives = [(storm.at(event), event["generation"]) for event in events if event["event"] == "generation.live"]
         known = [(live_at + TOLD_SECONDS, generation) for live_at, generation in lives]
@@ -78,7 +87,7 @@ def closed_early(traffic: Traffic, events: list[Event]) -> list[str]:
     ]
 
 
-async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> None:
+async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way], prepare: Callable[[], None]) -> None:
     """Upgrade while all clients send requests, one way after the other."""
     async with asyncio.TaskGroup() as tasks:
         for client in traffic.clients():
@@ -86,6 +95,7 @@ async def again_and_again(site: Site, traffic: Traffic, ways: Sequence[Way]) -> 
         try:
             for way in ways:
                 await asyncio.sleep(BETWEEN_SECONDS)
+                prepare()
                 await asyncio.to_thread(site.go, way)
             await asyncio.sleep(BETWEEN_SECONDS)
         finally:
@@ -107,10 +117,11 @@ def main() -> int:
     """Run the command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.upgrades", description="Upgrade under traffic.")
     parser.add_argument("--upgrades", type=int, default=20, help="how often; default: %(default)s")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="how many processes serve, in turn")
     options = parser.parse_args()
     ways = [WAYS[number % len(WAYS)] for number in range(options.upgrades)]
     with tempfile.TemporaryDirectory(prefix="upgrades-") as directory:
-        outcome = run(Path(directory), ways)
+        outcome = run(Path(directory), ways, options.workers)
         if outcome.wrong:
             print((Path(directory) / "agent.log").read_text()[-6000:])
     print(report(outcome))

@@ -252,6 +252,7 @@ class Generations:
         is_readmitted = lifecycle.is_adopted and generation.state is State.STARTING
         live_at = generation.live_at if is_readmitted else None
         self.config = lifecycle.plan.config
+        self._on_switch(self.config)  # before the switch, so that no request to the new generation has old settings
         if generation is not self._roster.live:  # it is already if it was taken back after a failed upgrade
             live_at = self._context.host.now() if live_at is None else live_at
             self._roster.promote(generation, live_at=live_at, previous=previous)
@@ -259,7 +260,6 @@ class Generations:
         lifecycle.switched()
         self.companions.went_live(generation, lifecycle.plan)
         self._memory.add_switch(lifecycle.plan.release)
-        self._on_switch(self.config)
         return generation
 
     # --- crashes --------------------------------------------------------------------------------------------------
