@@ -68,9 +68,14 @@ def looking(agent: Agent) -> Iterator[set[int | None]]:
 
 
 class Upload:
-    """A request that the agent and generation 1 have until its last byte is sent."""
+    """A request that the agent and generation 1 have until its last byte is sent.
+
+    Attributes:
+        connection_field: ``Connection`` of the answer.
+    """
 
     def __init__(self, agent: Agent) -> None:
+        self.connection_field: str | None = None
         self._connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
         self._connection.putrequest("POST", "/echo")
         self._connection.putheader("Content-Length", "2")
@@ -83,6 +88,7 @@ class Upload:
             self._connection.send(b"b")
             response = self._connection.getresponse()
             response.read()
+            self.connection_field = response.getheader("Connection")
             return response.status, response.getheader("X-Generation")
 
     def close(self) -> None:

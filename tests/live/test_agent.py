@@ -13,6 +13,7 @@ import pytest
 
 from tests.live import holding
 from tests.live.agent import ROOT, Agent, running
+from tests.live.installed import Upload
 from tests.story import problems
 
 if TYPE_CHECKING:
@@ -47,18 +48,13 @@ def test_a_signal_stops_the_agent_with_nothing_left(tmp_path: Path, signum: sign
 
 def test_a_stop_finishes_requests_in_flight_and_announces_the_close(tmp_path: Path) -> None:
     with running(tmp_path) as agent:
-        connection = http.client.HTTPConnection(agent.host, agent.port, timeout=20)
-        connection.request("GET", "/slow?ms=1000")
-        agent.wait_until(
-            lambda: agent.status() if agent.status()["generations"][0]["in_flight"] else None, "the request"
-        )
+        upload = Upload(agent)
         stopped: list[int] = []
         stop = threading.Thread(target=lambda: stopped.append(agent.stop()))
         stop.start()
-        response = connection.getresponse()
-        assert response.status == 200
-        assert response.getheader("Connection") == "close"
-        response.read()
+        agent.wait_until(lambda: agent.status() if agent.status()["agent"]["state"] == "stopping" else None, "the stop")
+        assert upload.finish() == (200, "1")
+        assert upload.connection_field == "close"
         stop.join()
         assert stopped == [0]
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tests import accounts
 from tests.accounts import STRANGER, USER, needs_root
 from tests.cgroups import delegated_cgroup, groups_in, inside
-from tests.live.agent import PATIENCE_SECONDS, needs, pids
+from tests.live.agent import LOOK_SECONDS, PATIENCE_SECONDS, needs, pids
 from tests.security.site import eventually, every_agent, is_there, site
 
 pytestmark = [pytest.mark.live, needs_root]
@@ -28,6 +29,15 @@ ESCAPES: list[dict[str, str] | None] = [
     {"RAINBOWD_MARK": "", "RAINBOWD_GENERATION": "1"},
     {"RAINBOWD_HOOK": "after_live"},
 ]
+
+
+LATE = """
+import socket, sys, time
+with socket.socket() as probe:
+    while probe.connect_ex(("127.0.0.1", int(sys.argv[1]))) != 0:
+        time.sleep(0.02)
+"""
+"""An app that another program beats to its port, and that then ends."""
 
 
 def escaped(directory: Path) -> set[int]:
@@ -53,8 +63,8 @@ def on_record(record: Path) -> set[int]:
 def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Path, host: str) -> None:
     """A stranger who knows the mark listens where the app of a deploy is to listen."""
     with site(open_path) as one:
-        slow = [accounts.python(), "-c", "import sys, time; time.sleep(2)", "{port}"]
-        one.agent.configure(run=slow, user=USER, health={"path": "/up", "deadline": 5})
+        late = [accounts.python(), "-c", LATE, "{port}"]
+        one.agent.configure(run=late, user=USER, health={"path": "/up", "deadline": 20})
         since = len(one.agent.events())
         one.agent.flip("b")
         stolen = 0
@@ -65,6 +75,7 @@ def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Pa
                     port = event["address"].rpartition(":")[2]
                     stolen += one.steal(host, port, event["generation"]) == "listens"
             assert one.get() == "1"
+            time.sleep(LOOK_SECONDS)
         assert stolen
         failed = one.agent.find("deploy.failed")
         assert failed is not None
