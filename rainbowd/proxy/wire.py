@@ -77,8 +77,7 @@ class Wire(Waits):
         self.sock = sock
         self.is_closed = False
         self.has_ended = False
-        self.is_gone = False
-        self.is_broken = False
+        self.is_gone = self.is_broken = False
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_ended: Callable[[], None] | None = None
@@ -242,9 +241,9 @@ class Wire(Waits):
                 moved = os.splice(pipe, self.sock.fileno(), count, flags=_SPLICE)
             except BlockingIOError:
                 moved = 0
-            if moved == 0:
-                await self.wait_writable()
             count -= moved
+            if not moved:
+                await self.wait_writable()
 
     def _try_send(self, data: bytes | memoryview) -> int:
         try:
