@@ -51,6 +51,7 @@ ARROWS = {
     "tcp_ports": {"address"},
     "log": {"permissions", "plain_text", "timestamp"},
     "timestamp": set(),
+    "compiled": set(),
     "sd_notify": set(),
     "sighup": set(),
     "prctl": set(),
@@ -61,7 +62,7 @@ ARROWS = {
     "report": FOR_ALL,
     "proxy": FOR_ALL | {"http1", "roster"},
     "deploy": FOR_ALL | {"http1", "roster", "report", "release_choice"},
-    "api": FOR_ALL | {"roster", "report"},
+    "api": FOR_ALL | {"roster", "report", "compiled"},
     "peers": FOR_ALL | {"roster"},
     "upgrade": FOR_ALL | {"roster", "peers", "deploy", "prctl", "sighup"},
     "workers": FOR_ALL | {"roster", "report", "proxy", "deploy", "peers", "prctl"},
@@ -69,7 +70,8 @@ ARROWS = {
     "agent": FOR_ALL
     | {"http1", "roster", "report", "proxy", "deploy", "api", "fleet", "upgrade", "workers", "sd_notify", "sighup"},
     "cli": FOR_ALL
-    | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "sighup", "release_choice"},
+    | {"report", "agent", "proxy", "deploy", "roster", "api", "fleet", "upgrade", "prctl", "sighup", "release_choice"}
+    | {"compiled"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -87,6 +89,7 @@ LIGHT = {
     "release_choice.py",
     "plain_text.py",
     "timestamp.py",
+    "compiled.py",
     "cli/__init__.py",
     "cli/agent_process.py",
     "cli/argument_types.py",
@@ -136,6 +139,7 @@ LIGHT_PARTS = {
     "release_choice",
     "plain_text",
     "timestamp",
+    "compiled",
     "report",
     "cli",
 }

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from rainbowd import __version__
 from rainbowd.api.event_counters import SPANS_SECONDS, EventCounters
 from rainbowd.api.fleet_metrics import fleet_metrics
+from rainbowd.compiled import is_compiled
 from rainbowd.log import get_logger
 from rainbowd.roster import State
 
@@ -72,7 +73,11 @@ class Metrics(Collector):
         yield InfoMetricFamily(
             "rainbowd_build",
             "What runs",
-            {"version": __version__, "python": platform.python_version()},
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "compiled": "yes" if is_compiled() else "no",
+            },
         )
         yield from self._traffic()
         yield from self._proxy()

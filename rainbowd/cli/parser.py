@@ -12,6 +12,7 @@ from rainbowd.cli import commands
 from rainbowd.cli.command_parser import CONFIG_HELP, add_command, add_json, add_timeout, epilog
 from rainbowd.cli.fleet import commands as fleet_commands
 from rainbowd.cli.fleet.parser import add_commands
+from rainbowd.compiled import is_compiled
 
 if TYPE_CHECKING:
     from rainbowd.cli.command_parser import Commands
@@ -25,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=epilog("rainbowd", "rainbowd --config /srv/shop/rainbowd.json", "rainbowd help deploy"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"rainbowd {__version__}")
+    parser.add_argument("--version", action="version", version=_version())
     parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
     parser.add_argument(
         "--listen",
@@ -288,3 +289,8 @@ def _add_help(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
         help="the command (default: list all commands)",
     )
     show_help.set_defaults(helps=helps)
+
+
+def _version() -> str:
+    """Return the line of ``--version``."""
+    return f"rainbowd {__version__} (compiled)" if is_compiled() else f"rainbowd {__version__}"

@@ -13,6 +13,7 @@ from rainbowd import __version__
 from rainbowd.address import TcpAddress
 from rainbowd.api.backend import ProxyCounters
 from rainbowd.api.event_counters import UNDECIDED_MAX
+from rainbowd.compiled import is_compiled
 from rainbowd.report.resource_usage import ResourceUsage
 from rainbowd.roster import Generation, State
 from rainbowd.roster.traffic import BOUNDS_SECONDS, GONE
@@ -57,7 +58,8 @@ async def test_traffic_is_counted_by_class_and_without_a_generation(agent: FakeA
     names = "connections", "connections_limit", "waiting_requests", "held_requests_total", "idle_upstreams"
     assert [value(samples, name) for name in names] == [9, 100, 2, 30, 4]
     assert [value(samples, name) for name in ("opened_upstreams_total", "retries_total")] == [50, 6]
-    assert value(samples, "build_info", version=__version__, python=platform.python_version()) == 1
+    build = {"version": __version__, "python": platform.python_version(), "compiled": "yes" if is_compiled() else "no"}
+    assert value(samples, "build_info", **build) == 1
 
 
 async def test_each_process_is_shown_if_several_serve(agent: FakeAgent) -> None:

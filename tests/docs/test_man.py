@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def load_hook() -> Any:
-    spec = importlib.util.spec_from_file_location("build_hook", ROOT / "docs" / "man" / "build_hook.py")
+def load_pages() -> Any:
+    spec = importlib.util.spec_from_file_location("man_pages", ROOT / "docs" / "man" / "man_pages.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -20,25 +20,25 @@ def load_hook() -> Any:
     return module
 
 
-HOOK = load_hook()
+MAN = load_pages()
 
 
-@pytest.mark.parametrize("name", HOOK.PAGES)
+@pytest.mark.parametrize("name", MAN.PAGES)
 def test_a_man_page_has_every_section_of_its_source(name: str) -> None:
-    page = HOOK.man_page(name)
-    source = (ROOT / "docs" / HOOK.PAGES[name][0]).read_text().splitlines()
+    page = MAN.man_page(name)
+    source = (ROOT / "docs" / MAN.PAGES[name][0]).read_text().splitlines()
     in_code = False
     for line in source:
         in_code ^= line.startswith("```")
         if line.startswith("## ") and not in_code:
-            assert f"\n.SH {HOOK._escape(line[3:].replace('`', ''))}" in page.replace("\\fB", "").replace("\\fR", "")
+            assert f"\n.SH {MAN._escape(line[3:].replace('`', ''))}" in page.replace("\\fB", "").replace("\\fR", "")
 
 
-@pytest.mark.parametrize("name", HOOK.PAGES)
+@pytest.mark.parametrize("name", MAN.PAGES)
 def test_man_shows_a_page_without_a_warning(name: str, tmp_path: Path) -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
-    (tmp_path / name).write_text(HOOK.man_page(name))
+    (tmp_path / name).write_text(MAN.man_page(name))
     command = ["groff", "-man", "-Tascii", "-P-cbou", "-ww", str(tmp_path / name)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stderr == ""
@@ -46,4 +46,4 @@ def test_man_shows_a_page_without_a_warning(name: str, tmp_path: Path) -> None:
 
 
 def test_text_that_looks_like_a_request_is_shown_as_it_is() -> None:
-    assert HOOK._escape(".rainbowd\n'quoted' a-b\\n") == "\\&.rainbowd\n\\&'quoted' a\\-b\\en"
+    assert MAN._escape(".rainbowd\n'quoted' a-b\\n") == "\\&.rainbowd\n\\&'quoted' a\\-b\\en"

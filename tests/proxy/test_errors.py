@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from rainbowd.proxy import claim
 from tests.proxy.scripted import GET, Setting, setting
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tests.proxy.conftest import Line
 
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -286,5 +292,15 @@ async def test_a_bug_in_one_request_ends_neither_the_server_nor_another(
             assert (await client.message()).status == 500
         assert (await other.ask()).body == b"ok"
     (line,) = [line for line in lines if line[0] == "error"]
-    assert isinstance(line[2]["exc_info"], ZeroDivisionError)
+    bug = line[2]["exc_info"]
+    assert isinstance(bug, ZeroDivisionError)
+    names_the_place(bug, claim, "take_pooled", "= self._context.roster.lease(")
     lines.clear()
+
+
+def names_the_place(bug: Exception, module: ModuleType, function: str, code: str) -> None:
+    """The logged traceback has an entry with the file, the line and the function, also of compiled code."""
+    source = Path(str(module.__file__)).parent / f"{module.__name__.rpartition('.')[2]}.py"
+    (number,) = [number for number, text in enumerate(source.read_text().splitlines(), 1) if code in text]
+    entry = rf'File ".*{module.__name__.replace(".", "/")}\.py", line (\d+), in {function}\n'
+    assert int(re.findall(entry, "".join(traceback.format_exception(bug)))[-1]) == number

@@ -1,4 +1,4 @@
-"""Makes the man pages from the pages of the documentation when a wheel is built.
+"""Makes the man pages from the pages of the documentation; ``hatch_build.py`` adds them to the wheel.
 
 ``rainbowd(1)`` is docs/commands.md, ``rainbowd.json(5)`` is docs/configuration.md.  The format is man(7).
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
@@ -24,16 +23,12 @@ PAGES = {
 """Each man page, with its source and its one-line description."""
 
 
-class ManPages(BuildHookInterface[Any]):
-    """The hook that adds the man pages to a wheel, for ``share/man`` of the environment."""
-
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
-        """Write the man pages and add them to the files of the wheel."""
-        directory = Path(self.root) / "build" / "man"
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in PAGES:
-            (directory / name).write_text(man_page(name))
-            build_data["shared_data"][str(directory / name)] = f"share/man/man{name[-1]}/{name}"
+def write_man_pages(directory: Path) -> dict[str, str]:
+    """Write the man pages into ``directory``, and return their places in the environment by their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in PAGES:
+        (directory / name).write_text(man_page(name))
+    return {str(directory / name): f"share/man/man{name[-1]}/{name}" for name in PAGES}
 
 
 def man_page(name: str) -> str:
@@ -42,7 +37,7 @@ def man_page(name: str) -> str:
     title, _, section = name.rpartition(".")
     tree = SyntaxTreeNode(MarkdownIt().enable("table").parse((DOCS / source).read_text()))
     lines = [
-        f'.\\" Made from docs/{source} by docs/man/build_hook.py.',
+        f'.\\" Made from docs/{source} by docs/man/man_pages.py.',
         f'.TH {title.upper()} {section} "" "rainbowd" "rainbowd manual"',
         ".SH NAME",
         f"{_escape(title)} \\- {description}",
@@ -70,7 +65,7 @@ def _block(node: SyntaxTreeNode) -> Iterator[str]:
         case "table":
             yield from _table(node)
         case _:
-            raise ValueError(f"docs/man/build_hook.py: found {node.type}; expected a kind of block that it knows")
+            raise ValueError(f"docs/man/man_pages.py: found {node.type}; expected a kind of block that it knows")
 
 
 def _list(node: SyntaxTreeNode) -> Iterator[str]:
@@ -110,7 +105,7 @@ def _words(nodes: Iterable[SyntaxTreeNode]) -> Iterator[str]:
             case "link":
                 yield _inline(node)
             case _:
-                raise ValueError(f"docs/man/build_hook.py: found {node.type}; expected a kind of text that it knows")
+                raise ValueError(f"docs/man/man_pages.py: found {node.type}; expected a kind of text that it knows")
 
 
 def _escape(text: str) -> str:
