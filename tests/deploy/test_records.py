@@ -54,13 +54,13 @@ def test_a_record_with_other_fields_is_refused(change: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"7", b"null", b"\xff", b"[" * 100_000])
-def test_what_is_neither_is_refused(data: bytes) -> None:
+def test_a_file_that_is_neither_a_record_nor_a_memory_is_refused(data: bytes) -> None:
     for decode in (GenerationRecord.decode, DeployMemory.decode):
         with pytest.raises(ValueError):  # noqa: PT011 - json's own, or ours
             decode(data)
 
 
-def test_what_a_newer_version_wrote_is_known_as_that() -> None:
+def test_a_file_of_a_newer_version_is_recognised() -> None:
     fields = {"format": FORMAT + 1, "anything": "else"}
     for decode in (GenerationRecord.decode, DeployMemory.decode):
         with pytest.raises(NewerFormat, match="newer"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -38,7 +38,7 @@ async def live(scene: Scene, agents: trio.Nursery) -> None:
     assert scene.live == 1
 
 
-async def test_what_is_live_takes_traffic_at_once_and_is_not_launched_again(autojump: MockClock) -> None:
+async def test_an_adopted_live_generation_takes_traffic_at_once_and_is_not_launched_again(autojump: MockClock) -> None:
     async with acting() as (scene, agents):
         await live(scene, agents)
         live_at = scene.roster.live and scene.roster.live.live_at
@@ -105,27 +105,21 @@ async def test_a_deploy_cut_off_is_recorded_as_failed_and_repeated(autojump: Moc
         assert scene.live == 3
 
 
-async def test_a_draining_one_has_the_rest_of_its_time_though_nobody_holds_it(autojump: MockClock) -> None:
-    async with acting(config=config(drain=Drain(timeout=60))) as (scene, agents):
+@pytest.mark.parametrize(
+    ("state", "settings"), [("draining", {"drain": Drain(timeout=60)}), ("standby", {"standby": 60})]
+)
+async def test_an_adopted_generation_has_the_rest_of_its_time_though_nobody_holds_it(
+    autojump: MockClock, state: str, settings: dict[str, Any]
+) -> None:
+    async with acting(config=config(**settings)) as (scene, agents):
         await live(scene, agents)
-        scene.roster.lease(scene)  # type: ignore[arg-type]
-        scene.turn("b")
-        await trio.sleep(11)
-        await killed_and_started(scene, agents)
-        await trio.sleep(49)
-        assert scene.states() == {1: "draining", 2: "live"}
-        await trio.sleep(3)
-        assert scene.states() == {2: "live"}
-
-
-async def test_a_standby_has_the_rest_of_its_time(autojump: MockClock) -> None:
-    async with acting(config=config(standby=60)) as (scene, agents):
-        await live(scene, agents)
+        if state == "draining":
+            scene.roster.lease(scene)  # type: ignore[arg-type]
         scene.turn("b")
         await trio.sleep(11)
         await killed_and_started(scene, agents)
         await trio.sleep(48)
-        assert scene.states() == {1: "standby", 2: "live"}
+        assert scene.states() == {1: state, 2: "live"}
         await trio.sleep(5)
         assert scene.states() == {2: "live"}
 
@@ -219,7 +213,7 @@ def left(
 
 
 @pytest.mark.parametrize("live_at", [9.0, 1.0], ids=["clock", "clock set back"])
-def test_of_two_on_record_as_live_the_one_that_went_live_last_is(live_at: float) -> None:
+def test_of_two_generations_recorded_as_live_the_one_that_went_live_last_is_live(live_at: float) -> None:
     older = left(2, State.LIVE, 50.0, live_at=5.0)
     newer = left(1, State.LIVE, 9.0, standby=7, live_at=live_at)
     found = assign_roles([left(3, State.STARTING, 0.0), older, newer])

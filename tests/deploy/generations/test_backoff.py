@@ -3,7 +3,7 @@ from __future__ import annotations
 from rainbowd.deploy.generations.backoff import Backoff
 
 
-def test_at_once_then_half_a_second_doubled_up_to_thirty() -> None:
+def test_the_delay_is_none_then_half_a_second_and_doubles_up_to_thirty() -> None:
     backoff = Backoff()
     assert [backoff.next_delay_seconds(0.0) for _ in range(9)] == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 

@@ -76,7 +76,7 @@ async def site(**behaviours: CompanionBehaviour) -> AsyncIterator[Site]:
     assert host.open_companions == 0
 
 
-async def test_they_start_when_their_generation_goes_live_and_end_when_another_does() -> None:
+async def test_companions_start_when_their_generation_goes_live_and_end_when_another_does() -> None:
     async with site() as found:
         live = found.go_live(1, plan(worker={"instances": 2}, beat={}))
         await trio.sleep(1)
@@ -93,7 +93,7 @@ async def test_they_start_when_their_generation_goes_live_and_end_when_another_d
         assert found.running() == ["2 worker.1"]
 
 
-async def test_those_of_a_superseded_generation_are_waited_for() -> None:
+async def test_a_superseded_generation_waits_for_its_companions() -> None:
     async with site(worker=CompanionBehaviour(stops_after=30)) as found:
         found.go_live(1, plan(worker={}))
         await trio.sleep(1)
@@ -137,7 +137,7 @@ async def test_a_thousand_deploys_leave_nothing_of_the_generations_that_have_end
         assert [one() for one in plans] == [None] * 5
 
 
-async def test_one_that_exits_is_started_again_with_a_growing_delay() -> None:
+async def test_a_companion_that_exits_is_started_again_with_a_growing_delay() -> None:
     async with site(worker=CompanionBehaviour(exits_after=1, status=3)) as found:
         live = found.go_live(1, plan(worker={}))
         await trio.sleep(0.5)

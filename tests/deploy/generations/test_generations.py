@@ -75,7 +75,7 @@ async def test_requests_in_flight_on_a_standby_finish(autojump: MockClock) -> No
         assert not holding.was_cut
 
 
-async def test_a_third_one_makes_the_second_the_standby_and_drains_the_first(autojump: MockClock) -> None:
+async def test_a_third_generation_makes_the_second_the_standby_and_drains_the_first(autojump: MockClock) -> None:
     async with playing(config=config(standby=60)) as scene:
         await switched(scene)
         scene.turn("c")
@@ -188,7 +188,7 @@ async def test_a_crash_is_answered_at_max_generations_too(autojump: MockClock) -
 LIVELY = Health(path="/up", liveness=Liveness(interval=10, failures=3))
 
 
-async def test_one_that_is_silent_is_replaced_by_the_same_release(autojump: MockClock) -> None:
+async def test_an_unresponsive_generation_is_replaced_by_the_same_release(autojump: MockClock) -> None:
     async with playing(config=Config(run="app", health=LIVELY, standby=60)) as scene:
         await trio.sleep(100)
         assert scene.live == 1
@@ -218,7 +218,7 @@ async def test_a_failure_now_and_then_replaces_nothing(autojump: MockClock) -> N
         assert len(scene.host.apps) == 1
 
 
-async def test_what_is_silent_again_and_again_is_replaced_less_and_less_often(autojump: MockClock) -> None:
+async def test_a_release_that_is_unresponsive_again_is_replaced_less_often(autojump: MockClock) -> None:
     quick = Health(path="/up", liveness=Liveness(interval=0.5, failures=1))
     behaviours = {"a": Behaviour(boots_after=0.1, is_silent=True)}
     async with playing(config=Config(run="app", health=quick), behaviours=behaviours) as scene:

@@ -119,7 +119,7 @@ async def test_one_that_answers_on_a_socket_of_its_own_is_healthy(ours: TcpAddre
     await CheckedApp(ours, members=US, warmup=0).app.check()
 
 
-async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(ours: TcpAddress) -> None:
+async def test_another_program_that_answers_on_the_port_makes_it_a_taken_port(ours: TcpAddress) -> None:
     told = f"{ours} is answered by pid {os.getpid()}, `.*`, of user .*, started outside of this generation"
     with pytest.raises(PortTaken, match=told) as failure:
         await CheckedApp(ours, members=[], health="/").app.check()
@@ -127,12 +127,12 @@ async def test_a_stranger_that_answers_in_its_place_makes_the_port_a_taken_one(o
     assert not any(digit in failure.value.holder for digit in "0123456789")
 
 
-async def test_one_that_is_live_is_not_well_when_a_stranger_answers_in_its_place(ours: TcpAddress) -> None:
+async def test_a_live_app_is_unhealthy_if_another_program_answers_on_its_port(ours: TcpAddress) -> None:
     assert await CheckedApp(ours, members=US, health="/").app.probe() is None
     assert "started outside" in str(await CheckedApp(ours, members=[], health="/").app.probe())
 
 
-async def test_one_whose_main_process_could_not_be_ended_is_never_live(ours: TcpAddress) -> None:
+async def test_an_app_whose_main_process_could_not_be_ended_is_never_live(ours: TcpAddress) -> None:
     launch = CheckedApp(ours, members=US, health="/")
     launch.process.foreign_pids = [launch.process.pid]
     with pytest.raises(DeployFailed, match=r"the app's main process could not be ended: pid .* sudo"):
@@ -154,7 +154,7 @@ async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: 
     assert "secret" not in seen
 
 
-async def test_what_the_last_check_got_is_known_while_it_waits(ours: TcpAddress) -> None:
+async def test_the_result_of_the_last_check_is_known_while_the_check_goes_on(ours: TcpAddress) -> None:
     launch = CheckedApp(ours, members=US, answers=("503", None), health="/")
     assert launch.app.last_check is None
     assert await launch.app.probe() == "503"
@@ -197,7 +197,7 @@ async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on
             await CheckedApp(here, members=US, answers=("503",), health=health).app.check()
 
 
-async def test_behind_the_warm_up_it_has_to_listen(nowhere: TcpAddress) -> None:
+async def test_after_the_warm_up_the_app_must_listen(nowhere: TcpAddress) -> None:
     with pytest.raises(
         DeployFailed, match=f"not listening on {nowhere} after the warm-up; .* does not listen anywhere"
     ):
@@ -211,7 +211,7 @@ async def test_a_failure_says_where_it_listens_instead(ours: TcpAddress, nowhere
 
 
 @pytest.mark.parametrize("is_adopted", [False, True])
-async def test_one_that_was_healthy_once_is_asked_for_one_good_answer(ours: TcpAddress, *, is_adopted: bool) -> None:
+async def test_an_adopted_app_must_pass_only_one_check(ours: TcpAddress, *, is_adopted: bool) -> None:
     health = {"path": "/", "passes": 2, "deadline": 2, "timeout": 2, "interval": 0.001}
     launch = CheckedApp(ours, members=US, answers=(None, "503"), health=health, is_adopted=is_adopted)
     with contextlib.nullcontext() if is_adopted else pytest.raises(DeployFailed, match="last seen: 503"):

@@ -32,7 +32,7 @@ def test_other_braces_stay(other: str) -> None:
     assert rendered(f"app {other}")[2] == f"app {other}"
 
 
-def test_what_is_put_in_is_not_searched_for_placeholders() -> None:
+def test_replaced_values_are_not_searched_for_placeholders() -> None:
     assert rendered(["{release}"], release="/srv/{port}") == ["/srv/{port}"]
 
 

@@ -43,7 +43,7 @@ def test_a_plan_is_of_the_files_as_they_then_are(site: Path, files: DeployFiles)
     assert files.launch_plan(site / "releases" / "b").release == site / "releases" / "b"
 
 
-def test_what_is_broken_is_a_failed_deploy_with_those_words(site: Path, files: DeployFiles) -> None:
+def test_a_broken_config_is_a_failed_deploy_with_its_error(site: Path, files: DeployFiles) -> None:
     (site / "app.env").write_text("not a variable\n")
     with pytest.raises(DeployFailed, match=r"app\.env: line 1"):
         files.launch_plan()

@@ -83,7 +83,7 @@ def test_what_the_app_has_left_goes_and_nothing_that_it_points_to(tmp_path: Path
     assert (tmp_path / "precious").exists()
 
 
-def test_what_cannot_be_removed_is_told_and_keeps_nothing_else(state_dir: Path) -> None:
+def test_a_file_that_cannot_be_removed_is_reported_and_does_not_keep_the_others(state_dir: Path) -> None:
     place = GenerationFiles(state_dir, 7)
     place.make()
     place.put_on_record(b"{}", b"")

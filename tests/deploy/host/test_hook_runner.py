@@ -172,7 +172,7 @@ async def test_its_environment_is_the_apps_and_what_there_is_to_know_of_the_depl
     assert "the agent's" not in variables.values()
 
 
-async def test_what_is_not_known_is_empty(site: Site) -> None:
+async def test_an_unknown_value_is_an_empty_variable(site: Site) -> None:
     ending = await site(
         "echo [$RAINBOWD_GENERATION$RAINBOWD_RELEASE$RAINBOWD_PREVIOUS_RELEASE$RAINBOWD_NOTE$RAINBOWD_REASON]; set -u; "
         'echo "$RAINBOWD_GENERATION$RAINBOWD_RELEASE$RAINBOWD_PREVIOUS_RELEASE$RAINBOWD_NOTE$RAINBOWD_REASON"',
@@ -190,7 +190,7 @@ async def test_what_is_not_known_is_empty(site: Site) -> None:
         ("no-such-thing", 127, "the hook before_launch exited with status 127 (a command was not found)"),
     ],
 )
-async def test_a_failure_is_told_in_words(site: Site, command: str, status: int, said: str) -> None:
+async def test_a_failed_hook_is_described_in_words(site: Site, command: str, status: int, said: str) -> None:
     ending = await site(command)
     assert (ending.exit_status, ending.failure) == (status, said)
 
@@ -237,7 +237,7 @@ async def test_a_hook_that_hangs_is_told_to_end_at_its_limit(site: Site) -> None
     assert ending == HookResult(7, ["begun", "told"], "the hook before_launch did not end within 1 s")
 
 
-async def test_what_does_not_end_is_killed_with_all_that_it_started(site: Site) -> None:
+async def test_a_hook_that_does_not_end_is_killed_with_every_process_that_it_started(site: Site) -> None:
     ending = await site(STUBBORN, timeout=1, kill_after=0.5)
     assert ending.exit_status == -signal.SIGKILL
     assert [is_there(pid) for pid in await site.pids(2)] == [False, False]
@@ -264,7 +264,7 @@ async def test_a_hook_that_is_dropped_is_ended(site: Site) -> None:
     assert ending.failure == "the hook before_launch was stopped, because another release was requested"
 
 
-async def test_in_a_hurry_there_is_no_time_between_telling_and_killing(site: Site) -> None:
+async def test_stop_now_leaves_no_time_between_the_signal_and_the_kill(site: Site) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: site(STUBBORN, kill_after=3600))
         pids = await site.pids(2)

@@ -74,7 +74,7 @@ def test_ports_for_outgoing_connections_come_last(free: int, monkeypatch: pytest
     assert choose_port(PortRange(free, free + 1), {free + 1}) == free
 
 
-def test_a_kernel_without_ipv6_will_do(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_is_chosen_on_a_kernel_without_ipv6(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket
 
     def no_ipv6(family: int) -> socket.socket:

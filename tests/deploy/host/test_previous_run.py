@@ -49,7 +49,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_what_is_remembered_is_recalled(site: Site) -> None:
+def test_a_stored_memory_is_read_again(site: Site) -> None:
     assert site.stored_run.read_memory() == DeployMemory()
     memory = DeployMemory(LastOutcome("d", "failed", "why", 1.5))
     site.stored_run.store_memory(memory)
@@ -70,7 +70,7 @@ def test_a_generation_is_found_with_what_it_was_launched_by(site: Site) -> None:
     assert site.ids.next() == 4
 
 
-def test_where_that_is_lost_the_present_config_counts(site: Site) -> None:
+def test_the_present_config_counts_if_the_plan_is_lost(site: Site) -> None:
     site.leave(3, None)
     (left,) = site.stored_run.recorded_generations()
     assert (left.plan.config.run, left.plan.env_file) == ("now {port}", {})

@@ -34,7 +34,7 @@ def test_records_are_found_by_their_number(tmp_path: Path) -> None:
     assert read_records(tmp_path) == {3: record(tmp_path), 12: record(tmp_path, 12)}
 
 
-def test_what_is_no_record_of_this_place_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+def test_a_file_that_is_no_record_of_this_state_directory_is_ignored(tmp_path: Path) -> None:
     good = record(tmp_path).encode()
     elsewhere = replace(record(tmp_path), identity=replace(record(tmp_path).identity, state_dir="/elsewhere"))
     nowhere = replace(record(tmp_path), identity=replace(record(tmp_path).identity, address="nowhere"))
@@ -56,7 +56,7 @@ def test_a_record_of_another_boot_does_not_count(tmp_path: Path) -> None:
     assert read_records(tmp_path) == {}
 
 
-def test_what_has_no_record_is_cleared_away_and_all_else_stays(tmp_path: Path) -> None:
+def test_files_without_a_record_are_removed_and_all_others_stay(tmp_path: Path) -> None:
     for number in (1, 2):
         place = GenerationFiles(tmp_path, number)
         place.make()

@@ -91,7 +91,7 @@ def test_a_link_in_its_place_goes_and_its_target_stays(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.rglob("*")] == ["precious", "file"]
 
 
-def test_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_a_missing_tree_is_no_error(tmp_path: Path) -> None:
     remove_tree(tmp_path / "none")
 
 
@@ -118,7 +118,9 @@ def test_an_agent_that_is_not_root_removes_what_its_app_has_closed(open_path: Pa
     assert list(open_path.iterdir()) == []
 
 
-def test_what_stays_is_told_and_all_else_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_removed_is_reported_and_all_others_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     top = tmp_path / "top"
     (top / "inner").mkdir(parents=True)
     for name in ("a", "stays", "z"):

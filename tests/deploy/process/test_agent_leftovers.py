@@ -28,7 +28,9 @@ def find(launch: Launcher, *spared: ProcessTree) -> Leftovers:
     return find_leftovers(launch.state_dir, [process.launch for process in spared], {os.getuid()})
 
 
-async def test_what_is_marked_and_not_known_is_found(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_with_a_mark_and_without_a_record_is_found(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     apps = [launch(*READY) for _ in range(3)]
     for _ in apps:
         await launch.line()
@@ -43,7 +45,9 @@ async def test_what_is_marked_and_not_known_is_found(launch: Launcher, monkeypat
         assert await app.wait() == -15
 
 
-async def test_strays_end_with_all_that_they_started(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leftovers_end_with_every_process_that_they_started(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = launch(*FAMILY)
     await launch.line()
     forget(monkeypatch)
@@ -57,7 +61,9 @@ async def test_strays_end_with_all_that_they_started(launch: Launcher, monkeypat
         assert entry is None or entry.ended
 
 
-async def test_a_hurry_or_a_stop_has_no_patience_with_them(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leftovers_are_killed_at_once_if_the_agent_stops(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = launch(*FAMILY)
     await launch.line()
     forget(monkeypatch)

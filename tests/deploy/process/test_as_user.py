@@ -54,7 +54,7 @@ def test_it_is_over_with_the_context_and_nothing_else_of_the_thread_changes(tmp_
         process.kill()
 
 
-def test_of_our_own_process_nothing_changes() -> None:
+def test_the_agents_own_process_needs_no_other_account() -> None:
     with as_owner(os.getpid()):
         assert Path("/proc/self/environ").read_bytes()
 

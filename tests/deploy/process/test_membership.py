@@ -94,22 +94,22 @@ def test_the_number_of_a_session_that_is_gone_proves_nothing() -> None:
     assert Case().found(ProcessInfo(101, 1, FIRST.session, BORN + 1))[0] == set()
 
 
-def test_what_was_seen_before_is_ours_by_number_and_start_time() -> None:
+def test_a_process_seen_before_is_recognised_by_number_and_start_time() -> None:
     daemon = ProcessInfo(101, 1, 101, BORN + 1)
     assert Case(known={101: BORN + 1}).found(daemon)[0] == {101}
     assert Case(known={101: BORN + 2}).found(daemon)[0] == set()
 
 
-def test_a_recycled_number_is_a_strangers() -> None:
+def test_a_process_with_a_reused_number_does_not_belong_to_the_launch() -> None:
     assert Case().found(replace(FIRST, start_time=BORN + 1, parent=1))[0] == set()
 
 
-def test_nothing_older_than_the_launch_is_ours() -> None:
+def test_a_process_older_than_the_launch_does_not_belong_to_it() -> None:
     old = ProcessInfo(99, FIRST.pid, FIRST.session, BORN - 1)
     assert Case().found(FIRST, old, marks={99: "one"})[0] == {100}
 
 
-def test_we_are_not_ours_and_our_session_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_agent_and_its_session_belong_to_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     # A session that was begun outside of the PID namespace, as a container's may be, reads as 0.
     monkeypatch.setattr(os, "getsid", lambda _pid: 50)
     me = ProcessInfo(US, 1, 50, BORN + 1)
@@ -140,7 +140,7 @@ def test_a_launch_of_an_earlier_version_is_marked_by_directory_and_number_unless
 # --- two launches ---------------------------------------------------------------------------------------------------
 
 
-def test_what_one_has_started_for_the_other_is_whose_mark_it_has() -> None:
+def test_a_process_that_one_launch_starts_for_another_belongs_to_its_mark() -> None:
     daemon = ProcessInfo(101, FIRST.pid, FIRST.session, BORN + 1)
     asked = ProcessInfo(201, daemon.pid, daemon.session, BORN + 150)
     assert Case().found(FIRST, daemon, SECOND, asked, marks={201: "two"}) == ({100, 101}, {200, 201})
@@ -151,17 +151,17 @@ def test_a_mark_of_a_launch_counts_more_than_where_it_was_seen_before() -> None:
     assert case.found(FIRST, SECOND, ProcessInfo(201, FIRST.pid, 201, BORN + 150), marks={201: "two"})[1] == {200, 201}
 
 
-def test_what_was_launched_is_its_own_whatever_mark_it_shows() -> None:
+def test_the_launched_process_belongs_to_its_launch_whatever_its_mark() -> None:
     assert Case().found(FIRST, SECOND, marks={100: "two", 200: "one"}) == ({100}, {200})
 
 
-def test_the_leader_decides_whose_a_session_is() -> None:
+def test_a_session_belongs_to_the_launch_of_its_leader() -> None:
     guest = ProcessInfo(201, 1, FIRST.session, BORN + 150)
     unmarked = ProcessInfo(102, 1, FIRST.session, BORN + 150)
     assert Case().found(FIRST, SECOND, guest, unmarked, marks={201: "two"}) == ({100, 102}, {200, 201})
 
 
-def test_without_its_leader_a_session_is_the_older_ones() -> None:
+def test_a_session_without_its_leader_belongs_to_the_older_launch() -> None:
     first, second, unmarked = (ProcessInfo(pid, 1, 77, BORN + pid) for pid in (101, 202, 303))
     assert Case().found(first, second, unmarked, marks={101: "one", 202: "two"}) == ({101, 303}, {202})
 
@@ -174,35 +174,35 @@ def orphan(start_time: int, *, parent: int = US, session: int = 300, ended: bool
 
 
 @pytest.mark.parametrize("mark", [None, "forged", "/nowhere"])
-def test_an_orphan_that_shows_no_mark_of_a_launch_is_of_the_only_one_that_had_begun(mark: str | None) -> None:
+def test_an_orphan_without_a_mark_belongs_to_the_only_launch_that_had_begun(mark: str | None) -> None:
     marks = {} if mark is None else {300: mark}
     assert Case().found(FIRST, SECOND, orphan(BORN + 50), marks=marks) == ({100, 300}, {200})
 
 
-def test_what_an_orphan_has_started_since_is_of_the_same() -> None:
+def test_the_descendants_of_an_orphan_belong_to_the_same_launch() -> None:
     child = ProcessInfo(301, 300, 301, BORN + 500)
     assert Case().found(FIRST, SECOND, orphan(BORN + 50), child) == ({100, 300, 301}, {200})
 
 
-def test_what_may_be_of_several_is_of_the_last_of_them() -> None:
+def test_an_orphan_of_several_possible_launches_belongs_to_the_last() -> None:
     case = Case()
     assert case.found(FIRST, SECOND, orphan(BORN + 150)) == ({100}, {200})
     case.launches = [case.second]
     assert case.found(FIRST, SECOND, orphan(BORN + 150)) == ({200, 300},)
 
 
-def test_of_several_it_is_of_the_one_whose_account_it_has() -> None:
+def test_an_orphan_of_several_possible_launches_belongs_to_the_one_of_its_account() -> None:
     case = Case()
     case.second = case.launches[1] = launch(SECOND, "two", uid=OTHER)
     assert case.found(FIRST, SECOND, orphan(BORN + 150), uids={200: OTHER, 300: OTHER}) == ({100}, {200, 300})
 
 
-def test_an_orphan_that_is_older_than_all_of_them_is_a_strangers() -> None:
+def test_an_orphan_older_than_every_launch_belongs_to_none() -> None:
     assert Case().found(FIRST, SECOND, orphan(BORN - 1)) == ({100}, {200})
 
 
 @pytest.mark.parametrize("change", [{"parent": 1}, {"session": os.getsid(0)}, {"ended": True}])
-def test_what_has_not_come_to_us_or_has_ended_is_no_orphan(change: dict[str, int]) -> None:
+def test_only_a_running_child_of_the_agent_is_an_orphan(change: dict[str, int]) -> None:
     assert Case().found(FIRST, SECOND, orphan(BORN + 50, **change)) == ({100}, {200})  # type: ignore[arg-type]
 
 
@@ -212,7 +212,7 @@ def test_a_child_that_was_launched_is_no_orphan() -> None:
     release_status(300, BORN + 50)
 
 
-def test_an_init_takes_nobody_for_ours_but_whom_a_pidfile_names(
+def test_an_agent_that_is_init_takes_only_a_process_named_by_a_pidfile(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("os.getpid", lambda: 1)
@@ -241,7 +241,7 @@ def test_a_mark_of_another_accounts_process_counts_for_nothing_and_is_not_even_r
 
 
 @pytest.mark.parametrize("uid", [APP, ROOT])
-def test_a_session_of_anothers_is_not_ours_because_one_of_ours_is_in_it(uid: int) -> None:
+def test_a_session_of_another_program_does_not_belong_to_the_launch_because_one_process_does(uid: int) -> None:
     shell = ProcessInfo(77, 1, 77, BORN - 500)
     marked, beside = ProcessInfo(101, 77, 77, BORN + 1), ProcessInfo(102, 77, 77, BORN + 1)
     case = Case(uid=uid)
@@ -255,7 +255,7 @@ def test_another_accounts_process_in_our_session_is_not_ours() -> None:
     assert case.membership.foreign == {}
 
 
-def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() -> None:
+def test_a_descendant_of_another_account_is_foreign_and_not_counted() -> None:
     sudo, command = ProcessInfo(101, FIRST.pid, 101, BORN + 1), ProcessInfo(102, 101, 101, BORN + 2)
     back = ProcessInfo(103, 102, 103, BORN + 3)
     case = Case()
@@ -265,7 +265,7 @@ def test_what_descends_from_ours_and_is_anothers_is_foreign_and_never_counted() 
     assert {entry.pid for entry in members.foreign} == {101, 102}
 
 
-def test_what_root_has_started_may_be_anyone_but_its_mark_counts_for_root_alone() -> None:
+def test_a_descendant_of_a_launch_by_root_can_have_any_account_but_a_mark_counts_for_root_only() -> None:
     case = Case(uid=ROOT)
     worker, stranger = ProcessInfo(101, FIRST.pid, 101, BORN + 1), ProcessInfo(300, 1, 300, BORN + 1)
     marks = {101: "one", 300: "one"}

@@ -24,7 +24,7 @@ def zombie(command: str) -> ProcessInfo:
     return entry
 
 
-def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
+def test_the_process_that_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
     daemon = PidfileDaemon()
     child = ProcessInfo(CHILD, 1, CHILD, 17)
     daemon.refresh(found(child, ONE, named=child), CHILD)
@@ -36,7 +36,7 @@ def test_whom_the_pidfile_names_is_followed_unless_it_is_the_child() -> None:
     assert (ONE.pid, ONE.start_time) not in reserved_children()
 
 
-def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() -> None:
+def test_a_daemon_is_followed_without_its_pidfile_until_it_has_ended() -> None:
     daemon = PidfileDaemon()
     daemon.refresh(found(ONE, OTHER, named=ONE), CHILD)
     daemon.refresh(found(ONE, OTHER), CHILD)
@@ -45,7 +45,7 @@ def test_one_stays_followed_when_its_pidfile_is_gone_and_until_it_has_ended() ->
     assert daemon.entry is None
 
 
-def test_how_one_ended_is_known_as_far_as_anybody_can() -> None:
+def test_the_exit_status_of_a_daemon_is_known_if_it_was_a_child_of_the_agent() -> None:
     daemon = PidfileDaemon()
     daemon.follow(zombie("exit 3"))
     daemon.refresh(found(ONE, named=ONE), CHILD)

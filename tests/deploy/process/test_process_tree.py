@@ -157,13 +157,13 @@ async def test_a_process_without_any_time_is_killed_at_once(launch: Launcher) ->
     assert (await end(app, kill_after=0)).killed
 
 
-async def test_hurry_kills_at_once(launch: Launcher) -> None:
+async def test_stop_now_kills_at_once(launch: Launcher) -> None:
     app = launch(*STUBBORN)
     await launch.line()
     assert await end(app, stop_now=hurried()) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_hurry_may_come_while_a_process_has_its_time(launch: Launcher) -> None:
+async def test_stop_now_kills_a_process_that_still_has_time(launch: Launcher) -> None:
     app = launch("sh", "-c", "trap 'echo told' TERM; echo ready; while :; do sleep 0.02; done")
     await launch.line()
     stop_now = trio.Event()
@@ -177,7 +177,7 @@ async def test_hurry_may_come_while_a_process_has_its_time(launch: Launcher) -> 
         assert await end(app, stop_now=stop_now) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_the_end_may_come_before_the_gate_opened(launch: Launcher) -> None:
+async def test_a_process_can_be_ended_before_its_gate_opens(launch: Launcher) -> None:
     app = launch("touch", "ran", is_open=False)
     report = await end(app)
     assert report.exit_status in {1, TERMINATED}
@@ -193,7 +193,7 @@ async def test_a_stopped_process_is_killed_when_its_time_is_over(launch: Launche
     assert await end(app, kill_after=SHORT) == ExitReport(KILLED, killed=True, left=[])
 
 
-async def test_the_workers_are_their_masters_to_end(launch: Launcher) -> None:
+async def test_workers_are_left_for_their_master_to_end(launch: Launcher) -> None:
     master = """
         sh -c 'trap "echo worker has TERM" TERM; trap "exit 0" USR1; while :; do sleep 0.02; done' & worker=$!
         trap 'kill -USR1 $worker; wait $worker; exit 0' TERM
@@ -431,7 +431,7 @@ async def test_a_daemon_that_wrote_over_its_environment_is_known_by_its_pidfile(
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
 
 
-async def test_another_generation_is_let_be(launch: Launcher) -> None:
+async def test_the_processes_of_another_generation_are_not_ended(launch: Launcher) -> None:
     first, second = launch(*READY), launch(*daemon(None, *READY))
     for _ in range(3):
         await launch.line()
@@ -443,7 +443,7 @@ async def test_another_generation_is_let_be(launch: Launcher) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{foreign", "{foreign}{foreign}", "{foreign}", "1", "{ours}", "{unknown}"])
-async def test_a_pidfile_that_names_nobody_of_ours_does_no_harm(launch: Launcher, text: str) -> None:
+async def test_a_pidfile_that_names_a_process_of_no_launch_is_ignored(launch: Launcher, text: str) -> None:
     with stranger() as other:
         app = launch(*READY)
         unknown = max(read_table()) + 1000
@@ -455,7 +455,7 @@ async def test_a_pidfile_that_names_nobody_of_ours_does_no_harm(launch: Launcher
         assert is_alive(other)
 
 
-async def test_a_pidfile_that_names_a_younger_stranger_does_no_harm(launch: Launcher) -> None:
+async def test_a_pidfile_that_names_a_younger_process_of_no_launch_is_ignored(launch: Launcher) -> None:
     app = launch(*READY)
     await launch.line()
     with stranger() as other:
@@ -465,27 +465,18 @@ async def test_a_pidfile_that_names_a_younger_stranger_does_no_harm(launch: Laun
         assert is_alive(other)
 
 
-async def test_a_pidfile_that_names_an_older_generation_does_no_harm(launch: Launcher) -> None:
-    older = launch(*ANONYMOUS)
-    await launch.line()
-    app = launch(*READY)
-    await launch.line()
-    launch.pidfile.write_text(str(older.pid))
+@pytest.mark.parametrize("is_older", [True, False], ids=["older", "younger"])
+async def test_a_pidfile_that_names_another_generation_is_ignored(launch: Launcher, *, is_older: bool) -> None:
+    found = {}
+    for command in (ANONYMOUS, READY) if is_older else (READY, ANONYMOUS):
+        found[command] = launch(*command)
+        await launch.line()
+    app, other = found[READY], found[ANONYMOUS]
+    launch.pidfile.write_text(str(other.pid))
     assert await app.members() == [app.pid]
     assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
-    assert older.is_alive
-    await end(older)
-
-
-async def test_a_pidfile_that_names_a_younger_generation_does_no_harm(launch: Launcher) -> None:
-    app, younger = launch(*READY), launch(*ANONYMOUS)
-    await launch.line()
-    await launch.line()
-    launch.pidfile.write_text(str(younger.pid))
-    assert await app.members() == [app.pid]
-    assert await end(app) == ExitReport(TERMINATED, killed=False, left=[])
-    assert younger.is_alive
-    await end(younger)
+    assert other.is_alive
+    await end(other)
 
 
 async def test_a_worker_that_the_pidfile_names_is_signalled_first(launch: Launcher) -> None:
@@ -521,7 +512,7 @@ def adopt(entry: ProcessInfo, known: dict[int, int] | None = None, **changes: An
     return ProcessTree.found(identity, LaunchMarks(os.geteuid()), known or {})
 
 
-async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() -> None:
+async def test_a_process_that_is_no_child_of_the_agent_ends_with_an_unknown_status() -> None:
     with stranger() as other:
         app = adopt(other)
         assert app.is_alive
@@ -533,7 +524,7 @@ async def test_a_process_that_is_not_our_child_is_ended_with_a_status_unknown() 
         assert await app.wait() is None
 
 
-async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launcher) -> None:
+async def test_no_exit_status_stays_reserved_after_the_end(launch: Launcher) -> None:
     before = reserved_children()
     app = launch(*daemon(launch.pidfile, "sleep", "1000"))
     await launch.line()
@@ -541,7 +532,7 @@ async def test_nobody_waits_for_a_status_once_all_has_ended(launch: Launcher) ->
     assert reserved_children() <= before
 
 
-async def test_a_number_that_was_given_out_again_is_not_touched() -> None:
+async def test_a_process_with_a_reused_number_is_not_signalled() -> None:
     with stranger() as other:
         app = adopt(other, start_time=other.start_time - 1)
         assert not app.is_alive

@@ -186,7 +186,7 @@ def test_a_pidfile_is_a_file(tmp_path: Path) -> None:
     os.close(writer)
 
 
-def test_a_signal_reaches_the_very_process_only() -> None:
+def test_a_signal_reaches_only_the_process_with_that_start_time() -> None:
     with running("sleep", "60") as entry:
         send_signal(replace(entry, start_time=entry.start_time - 1), signal.SIGKILL)
         with pytest.raises(ProcessLookupError), open_pidfds(replace(entry, start_time=entry.start_time - 1)):

@@ -46,7 +46,7 @@ def test_a_process_of_another_account_is_reported_as_such(
     assert "rainbowd runs as 12345 and may not signal it" in why_foreign()
 
 
-def test_of_nothing_there_is_nothing_to_say() -> None:
+def test_without_survivors_there_is_no_text() -> None:
     assert keep_survivors([], Launch(frozenset(), 0)) == ""
 
 
