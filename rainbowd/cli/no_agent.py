@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rainbowd.cli.agent_files import locate
 from rainbowd.errors import RainbowdError
@@ -67,15 +67,21 @@ def find_orphans(state_dir: Path) -> list[Orphan]:
         for path in state_dir.glob("generation-*.json"):
             with contextlib.suppress(OSError, ValueError), open_to_read(path) as file:
                 records.append((os.fstat(file.fileno()).st_uid, json.loads(file.read())))
-    found = []
+    found: dict[int, list[int]] = {}
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):  # of another version, or damaged
         boot = _content("/proc/sys/kernel/random/boot_id").strip()
-        for owner, record in sorted(records, key=lambda owned: owned[1]["state"] != "live"):
+        for owner, one in sorted(records, key=lambda owned: _rank(owned[1])):
+            record = {**one, **one.get("identity", {})}  # that of a companion process
             known = dict([(record["pid"], record["start_time"]), *record["known"]])
             alive = [pid for pid, start_time in known.items() if _start_time(pid) == start_time and _is_of(pid, owner)]
             if record["boot_id"] == boot and alive:
-                found.append(Orphan(int(record["generation"]), alive))
-    return found
+                found.setdefault(int(record.get("owner", record["generation"])), []).extend(alive)
+    return [Orphan(generation, pids) for generation, pids in found.items()]
+
+
+def _rank(record: dict[str, Any]) -> int:
+    """Return the place of a record: the live app first, then other apps, then companion processes."""
+    return 2 if "identity" in record else int(record["state"] != "live")
 
 
 def _is_of(pid: int, owner: int) -> bool:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SYSTEM_STATE = Path("/var/lib/rainbowd")
 """The parent of the state directories of root's agents, each named like the directory of its config."""
 
-_DIRECTORY_OF_APP = re.compile(r"generation-[0-9]+")
-"""Directories of a generation belong to the app, and nothing in them is trusted."""
+_DIRECTORY_OF_APP = re.compile(r"generation-[0-9]+(?:-[A-Za-z0-9][\w-]*\.[0-9]+-[0-9a-f]{8})?", re.ASCII)
+"""Directories of an app or a companion process belong to its account, and nothing in them is trusted."""
 
 
 def check_paths(file: Path, config: Config) -> None:

@@ -373,6 +373,30 @@ def test_an_app_that_runs_without_an_agent_is_named(state_dir: Path) -> None:
         assert find_orphans(state_dir) == []
 
 
+def test_companion_processes_that_run_without_an_agent_are_named_after_their_app(state_dir: Path) -> None:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with subprocess.Popen(["sleep", "1000"]) as worker:
+        try:
+            app, companion = (
+                {
+                    "pid": pid,
+                    "start_time": int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]),
+                    "boot_id": boot_id,
+                    "generation": 3,
+                }
+                for pid in (os.getpid(), worker.pid)
+            )
+            record = {"identity": companion, "name": "worker", "owner": 4, "known": []}
+            (state_dir / "generation-3-worker.1-0f3a9c21.json").write_text(json.dumps(record))
+            assert find_orphans(state_dir) == [(4, [worker.pid])]
+            (state_dir / "generation-4.json").write_text(
+                json.dumps({**app, "generation": 4, "state": "live", "known": []})
+            )
+            assert find_orphans(state_dir) == [(4, [os.getpid(), worker.pid])]
+        finally:
+            worker.kill()
+
+
 def test_nothing_heavy_is_imported(config: Path, agent: None, tell: Tell) -> None:
     told = tell()
     code = (

@@ -221,3 +221,32 @@ def test_an_app_that_became_another_account_is_never_live_and_is_said(open_path:
         assert failed["generation"] == 2, "another port would not help"
         assert 'set "user" instead' in failed["reason"]
         assert one.agent.status()["live"] == 1
+
+
+# --- companion processes ----------------------------------------------------------------------------------------------
+
+
+def test_companion_processes_run_as_the_apps_account_and_outlive_the_agent(open_path: Path) -> None:
+    """Their directories in the state directory belong to that account, and the next agent starts all the same."""
+    processes = {"mail_Worker-2": {"run": ["sleep", "1000"], "instances": 2}}
+    with site(open_path, processes=processes) as one:
+
+        def running() -> dict[int, int]:
+            return {pid: Path(f"/proc/{pid}").stat().st_uid for pid in one.agent.processes() if is_sleep(pid)}
+
+        eventually(lambda: len(running()) == 2, "the companion processes")
+        before = running()
+        assert os.geteuid() not in before.values()
+        since = one.agent.restart()
+        one.agent.wait_for("generation.adopted", since)
+        assert one.agent.upgrade()["event"] == "agent.upgraded"
+        assert running() == before
+        assert one.agent.stop() == 0
+        assert running() == {}
+
+
+def is_sleep(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    except OSError:
+        return False

@@ -20,8 +20,8 @@ _OWN = Path("/proc/self/cgroup")
 _MARKS = ("user.delegate", "trusted.delegate")
 """What systemd sets on a group that it has delegated; only root can read the second."""
 _PROCESSES = "cgroup.procs"
-_NAME = re.compile(r"generation-[0-9]+(?:-[a-z_]+)?-([0-9]+)")
-"""The name of a launch's group, which ends with the number of its first process."""
+_NAME = re.compile(r"generation-[0-9]+(?:-[A-Za-z0-9][\w.-]*)?-([0-9]+)", re.ASCII)
+"""The name of the group of an app, a hook or a companion process; it ends with the number of the first process."""
 
 
 def enter_new_cgroup(name: str, pid: int) -> Path | None:

@@ -124,6 +124,7 @@ async def test_groups_that_a_killed_agent_left_are_removed_when_they_are_empty(
         process = launch("sleep", "1000")
         kept = [f"generation-1-{process.pid}", "generation-1-x", "others"]
         left = ["generation-1-999999999", "generation-0-before_launch-999999999", "generation-7-999999999/below"]
+        left += ["generation-1-mail-Worker_2.1-999999999"]
         for name in (*kept[1:], *left):
             (delegated / name).mkdir(parents=True)
         cgroups.remove_left_cgroups()
