@@ -75,6 +75,7 @@ class DeployTracker:
         self._is_certain = False
         self._events: list[Event] = []
         self._generations: set[object] = set()
+        self._is_baking = False
 
     @classmethod
     def for_deploy(cls, deploy: str) -> DeployTracker:
@@ -96,6 +97,7 @@ class DeployTracker:
         if chosen != self.deploy:
             self.deploy = chosen
             self._generations.clear()
+            self._is_baking = False
         unread, self._events = self._events, []
         ours = [event for event in unread if self._is_ours(event)]
         end = next((event for event in ours if event["event"] in RESULTS), None)
@@ -126,11 +128,16 @@ class DeployTracker:
         return self._release is not None and is_switch_to_ours
 
     def _is_ours(self, event: Event) -> bool:
+        name, generation = str(event["event"]), event.get("generation")
         if event.get("deploy") == self.deploy:
-            if event["event"] == "generation.launched":
-                self._generations.add(event.get("generation"))
+            if name == "generation.launched":
+                self._generations.add(generation)
+            self._is_baking &= name not in RESULTS
             return True
-        return str(event["event"]).startswith("generation.") and event.get("generation") in self._generations
+        if name == "generation.live" and generation not in self._generations:
+            return self._is_baking  # it is live again, because ours has failed
+        self._is_baking |= name == "generation.live"
+        return name.startswith("generation.") and generation in self._generations
 
     def _evaluate(self, event: Event) -> DeployResult:
         """Return the outcome for our request: a success of a different release is a failure."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -17,7 +18,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rainbowd.cli.agent_files import read_status
 from rainbowd.cli.status_text import status_text
-from rainbowd.cli.terminal import DIM, GREEN, RED, YELLOW, escape_control, generation_style, painter
+from rainbowd.cli.terminal import (
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    escape_control,
+    generation_style,
+    painter,
+    terminal_columns,
+)
 from rainbowd.errors import RainbowdError
 from rainbowd.report.history import RESULTS
 from rainbowd.report.sentences import sentence
@@ -33,8 +43,11 @@ POLL_SECONDS = 0.2
 JOURNAL_MINUTES = 60
 """How far back the events of the journal go."""
 SENTENCES_MAX = 100
-USUAL_LINES = 24
-"""The height of a terminal that does not report one."""
+USUAL_LINES, USUAL_COLUMNS = 24, 80
+"""The size of a terminal that does not report one."""
+
+_CUT = "..."
+_STYLE_OR_CHARACTER = re.compile(r"\x1b\[[0-9;]*m|.", re.DOTALL)
 
 # DEC private modes, as xterm's "Control Sequences" has them: 1049 the other screen, 25 the cursor, 7 wrapping.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
@@ -114,7 +127,23 @@ def _lines(state_dir: Path, journal: _Journal) -> list[str]:
     room = height - len(lines) - len(end) - 1
     events = journal.lines()[-room:] if room > 0 else []
     lines += [*([""] if events else []), *events, *end]
-    return lines if len(lines) <= height else [*lines[: height - 1], "..."]
+    columns = terminal_columns() or USUAL_COLUMNS
+    return [cut(line, columns) for line in (lines if len(lines) <= height else [*lines[: height - 1], "..."])]
+
+
+def cut(line: str, columns: int) -> str:
+    """Return as much of ``line`` as fits, with all of its styles; what is cut off is shown by ``...``."""
+    pieces = _STYLE_OR_CHARACTER.findall(line)
+    room = columns - len(_CUT) if sum(len(piece) == 1 for piece in pieces) > columns else columns
+    kept, is_cut = "", False
+    for piece in pieces:
+        if len(piece) > 1:
+            kept += piece
+        elif room > 0:
+            kept, room = kept + piece, room - 1
+        elif not is_cut:
+            kept, is_cut = kept + _CUT, True
+    return kept
 
 
 class _Journal:

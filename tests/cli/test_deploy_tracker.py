@@ -56,6 +56,18 @@ def test_a_deploy_is_found_by_the_request_and_followed_to_its_end(tracker: Deplo
     assert (tracker.outcome.result, tracker.outcome.release, tracker.outcome.generation) == ("succeeded", "/r/a", 2)
 
 
+def test_the_generation_that_is_live_again_after_a_failed_bake_is_part_of_the_deploy(tracker: DeployTracker) -> None:
+    tracker.read([requested("y", 6, "mine")])
+    told = tracker.read([of("live", 1), of("launched", 3, "y"), of("live", 3), of("standby", 2), of("live", 2)])
+    assert [(event["event"], event["generation"]) for event in told] == [
+        ("generation.launched", 3),
+        ("generation.live", 3),
+        ("generation.live", 2),
+    ]
+    told = tracker.read([decided("y", "failed", reason="it is bad"), of("draining", 3), of("live", 4)])
+    assert names(told) == ["deploy.failed", "generation.draining"]
+
+
 def test_requests_that_are_merged_share_one_deploy(tracker: DeployTracker) -> None:
     told = tracker.read(
         [requested("x", 6, "first"), requested("x", 6, "mine"), requested("x", 6, "last"), decided("x")]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rainbowd
-from rainbowd.cli.status_watch import _ENTER, _LEAVE, POLL_SECONDS
+from rainbowd.cli.status_watch import _ENTER, _LEAVE, POLL_SECONDS, cut
 from rainbowd.report.journal import NAME, Journal, encode
 from rainbowd.report.lock import Lock
 from rainbowd.report.palette import foreground
@@ -189,3 +189,18 @@ def test_without_an_agent_there_is_nothing_to_watch(site: Site) -> None:
         out, err = watching.communicate()
     assert (watching.returncode, out) == (3, b"")
     assert b"no agent is running" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("", ""),
+        ("0123456789", "0123456789"),
+        ("0123456789a", "0123456..."),
+        ("\x1b[31m0123456789\x1b[0m", "\x1b[31m0123456789\x1b[0m"),
+        ("\x1b[31m0123456\x1b[0m789ab", "\x1b[31m0123456\x1b[0m..."),
+        ("012345678\x1b[31m9abc\x1b[0m", "0123456...\x1b[31m\x1b[0m"),
+    ],
+)
+def test_a_line_that_is_too_long_shows_that_it_is_cut_and_ends_its_colours(line: str, shown: str) -> None:
+    assert cut(line, 10) == shown
