@@ -27,6 +27,15 @@ def test_deploys_under_traffic_of_every_kind_lose_no_request(tmp_path: Path) -> 
 
 @pytest.mark.live
 @pytest.mark.long
+def test_deploys_lose_no_request_if_several_processes_serve(tmp_path: Path) -> None:
+    seen = storm.run(tmp_path, DEPLOYS_BY_CALLS, workers=3)
+    print(storm.report(seen))
+    assert seen.failures == []
+    assert seen.traffic.counts.keys() >= KINDS
+
+
+@pytest.mark.live
+@pytest.mark.long
 def test_deploys_by_calls_lose_no_request(tmp_path: Path) -> None:
     seen = storm.run(tmp_path, DEPLOYS_BY_CALLS, by_api=True)
     print(storm.report(seen))

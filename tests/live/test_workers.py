@@ -32,7 +32,7 @@ SECONDS_MAX = 60.0
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
-    with running(tmp_path, workers=PROCESSES) as agent:
+    with running(tmp_path, workers=PROCESSES, drain={"timeout": 300}, limits={"body_timeout": 300}) as agent:
         yield agent
 
 
@@ -55,6 +55,7 @@ def serve_in_all(agent: Agent) -> None:
 
 def open_in_all(agent: Agent) -> list[Upload]:
     """Begin uploads until each process has one."""
+    until(agent, lambda: not any(entry["connections"] for entry in entries(agent)), "the end of other connections")
     uploads: list[Upload] = []
     while not all(entry["connections"] for entry in entries(agent)):
         assert len(uploads) < 200, entries(agent)
@@ -142,7 +143,7 @@ def test_an_upgrade_replaces_all_workers_and_finishes_their_requests(agent: Agen
     for upload in uploads:
         assert upload.finish() == (200, "1")
     gone(agent, workers)
-    agent.upgraded[0].wait(20)
+    agent.upgraded[0].wait(60)
     agent.wait_for("generation.retired", generation=1)
     assert agent.stop() == 0
 
@@ -157,8 +158,8 @@ def test_a_pause_holds_the_requests_of_all_processes(agent: Agent) -> None:
     for thread in asking:
         thread.start()
     until(agent, lambda: sum(one["connections"] for one in entries(agent)) >= len(asking), "the requests")
+    until(agent, lambda: agent.status()["generations"][0]["in_flight"] == 0, "no request in flight")
     assert not answers
-    assert agent.status()["generations"][0]["in_flight"] == 0
     pause.unlink()
     for thread in asking:
         thread.join(30)
