@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_COUNTERS = ("broken", "by_class", "by_duration", "own", "seconds", "sent_bytes")
+"""The attributes of ``Traffic``."""
+
+
 @dataclass(frozen=True)
 class Work(Message):
     """The first message to a worker, with the descriptors of the shared numbers and of the listening sockets.
@@ -156,13 +160,13 @@ def decode_maintenance(content: Mapping[str, Any] | None) -> Maintenance | None:
 
 def encode_traffic(traffic: Traffic) -> dict[str, Any]:
     """Return counters, ready for JSON."""
-    return {name: getattr(traffic, name) for name in Traffic.__slots__}
+    return {name: getattr(traffic, name) for name in _COUNTERS}
 
 
 def decode_traffic(content: Mapping[str, Any]) -> Traffic:
     """Return the counters that ``encode_traffic`` encoded."""
     traffic = Traffic()
-    for name, value in content.items():
-        setattr(traffic, name, value)
+    for name in _COUNTERS:
+        setattr(traffic, name, content[name])
     traffic.own = {int(status): count for status, count in traffic.own.items()}
     return traffic
