@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Answer = tuple[int, object]
-LONG_BYTES = 2000
+LONG_BYTES = 1000
 """An answer of so many bytes is sent at once, because each byte alone would take too long."""
 
 HEADER = {"cluster_id": "1", "member_id": "2", "revision": "42", "raft_term": "3"}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rainbowd.config import FleetSettings, load_fleet
+from rainbowd.config import FleetSettings, load_fleet, path_problems
+from rainbowd.config.loader import validate
 from rainbowd.errors import ConfigError
 from rainbowd.fleet.credentials import password, tls
 from rainbowd.fleet.engine import EngineRefused
@@ -113,6 +114,35 @@ def test_root_trusts_no_file_that_another_account_can_replace(tmp_path: Path, se
         os.chown(path, 1, -1)
         with pytest.raises(EngineRefused, match=f"fleet.{key}: {path}: .*(owner|write)"):
             act()
+
+
+def problems(directory: Path, password_file: Path) -> list[str]:
+    """The reasons for which an agent does not start, about its fleet."""
+    fleet = {"name": "shop", "endpoints": ["https://h:1"], "user": "agent", "password_file": str(password_file)}
+    source = {"run": ["app"], "health": "/up", "release": "current", "state_dir": "state", "fleet": fleet}
+    file = directory / "rainbowd.json"
+    return [line for line in path_problems(file, validate(source, file).config) if line.startswith("fleet.")]
+
+
+def test_a_password_in_a_release_keeps_the_agent_from_starting(tmp_path: Path, secret: Path) -> None:
+    release = tmp_path / "releases" / "v1"
+    release.mkdir(parents=True)
+    (tmp_path / "current").symlink_to(release)
+    assert problems(tmp_path, secret) == []
+    inside = secret.rename(release / "password")
+    assert [line.partition(": found ")[0] for line in problems(tmp_path, inside)] == ["fleet.password_file"]
+    (tmp_path / "current").unlink()
+    release.rename(tmp_path / "current")
+    [line] = problems(tmp_path, tmp_path / "current" / "password")
+    assert "which the app could publish" in line
+
+
+@needs_root
+def test_root_does_not_start_with_a_password_of_another_account(tmp_path: Path, secret: Path) -> None:
+    (tmp_path / "current").symlink_to(tmp_path / "v1")
+    os.chown(secret, 1, -1)
+    [line] = problems(tmp_path, secret)
+    assert line.startswith(f"fleet.password_file: {secret}: ")
 
 
 @pytest.mark.parametrize(
