@@ -19,6 +19,7 @@ from rainbowd.deploy.host.launch import clear_files, make_command, put_on_record
 from rainbowd.deploy.host.output import StartupOutput, open_output
 from rainbowd.deploy.host.ports import choose_port
 from rainbowd.deploy.host.programs import find_command
+from rainbowd.deploy.process import check_foreign
 from rainbowd.deploy.records import GenerationRecord
 from rainbowd.errors import DeployFailed
 from rainbowd.roster import State
@@ -87,8 +88,10 @@ class AppLauncher:
         """Prepare one launch of ``plan``, up to the app's first instruction; the context reads its output.
 
         Raises:
-            DeployFailed: no free port, command not found, directory gone, no room for its record.
+            DeployFailed: no free port, command not found, directory gone, no room for its record; or earlier launches
+                left too many processes that cannot be ended.
         """
+        check_foreign()
         files = GenerationFiles(self._state_dir, generation_id)
         address = self._choose_address(plan.config, files)
         try:

@@ -17,7 +17,7 @@ from rainbowd.deploy.process.reaper import (
     reset_signals,
 )
 from rainbowd.deploy.process.spawner import spawn
-from rainbowd.deploy.process.survivors import name_process, survivors, why_foreign
+from rainbowd.deploy.process.survivors import check_foreign, name_process, survivors, why_foreign
 from rainbowd.deploy.process.usage import read_usage
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Leftovers",
     "ProcessIdentity",
     "ProcessTree",
+    "check_foreign",
     "end_leftovers",
     "find_leftovers",
     "find_origin",

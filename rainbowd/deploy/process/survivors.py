@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
 from rainbowd.deploy.process.procfs import read_command, read_entry, read_uid
+from rainbowd.errors import DeployFailed
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from rainbowd.deploy.process.procfs import ProcessInfo
 
 _COMMAND_CHARACTERS = 60
-
+_MOST_FOREIGN = 10
 
 _left: dict[tuple[int, int], str] = {}
 """The names of processes that could not be ended, by number and start time."""
+_foreign: set[tuple[int, int]] = set()
+"""Those of them that belong to another account."""
 
 
 def survivors() -> list[str]:
@@ -28,7 +31,23 @@ def survivors() -> list[str]:
         entry = read_entry(pid)
         if entry is None or entry.ended or entry.start_time != start_time:
             del _left[pid, start_time]
+            _foreign.discard((pid, start_time))
     return list(_left.values())
+
+
+def check_foreign() -> None:
+    """Check that launches have not left too many processes of another account, which only a person can end.
+
+    Raises:
+        DeployFailed: they have; another launch would leave one more.
+    """
+    survivors()
+    if len(_foreign) >= _MOST_FOREIGN:
+        pids = " ".join(str(pid) for pid, _ in sorted(_foreign))
+        raise DeployFailed(
+            f"{len(_foreign)} processes that earlier launches left could not be ended: {why_foreign()}; "
+            f"then end them: kill {pids}"
+        )
 
 
 def keep_survivors(entries: Sequence[ProcessInfo], launch: Launch) -> str:
@@ -44,6 +63,7 @@ def keep_survivors(entries: Sequence[ProcessInfo], launch: Launch) -> str:
     _left.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
     foreign = [entry for entry in entries if not _is_covered(entry, launch)]
     hanging = [entry for entry in entries if entry not in foreign]
+    _foreign.update((entry.pid, entry.start_time) for entry in foreign)
     reasons = []
     if foreign:
         reasons.append(f"{_list(foreign)}: {why_foreign()}")

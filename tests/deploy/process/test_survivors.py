@@ -8,7 +8,8 @@ import pytest
 
 from rainbowd.deploy.process.launches import Launch
 from rainbowd.deploy.process.procfs import read_command, read_entry
-from rainbowd.deploy.process.survivors import keep_survivors, name_process, survivors, why_foreign
+from rainbowd.deploy.process.survivors import check_foreign, keep_survivors, name_process, survivors, why_foreign
+from rainbowd.errors import DeployFailed
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
@@ -44,6 +45,39 @@ def test_a_process_of_another_account_is_reported_as_such(
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert keep_survivors([entry], launch).endswith('rainbowd as root with "user", not sudo in "run"')
     assert "rainbowd runs as 12345 and may not signal it" in why_foreign()
+
+
+@pytest.fixture
+def ten_processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    ten = [subprocess.Popen(["sleep", "1000"]) for _ in range(10)]
+    yield ten
+    for one in ten:
+        one.kill()
+        one.wait()
+
+
+def test_ten_processes_of_another_account_allow_no_further_launch_until_one_is_gone(
+    ten_processes: list[subprocess.Popen[bytes]],
+) -> None:
+    launch = Launch(frozenset({os.getuid() + 1}), 0)
+    entries = [entry for one in ten_processes if (entry := read_entry(one.pid)) is not None]
+    keep_survivors(entries[:9], launch)
+    check_foreign()
+    keep_survivors(entries[9:], launch)
+    with pytest.raises(DeployFailed, match=f"10 processes that earlier launches left .*: kill .*{entries[9].pid}"):
+        check_foreign()
+    ten_processes[0].kill()
+    ten_processes[0].wait()
+    check_foreign()
+
+
+def test_processes_that_hang_in_the_kernel_do_not_prevent_a_launch(
+    ten_processes: list[subprocess.Popen[bytes]],
+) -> None:
+    entries = [entry for one in ten_processes if (entry := read_entry(one.pid)) is not None]
+    keep_survivors(entries, Launch(frozenset({os.getuid()}), 0))
+    assert len(survivors()) == 10
+    check_foreign()
 
 
 def test_without_survivors_there_is_no_text() -> None:
