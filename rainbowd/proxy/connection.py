@@ -12,7 +12,7 @@ from rainbowd.proxy.access_log import log_exchange, log_refusal
 from rainbowd.proxy.client import Client
 from rainbowd.proxy.error_response import error_response
 from rainbowd.proxy.exchange import Exchange
-from rainbowd.proxy.failures import AppBroke, ClientGone
+from rainbowd.proxy.failures import AppBroke, ClientGone, detach
 from rainbowd.proxy.fiber import become_task
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Connection(Client):
                 buffer = self.buffer = skip_empty_lines(buffer)
             end = find_request_head(buffer, self._searched_bytes, self._context.settings.limits.head_bytes)
         except Refusal as refusal:
-            return refusal.with_traceback(None)  # whose frame would refer to the refusal: a cycle
+            return detach(refusal)
         if end < 0:
             self._searched_bytes = len(buffer)
             return None
@@ -189,7 +189,7 @@ class Connection(Client):
                 keep_alive = await exchange.run()
                 log_exchange(context, exchange, None)
             except (Refusal, ClientGone, AppBroke) as error:
-                failure = error.with_traceback(None)  # whose frame would refer to the error: a cycle
+                failure = detach(error)
             except Exception as bug:
                 log.error("bug: a request failed", exc_info=bug)
                 failure = Refusal(500, "The proxy failed; its log has the details.")
@@ -207,7 +207,7 @@ class Connection(Client):
         try:
             return parse_request(head, trusted=self._is_trusted, fields_max=self._context.settings.limits.headers)
         except Refusal as refusal:
-            return refusal.with_traceback(None)  # whose frame would refer to the refusal: a cycle
+            return detach(refusal)
 
     async def _fail(self, exchange: Exchange, failure: Exception) -> bool:
         """Answer a failed exchange if no response has begun, and return whether another request may follow."""

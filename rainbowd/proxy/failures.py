@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Error = TypeVar("Error", bound=Exception)
+
 
 class ClientGone(Exception):
     """The client closed its connection."""
@@ -37,3 +41,16 @@ class OSErrorAs:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, OSError):
             raise self._kind(*self._args) from None
+
+
+def detach(error: Error) -> Error:
+    """Return an error to keep, without its traceback and the error before it.
+
+    Their frames refer to the frame that keeps the error: a cycle, in which the whole request would stay until the
+    garbage collector runs.
+
+    Args:
+        error: that was caught.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)

@@ -226,6 +226,7 @@ WAYS = {
     "answered with nonsense": answered(GET, b"nonsense\r\n\r\n", 502),
     "refused before it is whole": refused(b"GET / HTTP/1.1\nHost: a\n\n"),
     "refused": refused(b"GET / HTTP/1.1\r\n\r\n"),
+    "refused for a field": refused(b"GET / HTTP/1.1\r\nHost: a\r\n%b: 1\r\n\r\n" % (b"x" * 9000)),
 }
 
 SLOW = {"sent_too_late", "sent_in_part", "not_answered"}
