@@ -85,7 +85,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=2 * PATIENCE_SECONDS,
+        timeout=10 * PATIENCE_SECONDS,
         check=False,
     )
     return Run(done.returncode, done.stdout)

@@ -23,7 +23,7 @@ QUICK = {"PREPARE_SECONDS": 60.0, "ADOPT_SECONDS": 60.0, "FIRST_SECONDS": 0.0, "
 def installed(directory: Path, **constants: float) -> Iterator[Agent]:
     """Run an agent that is upgraded quickly, and that reads from ``faults.json`` what is installed."""
     install(directory, **constants)
-    with running(directory, None, "tests.live.faulty_agent", drain={"timeout": 30, "tunnels": 2}) as agent:
+    with running(directory, None, "tests.live.faulty_agent", drain={"timeout": 600, "tunnels": 2}) as agent:
         yield agent
 
 

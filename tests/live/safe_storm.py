@@ -39,6 +39,8 @@ BAD, OCCASIONAL = 5, 200
 BAKE_SECONDS, STEP_SECONDS = 3.0, 1.0
 STEPS = [20, 50]
 GAP_SECONDS = 0.01
+EARLY_SECONDS = 3.0
+"""The seconds by which a generation can serve before the journal's entry of it."""
 DECISION_SECONDS = 120.0
 
 Interval = tuple[float, float]
@@ -237,7 +239,7 @@ def misled(traffic: Traffic, events: list[Event]) -> list[str]:
     return [
         f"{kind}: begun at {begun_at:.3f}; answered by generation {generation}, which served at {times.get(generation)}"
         for kind, begun_at, generation in traffic.answers
-        if not any(begin - SLACK_SECONDS < begun_at < end + CLOCK_SECONDS for begin, end in times.get(generation, []))
+        if not any(begin - EARLY_SECONDS < begun_at < end + CLOCK_SECONDS for begin, end in times.get(generation, []))
     ]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TUNNELS_SECONDS = 3.0
 SPREAD_SECONDS = 5.0
 """The seconds over which the agent spreads the closing of tunnels."""
-SLACK_SECONDS = 3.0
+SLACK_SECONDS = 30.0
 """The seconds by which an end can be noticed too late on a busy machine."""
 CLOCK_SECONDS = 0.005
 """The precision of the journal's times in seconds; they are written in milliseconds."""

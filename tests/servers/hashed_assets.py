@@ -134,20 +134,20 @@ def run(site: Site, directory: Path, environments: Path, *, has_assets: bool = T
 def look(agent: Agent, driver: webdriver.Chrome) -> list[str]:
     """Open the page of ``v1``, deploy ``v2``, and return which files the pages did not get."""
 
-    def open_page() -> None:
-        driver.get(f"http://{agent.host}:{agent.port}/")
+    def open_page(query: str) -> None:
+        driver.get(f"http://{agent.host}:{agent.port}/?{query}")  # another page to the browser's cache
         WebDriverWait(driver, PATIENCE_SECONDS).until(lambda it: it.execute_script("return 'load' in window"))
 
     def seen(name: str) -> Any:
         return driver.execute_script(STYLE, name).strip().strip('"')
 
-    open_page()
+    open_page("old")
     found = {"title of the old page": (driver.title, "v1"), "style of the old page": (seen("--version"), "v1")}
     since = len(agent.events())
     agent.flip("v2")
     agent.wait_for("deploy.succeeded", since)
     found["chunk of the old page"] = (driver.execute_async_script(LOAD), "lazy v1")
-    open_page()
+    open_page("new")
     found["title of the new page"] = (driver.title, "v2")
     found["style of the new page"] = (seen("--version"), "v2")
     found["chunk of the new page"] = (driver.execute_async_script(LOAD), "lazy v2")
