@@ -87,6 +87,8 @@ class DeployTracker:
     def read(self, events: list[Event]) -> list[Event]:
         """Return the events of our deploy, in order, including those that were read before it was known to be ours.
 
+        Its outcome is the last one: what follows depends on how soon the journal is read.
+
         Args:
             events: the next events of the journal.
         """
@@ -100,10 +102,11 @@ class DeployTracker:
             self._is_baking = False
         unread, self._events = self._events, []
         ours = [event for event in unread if self._is_ours(event)]
-        end = next((event for event in ours if event["event"] in RESULTS), None)
-        if end is not None:
-            self.outcome = self._evaluate(end)
-        return ours
+        end = next((index for index, event in enumerate(ours) if event["event"] in RESULTS), None)
+        if end is None:
+            return ours
+        self.outcome = self._evaluate(ours[end])
+        return ours[: end + 1]
 
     def _find_deploy(self) -> str | None:
         """Return the id of our deploy; None as long as it is unknown."""
