@@ -124,10 +124,11 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
 
 def _family(pid: int) -> list[int]:
     """A process and all its descendants that live."""
+    children: list[int] = []
     try:
-        children = [
-            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _read(task / "children").split()
-        ]
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended
+                children += map(int, _read(task / "children").split())
     except FileNotFoundError:
         return []
     return [pid, *(each for child in children for each in _family(child))]

@@ -270,8 +270,10 @@ def test_a_unix_socket_is_taken_over_and_its_file_stays(
 
 
 def test_several_are_taken_over_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    fds = [socket.create_server(("127.0.0.1", 0)).detach() for _ in range(2)]
-    assert fds[1] == fds[0] + 1
+    fds = [500, 501]  # high, so that no other descriptor has these numbers
+    for fd in fds:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            os.dup2(sock.fileno(), fd)
     environ = hand_over(monkeypatch, fds[0]) | {"LISTEN_FDS": "2"}
     listeners = from_systemd(environ, os.getpid())
     assert [listener.sock.fileno() for listener in listeners] == fds

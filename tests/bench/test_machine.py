@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,22 @@ def test_memory_and_time_are_of_the_process_itself() -> None:
     ours = Server(os.getpid(), 0)
     assert ours.memory_kib() > 1000
     assert ours.cpu_seconds() > 0
+
+
+def test_threads_that_end_meanwhile_hide_no_memory() -> None:
+    ours, is_over = Server(os.getpid(), 0), threading.Event()
+
+    def begin_and_end_threads() -> None:
+        while not is_over.is_set():
+            threading.Thread(target=int).start()
+
+    busy = threading.Thread(target=begin_and_end_threads)
+    busy.start()
+    try:
+        assert min(ours.memory_kib() for _ in range(50)) > 1000
+    finally:
+        is_over.set()
+        busy.join()
 
 
 def test_children_count_as_their_parent() -> None:
