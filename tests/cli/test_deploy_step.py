@@ -12,7 +12,7 @@ from rainbowd.cli.terminal import printable
 
 
 def deploying(**changes: object) -> dict[str, Any]:
-    at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 12))
+    at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 12))  # its fraction is cut off
     usual = {"release": "/r/slowup", "step": "before_launch", "step_at": at, "last_check": None}
     return {**usual, "output": [], "output_lines": 0, **changes}
 
@@ -27,7 +27,11 @@ def deploying(**changes: object) -> dict[str, Any]:
         ({"step": "of a later version\x1b[2J"}, r"of a later version\x1b[2J, 12s"),
     ],
 )
-def test_a_step_has_its_name_its_time_and_the_last_check(changes: dict[str, object], words: str) -> None:
+def test_a_step_has_its_name_its_time_and_the_last_check(
+    changes: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     assert describe(deploying(**changes)) == words
 
 

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,8 +35,8 @@ HEAVY = {"pydantic", "trio", "httpx", "watchfiles", "httptools", "asyncio", "ric
 
 
 def at(ago_seconds: float) -> str:
-    when = time.gmtime(time.time() - ago_seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", when)
+    """Return a time with its milliseconds, so that nearly a second remains until it is a second longer ago."""
+    return datetime.fromtimestamp(time.time() - ago_seconds, UTC).isoformat(timespec="milliseconds")
 
 
 @pytest.fixture
