@@ -15,10 +15,9 @@ from rainbowd.deploy.hook_call import HookCall, HookResult
 from rainbowd.deploy.host.command_line import hook_environment
 from rainbowd.deploy.host.generation_files import GenerationFiles
 from rainbowd.deploy.host.hook_permissions import check_hook_permissions
-from rainbowd.deploy.host.launch import Command, make_command
+from rainbowd.deploy.host.launch import Command, make_command, spawn_command
 from rainbowd.deploy.host.output import Output
 from rainbowd.deploy.host.programs import find_command
-from rainbowd.deploy.process import spawn
 from rainbowd.deploy.process.exit_status import describe_exit
 from rainbowd.errors import DeployFailed, RainbowdError
 from rainbowd.log import get_logger
@@ -61,7 +60,7 @@ async def run_hook(
         return HookResult(None, [], str(error))
     output = Output(None, command.owner_uid)
     try:
-        process = _spawn(command, call.plan.release, output, nofile_limit)
+        process = spawn_command(command, call.plan.release, output, address=None, nofile_limit=nofile_limit)
         failure = await _until_over(process, output, call, cancel, stop_now=stop_now, on_line=on_line)
         return HookResult(process.exit_status, output.excerpt(), failure)
     except DeployFailed as error:
@@ -89,18 +88,6 @@ def _prepare(call: HookCall, state_dir: Path) -> Command:
     find_command(command.argv, command.env, release, key=f"hooks.{call.hook}", account=command.account)
     check_hook_permissions(config, release, command.env, (call.hook,))
     return command
-
-
-def _spawn(command: Command, release: Path, output: Output, nofile_limit: int) -> ProcessTree:
-    return spawn(
-        command.argv,
-        cwd=release,
-        env=command.env,
-        address=None,
-        output_fd=output.child_fd,
-        nofile_limit=nofile_limit,
-        account=command.account,
-    )
 
 
 async def _until_over(

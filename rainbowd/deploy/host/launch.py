@@ -101,6 +101,32 @@ def _find_account(config: Config) -> Account | None:
         raise DeployFailed(str(error)) from None
 
 
+def spawn_command(
+    command: Command, release: Path, output: Output, *, address: Address | None, nofile_limit: int
+) -> ProcessTree:
+    """Start the process of a command at the gate.
+
+    Args:
+        command: what to start.
+        release: the directory to run in.
+        output: what it writes to.
+        address: the address of an app; None for other processes.
+        nofile_limit: its soft limit of open files.
+
+    Raises:
+        DeployFailed: the process cannot be started.
+    """
+    return spawn(
+        command.argv,
+        cwd=release,
+        env=command.env,
+        address=address,
+        output_fd=output.child_fd,
+        nofile_limit=nofile_limit,
+        account=command.account,
+    )
+
+
 def spawn_with_output(
     command: Command, files: GenerationFiles, release: Path, *, address: Address | None, nofile_limit: int
 ) -> tuple[ProcessTree, Output]:
@@ -122,15 +148,7 @@ def spawn_with_output(
     except OSError as error:
         raise DeployFailed(f"state_dir: cannot write there: {error.strerror} ({error.filename})") from None
     try:
-        process = spawn(
-            command.argv,
-            cwd=release,
-            env=command.env,
-            address=address,
-            output_fd=output.child_fd,
-            nofile_limit=nofile_limit,
-            account=command.account,
-        )
+        process = spawn_command(command, release, output, address=address, nofile_limit=nofile_limit)
     except DeployFailed:
         output.close()
         raise
