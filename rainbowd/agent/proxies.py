@@ -61,17 +61,15 @@ class Proxies:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.workers.run, listeners)
-            nursery.start_soon(self._end_workers, stop, stop_seconds)
+            nursery.start_soon(self._end_workers, self.workers, stop, stop_seconds)
             await self.server.serve(listeners, stop, stop_seconds, task_status=task_status)
 
-    async def _end_workers(self, stop: trio.Event, stop_seconds: float) -> None:
+    async def _end_workers(self, workers: Workers, stop: trio.Event, stop_seconds: float) -> None:
         await stop.wait()
-        if self.workers is None:
-            return
         if self._rules is None:
-            self.workers.stop(stop_seconds)
+            workers.stop(stop_seconds)
         else:
-            self.workers.hand_over(self._rules)
+            workers.hand_over(self._rules)
 
     def configure(self, config: Config) -> None:
         """Serve new requests with the settings in ``config``."""
