@@ -16,6 +16,7 @@ from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.records import LastOutcome
 from rainbowd.roster import Generation, Roster
 from tests.deploy.generations.test_adoption import A, B
+from tests.fake_holder import FakeHolder
 
 
 def snapshot(**changes: Any) -> DeploySnapshot:
@@ -36,15 +37,6 @@ class FakeRecorder:
         self.told.append(self.status_source())
 
 
-class Holder:
-    """Of a lease."""
-
-    def client_identity(self, by: str) -> bytes:
-        return by.encode()
-
-    def cut(self) -> None: ...
-
-
 @pytest.mark.usefixtures("autojump")
 async def test_a_counter_that_rose_and_fell_between_two_samples_is_published_as_it_is() -> None:
     roster, recorder = Roster(), FakeRecorder()
@@ -58,7 +50,7 @@ async def test_a_counter_that_rose_and_fell_between_two_samples_is_published_as_
     async with trio.open_nursery() as nursery:
         publisher.start(nursery)
         await trio.sleep(1.5)
-        holder = Holder()
+        holder = FakeHolder()
         generation.holders.add(holder)
         publisher.changed()  # something else changed
         generation.holders.discard(holder)

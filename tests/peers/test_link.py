@@ -12,20 +12,10 @@ import trio
 from rainbowd.address import TcpAddress
 from rainbowd.peers import Channel, Follower, Leader, LeaseCounts, Leases, RemoteLease, Stop
 from rainbowd.roster import Generation, Roster, State
+from tests.fake_holder import FakeHolder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-
-
-class Exchange:
-    def __init__(self) -> None:
-        self.is_cut = False
-
-    def client_identity(self, by: str) -> bytes:
-        return by.encode()
-
-    def cut(self) -> None:
-        self.is_cut = True
 
 
 class Both:
@@ -92,7 +82,7 @@ async def test_the_follower_has_the_state_of_the_agents_roster() -> None:
 
 async def test_a_lease_of_the_follower_holds_the_generation_until_it_ends() -> None:
     async with joined(Leases()) as both:
-        one, other = Exchange(), Exchange()
+        one, other = FakeHolder(), FakeHolder()
         both.other.lease(one)
         both.other.lease(other)
         await until(lambda: both.held(1) == (2, 0))
@@ -111,7 +101,7 @@ async def test_a_superseded_generation_is_held_until_the_follower_has_the_new_st
         both.agent.generations[1].on_idle = lambda: idle.append(None)
         both.agent.promote(both.agent.generations[2], live_at=2.0)
         assert both.held(1) == (1, 0)
-        both.other.lease(Exchange())  # the new state was sent, and is not read yet
+        both.other.lease(FakeHolder())  # the new state was sent, and is not read yet
         assert both.other.generations[1].requests == 1
         both.leader.catch_up()
         await until(lambda: both.agent.generations[1].requests == 1)
@@ -131,11 +121,11 @@ async def test_a_roster_that_follows_gives_no_lease_in_an_old_state() -> None:
             return True
 
         both.other.follow(catch_up)
-        assert both.other.lease(Exchange()) is both.other.generations[1]
+        assert both.other.lease(FakeHolder()) is both.other.generations[1]
         both.agent.promote(both.agent.generations[2], live_at=2.0)
-        assert both.other.lease(Exchange()) is both.other.generations[2]
+        assert both.other.lease(FakeHolder()) is both.other.generations[2]
         both.other.follow(lambda: False)
-        assert both.other.lease(Exchange()) is None
+        assert both.other.lease(FakeHolder()) is None
         assert both.other.is_launch_due
 
 
@@ -149,7 +139,7 @@ async def test_while_requests_wait_the_live_generation_is_held_until_the_followe
 
 async def test_orders_reach_the_follower() -> None:
     async with joined(Leases()) as both:
-        exchanges = [Exchange(), Exchange()]
+        exchanges = [FakeHolder(), FakeHolder()]
         for exchange in exchanges:
             both.other.lease(exchange)
         await until(lambda: both.held(1) == (2, 0))
@@ -202,7 +192,7 @@ async def test_the_requests_and_errors_of_an_old_agent_are_kept_but_not_judged_a
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_a_follower_that_has_ended_holds_nothing(is_known: bool) -> None:
     async with joined(Leases() if is_known else None) as both:
-        both.other.lease(Exchange())
+        both.other.lease(FakeHolder())
         await until(lambda: both.held(1) == (1, 0))
         both.follower.forget()
         assert both.held(1) == both.held(2) == (0, 0)

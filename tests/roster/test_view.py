@@ -4,13 +4,7 @@ from pathlib import Path
 
 from rainbowd.address import TcpAddress
 from rainbowd.roster import Generation, GenerationView, Roster, RosterView, State
-
-
-class Holder:
-    def client_identity(self, by: str) -> bytes:
-        return by.encode()
-
-    def cut(self) -> None: ...
+from tests.fake_holder import FakeHolder
 
 
 def one(number: int, state: State) -> GenerationView:
@@ -45,7 +39,7 @@ def test_a_mirror_has_the_same_view_whatever_it_was_before() -> None:
 
 
 def test_the_leases_of_a_mirror_stay_and_a_generation_that_is_gone_serves_nobody() -> None:
-    mirror, holder = Roster(), Holder()
+    mirror, holder = Roster(), FakeHolder()
     mirror.mirror(view(one(1, State.LIVE)))
     generation = mirror.lease(holder)
     assert generation is not None
@@ -62,9 +56,9 @@ def test_the_leases_of_a_mirror_stay_and_a_generation_that_is_gone_serves_nobody
 def test_a_canary_of_the_other_roster_gets_its_share_here() -> None:
     mirror = Roster()
     mirror.mirror(view(one(1, State.LIVE), one(2, State.CANARY)))
-    assert mirror.lease(Holder()) is mirror.generations[2]
+    assert mirror.lease(FakeHolder()) is mirror.generations[2]
     mirror.mirror(view(one(1, State.LIVE), one(2, State.DRAINING)))
-    assert mirror.lease(Holder()) is mirror.generations[1]
+    assert mirror.lease(FakeHolder()) is mirror.generations[1]
 
 
 def test_a_partial_view_leaves_the_others_in_place() -> None:

@@ -14,20 +14,10 @@ from rainbowd.roster import Generation, Roster
 from rainbowd.upgrade.draining_agent import DrainingAgent
 from rainbowd.upgrade.predecessors import Predecessors
 from rainbowd.upgrade.rendezvous import Rendezvous, find_upgraded
+from tests.fake_holder import FakeHolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class Exchange:
-    def __init__(self) -> None:
-        self.is_cut = False
-
-    def client_identity(self, by: str) -> bytes:
-        return by.encode()
-
-    def cut(self) -> None:
-        self.is_cut = True
 
 
 def roster(*numbers: int, live: int) -> Roster:
@@ -69,7 +59,7 @@ async def test_the_leases_of_an_upgraded_agent_are_known_to_an_agent_that_finds_
     tmp_path: Path, another: Callable[[], None]
 ) -> None:
     old, new = roster(1, 2, live=2), roster(1, 2, 3, live=2)
-    one, two = Exchange(), Exchange()
+    one, two = FakeHolder(), FakeHolder()
     old.generations[1].lease(one)
     met = Rendezvous(tmp_path)
     another()
@@ -100,7 +90,7 @@ async def test_an_old_agent_that_has_ended_is_forgotten_with_its_leases(
     tmp_path: Path, another: Callable[[], None]
 ) -> None:
     old, new = roster(1, live=1), roster(1, 2, live=2)
-    old.generations[1].lease(Exchange())
+    old.generations[1].lease(FakeHolder())
     met = Rendezvous(tmp_path)
     another()
     async with trio.open_nursery() as nursery:
