@@ -1,4 +1,4 @@
-"""A server that answers as it is told, in place of etcd."""
+"""A server with scripted answers, in place of etcd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, object]
 LONG_BYTES = 1000
-"""An answer of so many bytes is sent at once, because each byte alone would take too long."""
+"""From this number of bytes, an answer is sent at once, because each byte alone would take too long."""
 
 HEADER = {"cluster_id": "1", "member_id": "2", "revision": "42", "raft_term": "3"}
 

@@ -69,7 +69,7 @@ def nothing_left_of(agent: Agent, failed: dict[str, object]) -> None:
     [
         ({"exit_status": 3}, 60, "the app exited with status 3 before it was ready"),
         ({"listen": False}, 3, "Connection refused; the app does not listen anywhere"),
-        ({"up_status": 500}, 10, "answered 500 "),  # by then it listens, also on a busy machine
+        ({"up_status": 500}, 10, "answered 500 "),  # within that time it listens, also on a busy machine
     ],
 )
 def test_a_bad_release_never_goes_live_and_the_journal_has_the_reason(
