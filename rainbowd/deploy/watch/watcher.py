@@ -30,7 +30,7 @@ from rainbowd.log import get_logger
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rainbowd.deploy.rollout_part import RolloutPart
     from rainbowd.deploy.watch.restart_file import RestartFile
@@ -108,16 +108,16 @@ async def watch(
                 report(trigger)
             if triggers:
                 watcher.unstamped.reported()
-            _compare(site_files, restart_file)
+            _compare(filter(None, (site_files, restart_file)))
             if seen == before:
                 with trio.move_on_after(COMPARE_SECONDS):
                     await woken.receive()
 
 
-def _compare(*others: SiteFiles | RestartFile | None) -> None:
+def _compare(others: Iterable[SiteFiles | RestartFile]) -> None:
     for files in others:
         with suppress(OSError):
-            _ = files and files.compare(trio.current_time())
+            files.compare(trio.current_time())
 
 
 @dataclass
