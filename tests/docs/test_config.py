@@ -90,7 +90,7 @@ def test_the_example_of_liveness_shows_its_defaults() -> None:
 
 
 def test_the_keys_that_need_more_than_a_deploy_are_listed() -> None:
-    stated = re.search(r"Changes of (.*?) after a\s+restart\.", PAGE, re.DOTALL)
+    stated = re.search(r"Some keys need (.*?) needs a\s+restart\.", PAGE, re.DOTALL)
     assert stated
     assert set(re.findall(r"`(\w+)`", stated[1])) == set(RESTART_KEYS)
 

@@ -19,6 +19,7 @@ from rainbowd.config import Config, ProcessSettings
 from rainbowd.report import status
 from rainbowd.report.history import RESULTS, DeployEntry
 from rainbowd.report.journal import KEPT, LIMIT_BYTES
+from rainbowd.report.sentences import WARNINGS
 from tests.fakes import playing
 
 if TYPE_CHECKING:
@@ -125,6 +126,12 @@ def _agent_keys() -> list[str]:
             case ast.Assign(targets=[ast.Name(id="agent")], value=ast.Dict(keys=names)):
                 return [name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)]
     raise AssertionError("status.py has no dict of what it is")
+
+
+def test_every_kind_of_warning_in_the_status_is_documented() -> None:
+    table = PAGE.partition("\n### warnings\n")[2].partition("\n## ")[0]
+    kinds = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert kinds == WARNINGS.keys() - {"gone"}, "rainbowd status itself adds that warning, not the file"
 
 
 def test_a_deploy_of_the_history_has_the_keys_that_are_documented() -> None:
