@@ -218,7 +218,7 @@ async def all_is_well(done: Play) -> None:
     assert all(one.signals <= 1 for one in scene.host.companions.companions)
 
 
-@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize("length", [8, pytest.param(40, marks=pytest.mark.long)])
 def test_the_promise_holds_in_whatever_order_things_happen(length: int) -> None:
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEPS, max_size=length))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.fleet.cluster import Cluster
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 MEMBERS = 4
 """As many as one machine can run while it does other work."""
@@ -99,7 +99,6 @@ def test_a_failure_stops_the_rollout_and_takes_everyone_back(fleet: Fleet) -> No
     assert [fleet.launches(name, "v2") - before[name] for name in ("web3", "web4")] == [0, 0]
 
 
-@pytest.mark.long
 def test_a_halt_leaves_the_mix_and_the_next_order_goes_forward(fleet: Fleet) -> None:
     """3: ``--on-failure halt`` leaves the mix and names it; the next deploy goes forward from it."""
     behave(fleet.members["web2"].directory, "v2", exit_status=3)
@@ -111,7 +110,6 @@ def test_a_halt_leaves_the_mix_and_the_next_order_goes_forward(fleet: Fleet) -> 
     assert fleet.live() == ["v3"] * MEMBERS
 
 
-@pytest.mark.long
 def test_a_killed_agent_takes_its_turn_up_again(fleet: Fleet) -> None:
     """4: SIGKILL of an agent in its turn: the app is launched once more at most."""
     agent = fleet.members["web1"]
@@ -126,7 +124,6 @@ def test_a_killed_agent_takes_its_turn_up_again(fleet: Fleet) -> None:
     assert fleet.launches("web1", "v2") - before <= 2
 
 
-@pytest.mark.long
 def test_a_lost_member_rolls_the_others_back_and_comes_back_itself(fleet: Fleet) -> None:
     """4: absent for ``grace`` in its turn: lost, rolled back, and the same as the others soon after it is back."""
     agent = fleet.members["web2"]
@@ -143,7 +140,6 @@ def test_a_lost_member_rolls_the_others_back_and_comes_back_itself(fleet: Fleet)
     fleet.wait(lambda: fleet.live("web2") == ["v1"] and fleet.linked("web2") == ["v1"], "web2 to come back")
 
 
-@pytest.mark.long
 def test_a_member_that_was_down_converges(fleet: Fleet) -> None:
     """5: down during the rollout: named, exit 0, and it converges by itself; ``--require-all`` refuses."""
     agent = fleet.members["web4"]
@@ -159,7 +155,6 @@ def test_a_member_that_was_down_converges(fleet: Fleet) -> None:
     assert fleet.live("web4") == ["v2"]
 
 
-@pytest.mark.long
 def test_a_missing_release_is_fetched_or_nothing_is_deployed(fleet: Fleet) -> None:
     """5: release missing: where it cannot be provided, nothing was flipped anywhere."""
     site = fleet.members["web3"].directory
@@ -175,7 +170,6 @@ def test_a_missing_release_is_fetched_or_nothing_is_deployed(fleet: Fleet) -> No
         behave(site, "v2")
 
 
-@pytest.mark.long
 def test_a_missing_release_is_fetched_and_the_first_member_is_told_so(fleet: Fleet) -> None:
     """5: release missing: ``fetch`` runs; and of all members only the first one may migrate."""
     for agent in fleet.members.values():
@@ -189,7 +183,6 @@ def test_a_missing_release_is_fetched_and_the_first_member_is_told_so(fleet: Fle
     assert (fleet.members["web1"].directory / "launches").read_text().splitlines()[-1] == "v4 wave 1 []"
 
 
-@pytest.mark.long
 def test_a_crash_during_the_bake_is_a_failure(fleet: Fleet) -> None:
     agent = fleet.members["web1"]
     process = fleet.begin("deploy", "v2", "--bake", "60")
@@ -202,7 +195,6 @@ def test_a_crash_during_the_bake_is_a_failure(fleet: Fleet) -> None:
     assert fleet.live() == ["v1"] * MEMBERS
 
 
-@pytest.mark.long
 def test_a_second_machine_with_the_same_name_stands_aside(fleet: Fleet, tmp_path: Path) -> None:
     other = Agent(tmp_path, fleet={**fleet.settings, "member": "web2"})
     other.add_release("v1")
@@ -237,7 +229,6 @@ def test_two_orders_at_once_are_one(fleet: Fleet) -> None:
     assert waiting.returncode == 0, output
 
 
-@pytest.mark.long
 def test_a_killed_command_leaves_nothing_behind(fleet: Fleet) -> None:
     """9: the command is killed: the rollout ends the same, and the next one is not refused."""
     process = fleet.begin("deploy", "v2", "--bake", "1")
@@ -248,7 +239,6 @@ def test_a_killed_command_leaves_nothing_behind(fleet: Fleet) -> None:
     fleet.deploy("v3")
 
 
-@pytest.mark.long
 def test_a_link_turned_by_hand_stays_until_the_next_order(fleet: Fleet) -> None:
     """10: a link turned by hand serves, is shown, survives a restart; ``join`` gives it up, an order takes it along."""
     agent = fleet.members["web3"]
@@ -267,7 +257,6 @@ def test_a_link_turned_by_hand_stays_until_the_next_order(fleet: Fleet) -> None:
     assert fleet.live() == ["v2"] * MEMBERS
 
 
-@pytest.mark.long
 def test_a_rollout_can_be_paused_and_aborted(fleet: Fleet) -> None:
     process = fleet.begin("deploy", "v2", "--bake", "60")
     fleet.until(lambda state: is_rolling(state, "v2"), "the rollout to begin")
@@ -282,7 +271,6 @@ def test_a_rollout_can_be_paused_and_aborted(fleet: Fleet) -> None:
     assert fleet.run("pause") == (1, "rainbowd: cannot pause: no rollout is under way\n")
 
 
-@pytest.mark.long
 def test_a_rollback_goes_back_everywhere_at_once(fleet: Fleet) -> None:
     fleet.deploy("v2")
     status, output = fleet.run("rollback", "--note", "errors")

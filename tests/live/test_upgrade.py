@@ -68,7 +68,9 @@ def test_the_new_agent_continues_with_the_app_as_it_is(agent: Agent) -> None:
     assert not list(agent.state_dir.glob("generation-*"))
 
 
-@pytest.mark.parametrize("fault", FAILING)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.long] if fault in PATIENCE else []) for fault in FAILING]
+)
 def test_a_new_program_that_fails_leaves_all_as_it_was(tmp_path: Path, fault: str) -> None:
     with installed(tmp_path, **PATIENCE.get(fault, {})) as agent:
         fail_to_upgrade(agent, fault)

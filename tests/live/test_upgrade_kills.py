@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.live.agent import Agent, Event
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 PHASES = {
     "before it is offered anything": "halts_at_start",

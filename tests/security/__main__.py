@@ -64,7 +64,7 @@ def main() -> int:
             text=True,
         )
         print("attacking", where.stdout.strip())
-        options = ["-n0", "-q", "--no-header", "--no-summary", "--tb=no", "-p", "no:cacheprovider"]
+        options = ["--long", "-n0", "-q", "--no-header", "--no-summary", "--tb=no", "-p", "no:cacheprovider"]
         pytest.main([*options, str(Path(__file__).parent), *sys.argv[1:]], plugins=[table])
     print(f"\n{table.ok} ok, {table.failed} FAILED, {table.skipped} skipped")
     return 1 if table.failed or not table.ok else 0
