@@ -84,7 +84,7 @@ def describe(status: Mapping[str, Any]) -> str:
 
 
 class SystemdNotifier:
-    """Sends the agent's state to systemd, from the agent's start until another agent takes over.
+    """The sender of the agent's state to systemd, from the start until another agent takes over.
 
     Messages that do not fit into systemd's queue are sent a little later.
 

@@ -126,7 +126,7 @@ LIGHT = {
     "cli/deploy_tracker.py",
     "cli/terminal.py",
     "cli/wait.py",
-    "cli/site_commands.py",
+    "cli/maintenance.py",
     "cli/status_watch.py",
 }
 """What ``rainbowd status`` loads: outside of functions these import only each other and ``report``."""

@@ -31,6 +31,7 @@ FORMER_MODULES = names(
     listening place successor world gate members owner reaping strays sight succession entry apps writing garbage
     intake reply route stamp renewal incoming meeting program numbers words utils helpers manager
     locations tcp open_api runtime exposure placement agent_identity leases
+    site_admission site_commands site_files address_holder
     """
 )
 """Names of modules and packages that said nothing, or the opposite of the content."""

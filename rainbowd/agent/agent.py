@@ -25,10 +25,10 @@ import trio
 
 from rainbowd import __version__
 from rainbowd.agent.fleet_membership import FleetMembership
+from rainbowd.agent.maintenance import SiteAdmission
 from rainbowd.agent.orphan_reaper import reap_repeatedly
 from rainbowd.agent.proxies import Proxies
 from rainbowd.agent.signals import HANDLED_SIGNALS, handle_signals
-from rainbowd.agent.site_admission import SiteAdmission
 from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
 from rainbowd.agent.upgrade import AgentUpgrade, serve_on_trial
 from rainbowd.deploy.generations.agent_ownership import Ownership

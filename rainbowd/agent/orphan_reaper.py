@@ -1,4 +1,4 @@
-"""The background task of the agent that belongs neither to a deploy nor to a request."""
+"""The reaping of orphans: processes of apps whose parents have exited."""
 
 from __future__ import annotations
 

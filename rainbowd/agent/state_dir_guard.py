@@ -26,7 +26,7 @@ log = get_logger()
 
 
 class StateDirGuard:
-    """Restores the state directory and the lock when they were removed.
+    """The task that restores the state directory and the lock if they are removed.
 
     Args:
         lock: the lock that this agent holds.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rainbowd.agent.fleet_membership import FleetMembership
-    from rainbowd.agent.site_admission import SiteAdmission
+    from rainbowd.agent.maintenance import SiteAdmission
     from rainbowd.deploy.deploys.progress import ProgressView
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.service import DeployService

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rainbowd.agent.site_admission import SiteStatus
+from rainbowd.agent.maintenance import SiteStatus
 from rainbowd.deploy.warnings import warnings
 from rainbowd.roster import whole_if_possible
 from rainbowd.timestamp import timestamp as rfc3339

@@ -38,7 +38,7 @@ async def serve_on_trial() -> None:
 
 
 class AgentUpgrade:
-    """Replaces this agent with a new one when that is requested.
+    """The replacement of this agent by a new one, when that is requested.
 
     Args:
         roster: the generations, with the leases of this agent.

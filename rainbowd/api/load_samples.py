@@ -45,7 +45,7 @@ class LoadSample(TypedDict):
 
 
 class LoadSampler:
-    """Takes samples, and keeps them for an hour.
+    """The samples of the last hour, and the task that takes them.
 
     Args:
         sources: the agent's own numbers.

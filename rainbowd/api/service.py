@@ -29,7 +29,7 @@ log = get_logger()
 
 
 class ApiService:
-    """Runs the API, and restarts it after a bug.
+    """The running API, which is restarted after a bug.
 
     Args:
         sock: bound and listening; it stays open.

@@ -97,21 +97,21 @@ def show(options: argparse.Namespace) -> int:
 
 def maintenance(options: argparse.Namespace) -> int:
     """Run ``rainbowd maintenance``."""
-    from rainbowd.cli import site_commands as command
+    from rainbowd.cli import maintenance as command
 
     return command.maintenance(options.config, options.action, options.message)
 
 
 def pause(options: argparse.Namespace) -> int:
     """Run ``rainbowd pause``."""
-    from rainbowd.cli import site_commands as command
+    from rainbowd.cli import maintenance as command
 
     return command.pause(options.config, options.timeout)
 
 
 def resume(options: argparse.Namespace) -> int:
     """Run ``rainbowd resume``."""
-    from rainbowd.cli import site_commands as command
+    from rainbowd.cli import maintenance as command
 
     return command.resume(options.config)
 

@@ -226,8 +226,8 @@ def _replace(trigger_file: Path, line: bytes, suffix: str) -> Stamp:
 def _copy_access(fd: int, trigger_file: Path) -> None:
     """Allow the accounts that could write the old file to write the new one.
 
-    The write bits are copied, but not the whole mode: anyone who may write to the directory chose the old file, and its
-    set-user-ID bit would make the new file a program of ours that others can fill.
+    Only the write bits are copied. Anyone who may write to the directory chose the old file, and with its set-user-ID
+    bit the new file would be a program of this user that others can fill.
     """
     write_bits = stat.S_IMODE(os.fstat(fd).st_mode) & WRITE_BITS
     with suppress(FileNotFoundError):

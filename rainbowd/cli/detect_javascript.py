@@ -73,7 +73,7 @@ def _start(release: Path, start: str) -> DetectedApp:
         [f"{'Bun' if is_bun else 'Node'}, the start script is: {start}"], "bun-start" if is_bun else "npm"
     )
     if _FIXED_PORT.search(start):
-        found.notes.append("the start script has a fixed port; each generation needs the PORT of its environment")
+        found.notes.append("the start script has a fixed port; each generation needs the port in the variable PORT")
     if _DEVELOPMENT.search(start):
         found.notes.append("the start script is a development server; write a command for production")
     return found

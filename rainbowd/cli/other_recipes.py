@@ -13,7 +13,7 @@ OTHERS: dict[str, Recipe] = {
     "bottle": Recipe(("bottle", "--bind", TCP, APP), "For development: one request at a time.", serves="bottle"),
     "sanic": Recipe(
         ("sanic", APP, "--host", "127.0.0.1", "--port", "{port}", "--single-process"),
-        "One process; with several, Sanic's manager stays in front of them.",
+        "One process; with several, Sanic's manager stays their parent.",
         serves="sanic",
     ),
     "aiohttp": Recipe(
@@ -27,7 +27,7 @@ OTHERS: dict[str, Recipe] = {
         {"env": {"ROBYN_HOST": "127.0.0.1", "ROBYN_PORT": "{port}"}},
         serves="python",
     ),
-    "python-env": Recipe(("python3", APP), "It must listen on the PORT of its environment.", serves="python"),
+    "python-env": Recipe(("python3", APP), "It must listen on the port in the variable PORT.", serves="python"),
     "streamlit": Recipe(
         (
             "streamlit",
@@ -60,14 +60,14 @@ OTHERS: dict[str, Recipe] = {
         {"drain": {"signal": "QUIT"}},
         serves="mojolicious",
     ),
-    "npm-prod": Recipe(("npm", "run", "start:prod"), "npm start of NestJS is its compiler."),
+    "npm-prod": Recipe(("npm", "run", "start:prod"), "In NestJS, npm start runs the compiler."),
     "next": Recipe(
         ("node_modules/.bin/next", "start", "--hostname", "127.0.0.1", "--port", "{port}"),
         "Build each release (next build) before its deploy.",
     ),
     "server-js": Recipe(
         ("node", APP),
-        "Build each release before its deploy. It listens on the PORT of its environment.",
+        "Build each release before its deploy. It listens on the port in the variable PORT.",
         {"env": {"HOST": "127.0.0.1"}},
         serves="node",
     ),
@@ -77,11 +77,11 @@ OTHERS: dict[str, Recipe] = {
         {"env": {"HOSTNAME": "127.0.0.1"}},
         serves="node",
     ),
-    "bun": Recipe(("bun", "run", APP), "It must listen on the PORT of its environment.", serves="node"),
-    "bun-start": Recipe(("bun", "run", "start"), "It must listen on the PORT of its environment."),
+    "bun": Recipe(("bun", "run", APP), "It must listen on the port in the variable PORT.", serves="node"),
+    "bun-start": Recipe(("bun", "run", "start"), "It must listen on the port in the variable PORT."),
     "deno": Recipe(
         ("deno", "run", "--allow-net", "--allow-env", "--allow-read", APP),
-        "It must listen on the PORT of its environment.",
+        "It must listen on the port in the variable PORT.",
         serves="deno",
     ),
     "deno-serve": Recipe(
@@ -89,27 +89,27 @@ OTHERS: dict[str, Recipe] = {
         "For a module that exports a fetch function.",
         serves="deno",
     ),
-    "deno-start": Recipe(("deno", "task", "start"), "It must listen on the PORT of its environment."),
+    "deno-start": Recipe(("deno", "task", "start"), "It must listen on the port in the variable PORT."),
     "php-root": Recipe(
         ("php", "-S", TCP, "-t", APP),
-        "For development. One request at a time for each of PHP_CLI_SERVER_WORKERS.",
+        "For development. Each of PHP_CLI_SERVER_WORKERS answers one request at a time.",
         {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
         serves="php root",
     ),
     "jar": Recipe(
         ("java", "-Dserver.address=127.0.0.1", "-Dserver.port={port}", "-jar", APP),
-        "The two properties are Spring Boot's. Other jars must listen on the PORT of their environment.",
+        "The two properties are Spring Boot's. Other jars must listen on the port in the variable PORT.",
         serves="jar",
     ),
-    "program": Recipe((APP,), "It must listen on the PORT of its environment.", serves="program"),
+    "program": Recipe((APP,), "It must listen on the port in the variable PORT.", serves="program"),
     "program-addr": Recipe((APP, "-addr", TCP), "It gets its address from the flag -addr.", serves="program"),
     "program-port": Recipe((APP, "-port", "{port}"), "It gets its port from the flag -port.", serves="program"),
     "mix-release": Recipe(
         (APP, "start"),
         "Two generations run at the same time, so their node needs no name: RELEASE_DISTRIBUTION is none. "
-        "It must listen on the PORT of its environment.",
+        "It must listen on the port in the variable PORT.",
         {"env": {"PHX_SERVER": "true", "RELEASE_DISTRIBUTION": "none"}},
         serves="mix release",
     ),
-    "elixir": Recipe(("elixir", APP), "It must listen on the PORT of its environment.", serves="elixir"),
+    "elixir": Recipe(("elixir", APP), "It must listen on the port in the variable PORT.", serves="elixir"),
 }

@@ -16,12 +16,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gunicorn-gthread": Recipe(
         (*_GUNICORN, *_TWO, "--threads", "4", APP),
-        "At TERM it closes idle connections; rainbowd closes its own before that.",
+        "At TERM, it closes idle connections. rainbowd closes its connections to the app before that.",
         serves="wsgi",
     ),
     "gunicorn-gevent": Recipe(
         (*_GUNICORN, *_TWO, "--worker-class", "gevent", APP),
-        "Needs the packages gevent and packaging as well.",
+        "It also needs the packages gevent and packaging.",
         serves="wsgi",
     ),
     "gunicorn-daemon": Recipe(
@@ -31,7 +31,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gunicorn-socket": Recipe(
         ("gunicorn", "--bind", "unix:{socket}", *_TWO, "--threads", "4", APP),
-        "On a Unix socket instead of a port.",
+        "It listens on a Unix socket instead of a port.",
         serves="wsgi",
     ),
     "uvicorn": Recipe(
@@ -41,18 +41,18 @@ RECIPES: dict[str, Recipe] = {
     ),
     "uvicorn-workers": Recipe(
         ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", *_TWO, APP),
-        "A parent process that listens, and workers that answer.",
+        "A parent process listens, and workers answer.",
         serves="asgi",
     ),
     "hypercorn": Recipe(("hypercorn", "--bind", TCP, APP), "rainbowd uses HTTP/1.1, not its HTTP/2.", serves="asgi"),
     "uwsgi": Recipe(
         ("uwsgi", "--http-socket", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "Without --die-on-term, TERM means reload. The app reads chunked bodies with uwsgi.chunked_read().",
+        "Without --die-on-term, TERM makes it reload. The app reads chunked bodies with uwsgi.chunked_read().",
         serves="wsgi",
     ),
     "uwsgi-http": Recipe(
         ("uwsgi", "--http", TCP, "--module", APP, "--master", "--processes", "4", "--need-app", "--die-on-term"),
-        "A router process in front of the workers.",
+        "A router process passes requests to the workers.",
         serves="wsgi",
     ),
     "runserver": Recipe(
@@ -65,59 +65,62 @@ RECIPES: dict[str, Recipe] = {
         serves="wsgi",
     ),
     "python": Recipe(("python3", APP, "{port}"), "A program of your own, here with http.server.", serves="python"),
-    "puma": Recipe(("puma", "--bind", f"tcp://{TCP}", APP), "Threads in one process.", serves="rack"),
+    "puma": Recipe(("puma", "--bind", f"tcp://{TCP}", APP), "One process with threads.", serves="rack"),
     "puma-cluster": Recipe(
-        ("puma", "--bind", f"tcp://{TCP}", *_TWO, APP), "Workers forked from one process.", serves="rack"
+        ("puma", "--bind", f"tcp://{TCP}", *_TWO, APP),
+        "Processes with threads, forked from one.",
+        serves="rack",
     ),
     "puma-socket": Recipe(
-        ("puma", "--bind", "unix://{socket}", APP), "On a Unix socket instead of a port.", serves="rack"
+        ("puma", "--bind", "unix://{socket}", APP), "It listens on a Unix socket instead of a port.", serves="rack"
     ),
     "unicorn": Recipe(
         ("unicorn", "--listen", TCP, APP),
-        "No keep-alive. At TERM it breaks off requests in flight, at QUIT it finishes them. One worker answers one "
-        "request at a time; worker_processes in a file of its own (--config-file) adds workers.",
+        "It has no keep-alive. At TERM it breaks off requests in flight, at QUIT it finishes them. Its one worker "
+        "answers one request at a time; set worker_processes in a file, named by --config-file, for more.",
         {"drain": {"signal": "QUIT"}},
         serves="rack",
     ),
     "thin": Recipe(
         ("thin", "start", "--address", "127.0.0.1", "--port", "{port}", "--rackup", APP),
-        "One request at a time. At TERM it breaks off requests in flight, at QUIT it finishes them.",
+        "It answers one request at a time. At TERM it breaks off requests in flight, at QUIT it finishes them.",
         {"drain": {"signal": "QUIT"}},
         serves="rack",
     ),
     "webrick": Recipe(
         ("rackup", "--server", "webrick", "--host", "127.0.0.1", "--port", "{port}", APP),
-        "rackup shuts down at INT; TERM kills it.",
+        "At INT, rackup shuts down gracefully; at TERM, it dies at once.",
         {"drain": {"signal": "INT"}},
         serves="rack",
     ),
     "ruby": Recipe(
         ("ruby", APP, "{port}"), "A program of your own, here with async-http, the engine of falcon.", serves="ruby"
     ),
-    "node": Recipe(("node", APP), "It listens on the PORT of its environment.", serves="node"),
+    "node": Recipe(("node", APP), "It listens on the port in the variable PORT.", serves="node"),
     "npm": Recipe(
-        ("npm", "start"), "npm stays in front of the server and forwards signals; node without npm is simpler."
+        ("npm", "start"),
+        "npm stays the parent of the server and forwards signals to it. Running node without npm is simpler.",
     ),
     "pm2": Recipe(
         ("pm2-runtime", APP),
-        "pm2 has one daemon for each user. PM2_HOME gives each generation its own, which exits with it.",
+        "pm2 has one daemon for each user. PM2_HOME gives each generation a daemon of its own, which exits with it.",
         {"env": {"PM2_HOME": "{pidfile}-pm2"}},
         serves="node",
     ),
     "php": Recipe(
         ("php", "-S", TCP, APP),
-        "For development. One request at a time for each of PHP_CLI_SERVER_WORKERS.",
+        "For development. Each of PHP_CLI_SERVER_WORKERS answers one request at a time.",
         {"env": {"PHP_CLI_SERVER_WORKERS": "4"}},
         serves="php",
     ),
     "php-fpm": Recipe(
         ("sh", "serve", "{port}", "{pidfile}"),
-        "It does not speak HTTP. The script `serve` starts it with a small lighttpd in front, which passes each "
-        "request on whole, also a chunked one. rainbowd stops both. The files are in tests/servers/apps/fpm.",
+        "php-fpm speaks FastCGI instead of HTTP. The script `serve` starts it, with a small lighttpd in front that "
+        "forwards each request, also a chunked one. rainbowd stops both. The files are in tests/servers/apps/fpm.",
     ),
-    "busybox": Recipe(("busybox", "httpd", "-f", "-p", TCP, "-h", APP), "Static files.", serves="directory"),
+    "busybox": Recipe(("busybox", "httpd", "-f", "-p", TCP, "-h", APP), "It serves static files.", serves="directory"),
     "java": Recipe(
-        ("java", APP), "It listens on the PORT of its environment. A JVM takes some seconds to start.", serves="java"
+        ("java", APP), "It listens on the port in the variable PORT. A JVM takes some seconds to start.", serves="java"
     ),
 }
 

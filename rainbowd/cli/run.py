@@ -41,7 +41,7 @@ def run(config_path: Path | None, listen: list[str] | None, log_level: str | Non
     offer = _offer()
     if offer is None or offer.config is None:
         directory, file = _working_directory(), lasting_path(find_config(config_path))
-    else:  # the old agent's: it was started in a directory that may have been removed since
+    else:  # the old agent's directory, which may have been removed since its start
         directory, file = offer.directory, offer.config
     loaded = load(file)
     config = with_overrides(loaded.config, listen, log_level, enable_api=enable_api, directory=directory)
@@ -83,7 +83,7 @@ def _cautions(config: Config, directory: Path) -> list[str]:
 
 
 def _working_directory() -> Path:
-    """Return the working directory; if it was removed, ``/``, which does for a config with an absolute path."""
+    """Return the working directory; if it was removed, ``/``, which is enough for a config with an absolute path."""
     try:
         return Path.cwd()
     except FileNotFoundError:

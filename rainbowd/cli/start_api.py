@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SOCKET_MODE = 0o600
 BACKLOG = 128
-"""Waiting connections are accepted at a hundred a second, so that they are gone a second after a flood ends."""
+"""The length of the queue: a hundred connections are accepted a second, so it is empty a second after a flood."""
 PACKAGES = ("hypercorn[trio]>=0.17,<0.19", "prometheus_client>=0.21", "starlette>=0.49.1")
 """The packages of the extra ``api``, with its bounds."""
 

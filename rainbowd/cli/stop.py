@@ -81,7 +81,7 @@ def _report(state_dir: Path, events: list[Event], seconds: float) -> int:
         pids = ", ".join(map(str, left_pids))
         print_error(f"the agent stopped, but these processes of the app are still running: {pids}")
         return 1
-    orphans = find_orphans(state_dir)  # of an agent that was stopped before it could take the app over, or crashed
+    orphans = find_orphans(state_dir)  # of an agent that crashed, or was stopped before it took over the app
     if orphans:
         pids = " ".join(str(pid) for orphan in orphans for pid in orphan.pids)
         print_error(f"the agent exited without stopping the app, which is still running: to stop it, run `kill {pids}`")

@@ -1,9 +1,9 @@
 """``rainbowd wait``: wait for a deploy that something else requested, and exit like ``rainbowd deploy``.
 
 A tool that only switches the link or touches the trigger file cannot know how the deploy ended.  This command follows
-that deploy.  The agent compares the files twice a second, so the journal may not contain the request yet: as long as
-the link or the trigger file is newer than the last request in the journal, the command waits for the request, but no
-longer than the agent needs to see it.
+that deploy.  The agent compares the files twice a second, so the journal may not contain the request yet.  As long as
+the link or the trigger file is newer than the last request in the journal, the command waits for the request.  It
+waits no longer than the agent needs to see it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings of a fleet: how this machine reaches etcd, and how rollouts go by default.
+"""The settings of a fleet: the connection of this machine to etcd, and the defaults of rollouts.
 
 The annotations in this file are not strings, because pydantic would compile each string at every start.
 """

@@ -20,8 +20,8 @@ _TAKES_PORT_OR_SOCKET = re.compile(r"(?<!\$)\{(?:port|socket)\}|\$\{?(?:PORT|SOC
 def translate(data: dict[str, object], file_name: str) -> tuple[list[str], list[str]]:
     """Rewrite the old keys in ``data``, in place.
 
-    A command is completed with the port and the pidfile only in an old file, known by its name or its keys: in a new
-    file, a command without a placeholder reads its port from the environment.
+    The port and the pidfile are added to a command only in an old file, which is recognised by its name or its keys. In
+    a new file, a command without a placeholder reads its port from the environment.
 
     Args:
         data: the config as JSON.

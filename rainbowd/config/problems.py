@@ -27,7 +27,7 @@ def describe_problems(error: ValidationError, data: Mapping[str, object], proble
     Args:
         error: of the validator.
         data: the config as JSON.
-        problems: that were found before.
+        problems: found before.
     """
     unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
     others = [details for details in error.errors() if details["type"] != "extra_forbidden"]

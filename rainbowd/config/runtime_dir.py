@@ -38,7 +38,7 @@ def make_private(directory: Path) -> None:
     """Create ``directory`` and its parent, accessible to this user only, unless they exist.
 
     Args:
-        directory: that ``find_runtime_dir`` returned.
+        directory: as ``find_runtime_dir`` returned it.
 
     Raises:
         OSError: one of them cannot be made, belongs to another user, or is open to others.

@@ -1,4 +1,4 @@
-"""Whether this process could write the files that the config names; nothing is created to find out."""
+"""The check that this process can write the files that the config names; it creates nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rainbowd.permissions import user_name
 
 
 def check_app_log(file: Path, app: Path | str | None) -> None:
-    """Raise an error if the app's log file cannot be written, as a web server does for its logs.
+    """Raise an error if the app's log file cannot be written.
 
     Args:
         file: the config file.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rainbowd.config import Config
     from rainbowd.deploy.generations.agent_ownership import Ownership
     from rainbowd.deploy.interfaces import Host
-    from rainbowd.deploy.watch.site_files import SiteFiles
+    from rainbowd.deploy.watch.maintenance_files import SiteFiles
     from rainbowd.report.outcome import RequestedDeploy
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster

@@ -1,4 +1,4 @@
-"""How a member proves who it is to etcd, and how it checks who etcd is: each file is judged before it is read."""
+"""A member's credentials for etcd, and the check of etcd's certificates.  Each file is checked before it is read."""
 
 from __future__ import annotations
 

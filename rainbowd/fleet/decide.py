@@ -1,4 +1,4 @@
-"""What a member does next: a pure function of one snapshot and of the observer's own clock.
+"""The next step of a member: a pure function of one snapshot and of the member's own clock.
 
 Every write replaces the whole ``progress`` document, and is carried out only if neither ``order`` nor ``progress`` has
 changed since the snapshot.  So it does not matter how old a view is, or how many members decide the same.
@@ -94,7 +94,7 @@ def _report(view: View, progress: Progress, turn: Turn, attempt: OwnDeploy) -> W
 
 
 def _target(view: View, order: Order, progress: Progress, turn: Turn) -> str | None:
-    """Return the release that this member's turn deploys; None if it was overtaken, or has nothing to undo."""
+    """Return the release that this member's turn deploys; None if the turn is outdated, or has nothing to undo."""
     if progress.order != order.id:
         return None
     if turn.state is State.REVERTING:
@@ -107,14 +107,14 @@ def _target(view: View, order: Order, progress: Progress, turn: Turn) -> str | N
 
 
 def _undoes(view: View, progress: Progress) -> bool:
-    """Return whether this machine has another release than before because of an order that was rolled back."""
+    """Return whether this machine must undo an order that was rolled back."""
     local, is_back = view.local, progress.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
     record = local.record
     return is_back and record.flipped == progress.order and record.before not in {None, local.release}
 
 
 def _absent_in_turn(view: View, order: Order, progress: Progress) -> Write | None:
-    """Give up a member that is absent in its turn, or in the bake of its wave, for too long; None if none is."""
+    """Count a member as lost if it is absent for too long in its turn or its bake; None if there is none."""
     for name in [*progress.busy, *_baking_members(order, progress)]:
         if name not in view.present and view.elapsed.get(("absent", name), 0) >= view.grace:
             reason = f"absent for {view.grace:g} s"
@@ -169,7 +169,7 @@ def _end(progress: Progress, phase: Phase, reason: str | None = None) -> Write:
 
 
 def _prepare(view: View, order: Order, progress: Progress) -> Decision:
-    """Have the release on every member that is present, before anything is deployed."""
+    """Provide the release on every present member, before anything is deployed."""
     if view.me in order.members and view.me not in progress.members:
         if view.local.prepared != order.id:
             return Prepare(order.release)
@@ -237,7 +237,7 @@ def _has_failed_to_revert(view: View, turn: Turn) -> bool:
 
 
 def _rest(view: View, order: Order, progress: Progress) -> Decision:
-    """Come to the fleet's release if this machine was down, is new, or was cut off; one turn as in a rollout."""
+    """Take a turn to deploy the fleet's release if this machine was down, is new, or was cut off."""
     local, release = view.local, wanted(order, progress)
     differs = _undoes(view, progress) or release not in {None, local.release}
     if not differs or local.is_by_hand or not local.may_converge or len(progress.busy) >= order.parallel:
@@ -247,5 +247,5 @@ def _rest(view: View, order: Order, progress: Progress) -> Decision:
 
 
 def _with(progress: Progress, name: str, turn: Turn) -> Progress:
-    """Return ``progress`` with another turn of the member ``name``."""
+    """Return ``progress`` in which ``turn`` is the turn of the member ``name``."""
     return progress.model_copy(update={"members": {**progress.members, name: turn}})

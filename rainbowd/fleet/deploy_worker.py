@@ -1,4 +1,4 @@
-"""The deploys of one machine for its fleet, one after another; what they did is on disk before the fleet learns it."""
+"""The deploys of one machine for its fleet, one after another.  Each is on disk before the fleet is informed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = get_logger()
 
 
 class Work:
-    """What this machine does for the fleet, as tasks that the loop of the member does not wait for.
+    """The deploys of this machine for the fleet, as tasks that the loop of the member does not wait for.
 
     Args:
         machine: deploys.
@@ -76,7 +76,7 @@ class Work:
 
         Args:
             deploy: the decision.
-            order: the present order, for its words.
+            order: the present order, for its author and its note.
             wave: the number of the wave, from 1.
             nursery: outlives the deploy, or an agent that takes over continues it.
         """
@@ -128,7 +128,7 @@ class Work:
         return provided if provided.failure is not None or task is None else await self._machine.deploy(task)
 
     def _task(self, release: str, request: str, order: Order, wave: int, deploy: Deploy | None = None) -> Task | None:
-        """Return what the machine is to do; None if it has no directory of releases yet."""
+        """Return the task for the machine; None if it has no directory of releases yet."""
         if self.directory is None:
             return None
         is_rollback = order.rollback or (deploy is not None and deploy.is_revert)
@@ -137,7 +137,7 @@ class Work:
         return Task(path, request, order.by, order.note, is_rollback, order.id, wave, is_first)
 
     async def _provide(self, task: Task | None) -> Result:
-        """Have the directory of a release, with the hook ``fetch`` if it does not exist."""
+        """Check that the directory of a release exists; otherwise create it by the hook ``fetch``."""
         if task is None:
             return Result("there is no release here yet: set fleet.releases to the directory that contains them")
         if task.release.is_dir():

@@ -1,4 +1,4 @@
-"""The documents of one snapshot, parsed, with the revisions by which a write is guarded."""
+"""The documents of one snapshot, parsed, with the revisions that guard a write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Documents:
     Attributes:
         snapshot: the keys that the documents were parsed from.
         order, progress, lock: None if there is none.
-        present, members: by the member's name; a key that is no name of a member, and a member's own document that
+        present, members: by the member's name. Keys that are not names of members, and a member's own document that
             cannot be read, are left out.
     """
 
@@ -101,10 +101,10 @@ def parse_history(snapshot: Snapshot) -> list[Past]:
 
 
 def progress_puts(documents: Documents, order: Order, progress: Progress) -> dict[str, str | None]:
-    """Return what one transaction writes for a new ``progress``: with the history, if the rollout ends by it.
+    """Return what one transaction writes for a new ``progress``; if the rollout ends, also its history.
 
     Args:
-        documents: those that it was decided upon.
+        documents: the documents on which the decision is based.
         order: the present order.
         progress: the new document.
     """

@@ -1,4 +1,4 @@
-"""The four operations that a fleet needs of its engine, and how they fail.
+"""The engine of a fleet: the four operations that its store must have, and their errors.
 
 A second engine would be one more module with these operations, and nothing else would change.
 """
@@ -70,7 +70,7 @@ class Snapshot:
 
 
 class Engine(Protocol):
-    """A consistent store that all members reach, or else they do nothing; every operation raises ``EngineError``."""
+    """A consistent store that the members share; every operation can raise ``EngineError``."""
 
     async def snapshot(self) -> Snapshot:
         """Return all keys, as a majority of the engine knows them."""
@@ -92,7 +92,8 @@ class Engine(Protocol):
         Args:
             key: the key; it vanishes when the calls end.
             value: of the key.
-            guard: the revision that the key must have, if this call has to write it; ``ABSENT`` writes it.
+            guard: the last known revision of the key, which it must still have if this call writes it; with
+                ``ABSENT``, this call writes it.
 
         Returns:
             Whether the key is kept; False if someone else has written it.

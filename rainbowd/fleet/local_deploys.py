@@ -1,4 +1,4 @@
-"""What a member needs of its own machine: nothing else of the agent is known in this package."""
+"""The operations that a member needs of its own machine; this package knows nothing else of the agent."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Result:
 
 
 class LocalDeploys(Protocol):
-    """The deploys of this machine; the calls raise no errors of a deploy, they return them."""
+    """The deploys of this machine; a deploy that fails is a result, not an exception."""
 
     def standing(self) -> Standing:
         """Return what runs on this machine now."""
@@ -76,7 +76,7 @@ class LocalDeploys(Protocol):
         """Deploy as ``rainbowd deploy`` does, and restore the link if that fails."""
 
     async def find_result(self, task: Task, before: Path | None) -> Result | None:
-        """Return how a deploy ended that an earlier agent began, once everything that it left has been decided.
+        """Return the result of a deploy that an earlier agent began, once its recovery has ended.
 
         Args:
             task: the deploy.

@@ -1,4 +1,4 @@
-"""What a machine remembers of its own deploys for the fleet, in ``fleet.json`` in the state directory.
+"""A machine's record of its own deploys for the fleet: ``fleet.json`` in the state directory.
 
 The release to go back to is kept here and not in a shared document, because every member can write that.
 The annotations in this file are not strings, because pydantic would compile each string at every start.
@@ -59,7 +59,7 @@ class Record(Document):
     link_before: str | None = None
 
     def begin(self, attempt: OwnDeploy) -> Self:
-        """Return the record of a deploy that begins; one that continues after a crash keeps what it knew."""
+        """Return the record of a deploy that begins; a deploy that continues after a crash keeps its first values."""
         if self.attempt is not None and self.attempt.request == attempt.request:
             return self
         return self.model_copy(update={"attempt": attempt})
@@ -86,7 +86,7 @@ class Record(Document):
         return self.model_copy(update=changes)
 
     def is_by_hand(self, linked: str | None) -> bool:
-        """Return whether someone turned the link since the fleet did.
+        """Return whether someone has changed the link since the fleet did.
 
         Args:
             linked: the release that the link names now; None if it names none.

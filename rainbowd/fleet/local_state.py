@@ -1,4 +1,4 @@
-"""What one machine knows of itself, in the words of its fleet: names of releases instead of paths."""
+"""The state of one machine as its fleet describes it: with names of releases instead of paths."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def trouble(standing: Standing, max_error_rate: float | None) -> str | None:
 
     Args:
         standing: what runs now.
-        max_error_rate: the share of errors from which on they are a failure; None if they are not watched.
+        max_error_rate: the lowest share of errors that is a failure; None if errors are not watched.
     """
     if standing.crash is not None:
         return f"crashed: {standing.crash}"

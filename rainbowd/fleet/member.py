@@ -1,7 +1,7 @@
 """A member of the fleet: one loop that keeps it present, reads the engine, decides, and carries out.
 
 The loop itself renews the presence, so a member whose loop hangs becomes absent.  Deploys run as tasks that the loop
-does not wait for.  A watch only wakes the loop earlier: it can be silent for ever, so the loop also looks by itself.
+does not wait for.  A watch only wakes the loop earlier: it can stay silent, so the loop also reads at intervals.
 """
 
 from __future__ import annotations
@@ -122,13 +122,13 @@ class Member:
         self._wake.set()
 
     def _on_change(self, changed: Sequence[str]) -> None:
-        """Look at a change, unless it is only what others show of themselves: that decides nothing."""
+        """Wake the loop after a change, unless only documents of other members have changed: they decide nothing."""
         own = f"{keys.MEMBERS}{self.name}"
         if any(key == own or not key.startswith(keys.MEMBERS) for key in changed):
             self._wake_up()
 
     async def _watch(self, engine: Engine) -> None:
-        """Wake the loop after each change; whenever a watch ends, look once and watch again."""
+        """Wake the loop after each change; whenever a watch ends, wake it once and watch again."""
         while True:
             try:
                 snapshot = await engine.snapshot()
@@ -160,7 +160,7 @@ class Member:
                 await trio.sleep(self._place_seconds)  # so several changes in a row are read at once
 
     async def _step(self, engine: Engine, nursery: trio.Nursery) -> float:
-        """Look at the fleet, and do the next thing; return after how many seconds to look again at the latest."""
+        """Read the fleet, and take the next step; return the seconds until the next step at the latest."""
         documents = keys.parse(await engine.snapshot())
         if not self._has_name(documents):
             self.report.stands_aside(f"another machine is the member {self.name}; set fleet.member")
@@ -200,7 +200,7 @@ class Member:
             await engine.commit({self._present_key: revision}, {self._present_key: None})
 
     async def _join(self, engine: Engine, documents: Documents) -> None:
-        """Give up a link that was changed by hand, if a deployer requests that."""
+        """Follow the fleet again in place of a link that was changed by hand, if a deployer requests that."""
         shown = documents.members.get(self.name)
         if shown is not None and shown.join:
             standing = self._machine.standing()

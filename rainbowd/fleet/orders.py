@@ -1,4 +1,4 @@
-"""What deployers write: orders, pauses, aborts and locks; plain functions of the documents that they saw."""
+"""The documents that deployers write: orders, pauses, aborts and locks.  Plain functions of a snapshot."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def check_free(documents: Documents) -> None:
 
 
 def progress_text(documents: Documents) -> str:
-    """Return how far the present order is, in words."""
+    """Return the progress of the present order as text."""
     order, progress, phase = documents.order, documents.progress, documents.phase
     if order is None or progress is None or phase is None:
         return "not begun yet"
@@ -95,10 +95,10 @@ def new_order(documents: Documents, request: str, release: str | None, policy: P
     """Return an order for all members that are present.
 
     Args:
-        documents: what the engine contains.
+        documents: the content of the engine.
         request: by which the command recognises its order.
-        release: its name; None for the fleet's own, again.
-        policy: how it goes.
+        release: the name of the release; None deploys the fleet's present release again.
+        policy: how the rollout goes.
         author: who orders.
 
     Raises:
@@ -207,7 +207,7 @@ def lock(documents: Documents, author: Author) -> Lock:
 
 
 def order_guards(documents: Documents) -> dict[str, int]:
-    """Return the revisions under which an order can be written: none since, and no lock."""
+    """Return the guards of a new order: no order since the snapshot, and no lock."""
     return {key: documents.snapshot.revision_of(key) for key in (ORDER, LOCK)}
 
 

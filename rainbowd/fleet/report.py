@@ -1,4 +1,4 @@
-"""What a member shows of itself and of its fleet: the status's ``fleet``, and the journal's events."""
+"""The report of a member on itself and its fleet: the status's ``fleet``, and events in the journal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Report:
         return timestamp(datetime.now(UTC))
 
     def status(self) -> dict[str, object]:
-        """Return the status's ``fleet``; without an answer of the engine, what it answered last."""
+        """Return the status's ``fleet``; if the engine does not answer, with its last answer."""
         return {"name": self._fleet, "member": self._member, "engine": dict(self._engine), **self._shown}
 
     # --- the engine -------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class Report:
             self._record("fleet.engine_back")
 
     def _change_engine(self, state: str, reason: str | None) -> bool:
-        """Note the state of the engine; return whether it is another than before."""
+        """Note the state of the engine; return whether it has changed."""
         if (self._engine["state"], self._engine["reason"]) == (state, reason):
             return False
         is_new = self._engine["state"] != state

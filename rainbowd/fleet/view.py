@@ -1,4 +1,4 @@
-"""What a member sees of its fleet, and what it can do next."""
+"""A member's view of its fleet, and the decisions that it can make."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Timer = tuple[str, ...]
-"""Names what an observer waits for: ``("absent", MEMBER)`` or ``("bake", ORDER, WAVE)``."""
+"""A condition whose duration a member measures: ``("absent", MEMBER)`` or ``("bake", ORDER, WAVE)``."""
 
 
 @dataclass(frozen=True)
 class Local:
-    """What only this machine knows.
+    """The state that only this machine knows.
 
     Attributes:
-        record: what it remembers of its own deploys for the fleet.
+        record: of its own deploys for the fleet.
         release: the live release, or the linked one if nothing is live; None if there is neither.
-        is_by_hand: whether someone turned the link since the fleet did.
+        is_by_hand: whether someone has changed the link since the fleet did.
         prepared: the last order whose release it tried to provide; None if it has tried none.
         unprepared: why that failed; None if it did not.
         trouble: what is wrong with the live release; None if nothing is.
-        may_converge: whether no failure forbids another attempt yet.
+        may_converge: whether the delay after the last failure is over.
     """
 
     record: Record = field(default_factory=Record)
@@ -48,7 +48,7 @@ class View:
         present: the members that are present.
         local: what only this machine knows.
         grace: seconds after which an absent member is skipped or lost.
-        elapsed: seconds since the observer first saw each timer's condition, by its own monotonic clock.
+        elapsed: seconds since this member first saw each timer's condition, by its own monotonic clock.
         new_request: an id for a turn that begins now.
     """
 
@@ -68,7 +68,7 @@ class Write:
 
     Attributes:
         progress: the document.
-        why: what it means, for the log.
+        why: the reason, for the log.
     """
 
     progress: Progress
@@ -112,8 +112,8 @@ Decision = Write | Prepare | Deploy | Wait
 def place(view: View) -> int:
     """Return how many other members act before this one, so that not all of them write the same document at once.
 
-    Nothing depends on it but the number of writes that collide: each write is guarded, and the next member in the line
-    writes a moment later if the first does not.
+    This only lowers the number of writes that collide. Each write is guarded, and if the first member in the line does
+    not write, the next one does so a moment later.
     """
     order, progress = view.order, view.progress
     if order is None or progress is None or progress.order != order.id:
@@ -145,7 +145,7 @@ def _index(name: str, line: list[str]) -> int:
 
 
 def timers(view: View) -> set[Timer]:
-    """Return what the observer has to time, from now on or since it first saw it."""
+    """Return the conditions whose duration this member must measure."""
     known = set(view.order.members if view.order else ()) | set(view.progress.members if view.progress else ())
     found: set[Timer] = {("absent", name) for name in known - view.present}
     if view.progress is not None and view.progress.phase is Phase.BAKING:

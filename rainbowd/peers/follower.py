@@ -53,7 +53,7 @@ class Follower:
 
     Attributes:
         sent_view: the last state that was sent; None before the first.
-        is_paused: whether it was sent that new requests wait; until it acknowledges that, it may give leases.
+        is_paused: whether it was sent a pause; until it acknowledges the pause, it may give leases.
     """
 
     def __init__(self, channel: Channel, roster: Roster, first_report: Leases | None = None) -> None:
@@ -175,7 +175,8 @@ class Follower:
 
     def _update_roster(self) -> None:
         """Give every generation as many holders as the follower has, or may have, on it."""
-        if self._is_handed_over or self._sent_number > 0 or self._roster.live is not None:  # else nothing is adopted
+        # Until this agent has adopted a generation, its roster has nothing that the follower can use.
+        if self._is_handed_over or self._sent_number > 0 or self._roster.live is not None:
             self.send_roster()
         believed = frozenset[int]().union(*(ids for _, ids in self._may_lease))
         is_unheard = len(self._may_lease) > 1
@@ -184,7 +185,7 @@ class Follower:
             is_superseded, is_unknown = not generation.is_serving, not self._has_reported
             may_lease = is_superseded and (is_unknown or number in believed)
             may_lease |= self.is_paused and is_unheard and generation.is_serving
-            if self._is_handed_over:  # else an agent that was killed has counted them
+            if self._is_handed_over:  # otherwise an agent that was killed has already counted them
                 self._count(generation, counts, self._report.failed.get(number, ()))
             self._match(generation, counts.in_flight + may_lease, tunnels=False)
             self._match(generation, counts.tunnels + (is_superseded and is_unknown), tunnels=True)

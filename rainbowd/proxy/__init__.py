@@ -12,17 +12,23 @@ From the top, in the order in which a request meets them.  Each module imports o
   file from the other generations.  ``tunnel`` follows ``101 Switching Protocols``.  ``failures`` are the ways in which
   an exchange fails.
 - What they share: ``context`` holds the ``settings`` and the services.  ``client`` is what an exchange may know of a
-  connection, ``clients`` are all that are open.  ``upstream`` has the pool, ``hold`` the requests that wait while no
-  generation is live, ``admission`` closes the site for maintenance or a pause, ``client_identity`` determines who
-  sends a request, ``pipes`` move large bodies, ``deadlines`` has the time limits, ``throttle`` limits warnings,
-  ``tally`` is a number that several processes count together.
+  connection, ``connected_clients`` are all that are open.  ``upstream`` has the pool of connections to the app.
+  ``hold`` has the requests that wait while no generation is live.  ``admission`` closes the site for maintenance or a
+  pause.  ``client_identity`` determines who sends a request.  ``pipes`` move large bodies, ``deadlines`` has the time
+  limits, and ``throttle`` limits warnings.  ``tally`` is a number that several processes count together.
 - Sockets: ``wire`` is one socket, ``waits`` the fibers that wait there, ``reset`` a close that the peer notices.
 - Waiting: a ``fiber``, which the reactor runs by itself, or a trio task, which can have another one in the
   ``background``.  ``reactor`` has one epoll for all sockets, and sends in batches.
 
-Optimizations are kept in few places, with their reasons: sends in batches (``reactor``), no task for a typical request
-(``fiber``), no fiber step for a tunnel's frame (``tunnel``), rare garbage collections (``gc_tuning``), deadlines
-without timers (``deadlines``), bodies through pipes (``pipes``), and one pass over a head's fields (``http1``).
+Optimizations are kept in few places, with their reasons:
+
+- ``reactor``: sends in batches
+- ``fiber``: no task for a typical request
+- ``tunnel``: no fiber step for a frame
+- ``gc_tuning``: rare garbage collections
+- ``deadlines``: no timers
+- ``pipes``: large bodies stay in the kernel
+- ``http1``: one pass over the fields of a head
 """
 
 from rainbowd.proxy.admission import Maintenance

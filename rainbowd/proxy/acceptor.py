@@ -31,7 +31,7 @@ log = get_logger()
 
 
 class Acceptor:
-    """Accepts connections, and rejects those beyond the limit.
+    """The part of the proxy that accepts connections, and rejects those beyond the limit.
 
     Args:
         context: has the limit, and the set of connections.

@@ -1,7 +1,7 @@
 """The admission of new requests: all, none because of maintenance, or later because of a pause.
 
-While all are admitted this costs nothing: otherwise the roster gives no leases, so that a request comes to the place
-where it would be held, and that place checks the admission.
+While all requests are admitted, this costs nothing.  Otherwise the roster gives no leases, so each request reaches the
+code that holds requests, and that code checks the admission.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Maintenance:
 
 
 class Admission:
-    """Decides for each request that comes to it whether it passes, waits, or is refused.
+    """The decision for each request whether it passes, waits, or is refused.
 
     Args:
         roster: gives no leases while requests are not admitted.
@@ -74,7 +74,7 @@ class Admission:
             self._roster.close(self._admits)
 
     def hold_seconds(self, default: float) -> float:
-        """Return how long a request waits at most: ``default``, or as long as the pause says."""
+        """Return how long a request waits at most: ``default``, or the seconds of the pause."""
         return default if self.pause_seconds is None else self.pause_seconds
 
     def check(self, holder: LeaseHolder) -> None:

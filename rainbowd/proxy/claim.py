@@ -68,7 +68,7 @@ class Claim:
         """Return a connection to the live generation, waiting for one to become live if a launch is due.
 
         Args:
-            clock: has the time limits. It knows this claim, so the claim does not keep it: a reference cycle.
+            clock: has the time limits. It is not stored here, because it refers to this claim: a reference cycle.
             pooled: whether an idle connection may be used.
 
         Raises:

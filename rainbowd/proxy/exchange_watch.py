@@ -48,7 +48,7 @@ class ExchangeWatch:
         wire = self._client.wire
         waits_on = wire if wire.is_sending else self._claim.waits_on
         if waits_on is None or not waits_on.interrupt(exception):
-            wire.interrupt(exception)  # it was just woken, and may wait for either next
+            wire.interrupt(exception)  # it was just woken, and can next wait for the client or for the app
 
     def cut(self) -> None:
         """End the exchange, so that the client can tell it from a complete response."""
@@ -88,7 +88,7 @@ class ExchangeWatch:
     # --- the client's end -----------------------------------------------------------------------------------------
 
     def check_client_end(self) -> None:
-        """Handle an end of the client's connection that came while no event handler was set."""
+        """Handle the end of the client's connection, if it came while no event handler was set."""
         if self._client.wire.has_ended:
             self.on_client_ended()
 

@@ -21,7 +21,7 @@ _TURN_BYTES = 1 << 20
 
 
 class UploadRelay:
-    """Relays the rest of a request's body from the client to the app.
+    """The relay of the rest of a request's body, from the client to the app.
 
     Args:
         upload: decodes the body.
@@ -97,7 +97,7 @@ class UploadRelay:
 
 
 class DownloadRelay:
-    """Relays the rest of a response's body from the app to the client.
+    """The relay of the rest of a response's body, from the app to the client.
 
     Args:
         download: decodes the body.

@@ -7,7 +7,7 @@ import time
 
 
 class Throttle:
-    """Lets one report pass in each interval.
+    """A throttle that lets one report pass in each interval.
 
     Args:
         interval_seconds: the shortest time between two reports.

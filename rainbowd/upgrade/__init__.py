@@ -6,8 +6,8 @@ the generations, without changing them, and the new agent adopts them and accept
 reports that it is ready, any failure of it leaves the old one the agent: it adopts the generations again.
 
 After that the old agent finishes its requests in flight.  It is a follower of the new one: see ``rainbowd.peers``.  The
-new agent stops no generation on which the old one has a lease, and an idle connection can still send a request to the
-old one.  If the new agent is killed, the next start finds the old one by its ``Rendezvous``, and both
+new agent stops no generation on which the old one has a lease.  A client's idle connection can still send one more
+request to the old agent.  If the new agent is killed, the next start finds the old one by its ``Rendezvous``, and both
 continue in the same way.
 
 If the old agent is killed before the new one is ready, the kernel kills the new one too.  That is a crash like any

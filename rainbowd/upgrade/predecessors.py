@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Predecessors:
-    """All old agents: the one that was replaced, and others that are found if an agent between was killed.
+    """All old agents: the one that was replaced, and earlier ones if an agent after them was killed.
 
     Args:
         state_dir: in which their sockets are.
@@ -38,7 +38,7 @@ class Predecessors:
         self._stop_at: float | None = None
 
     def find(self, nursery: trio.Nursery) -> None:
-        """Connect to the old agents that exist; after this no generation is stopped that has a request of one."""
+        """Connect to all old agents; from then on, no generation that serves one of their requests is stopped."""
         found = find_upgraded(self._state_dir, {os.getpid(), *self._known}, below=self.below)
         for pid, channel in found.items():
             self.add(pid, Follower(channel, self._roster), nursery)
@@ -70,6 +70,6 @@ class Predecessors:
     async def _follow(self, pid: int, predecessor: Follower, nursery: trio.Nursery) -> None:
         await predecessor.converse()
         del self._known[pid]
-        self.find(nursery)  # before it is forgotten: if it was killed, it may have stood for agents before it
+        self.find(nursery)  # first: if it was killed, earlier agents may have reported their leases through it
         predecessor.forget()
         self._one_ended.notify()

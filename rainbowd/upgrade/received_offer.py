@@ -55,7 +55,7 @@ class Offer:
         state_dir: its state directory, which an upgrade cannot change.
         soft_limit: of open files, as it was when the first agent was started.
         config: its config file; None from a version that does not send it.
-        directory: in which it was started, the base of relative paths on the command line.
+        directory: in which it was started; relative paths of the command line begin there.
         lock_fd: of the state directory's lock.
         sockets: the listening sockets.
         stderr_fd: its stderr.
@@ -73,7 +73,7 @@ class Offer:
     stderr_fd: int
 
     def detach(self) -> None:
-        """Outlive the old agent from now on; until now its end was ours, so that the next start would not find us."""
+        """Outlive the old agent from now on; until now, the kernel would have killed this process with it."""
         set_pdeathsig(None)
         if os.getppid() != self.pid:
             os.kill(os.getpid(), signal.SIGKILL)

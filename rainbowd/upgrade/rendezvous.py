@@ -75,8 +75,8 @@ def find_upgraded(state_dir: Path, known: Container[int], *, below: float = math
     Args:
         state_dir: in which their sockets are.
         known: pids of agents to leave out.
-        below: the number that agents must be below. An agent that was upgraded itself uses its own, because the agents
-            with higher ones have taken its place, and wait for it to end.
+        below: only agents with lower numbers. An agent that was upgraded itself passes its own number, because the
+            agents with higher numbers have taken its place, and wait for it to end.
 
     Returns:
         A channel to each agent, by its pid.

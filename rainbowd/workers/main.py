@@ -71,7 +71,7 @@ async def _serve(channel: Channel) -> int:
                 hint="run `rainbowd upgrade`",
             )
             return 1
-        if os.getppid() != work.pid:  # it ended before the kernel was to end this process with it
+        if os.getppid() != work.pid:  # the agent ended before this process had set PR_SET_PDEATHSIG
             return 1
         configure, _ = await channel.expect(Configure)
     except EOFError:

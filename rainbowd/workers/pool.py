@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rainbowd.roster import Roster
 
 _CONFIRM_SECONDS = 0.05
-"""How often it is checked whether a launch is due, of which nobody is notified."""
+"""How often each worker is sent whether a launch is due: no event reports a change of that."""
 
 _HANG_SECONDS = 10.0
 """How much longer than its time a worker may take to end before it is killed."""
@@ -47,7 +47,7 @@ log = get_logger()
 
 @dataclass
 class _Slot:
-    """The place of one worker, which the next process takes when it ends.
+    """The place of one worker; when its process ends, a new one takes the place.
 
     Attributes:
         index: of the worker; the agent has 0.

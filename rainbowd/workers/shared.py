@@ -1,7 +1,7 @@
 """The numbers that the agent and its workers share, in a file in memory: memfd_create(2).
 
-Each process has one of each kind, with 8 bytes: the number of the last message that changes what it serves, and the
-numbers of its connections and of its held requests, which are limited for all processes together.
+Each process has three numbers of 8 bytes: that of the last message that changes what it serves, that of its
+connections, and that of its held requests.  Connections and held requests are limited for all processes together.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Worker(Follower):
     def view(self) -> RosterView:
         """Return the state for the worker.
 
-        When the live generation crashes, a launch becomes due a moment later, of which nobody is notified.  Until the
-        next state is sent, the worker holds requests in any case.
+        When the live generation crashes, a launch becomes due a moment later, and no event reports that.  So the worker
+        holds requests in any case, until the next state is sent.
         """
         view, sent = super().view(), self.sent_view
         is_new = view.live is None and (sent is None or sent.live is not None)

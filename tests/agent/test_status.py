@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from rainbowd.address import TcpAddress
-from rainbowd.agent.site_admission import SiteStatus
+from rainbowd.agent.maintenance import SiteStatus
 from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
 from rainbowd.agent.status_content import build_status, timestamp
 from rainbowd.deploy.deploys.snapshot import DeploySnapshot

@@ -425,7 +425,10 @@ def test_other_numbers_are_not_ports(checked: Checked, words: list[str]) -> None
 )
 def test_a_command_without_a_port_is_noted(checked: Checked, run: object, is_noted: bool) -> None:
     status, out, err = checked(run=run)
-    assert (status, "note: run: has no {port}; the app must listen on the PORT" in out) == (0, is_noted)
+    assert (status, "note: run: has no {port}; the app must listen on the port in the variable PORT" in out) == (
+        0,
+        is_noted,
+    )
     assert "{port}" not in err
 
 

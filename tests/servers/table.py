@@ -80,7 +80,9 @@ def of_recipes() -> str:
 
 
 def _recipe(row: Row) -> str:
-    why = "".join(f" Not tested: {', '.join(row.without)} ({reason})." for reason in set(row.without.values()))
+    why = "".join(
+        f" The tests leave out {', '.join(row.without)} requests: {reason}." for reason in set(row.without.values())
+    )
     settings = starter(APPS / row.app, detect(APPS / row.app, row.recipe))
     config = json.dumps({key: value for key, value in settings.items() if key not in BESIDE})
     return f"### {row.name}\n\n{RECIPES[row.recipe].note}{why}\n\n```json\n{config}\n```\n"

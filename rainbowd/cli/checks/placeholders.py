@@ -75,7 +75,7 @@ def _check_address(config: Config, found: Findings) -> None:
             f"run: found the fixed port {fixed}; expected {{port}}, because each generation has its own"
         )
     else:
-        found.notes.append("run: has no {port}; the app must listen on the PORT of its environment")
+        found.notes.append("run: has no {port}; the app must listen on the port in the variable PORT")
 
 
 def _fixed_port(before: str, word: str) -> str | None:

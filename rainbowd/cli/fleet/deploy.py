@@ -1,6 +1,6 @@
 """``rainbowd fleet deploy`` and ``rainbowd fleet rollback``: order a release, and follow the rollout to its end.
 
-The command holds nothing: if it is killed, the members carry out the order all the same.
+The command holds no lock: if it is killed, the members still carry out the order.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ async def _order(
     while True:
         documents = await session.read()
         if documents.order is not None and documents.order.request == request:
-            return documents.order, documents  # an answer of the engine was lost, and the order is written
+            return documents.order, documents  # the order was written, and the engine's answer was lost
         try:
             order = make(documents, request)
         except orders.UnderWay as refusal:
@@ -207,7 +207,7 @@ def _present(documents: Documents, order: Order) -> tuple[Order, Progress | None
 
 
 class _Changed:
-    """Wakes the command after each change, and otherwise each second."""
+    """The wait of the command: for a change in the engine, or for a second."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

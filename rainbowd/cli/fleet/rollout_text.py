@@ -40,7 +40,7 @@ def steps(order: Order, before: Progress | None, now: Progress, documents: Docum
         yield f"{_members(len(now.members))} {'has' if len(now.members) == 1 else 'have'} {order.release}"
     old_turns = before.members if before is not None else {}
     changed = [name for name, turn in now.members.items() if turn != old_turns.get(name)]
-    # Both may be new at once: that one member has ended its turn, and that the next one has begun.
+    # One document can show both: a member has ended its turn, and the next one has begun.
     for name in sorted(changed, key=lambda name: now.members[name].state is State.CLAIMED):
         yield from _turn(order, name, now, before, documents)
     if now.phase is not old_phase and now.phase is Phase.ROLLING_BACK:

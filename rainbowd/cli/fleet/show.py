@@ -1,4 +1,4 @@
-"""``rainbowd fleet`` and ``rainbowd fleet history``: who runs what, and what was deployed."""
+"""``rainbowd fleet`` and ``rainbowd fleet history``: the members with their releases, and the past rollouts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 _STATES = {"prepared": "waits", "claimed": "deploys", "reverting": "goes back", "reverted": "is back"}
-"""The states of members that need other words for people."""
+"""The states of members that are shown under another name."""
 
 _CLEAR = "\x1b[H\x1b[2J"
 _STYLES = {Phase.SUCCEEDED: GREEN, Phase.ROLLED_BACK: RED, Phase.FAILED: RED, Phase.HALTED: YELLOW}

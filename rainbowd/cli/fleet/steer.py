@@ -175,7 +175,7 @@ def _write(config_path: Path | None, fleet_path: Path | None, change: Change) ->
 
 
 async def _until_written(session: Session, change: Change) -> int:
-    """Write a change of what the engine contains; if something else changes meanwhile, look again."""
+    """Write a change of what the engine contains; if something else changes meanwhile, read again."""
     while True:
         guards, puts, text = change(await session.read())
         if await session.engine.commit(guards, puts):

@@ -45,7 +45,7 @@ log = get_logger()
 
 
 class Supervisor:
-    """Turns triggers into deploys, and keeps one generation live.
+    """The owner of all deploys: it turns triggers into deploys, and keeps one generation live.
 
     Args:
         context: see ``DeployContext``.

@@ -21,7 +21,7 @@ log = get_logger()
 
 
 class Drainer:
-    """Waits for the end of the leases of one generation."""
+    """The wait for the end of the leases of one generation."""
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation

@@ -18,7 +18,7 @@ FAILURES_MAX = 100
 
 
 class ErrorWatch:
-    """Counts the requests and errors of one generation from now on.
+    """The counts of the requests and errors of one generation, from now on.
 
     Args:
         generation: is watched until ``close``.

@@ -18,7 +18,7 @@ _LEAST_SECONDS = 1.0
 
 
 class RecentErrors:
-    """Samples the counts of the generation that is live.
+    """Samples of the counts of the live generation.
 
     Args:
         roster: contains it.

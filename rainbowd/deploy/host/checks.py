@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.failures import PortTaken
-from rainbowd.deploy.host.address_holder import Kind, find_holder
+from rainbowd.deploy.host.answering_process import Kind, find_holder
 from rainbowd.deploy.host.health import until_healthy
 from rainbowd.deploy.host.listening_sockets import forms, is_on_every_interface, listeners
 from rainbowd.deploy.process import name_process, why_foreign

@@ -64,7 +64,7 @@ class ProbeResult:
 
 
 class Prober:
-    """Sends health checks over plain HTTP/1.1, directly, whatever proxy the environment names."""
+    """A sender of health checks over plain HTTP/1.1, which uses no proxy of the environment."""
 
     async def probe(self, address: Address, health: Health) -> ProbeResult:
         """Send one request, for at most ``health.timeout`` seconds.

@@ -33,7 +33,7 @@ class RestartRequest(NamedTuple):
 
 
 class RestartFile:
-    """Reports each request that is written to the file while it is watched.
+    """The watched file, from which each new request is reported.
 
     The requester writes its request again until the journal has it: another request can replace it before it is seen,
     and an agent that has just begun to watch does not know whether the request that it finds was taken already.

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rainbowd.deploy.rollout_part import RolloutPart
+    from rainbowd.deploy.watch.maintenance_files import SiteFiles
     from rainbowd.deploy.watch.restart_file import RestartFile
-    from rainbowd.deploy.watch.site_files import SiteFiles
 
 COMPARE_SECONDS = 0.5
 TRANSIENT_SECONDS = 0.1
@@ -122,7 +122,7 @@ def _compare(others: Iterable[SiteFiles | RestartFile]) -> None:
 
 @dataclass
 class _Watcher:
-    """Reads and compares the files; disk access runs in threads, because a disk can hang."""
+    """The comparison of the files; disk access runs in threads, because a disk can hang."""
 
     release: Path
     trigger_file: Path | None

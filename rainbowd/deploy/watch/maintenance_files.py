@@ -1,4 +1,4 @@
-"""The files that say how the site answers: the maintenance file, the pause file, and the error pages.
+"""The maintenance file, the pause file and the error pages: read, and compared with what was read before.
 
 Like the release link, they are compared and not listened to, so that no change can be lost.
 """
@@ -57,7 +57,7 @@ class SiteState:
 
 
 class SiteFiles:
-    """Reads the files, and reports when they say something else.
+    """The site's files, and the state of the site that they describe.
 
     Args:
         config: has their paths.

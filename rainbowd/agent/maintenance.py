@@ -1,4 +1,4 @@
-"""What the site's files say, applied to the proxy: maintenance, a pause, and error pages."""
+"""Maintenance, pauses and error pages: read from the site's files, and applied to the proxy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from rainbowd.deploy.watch.site_files import SiteFiles, SiteState
+from rainbowd.deploy.watch.maintenance_files import SiteFiles, SiteState
 from rainbowd.log import get_logger
 from rainbowd.proxy import Maintenance
 
@@ -37,7 +37,7 @@ class SiteStatus:
 
 
 class SiteAdmission:
-    """Closes and opens the site as its files say.
+    """The part of the agent that closes, pauses and opens the site as its files request.
 
     Args:
         config: has the paths of the files, and the rules for maintenance.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rainbowd.config import validate
-from rainbowd.deploy.watch.site_files import CONTENT_BYTES, PAUSE_TIMES, MaintenanceFile, SiteFiles, SiteState
+from rainbowd.deploy.watch.maintenance_files import CONTENT_BYTES, PAUSE_TIMES, MaintenanceFile, SiteFiles, SiteState
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
