@@ -65,3 +65,11 @@ def test_the_agent_may_create_control_groups(name: str) -> None:
     lines = (UNITS / name).read_text().splitlines()
     assert "Delegate=yes" in lines
     assert not [line for line in lines if line.startswith("ProtectControlGroups=")]
+
+
+@pytest.mark.parametrize("name", ["rainbowd.service", "rainbowd@.service"])
+def test_an_app_may_write_temporary_files(name: str) -> None:
+    lines = (UNITS / name).read_text().splitlines()
+    assert "ProtectSystem=strict" in lines, "it makes /tmp and /var/tmp read-only too: systemd.exec(5)"
+    writable = [path for line in lines if line.startswith("ReadWritePaths=") for path in line.split("=")[1].split()]
+    assert {"/tmp", "/var/tmp"} <= set(writable)
