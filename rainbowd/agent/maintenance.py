@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rainbowd.deploy.watch.maintenance_files import SiteFiles, SiteState
+from rainbowd.deploy.watch.regular_file import find_file
 from rainbowd.log import get_logger
 from rainbowd.proxy import Maintenance
 
@@ -71,7 +72,7 @@ class SiteAdmission:
 
     def read(self) -> None:
         """Apply what the files say now, before the first request."""
-        self.files.compare(trio.current_time())
+        self.files.compare({path: find_file(path) for path in self.files.paths}, trio.current_time())
 
     def _apply(self, state: SiteState) -> None:
         before, file = self.status, state.maintenance

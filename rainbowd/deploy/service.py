@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.agent_ownership import Ownership
     from rainbowd.deploy.interfaces import Host
     from rainbowd.deploy.watch.maintenance_files import SiteFiles
+    from rainbowd.deploy.watch.regular_file import WatchedFiles
     from rainbowd.report.outcome import RequestedDeploy
     from rainbowd.report.recorder import Recorder
     from rainbowd.roster import Roster
@@ -127,7 +128,9 @@ class DeployService:
         with self._watching:
             await supervisor.started.wait()
             await supervisor.ownership.until_complete()  # until then the old agent may take all generations back
-            restarts = None if trigger_file is None else RestartFile(restart_file_of(trigger_file), supervisor.restart)
+            others: list[WatchedFiles] = [site_files]
+            if trigger_file is not None:
+                others.append(RestartFile(restart_file_of(trigger_file), supervisor.restart))
             while True:
                 try:
                     await watch(
@@ -135,8 +138,7 @@ class DeployService:
                         trigger_file,
                         take_trigger,
                         seen=supervisor.seen,
-                        site_files=site_files,
-                        restart_file=restarts,
+                        others=others,
                     )
                 except Exception as bug:
                     log.error("bug: watching broke", exc_info=bug)

@@ -10,7 +10,7 @@ import pwd
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbowd.deploy.watch.regular_file import FoundFile, find_file, read_regular_file
+from rainbowd.deploy.watch.regular_file import read_regular_file
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.config import Config
+    from rainbowd.deploy.watch.regular_file import FoundFile
 
 CONTENT_BYTES = 1 << 20
 SECONDS_BYTES = 64
@@ -65,6 +66,7 @@ class SiteFiles:
 
     Attributes:
         state: what the files said last.
+        paths, due_at: see ``WatchedFiles``.
     """
 
     def __init__(self, config: Config, on_change: Callable[[SiteState], None]) -> None:
@@ -76,36 +78,30 @@ class SiteFiles:
         self._pages = (
             {} if config.error_pages is None else {code: config.error_pages / f"{code}.html" for code in PAGE_STATUSES}
         )
+        self.paths = tuple(path for path in (self._maintenance, self._pause, *self._pages.values()) if path is not None)
+        self.due_at = math.inf
         self._on_change = on_change
         self._found: Mapping[Path, FoundFile | None] = {}
         self._paused_since = math.inf
 
-    @property
-    def directories(self) -> set[Path]:
-        """The directories in which the files are."""
-        return {path.parent for path in self._paths()}
-
-    def compare(self, now: float) -> None:
+    def compare(self, files: Mapping[Path, FoundFile | None], now: float) -> None:
         """Read the files that have changed, and report a new state.
 
         Args:
+            files: what was found in place of each file; one that nothing is known of counts as unchanged.
             now: the present moment, in seconds of a clock that never goes back.
-
-        Raises:
-            OSError: it cannot be known whether a file exists.
         """
-        found = {path: find_file(path) for path in self._paths()}
+        found = {path: files.get(path, self._found.get(path)) for path in self.paths}
         state = self._read(found, now) if found != self._found else self.state
-        if state.pause_seconds is not None and now - self._paused_since >= PAUSE_TIMES * state.pause_seconds:
+        lasts_seconds = math.inf if state.pause_seconds is None else PAUSE_TIMES * state.pause_seconds
+        ends_at = self._paused_since + lasts_seconds
+        if now >= ends_at:
             log.warning("the pause has ended by itself; remove the file", file=str(self._pause))
-            state = SiteState(state.maintenance, None, state.error_pages)
-        self._found = found
+            state, ends_at = SiteState(state.maintenance, None, state.error_pages), math.inf
+        self._found, self.due_at = found, ends_at
         if state != self.state:
             self.state = state
             self._on_change(state)
-
-    def _paths(self) -> list[Path]:
-        return [path for path in (self._maintenance, self._pause, *self._pages.values()) if path is not None]
 
     def _read(self, found: Mapping[Path, FoundFile | None], now: float) -> SiteState:
         pages = {code: self._page(path) for code, path in self._pages.items() if found[path] is not None}

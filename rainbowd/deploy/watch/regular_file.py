@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -24,6 +26,26 @@ class FoundFile:
     owner: int
 
 
+class WatchedFiles(Protocol):
+    """Files that are compared whenever the release link and the trigger file are.
+
+    Attributes:
+        paths: of the files.
+        due_at: when they must be compared although none has changed, by trio's clock; infinite if there is no need.
+    """
+
+    paths: tuple[Path, ...]
+    due_at: float
+
+    def compare(self, files: Mapping[Path, FoundFile | None], now: float) -> None:
+        """Act on a change of the files.
+
+        Args:
+            files: what was found in place of each path; without the paths that nothing can be known of.
+            now: the present moment, by trio's clock.
+        """
+
+
 def find_file(path: Path) -> FoundFile | None:
     """Return what is known of a file, or of a link in its place; None if there is none, or if it is a directory.
 
@@ -37,6 +59,15 @@ def find_file(path: Path) -> FoundFile | None:
     if stat.S_ISDIR(status.st_mode):
         return None
     return FoundFile((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size), status.st_uid)
+
+
+def find_files(paths: Iterable[Path]) -> dict[Path, FoundFile | None]:
+    """Return what ``find_file`` returns of each file, without the files that nothing can be known of."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = find_file(path)
+    return found
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from rainbowd.deploy.watch.file_state import escaped
-from rainbowd.deploy.watch.regular_file import find_file, read_regular_file
+from rainbowd.deploy.watch.regular_file import read_regular_file
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from rainbowd.deploy.watch.regular_file import FoundFile
@@ -41,22 +42,26 @@ class RestartFile:
     Args:
         file: that has the request.
         report: called once for each request.
+
+    Attributes:
+        paths, due_at: see ``WatchedFiles``.
     """
 
+    due_at = math.inf
+
     def __init__(self, file: Path, report: Callable[[RestartRequest], object]) -> None:
+        self.paths: tuple[Path, ...] = (file,)
         self._file = file
         self._report = report
         self._last_id: str | None = None
         self._found: FoundFile | None = None
         self._is_first = True
 
-    def compare(self, _now: float) -> None:
-        """Report the request if the file is new or has changed since the last call.
-
-        Raises:
-            OSError: it cannot be known whether the file exists.
-        """
-        found, before, is_first = find_file(self._file), self._found, self._is_first
+    def compare(self, files: Mapping[Path, FoundFile | None], _now: float) -> None:
+        """Report the request if the file is new or has changed since the last call."""
+        if self._file not in files:
+            return
+        found, before, is_first = files[self._file], self._found, self._is_first
         self._found, self._is_first = found, False
         if found is None or found == before or is_first:
             return

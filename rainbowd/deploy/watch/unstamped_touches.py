@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from rainbowd.deploy.watch.file_state import FileState
@@ -34,9 +33,9 @@ class UnstampedTouches:
         self._mode: tuple[int, int, int] | None = None
         self._reported_at = float("-inf")
 
-    def on_events(self, paths: Iterable[str]) -> None:
-        """Record that there were events on ``paths``."""
-        self._is_tapped |= str(self._trigger_file) in paths
+    def on_event(self) -> None:
+        """Record that there was an event on the trigger file."""
+        self._is_tapped = True
 
     def reported(self) -> None:
         """Record that a touch was reported; its remaining events are not another one."""

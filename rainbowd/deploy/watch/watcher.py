@@ -25,16 +25,16 @@ from rainbowd.deploy.watch.file_state import (
     link_changed,
     trigger_touched,
 )
+from rainbowd.deploy.watch.regular_file import find_files
 from rainbowd.deploy.watch.unstamped_touches import UnstampedTouches
 from rainbowd.log import get_logger
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from rainbowd.deploy.rollout_part import RolloutPart
-    from rainbowd.deploy.watch.maintenance_files import SiteFiles
-    from rainbowd.deploy.watch.restart_file import RestartFile
+    from rainbowd.deploy.watch.regular_file import FoundFile, WatchedFiles
 
 COMPARE_SECONDS = 0.5
 TRANSIENT_SECONDS = 0.1
@@ -78,8 +78,7 @@ async def watch(
     report: Callable[[Trigger], object],
     *,
     seen: FileState | None = None,
-    site_files: SiteFiles | None = None,
-    restart_file: RestartFile | None = None,
+    others: Sequence[WatchedFiles] = (),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Report every request for a deploy until cancelled; started when no later change can be missed.
@@ -89,11 +88,10 @@ async def watch(
         trigger_file: what is touched to deploy; None if it is turned off.
         report: called once for each trigger; those seen together are reported without an await in between.
         seen: the state of the files at the last decided deploy; None for their present state.
-        site_files: compared at each wake, too.
-        restart_file: compared at each wake, too.
+        others: are compared at the same time.
         task_status: for ``nursery.start``.
     """
-    watcher = _Watcher(release, trigger_file, site_files)
+    watcher = _Watcher(release, trigger_file, others)
     (wake, woken), stop = trio.open_memory_channel[None](1), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(set_when_cancelled, stop)  # the thread that waits for events ends then
@@ -108,16 +106,10 @@ async def watch(
                 report(trigger)
             if triggers:
                 watcher.unstamped.reported()
-            _compare(filter(None, (site_files, restart_file)))
+            await watcher.compare_others()
             if seen == before:
                 with trio.move_on_after(COMPARE_SECONDS):
                     await woken.receive()
-
-
-def _compare(others: Iterable[SiteFiles | RestartFile]) -> None:
-    for files in others:
-        with suppress(OSError):
-            files.compare(trio.current_time())
 
 
 @dataclass
@@ -126,23 +118,23 @@ class _Watcher:
 
     release: Path
     trigger_file: Path | None
-    site_files: SiteFiles | None = None
+    others: Sequence[WatchedFiles] = ()
     is_failing: bool = False
     last_request: str | None = None  # the id of the last reported request
     unstamped: UnstampedTouches = field(init=False)
+    found_others: dict[Path, FoundFile | None] | None = None
 
     def __post_init__(self) -> None:
         self.unstamped = UnstampedTouches(self.trigger_file)
+        self._other_paths = [path for files in self.others for path in files.paths]
         self._moves_with_link = self.trigger_file is not None and self.trigger_file.is_relative_to(self.release)
 
     async def compare(self, seen: FileState | None) -> tuple[FileState | None, list[Trigger]]:
         """Return the state to compare with next (``seen`` again if reading fails), and the requests for a deploy."""
         try:
-            now = await self._observe()
+            before, now = await _on_disk(self._observe_since, seen)
             self.is_failing = False
-            if seen is None:
-                return now, []
-            return await self._find_triggers(await _on_disk(self.unstamped.without_trace, seen, now), now)
+            return (now, []) if before is None or before == now else await self._find_triggers(before, now)
         except OSError as error:
             if not self.is_failing:
                 log.warning("cannot check the release link and trigger file; retrying", error=str(error))
@@ -197,9 +189,21 @@ class _Watcher:
                 now = await self._observe()
         return file_state.with_link_of(seen, noted)
 
+    async def compare_others(self) -> None:
+        found, now = await _on_disk(find_files, self._other_paths), trio.current_time()
+        for files in self.others:
+            if found != self.found_others or now >= files.due_at:
+                files.compare(found, now)
+        self.found_others = found
+
     async def directories(self) -> dict[Path, tuple[int, int]]:
-        others = () if self.site_files is None else self.site_files.directories
+        others = {path.parent for path in self._other_paths}
         return await _on_disk(file_state.watched_directories, self.release, self.trigger_file, others)
+
+    def _observe_since(self, seen: FileState | None) -> tuple[FileState | None, FileState]:
+        """Return the state to compare with, and the present one."""
+        now = file_state.observe(self.release, self.trigger_file)
+        return (None if seen is None else self.unstamped.without_trace(seen, now)), now
 
     async def _observe(self) -> FileState:
         return await _on_disk(file_state.observe, self.release, self.trigger_file)
@@ -245,7 +249,8 @@ async def _wake_until_changed(
     async with aclosing(events):
         async for changes in events:
             if changes:
-                watcher.unstamped.on_events({path for _, path in changes})
+                if str(watcher.trigger_file) in {path for _, path in changes}:
+                    watcher.unstamped.on_event()
                 with suppress(trio.WouldBlock):
                     wake.send_nowait(None)
             is_replaced = any(Path(path) in directories for _, path in changes)  # the new one can have the same inode
@@ -284,14 +289,7 @@ def _triggers(seen: FileState, now: FileState, note: TriggerNote) -> list[Trigge
     if is_touched:
         by = _user_name(now.trigger_owner)
         found.append(
-            Trigger(
-                "file",
-                note=note.note,
-                by=by,
-                request=note.request,
-                is_rollback=note.is_rollback,
-                is_now=note.is_now,
-            )
+            Trigger("file", note.note, by, request=note.request, is_rollback=note.is_rollback, is_now=note.is_now)
         )
     return found
 

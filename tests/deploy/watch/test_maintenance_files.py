@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from rainbowd.config import validate
 from rainbowd.deploy.watch.maintenance_files import CONTENT_BYTES, PAUSE_TIMES, MaintenanceFile, SiteFiles, SiteState
+from rainbowd.deploy.watch.regular_file import find_file, find_files
 from rainbowd.permissions import user_name
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Site:
         self.maintenance, self.pause = base / "rainbowd.maintenance", base / "rainbowd.pause"
 
     def at(self, now: float) -> SiteState:
-        self.files.compare(now)
+        self.files.compare(find_files(self.files.paths), now)
         return self.files.state
 
 
@@ -119,4 +121,24 @@ def test_error_pages_are_read_again_when_they_change(tmp_path: Path) -> None:
     (pages / "503.html").write_bytes(b"<h1>We are sorry</h1>")
     (pages / "504.html").write_bytes(b"<h1>Slow</h1>")
     assert site.at(1.0).error_pages == {503: b"<h1>We are sorry</h1>", 504: b"<h1>Slow</h1>"}
-    assert site.files.directories == {tmp_path, pages}
+    assert {path.parent for path in site.files.paths} == {tmp_path, pages}
+
+
+def test_a_file_that_nothing_can_be_known_of_counts_as_unchanged(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.maintenance.write_bytes(b"closed")
+    site.at(0.0)
+    site.pause.touch()
+    site.files.compare({site.pause: find_file(site.pause)}, 1.0)
+    assert site.files.state == SiteState(MaintenanceFile(b"closed", ME), 10.0)
+
+
+def test_a_comparison_is_due_when_a_pause_ends_by_itself(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    assert site.at(0.0) == SiteState()
+    assert site.files.due_at == math.inf
+    site.pause.write_text("30\n")
+    site.at(5.0)
+    assert site.files.due_at == 5.0 + PAUSE_TIMES * 30.0
+    assert site.at(site.files.due_at).pause_seconds is None
+    assert site.files.due_at == math.inf

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rainbowd.deploy.watch.regular_file import find_files
 from rainbowd.deploy.watch.restart_file import RestartFile, RestartRequest
 from rainbowd.permissions import user_name
 
@@ -29,7 +30,7 @@ class Watched:
         new.rename(self.path)
 
     def compare(self) -> list[RestartRequest]:
-        self.file.compare(0.0)
+        self.file.compare(find_files(self.file.paths), 0.0)
         return self.reported
 
 
