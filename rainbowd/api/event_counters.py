@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 SPANS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """The upper bounds of the buckets for the steps of a deploy; one more bucket is for longer ones."""
 
-UNDECIDED_MAX = 100
-"""Unfinished deploys whose trigger is kept; there are seldom more than two."""
-
 
 class Histogram:
     """A histogram of seconds.
@@ -53,7 +50,6 @@ class EventCounters:
         self.boot, self.switch, self.drain = Histogram(), Histogram(), Histogram()
         self.crashes = self.killed = self.waits = 0
         self.failed_bakes = self.failed_canaries = 0
-        self._triggers: dict[object, str] = {}
 
     def count(self, event: str, fields: Mapping[str, object]) -> None:
         """Count one event.
@@ -62,12 +58,8 @@ class EventCounters:
             event: its name.
             fields: its fields in the journal.
         """
-        if event == "deploy.requested":
-            self._triggers[fields.get("deploy")] = str(fields.get("trigger"))
-            while len(self._triggers) > UNDECIDED_MAX:
-                del self._triggers[next(iter(self._triggers))]
-        elif event in RESULTS:
-            key = self._triggers.pop(fields.get("deploy"), "unknown"), RESULTS[event]
+        if event in RESULTS:
+            key = str(fields.get("trigger") or "unknown"), RESULTS[event]
             self.deploys[key] = self.deploys.get(key, 0) + 1
             self.failed_bakes += fields.get("rolled_back_to") is not None
             self.failed_canaries += fields.get("canary_share") is not None

@@ -102,6 +102,7 @@ class DeployLog:
         self.record(
             f"deploy.{result}",
             deploy,
+            trigger=deploy.trigger,
             generation=lifecycle.id,
             release=lifecycle.plan.release,
             seconds=deploy.age_seconds(),
@@ -124,6 +125,7 @@ class DeployLog:
         self.record(
             "deploy.failed",
             deploy,
+            trigger=deploy.trigger,
             generation=deploy.generation,
             release=deploy.release,
             reason=failure.reason,

@@ -175,5 +175,5 @@ def _record_cut_short(
         else:
             result, reason = "failed", KILLED
         output: dict[str, object] = {"reason": reason, "output": []} if result == "failed" else {}
-        release = event.get("release")
-        recorder.record(f"deploy.{result}", deploy=deploy, generation=None, release=release, seconds=None, **output)
+        known = {"trigger": event.get("trigger"), "release": event.get("release")}
+        recorder.record(f"deploy.{result}", deploy=deploy, generation=None, seconds=None, **known, **output)
