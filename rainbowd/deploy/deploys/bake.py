@@ -9,6 +9,7 @@ import trio
 from rainbowd.deploy.failures import RolledBack
 from rainbowd.deploy.generations.error_watch import ErrorWatch
 from rainbowd.deploy.records import BakeRecord
+from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from rainbowd.deploy.generations.error_rate import Counts
     from rainbowd.deploy.generations.generations import Generations
     from rainbowd.deploy.generations.lifecycle import Lifecycle
-    from rainbowd.errors import DeployFailed
 
 _CHECK_SECONDS = 1.0
 """How often it is checked that the previous generation is still there, and that the companion processes stay."""
+_BOTH_ENDED = "; the previous generation has ended, too, and its release is launched again"
 PROCESS_EXITS = 3
 """How many exits of one companion process fail the bake."""
 
@@ -68,7 +69,7 @@ class Bake:
         self._previous = previous
         self._generations = generations
         self._begun_at = trio.current_time() - past_seconds
-        self._failure: DeployFailed | None = None
+        self._failure: RolledBack | None = None
         self._is_over = trio.Event()
 
     @property
@@ -106,6 +107,7 @@ class Bake:
 
         Raises:
             RolledBack: it has failed.
+            DeployFailed: it has failed, and the previous generation has ended, too.
         """
         self._generations.on_crash_of[self._new.id] = self._fail_by_crash
         try:
@@ -114,9 +116,11 @@ class Bake:
             del self._generations.on_crash_of[self._new.id]
             self.watch.close()
             self.seconds = round(trio.current_time() - self._begun_at, 3)
-        if self._failure is not None:
-            self._generations.go_back(self._new, self._previous)
-            raise self._failure
+        failure = self._failure
+        if failure is not None and not self._generations.go_back(self._new, self._previous):
+            raise DeployFailed(failure.reason + _BOTH_ENDED, failure.output)
+        if failure is not None:
+            raise failure
 
     async def _watch(self) -> None:
         deadline = trio.current_time() + self._left_seconds
@@ -137,8 +141,10 @@ class Bake:
     def _fail_by_errors(self) -> None:
         self.fail(self.watch.describe())
 
-    def _fail_by_crash(self) -> None:
+    def _fail_by_crash(self) -> Lifecycle:
+        """Return the generation to go back to, which is launched again if it has ended, too."""
         self.fail(f"the app {self._new.crash}", self._new.last_lines())
+        return self._previous
 
 
 def remember_bake(memory: MemoryFile, deploy: Deploy, new: int, previous: int, before: Counts) -> None:

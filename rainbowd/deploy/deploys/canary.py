@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rainbowd.roster import Generation
 
 
+_CHECK_SECONDS = 1.0
+"""How often the canary is compared again: the live generation's rate falls without an error of the canary."""
+
+
 class Canary:
     """The canary of one deploy.
 
@@ -74,8 +78,11 @@ class Canary:
         self._share_percent = share_percent
         self._generations.give_share(self._candidate, share_percent, self._rules.by)
         self._progress.begin(Step.CANARY)
-        with trio.move_on_after(self._rules.seconds):
-            await self._has_failed.wait()
+        deadline = trio.current_time() + self._rules.seconds
+        while trio.current_time() < deadline and not self._has_failed.is_set():
+            with trio.move_on_at(min(deadline, trio.current_time() + _CHECK_SECONDS)):
+                await self._has_failed.wait()
+            self.watch.check()
         if self._failure is not None:
             raise self._failure
 
@@ -86,7 +93,13 @@ class Canary:
             return counts_of(live)
         return counts_of(live).since(self._live_begin)
 
-    def _fail(self, reason: str, output: list[str] | None = None) -> None:
+    def fail(self, reason: str, output: list[str] | None = None) -> None:
+        """End the canary as a failure; only the first end counts.
+
+        Args:
+            reason: what the release did wrong, in words.
+            output: the app's last lines.
+        """
         if not self._has_failed.is_set():
             seconds = trio.current_time() - self._begun_at
             self._failure = CanaryFailed(
@@ -95,7 +108,8 @@ class Canary:
             self._has_failed.set()
 
     def _fail_by_errors(self) -> None:
-        self._fail(self.watch.describe())
+        self.fail(self.watch.describe())
 
-    def _fail_by_crash(self) -> None:
-        self._fail(f"the app {self._candidate.crash}", self._candidate.last_lines())
+    def _fail_by_crash(self) -> Lifecycle | None:
+        self.fail(f"the app {self._candidate.crash}", self._candidate.last_lines())
+        return None

@@ -11,7 +11,7 @@ from rainbowd.deploy.deploys.canary import Canary
 from rainbowd.deploy.deploys.hooks import hook_call
 from rainbowd.deploy.deploys.prepared_releases import PreparedReleases
 from rainbowd.deploy.deploys.progress import Progress, Step
-from rainbowd.deploy.failures import INTERRUPTED, RolledBack, Superseded
+from rainbowd.deploy.failures import INTERRUPTED, Superseded
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
 
@@ -70,6 +70,7 @@ class DeployExecution:
         self._cancel_reason = DeployFailed(INTERRUPTED)
         self._is_requested = deploy.relaunch_plan is None
         self._bake: Bake | None = None
+        self._canary: Canary | None = None
         self._context = context
 
     @property
@@ -133,9 +134,10 @@ class DeployExecution:
             self._bake.end()
 
     def unresponsive(self, lifecycle: Lifecycle) -> None:
-        """End the bake as a failure, if it is the bake of ``lifecycle``, which fails its liveness checks."""
-        if self._bake is not None and lifecycle.id == self.deploy.generation:
-            self._bake.fail(f"the health check fails: {lifecycle.last_check or 'no answer'}", lifecycle.last_lines())
+        """Fail the canary or the bake of ``lifecycle``, which fails its liveness checks, if that is under way."""
+        judged = self._bake or self._canary
+        if judged is not None and lifecycle.id == self.deploy.generation:
+            judged.fail(f"the health check fails: {lifecycle.last_check or 'no answer'}", lifecycle.last_lines())
 
     def interrupt(self) -> None:
         """Cancel the deploy, because the agent stops."""
@@ -158,8 +160,9 @@ class DeployExecution:
         )
         is_watched = self._is_requested and not deploy.is_now
         if is_watched and plan.config.canary.steps and self._generations.live is not None:
-            self.progress.judged = canary = Canary(lifecycle, self._context, self._generations, self.progress)
-            await canary.run()
+            self.progress.judged = self._canary = Canary(lifecycle, self._context, self._generations, self.progress)
+            await self._canary.run()
+            self._canary = None
         bake = self._switch(lifecycle, is_watched=is_watched)
         await self._finish(lifecycle, bake)
 
@@ -194,8 +197,8 @@ class DeployExecution:
         self.progress.begin(Step.BAKE)
         try:
             await bake.run()
-        except RolledBack:
-            memory.undo_switch()
+        except DeployFailed:
+            memory.undo_switch(bake.previous_release)
             raise
         finally:
             self._bake = None

@@ -91,20 +91,16 @@ class DeployLog:
         self._forget_crashes(except_of=None if is_deployed else lifecycle.plan.release)
         outcome = LastOutcome(deploy.id, result, None, self._host.now(), deploy.is_rollback)
         self._remember_outcome(deploy, outcome if is_news else self.memory.content.last_outcome)
+        release, rollback = lifecycle.plan.release, {"rollback": True} if deploy.is_rollback else {}
         log.info(
-            "deploy finished",
-            deploy=deploy.id,
-            result=result,
-            **({"rollback": True} if deploy.is_rollback else {}),
-            generation=lifecycle.id,
-            release=lifecycle.plan.release,
+            "deploy finished", deploy=deploy.id, result=result, **rollback, generation=lifecycle.id, release=release
         )
         self.record(
             f"deploy.{result}",
             deploy,
             trigger=deploy.trigger,
             generation=lifecycle.id,
-            release=lifecycle.plan.release,
+            release=release,
             seconds=deploy.age_seconds(),
             rollback=deploy.is_rollback,
             bake_seconds=bake_seconds,

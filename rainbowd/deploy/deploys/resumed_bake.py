@@ -47,11 +47,12 @@ def resume_bake(
             return deploy, (live, bake)
         memory.change(bake=None)
         return deploy, (live, None)
-    memory.undo_switch()
-    memory.change(bake=None)
+    failure = DeployFailed(KILLED)
     if live is not None and live.id == record.previous:
-        return deploy, RolledBack("rolled back: the app exited while no agent was running", live.id)
-    return deploy, DeployFailed(KILLED)
+        memory.undo_switch(live.plan.release)
+        failure = RolledBack("rolled back: the app exited while no agent was running", live.id)
+    memory.change(bake=None)
+    return deploy, failure
 
 
 def _deploy(record: BakeRecord, context: DeployContext) -> Deploy:

@@ -200,11 +200,10 @@ class Supervisor:
 
     def _replace_unresponsive(self, lifecycle: Lifecycle) -> None:
         """Deploy the live generation's plan again as it fails its checks, unless busy or too soon after the last."""
-        is_busy = self.is_stopping or self._has_deploy
-        if is_busy or lifecycle is not self._generations.live:
-            return
         if self._current is not None:
             self._current.unresponsive(lifecycle)
+        is_busy = self.is_stopping or self._current is not None or self._queue.pending is not None
+        if is_busy or lifecycle is not self._generations.live:
             return
         if self._replacement_backoff.allows_replacement(lifecycle.live_seconds):
             deploy = Deploy(is_link_change_only=False, relaunch_plan=lifecycle.plan)

@@ -47,11 +47,16 @@ class MemoryFile:
         previous = before if before != release else self.content.previous_release
         self.change(live_release=release, previous_release=previous)
 
-    def undo_switch(self) -> None:
-        """Remember the releases as they were before a bake that has failed: its release is no target of a rollback."""
+    def undo_switch(self, live_release: Path) -> None:
+        """Remember the releases as they were before a bake that has failed: its release is no target of a rollback.
+
+        Args:
+            live_release: the release that was live before.
+        """
         bake = self.content.bake
         if bake is not None:
-            self.change(previous_release=None if bake.past_release is None else Path(bake.past_release))
+            past_release = None if bake.past_release is None else Path(bake.past_release)
+            self.change(live_release=live_release, previous_release=past_release)
 
     def add_crash(self, release: Path, generation_id: int, reason: str) -> None:
         """Count a crash of the live generation.

@@ -59,11 +59,15 @@ class ErrorWatch:
         """Return the counts in words, with the most frequent failure."""
         return describe_failure(self.counts, self._compared(), where=self._where, failures=self._failures)
 
+    def check(self) -> None:
+        """Call ``on_failing`` if the generation fails now."""
+        if is_failing(self._thresholds, self.counts, self._compared()):
+            self._on_failing()
+
     def _on_error(self, failed: str) -> None:
         if failed in self._failures or len(self._failures) < FAILURES_MAX:
             self._failures[failed] += 1
-        if is_failing(self._thresholds, self.counts, self._compared()):
-            self._on_failing()
+        self.check()
 
 
 def counts_of(generation: Generation | None) -> Counts:

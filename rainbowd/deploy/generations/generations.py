@@ -44,10 +44,10 @@ class Generations:
         memory: remembers which releases were live, and the crashes.
         config: the config in force until a generation is live.
         on_switch: called with the config of each generation that becomes live.
-        on_unresponsive: called with the live generation when it fails its liveness checks.
+        on_unresponsive: called with the live generation or the canary when it fails its liveness checks.
 
     Attributes:
-        on_crash_of: called at a crash of the generation with that id, which is not relaunched if there is a standby.
+        on_crash_of: called at a crash of the generation with that id; returns what is launched instead, or None.
         recent_errors: the errors of the live generation in the recent past.
         config: the config in force: that of the live generation, or of the last one that was live.
         recovery: relaunches while nothing is live that should be.
@@ -71,7 +71,7 @@ class Generations:
         self._roster = context.roster
         self._memory = memory
         self._on_switch = on_switch
-        self.on_crash_of: dict[int, Callable[[], None]] = {}
+        self.on_crash_of: dict[int, Callable[[], Lifecycle | None]] = {}
         self.recent_errors = RecentErrors(context.roster, lambda: self.config.bake.seconds)
         self._lifecycles: dict[int, Lifecycle] = {}
         self._is_stopping = False
@@ -223,11 +223,12 @@ class Generations:
         self.recovery.stop()
         return generation
 
-    def go_back(self, failed: Lifecycle, previous: Lifecycle) -> None:
-        """Make the standby live again, because the generation after it has failed; that one drains and is stopped."""
+    def go_back(self, failed: Lifecycle, previous: Lifecycle) -> bool:
+        """Make the standby live again and stop ``failed``; return whether it is live, as it may have ended, too."""
         if self.live is failed and self.standby is previous:
             self._promote(previous, State.DRAINING)
             failed.stop(EndReason.SUPERSEDED)
+        return self.live is previous
 
     def keep_standby(self, lifecycle: Lifecycle, seconds: float) -> None:
         """Keep the standby for ``seconds`` from now on; 0 drains it."""
@@ -271,8 +272,7 @@ class Generations:
             lifecycle: of a generation that has crashed.
         """
         on_crash, standby = self.on_crash_of.get(lifecycle.id), self.standby
-        if on_crash is not None:
-            on_crash()
+        instead = None if on_crash is None else on_crash()
         generation = self._roster.generations[lifecycle.id]
         if generation.state is State.CANARY:
             self._roster.advance(generation, State.STOPPING)
@@ -281,9 +281,10 @@ class Generations:
         if on_crash is not None and standby is not None:
             self._promote(standby, State.STOPPING)
             return
-        self._memory.add_crash(lifecycle.plan.release, lifecycle.id, lifecycle.crash or "died")
+        if instead is None:
+            self._memory.add_crash(lifecycle.plan.release, lifecycle.id, lifecycle.crash or "died")
         if not self._is_stopping and not self.recovery.is_running:
-            self.recovery.start(lambda: self.recovery.relaunch_crashed(lifecycle))
+            self.recovery.start(lambda: self.recovery.relaunch_crashed(instead or lifecycle))
         if standby is not None:
             self._promote(standby, State.STOPPING)
         else:

@@ -44,7 +44,7 @@ class LifecycleOwner(Protocol):
     """The generations that a lifecycle is one of."""
 
     on_unresponsive: Callable[[Lifecycle], None]
-    """Called with the live one on every failed check once ``health.liveness`` allows no more."""
+    """Called with the live one or the canary on every failed check once ``health.liveness`` allows no more."""
     companions: Companions
     """The companion processes, which end before their generation does."""
 
@@ -251,7 +251,7 @@ class Lifecycle:
         await probe_liveness(
             app,
             self.plan.config.health,
-            is_live=lambda: generation is self._roster.live,
+            is_serving=lambda: generation.is_serving,
             on_unresponsive=lambda: self._owner.on_unresponsive(self),
         )
 

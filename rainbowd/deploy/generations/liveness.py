@@ -1,4 +1,4 @@
-"""The liveness probe: regular health checks of the live generation, as ``health.liveness`` configures them."""
+"""The liveness probe: regular health checks of a serving generation, as ``health.liveness`` configures them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = get_logger()
 
 
 async def probe_liveness(
-    app: App, health: Health | None, is_live: Callable[[], bool], on_unresponsive: Callable[[], None]
+    app: App, health: Health | None, is_serving: Callable[[], bool], on_unresponsive: Callable[[], None]
 ) -> None:
     """Check the app's health until cancelled.
 
     Args:
         app: the processes of the generation.
         health: the interval, and how many failures in a row are too many; without ``liveness`` nothing is checked.
-        is_live: returns whether the generation is live; a standby is not checked.
+        is_serving: returns whether the generation gets new requests; a standby is not checked.
         on_unresponsive: called on every failed check once ``failures`` checks in a row have failed.
     """
     if health is None or health.liveness is None:
@@ -35,11 +35,11 @@ async def probe_liveness(
     failures = 0
     while True:
         await trio.sleep(health.liveness.interval)
-        reason = await app.probe() if is_live() else None
+        reason = await app.probe() if is_serving() else None
         failures = failures + 1 if reason else 0
         if reason:
             log.warning(
-                "the live generation failed its health check",
+                "a generation with requests failed its health check",
                 address=str(app.address),
                 reason=reason,
                 in_a_row=failures,

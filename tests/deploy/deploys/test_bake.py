@@ -222,6 +222,40 @@ async def test_without_the_previous_generation_the_bake_ends_because_nothing_is_
         assert scene.live == 2
 
 
+@pytest.mark.parametrize("first", [1, 2])
+async def test_if_both_generations_end_the_previous_release_is_launched_again(first: int) -> None:
+    async with playing(config=config()) as scene:
+        await live_b(scene)
+        scene.app(first).die(3)
+        scene.app(3 - first).die(3)
+        await trio.sleep(5)
+        failed = outcome(scene)
+        assert (failed["event"], failed["rolled_back_to"]) == ("deploy.failed", None)
+        assert "exited with status 3; the previous generation has ended, too, and its release" in failed["reason"]
+        assert scene.roster.live is not None
+        assert (scene.live, scene.roster.live.release.name) == (3, "a")
+        assert scene.supervisor.snapshot().previous_release is None, "the failed release is no target of a rollback"
+        await trio.sleep(60)
+        assert scene.states() == {3: "live"}
+
+
+async def test_a_machine_that_stops_during_a_bake_starts_with_the_release_that_the_link_names() -> None:
+    async with acting(config=config()) as (scene, agents):
+        await scene.start(agents)
+        await live_b(scene)
+        await scene.kill()
+        for number in (1, 2):
+            scene.app(number).die()
+        await trio.sleep(1)
+        await scene.start(agents)
+        await trio.sleep(5)
+        assert scene.roster.live is not None
+        assert (scene.live, scene.roster.live.release.name) == (3, "b")
+        previous = scene.supervisor.snapshot().previous_release
+        assert previous is not None
+        assert previous.name == "a", "the target of a rollback"
+
+
 async def test_a_stop_interrupts_the_bake() -> None:
     async with playing(config=config()) as scene:
         await live_b(scene)

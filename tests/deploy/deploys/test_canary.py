@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from rainbowd.config import Bake, Canary, Config, Drain
+from rainbowd.config import Bake, Canary, Config, Drain, Health, Liveness
 from tests.fakes import acting, playing
 
 if TYPE_CHECKING:
@@ -104,6 +104,38 @@ async def test_a_canary_that_dies_fails_the_deploy() -> None:
         assert outcome(scene)["output"] == ["last words of 2"]
         await trio.sleep(30)
         assert len(scene.events.named("generation.launched")) == 2
+
+
+@pytest.mark.parametrize("way", ["refuses", "silent"])
+async def test_a_canary_that_refuses_or_fails_its_health_check_fails_the_deploy(way: str) -> None:
+    health = Health(path="/up", liveness=Liveness(interval=2, failures=2))
+    async with playing(config=config(health=health, warmup=None)) as scene:
+        await begin(scene)
+        canary = scene.roster.canary
+        assert canary is not None
+        if way == "refuses":
+            for tenth in range(12):
+                canary.on_connect_refused(trio.current_time() + tenth / 10)
+        else:
+            scene.app(2).behaviour.is_silent = True
+        await trio.sleep(8)
+        assert outcome(scene)["canary_share"] == 5
+        assert {"refuses": "refuses connections", "silent": "the health check fails"}[way] in outcome(scene)["reason"]
+        await trio.sleep(60)
+        assert scene.states() == {1: "live"}
+        assert len(scene.events.named("generation.launched")) == 2
+
+
+async def test_a_canary_is_judged_again_when_the_live_generation_has_recovered() -> None:
+    async with playing(config=config()) as scene:
+        await begin(scene)
+        serve(scene.roster.live, 100, failed=20)  # the database is down for both
+        serve(scene.roster.canary, 50, failed=10)
+        await trio.sleep(5)
+        assert scene.states() == {1: "live", 2: "canary"}
+        serve(scene.roster.live, 1000)
+        await trio.sleep(2)
+        assert "10 of 50 requests failed (20 %; 1.8 % without it)" in outcome(scene)["reason"]
 
 
 @pytest.mark.parametrize("way", ["link", "stop", "kill"])

@@ -30,12 +30,12 @@ class Answering:
         return "no answer" if self.answers and self.answers.pop(0) == "x" else None
 
 
-async def silences(answers: str, health: Health | None = HEALTH, *, is_live: bool = True) -> tuple[int, int]:
+async def silences(answers: str, health: Health | None = HEALTH, *, is_serving: bool = True) -> tuple[int, int]:
     """How often it was said to be silent, and how often it was asked, in two minutes."""
     app: Any = Answering(answers)
     said: list[float] = []
     with trio.move_on_after(125):
-        await probe_liveness(app, health, lambda: is_live, lambda: said.append(trio.current_time()))
+        await probe_liveness(app, health, lambda: is_serving, lambda: said.append(trio.current_time()))
         await trio.sleep_forever()
     return len(said), app.asked
 
@@ -45,8 +45,8 @@ async def test_every_failure_past_the_limit_in_a_row_is_reported(autojump: MockC
     assert await silences(answers) == (said, 12)
 
 
-async def test_only_a_live_generation_with_liveness_is_probed(autojump: MockClock) -> None:
-    assert await silences("xxxxxx", is_live=False) == (0, 0)
+async def test_only_a_generation_with_requests_and_liveness_is_probed(autojump: MockClock) -> None:
+    assert await silences("xxxxxx", is_serving=False) == (0, 0)
     assert await silences("xxxxxx", None) == (0, 0)
     assert await silences("xxxxxx", Health(path="/up")) == (0, 0)
 
