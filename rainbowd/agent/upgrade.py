@@ -100,6 +100,8 @@ class AgentUpgrade:
         while True:
             await self._requested.wait()
             try:
+                if not deploys.is_idle:
+                    log.info("the upgrade waits until no deploy, launch or stop is in progress")
                 await deploys.until_idle()
                 self._requested = trio.Event()  # a request from now on is another one: the installation may change
                 log.info("upgrade begins")

@@ -143,8 +143,9 @@ def _carry_out(paths: ConfigPaths, request: DeployRequest, wait: WaitOptions, ta
                 trigger=trigger,
                 timeout_seconds=wait.timeout_seconds,
             )
-    except AgentGone:
-        _restore_link(link_change)
+    except AgentGone as gone:
+        if not gone.is_continued:
+            _restore_link(link_change)
         raise
     status = print_outcome(outcome, time.time() - requested_at, progress.shown)
     if outcome.result == FAILED:

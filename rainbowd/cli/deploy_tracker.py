@@ -63,6 +63,7 @@ class DeployTracker:
         deploy: the id of our deploy; None as long as it is unknown.
         outcome: how our deploy ended; None until it has.
         is_replaced: another request took the place of ours, so its deploy counts as ours: rule 2.
+        is_baking: the generation of our deploy is live, and the deploy has no outcome yet.
     """
 
     def __init__(self, request: str | None, release: str | None, requested_at: str) -> None:
@@ -75,7 +76,7 @@ class DeployTracker:
         self._is_certain = False
         self._events: list[Event] = []
         self._generations: set[object] = set()
-        self._is_baking = False
+        self.is_baking = False
 
     @classmethod
     def for_deploy(cls, deploy: str) -> DeployTracker:
@@ -99,7 +100,7 @@ class DeployTracker:
         if chosen != self.deploy:
             self.deploy = chosen
             self._generations.clear()
-            self._is_baking = False
+            self.is_baking = False
         unread, self._events = self._events, []
         ours = [event for event in unread if self._is_ours(event)]
         end = next((index for index, event in enumerate(ours) if event["event"] in RESULTS), None)
@@ -135,11 +136,11 @@ class DeployTracker:
         if event.get("deploy") == self.deploy:
             if name == "generation.launched":
                 self._generations.add(generation)
-            self._is_baking &= name not in RESULTS
+            self.is_baking &= name not in RESULTS
             return True
         if name == "generation.live" and generation not in self._generations:
-            return self._is_baking  # it is live again, because ours has failed
-        self._is_baking |= name == "generation.live"
+            return self.is_baking  # it is live again, because ours has failed
+        self.is_baking |= name == "generation.live"
         return name.startswith("generation.") and generation in self._generations
 
     def _evaluate(self, event: Event) -> DeployResult:

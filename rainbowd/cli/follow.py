@@ -29,6 +29,8 @@ POLL_SECONDS = 0.03
 STEP_SECONDS = 0.25
 GONE_SECONDS = 1.0
 """How long the lock may be free before the agent counts as gone: a new agent may be taking the place of the old one."""
+BAKING_GONE_SECONDS = 30.0
+"""The same during a bake, which the next agent continues as soon as a service manager has started it."""
 RESEND_SECONDS = 3.0
 """How long to wait before the request is written again: an agent compares the files twice a second."""
 WRITES_BEFORE_WARNING = 2
@@ -39,7 +41,16 @@ UNSEEN = (
 
 
 class AgentGone(RainbowdError):
-    """The end of the agent before the deploy had an outcome."""
+    """The end of the agent before the deploy had an outcome.
+
+    Args:
+        is_continued: whether the release is live, so that the next agent continues the deploy.
+    """
+
+    def __init__(self, *, is_continued: bool) -> None:
+        told = "during the bake, which the next one continues: `rainbowd history` shows its outcome"
+        super().__init__(f"the agent exited {told if is_continued else 'before the deploy finished'}")
+        self.is_continued = is_continued
 
 
 def follow(
@@ -67,7 +78,7 @@ def follow(
         RainbowdError: the journal or the lock can no longer be read.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    agent, pending = _Agent(state_dir), None if trigger is None else _PendingRequest(tracker, trigger)
+    agent, pending = _Agent(state_dir, progress), None if trigger is None else _PendingRequest(tracker, trigger)
     display = _Display(state_dir, progress)
     while True:
         lines = tail.read()
@@ -78,7 +89,7 @@ def follow(
         if deadline is not None and time.monotonic() >= deadline:
             raise TimedOut(f"no outcome within {timeout_seconds:g} seconds; the deploy continues")
         if not lines:
-            agent.require()
+            agent.require(is_baking=tracker.is_baking)
             if pending is not None:
                 pending.check()
             time.sleep(POLL_SECONDS)
@@ -109,18 +120,26 @@ class _Display:
 class _Agent:
     """The presence of an agent; after a restart or an upgrade another one does as well."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, progress: Progress) -> None:
         self._state_dir = state_dir
+        self._progress = progress
         self._missing_since: float | None = None
 
-    def require(self) -> None:
+    def require(self, *, is_baking: bool) -> None:
+        """Check that there is an agent, or that one may still come.
+
+        Raises:
+            AgentGone: there is none, and has not been for a while.
+        """
         now = time.monotonic()
         if holder(self._state_dir) is not None:
             self._missing_since = None
         elif self._missing_since is None:
             self._missing_since = now
-        elif now - self._missing_since >= GONE_SECONDS:
-            raise AgentGone("the agent exited before the deploy finished")
+        elif now - self._missing_since >= (BAKING_GONE_SECONDS if is_baking else GONE_SECONDS):
+            raise AgentGone(is_continued=is_baking)
+        elif is_baking and now - self._missing_since >= GONE_SECONDS:
+            self._progress.waiting("the agent has exited; waiting for the next one, which continues the bake")
 
 
 class _PendingRequest:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rainbowd.cli.agent_files import locate, reject_own_deploy
 from rainbowd.cli.agent_process import open_agent
-from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_quoted
+from rainbowd.cli.deploy_step import describe_deploy
+from rainbowd.cli.terminal import INTERRUPTED, escape_control, print_error, print_line, print_quoted
 from rainbowd.errors import RainbowdError, TimedOut
+from rainbowd.report import status
 from rainbowd.report.lock import holder
 from rainbowd.report.tail import Tail
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from rainbowd.report.journal import Event
 
 POLL_SECONDS = 0.03
+REPEAT_SECONDS = 10.0
+"""How often the deploy that the upgrade waits for is printed."""
 
 
 def upgrade(config_path: Path | None, timeout_seconds: float | None) -> int:
@@ -54,6 +59,7 @@ def upgrade(config_path: Path | None, timeout_seconds: float | None) -> int:
 def _wait(state_dir: Path, tail: Tail, timeout_seconds: float | None) -> Event:
     """Wait until the upgrade has an outcome, and return its event."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    printed_at = time.monotonic() - REPEAT_SECONDS + 1.0  # after a second: most upgrades need not wait
     while True:
         is_gone = holder(state_dir) is None  # checked first: then the journal has the agent's last event
         outcome = _outcome(tail)
@@ -63,7 +69,19 @@ def _wait(state_dir: Path, tail: Tail, timeout_seconds: float | None) -> Event:
             raise TimedOut(f"not upgraded within {timeout_seconds:g} seconds; the upgrade continues")
         if is_gone:
             raise RainbowdError("the agent exited before the upgrade finished")
+        if time.monotonic() - printed_at >= REPEAT_SECONDS:
+            printed_at = time.monotonic()
+            _print_deploy(state_dir)
         time.sleep(POLL_SECONDS)
+
+
+def _print_deploy(state_dir: Path) -> None:
+    """Print the deploy that the upgrade waits for, if there is one; a bake is continued by the new agent."""
+    with contextlib.suppress(RainbowdError, KeyError, TypeError, ValueError):  # of another version, or unreadable
+        told: Any = status.read(state_dir) or {}
+        deploying = told["deploying"]
+        if deploying is not None and deploying["step"] != "bake":
+            print_line(f"waiting for the end of a deploy: {describe_deploy(deploying, told['generations'])}")
 
 
 def _outcome(tail: Tail) -> Event | None:

@@ -115,10 +115,15 @@ class DeployService:
         self._watching.cancel()
         self.supervisor.stop()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether another agent could continue with everything that is under way."""
+        return self.supervisor.is_idle and self._api_deploys.is_idle
+
     async def until_idle(self) -> None:
         """Wait until this agent owns all generations, and another agent could continue with everything under way."""
         await self.supervisor.ownership.until_complete()
-        while not (self.supervisor.is_idle and self._api_deploys.is_idle):  # noqa: ASYNC110 - many things end here
+        while not self.is_idle:  # noqa: ASYNC110 - many things end here
             await trio.sleep(_POLL_SECONDS)
 
     async def _watch(self, site_files: SiteFiles) -> None:

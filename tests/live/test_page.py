@@ -20,6 +20,7 @@ from rainbowd.report.sentences import SENTENCES, sentence
 from tests.live.agent import PATIENCE_SECONDS, ROOT, Agent, free_port, running
 from tests.live.api import Caller, enabled
 from tests.live.browser import DESKTOP, PHONE, Page, chromium
+from tests.live.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,6 +200,20 @@ def test_a_canary_is_a_band_of_its_own_and_a_bake_a_countdown(board: Page) -> No
     (agent.directory / "rainbowd.maintenance").touch()
     board.until("#warnings", "maintenance: every request is answered 503")
     (agent.directory / "rainbowd.maintenance").unlink()
+    agent.configure(**enabled(board.api.port))
+
+
+def test_a_failed_bake_is_shown_with_its_numbers_and_the_generation_that_is_live_again(board: Page) -> None:
+    agent, before = board.api.agent, board.api.agent.status()["live"]
+    agent.add_release("failing", fail_every=1)
+    agent.configure(**enabled(board.api.port), bake={"seconds": 120, "min_errors": 3})
+    redeploy(board, "failing")
+    live_at = agent.wait_for("generation.live", release=str(agent.directory / "releases" / "failing"))
+    board.until("#progress", f"generation {live_at['generation']} is live")
+    with Load(agent, 20).running():
+        board.until("#progress-end", "the deploy failed after")
+    assert f"generation {before} is live: new requests go to it" in board.text("#steps")
+    assert "requests failed (100 %; 0 % before the switch)" in board.text("#progress-end")
     agent.configure(**enabled(board.api.port))
 
 

@@ -47,7 +47,7 @@ function enter(generation, state, at) {
 
 class Timeline {
   generations = new Map()  // by id: { id, release, phases: [{ state, at }], endedAt, crashes: [at], lane }
-  deploys = new Map()      // by id: { id, events, generations, outcome }
+  deploys = new Map()      // by id: { id, events, generations, isBaking, outcome }
   journal = []             // oldest first
 
   addEvent(event) {
@@ -117,7 +117,10 @@ class Timeline {
     if (own && event.event === "generation.launched") own.generations.add(event.generation)
     for (const deploy of this.deploys.values()) {
       const isItsGeneration = event.event.startsWith("generation.") && deploy.generations.has(event.generation)
-      if (deploy !== own && !(isItsGeneration && !deploy.outcome)) continue
+      const isLive = event.event === "generation.live" && !deploy.outcome
+      const isBack = isLive && deploy.isBaking && !isItsGeneration  // its release has failed after it went live
+      if (deploy !== own && !isBack && !(isItsGeneration && !deploy.outcome)) continue
+      deploy.isBaking ||= isLive && isItsGeneration
       deploy.events.push(event)
       if (event.event in RESULTS) {
         deploy.outcome = event
@@ -128,7 +131,7 @@ class Timeline {
   }
 
   #newDeploy(event) {
-    const deploy = { id: event.deploy, events: [], generations: new Set(), outcome: null }
+    const deploy = { id: event.deploy, events: [], generations: new Set(), isBaking: false, outcome: null }
     this.deploys.set(event.deploy, deploy)
     return deploy
   }
