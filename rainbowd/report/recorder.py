@@ -75,7 +75,7 @@ class Recorder:
             event: the event's name.
             fields: ``generation`` and ``release`` come first; paths become strings.
         """
-        self._has_status_changed = True
+        self.status_changed()
         for observer in self._observers:
             observer(event, fields)
         line = journal.encode(event, datetime.now(UTC), **fields)
@@ -84,7 +84,6 @@ class Recorder:
             return
         self._lines.append(line)
         self._lines_bytes += len(line)
-        self._notify()
 
     def store(self, name: str, encode: Callable[[], bytes] | None) -> None:
         """Queue the content of a file, for the next agent to read; only the last content of a file is written.

@@ -32,7 +32,8 @@ class Deploy:
         prepared: the release and the ``before_launch`` hook that has succeeded, in this deploy or in one it retries.
         file_state: the state of the files when the deploy read them.
         file_state_before: the state of the files at the outcome before; known once this deploy has failed.
-        requested_release: the release that the files named at the last request; None if they named none.
+        release: the release that is deployed; until the files have been read, the release that they named at the last
+            request; None if they named none.
         is_rollback: whether the last request was a rollback.
         is_now: whether canary and bake are skipped.
         is_commanded: whether a command or an API call requested it, and waits for its outcome.
@@ -65,7 +66,7 @@ class Deploy:
     note: str | None = None
     link_change: LinkChange | None = None
     rollout: RolloutPart | None = None
-    requested_release: Path | None = None
+    release: Path | None = None
     generation: int | None = None
     plan: LaunchPlan | None = None
     previous: LaunchPlan | None = None
@@ -74,11 +75,6 @@ class Deploy:
     progress: Progress | None = None
     outcome: Outcome | None = None
     finished: trio.Event = field(default_factory=trio.Event)
-
-    @property
-    def release(self) -> Path | None:
-        """The release that is deployed; until the files have been read, the release that was requested."""
-        return self.plan.release if self.plan is not None else self.requested_release
 
     @property
     def is_baking(self) -> bool:

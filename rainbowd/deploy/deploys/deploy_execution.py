@@ -148,6 +148,7 @@ class DeployExecution:
         if self._is_requested:
             deploy.file_state = desired_state.file_state()  # before the files are read: later changes are a new deploy
         deploy.plan = plan = deploy.relaunch_plan or desired_state.launch_plan()
+        deploy.release = plan.release
         if deploy.is_link_change_only and self._switch_without_launch(plan.release):
             return
         await self._wait_for_slot(plan.config.max_generations)

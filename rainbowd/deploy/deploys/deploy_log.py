@@ -54,7 +54,7 @@ class DeployLog:
         deploy.is_commanded |= trigger.request is not None or trigger.kind == "api"
         deploy.trigger, deploy.by, deploy.note = trigger.kind, trigger.by, trigger.note or deploy.note
         deploy.rollout = trigger.rollout or deploy.rollout
-        deploy.requested_release = release
+        deploy.release = release
         if deploy.requested_at_seconds is None:
             deploy.requested_at_seconds = self._host.now()
         self.record(

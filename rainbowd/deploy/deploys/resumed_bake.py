@@ -39,7 +39,7 @@ def resume_bake(
     if live is not None and live.id in {record.generation, record.previous}:
         context.nursery.start_soon(restore_link_if_failed, deploy)
     if live is not None and live.id == record.generation:
-        deploy.plan = live.plan
+        deploy.plan, deploy.release = live.plan, live.plan.release
         if standby is not None and standby.id == record.previous:
             deploy.previous = standby.plan
             before = Counts(record.requests, record.errors)

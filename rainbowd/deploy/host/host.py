@@ -34,7 +34,10 @@ class LinuxHost:
         desired_state: the files that say what should be live.
         previous_run: the state directory as the previous agent left it.
         launcher: the start of an app's processes, and of a hook's.
+        now: returns the time in seconds since the epoch.
     """
+
+    now = staticmethod(time.time)
 
     def __init__(
         self,
@@ -67,10 +70,6 @@ class LinuxHost:
             store=store,
         )
         self._generation_ids = generation_ids
-
-    def now(self) -> float:
-        """Return the time in seconds since the epoch."""
-        return time.time()
 
     def store_again(self) -> None:
         """Store the files that a later agent needs once more, because the state directory was removed.

@@ -25,13 +25,14 @@ from rainbowd.deploy.process.membership import find_membership
 from rainbowd.deploy.process.pidfile_daemon import PidfileDaemon
 from rainbowd.deploy.process.procfs import (
     ProcReader,
+    children,
     open_pidfd,
     read_entry,
     read_pidfile,
     read_table,
     until_ended,
 )
-from rainbowd.deploy.process.reaper import children, reap, reap_orphans, release_status, reserve_status
+from rainbowd.deploy.process.reaper import reap, reap_orphans, release_status, reserve_status
 from rainbowd.deploy.process.survivors import keep_survivors
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ProcessTree:
         identity, marks: see above.
         pid: the number of the child.
         launch: the evidence by which its processes are found.
+        known: the processes that the last search found, number to start time; replaced and never changed.
         exit_status: of the child, once it was reaped; negative for a signal, None if unknown.
     """
 
@@ -100,6 +102,7 @@ class ProcessTree:
         self._gate = gate
         self._reaped = self._may_have_forked = pidfd < 0
         self.launch = Launch.of(identity, marks, (known or {}).items())
+        self.known = self.launch.known
         self._daemon = PidfileDaemon()
         self._refreshing = trio.Lock()
         reserve_status(identity.pid, identity.start_time)
@@ -117,11 +120,6 @@ class ProcessTree:
             known: the other processes in the record, number to start time.
         """
         return cls(identity, open_pidfd(identity.pid, identity.start_time), marks, known=known)
-
-    @property
-    def known(self) -> dict[int, int]:
-        """The processes that the last search found, number to start time."""
-        return dict(self.launch.known)
 
     @property
     def is_alive(self) -> bool:
@@ -240,7 +238,7 @@ class ProcessTree:
         async with self._refreshing:
             found = await trio.to_thread.run_sync(self._find)
             entries = (*found.live, *found.ended, *found.foreign)
-            self.launch.known = {entry.pid: entry.start_time for entry in entries}  # new: other threads may read it
+            self.launch.known = self.known = {entry.pid: entry.start_time for entry in entries}
             return found
 
     def _find(self) -> Members:

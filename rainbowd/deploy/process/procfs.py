@@ -211,6 +211,15 @@ def read_command(pid: int) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def children() -> frozenset[int]:
+    """Return the numbers of the agent's children, including adopted orphans; none if the kernel has no list of them."""
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
+    except OSError:  # CONFIG_PROC_CHILDREN, proc(5)
+        return frozenset()
+    return frozenset(map(int, text.split()))
+
+
 def open_pidfd(pid: int, start_time: int) -> int:
     """Open a pidfd of a process (pidfd_open(2)).
 

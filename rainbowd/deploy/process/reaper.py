@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
 
 from rainbowd.deploy.process.procfs import read_entry, read_table
 
@@ -46,15 +45,6 @@ def release_status(pid: int, start_time: int) -> None:
 def reserved_children() -> frozenset[tuple[int, int]]:
     """Return the children that ``reap_orphans`` does not reap, by number and start time."""
     return frozenset(_reserved)
-
-
-def children() -> frozenset[int]:
-    """Return the numbers of the agent's children, including adopted orphans; none if the kernel has no list of them."""
-    try:
-        text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
-    except OSError:  # CONFIG_PROC_CHILDREN, proc(5)
-        return frozenset()
-    return frozenset(map(int, text.split()))
 
 
 def reap(pid: int, start_time: int) -> int | None:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 _COMMAND_CHARACTERS = 60
 _MOST_FOREIGN = 10
 
-_left: dict[tuple[int, int], str] = {}
-"""The names of processes that could not be ended, by number and start time."""
+left_processes: dict[tuple[int, int], str] = {}
+"""The names of processes that could not be ended, by number and start time; ``survivors`` forgets the others."""
 _foreign: set[tuple[int, int]] = set()
 """Those of them that belong to another account."""
 
 
 def survivors() -> list[str]:
     """Return the names of the processes that could not be ended and still exist."""
-    for pid, start_time in list(_left):
+    for pid, start_time in list(left_processes):
         entry = read_entry(pid)
         if entry is None or entry.ended or entry.start_time != start_time:
-            del _left[pid, start_time]
+            del left_processes[pid, start_time]
             _foreign.discard((pid, start_time))
-    return list(_left.values())
+    return list(left_processes.values())
 
 
 def check_foreign() -> None:
@@ -60,7 +60,7 @@ def keep_survivors(entries: Sequence[ProcessInfo], launch: Launch) -> str:
     Returns:
         Their names, and why they could not be ended, as text; empty if there are none.
     """
-    _left.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
+    left_processes.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
     foreign = [entry for entry in entries if not _is_covered(entry, launch)]
     hanging = [entry for entry in entries if entry not in foreign]
     _foreign.update((entry.pid, entry.start_time) for entry in foreign)
