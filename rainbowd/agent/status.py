@@ -165,10 +165,10 @@ class StatusPublisher:
     async def publish_counters(self) -> None:
         """Publish once a second if a counter changed; during a deploy more often, also for its output and checks."""
         while True:
-            is_deploying = self._deploys.supervisor.deploying is not None
-            await trio.sleep(_DEPLOYING_SECONDS if is_deploying else _COUNTERS_SECONDS)
-            if self._counters(self._deploys.supervisor.snapshot().progress) != self._published_counters:
+            deploys = self._deploys.supervisor.snapshot()
+            if self._counters(deploys.progress) != self._published_counters:
                 self.changed()
+            await trio.sleep(_COUNTERS_SECONDS if deploys.deploying is None else _DEPLOYING_SECONDS)
 
     def _counters(self, progress: ProgressView | None) -> object:
         """Return the values that can change while no generation changes its state."""

@@ -44,8 +44,8 @@ def build_status(
         "deploying": _deploying(deploys.deploying, deploys.progress),
         "last_deploy": _last_deploy(deploys.last_outcome),
         "crashes": _crashes(deploys.crashes),
-        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
         "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
+        "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
     }
 
 

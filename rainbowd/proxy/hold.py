@@ -88,7 +88,7 @@ class HeldRequests:
         self.held = 0
         self.tally = Tally()
         self.is_stopping = False
-        roster.observe(self.wake)
+        roster.observe_serving(self.wake)
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -42,7 +42,7 @@ class Server:
         self.context = Context(roster, settings)
         self._drain: Drain | None = None
         self._stop_scope = trio.CancelScope()
-        roster.observe(self.context.pool.close_superseded)
+        roster.observe_serving(self.context.pool.close_superseded)
 
     def configure(self, settings: ProxySettings) -> None:
         """Serve new requests with ``settings``."""

@@ -32,6 +32,7 @@ class Roster:
         "_by",
         "_catch_up",
         "_observers",
+        "_serving_observers",
         "_should_hold",
         "canary",
         "generations",
@@ -51,10 +52,15 @@ class Roster:
         self.generations: dict[int, Generation] = {}
         self._should_hold: Callable[[], bool] = lambda: False
         self._observers: list[Callable[[], None]] = []
+        self._serving_observers: list[Callable[[], None]] = []
 
     def observe(self, observer: Callable[[], None]) -> None:
         """Call ``observer`` after every change of the set of generations or of their states."""
         self._observers = [*self._observers, observer]
+
+    def observe_serving(self, observer: Callable[[], None]) -> None:
+        """Call ``observer`` after every change of what serves the requests, and of whether they are held."""
+        self._serving_observers = [*self._serving_observers, observer]
 
     def forget_observer(self, observer: Callable[[], None]) -> None:
         """Do not call ``observer`` any longer."""
@@ -63,7 +69,7 @@ class Roster:
     def add(self, generation: Generation) -> None:
         """Add a candidate, or a generation that an earlier agent left running."""
         self.generations[generation.id] = generation
-        self.notify_observers()
+        self._notify(self._observers)
 
     def promote(self, generation: Generation, *, live_at: float, previous: State = State.DRAINING) -> None:
         """Switch new requests to ``generation``.
@@ -116,6 +122,7 @@ class Roster:
         Raises:
             IllegalTransition: the generation is in another state.
         """
+        was_serving = generation.is_serving
         generation.advance(state)
         if generation is self.live:
             self.live = None
@@ -123,7 +130,9 @@ class Roster:
             self._end_canary()
         if state is State.RETIRED:
             del self.generations[generation.id]
-        self.notify_observers()
+        if was_serving:
+            self._notify(self._serving_observers)
+        self._notify(self._observers)
 
     @property
     def is_launch_due(self) -> bool:
@@ -235,6 +244,10 @@ class Roster:
         self._choose_lease()
 
     def notify_observers(self) -> None:
-        """Call every observer, after a change."""
-        for observer in self._observers:
+        """Call every observer, after a change of what serves the requests."""
+        self._notify(self._serving_observers)
+        self._notify(self._observers)
+
+    def _notify(self, observers: list[Callable[[], None]]) -> None:
+        for observer in observers:
             observer()

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rainbowd.address import TcpAddress
 from rainbowd.roster import Generation, Roster, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Anybody:
@@ -69,3 +74,31 @@ def test_whether_a_launch_is_due_is_computed_when_a_request_has_to_wait() -> Non
     due[0] = False
     assert not roster.is_launch_due
     assert changes == [True]
+
+
+def test_an_observer_of_what_serves_is_called_only_if_that_changes() -> None:
+    roster, calls = Roster(), [0]
+
+    def is_called_by(change: Callable[[], object]) -> bool:
+        before = calls[0]
+        change()
+        return calls[0] > before
+
+    def count() -> None:
+        calls[0] += 1
+
+    roster.observe_serving(count)
+    old, new, failed = (Generation(number, Path("/a"), TcpAddress("127.0.0.1", number)) for number in (1, 2, 3))
+    assert not is_called_by(lambda: roster.add(old))
+    assert is_called_by(lambda: roster.promote(old, live_at=0.0))
+    for candidate in (new, failed):
+        roster.add(candidate)
+    assert is_called_by(lambda: roster.give_share(new, share_percent=5, by="client"))
+    assert is_called_by(lambda: roster.promote(new, live_at=1.0))
+    for generation in (old, failed):
+        assert not is_called_by(partial(roster.advance, generation, State.STOPPING))
+        assert not is_called_by(partial(roster.advance, generation, State.RETIRED))
+    assert is_called_by(lambda: roster.close(lambda _: False))
+    assert is_called_by(roster.open)
+    assert is_called_by(lambda: roster.hold_while(lambda: True))
+    assert is_called_by(lambda: roster.advance(new, State.STOPPING))
