@@ -49,7 +49,7 @@ def get(agent: Agent, path: str = "/") -> tuple[int, Any]:
 
 
 def ask_in_vain(agent: Agent, path: str) -> None:
-    """Ask, and see the connection end without an answer."""
+    """Send a request, and check that the connection ends without an answer."""
     with pytest.raises((OSError, http.client.HTTPException)):
         get(agent, path)
 
@@ -332,7 +332,7 @@ def test_a_daemon_that_has_lost_its_mark_is_adopted_by_its_record(tmp_path: Path
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is an app of this number that has not ended."""
+    """Return whether the process with this pid is the app, and has not ended."""
     try:
         return str(APP) in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 
 def start_another(agent: Agent, *options: str) -> subprocess.CompletedProcess[str]:
-    """The outcome of one more agent with the same config file."""
+    """Start one more agent with the same config file, and return its outcome."""
     config = str(agent.directory / "rainbowd.json")
     command = [sys.executable, "-m", "rainbowd", "--config", config, *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)

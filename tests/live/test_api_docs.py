@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 
 def answers(text: str) -> list[str]:
-    """The answers of calls, one after the other: each begins a line of its own."""
+    """Return the answers of calls, in order: each begins a line of its own."""
     return [line for line in text.splitlines() if line]
 
 

@@ -139,7 +139,7 @@ def test_the_death_of_the_agent_is_a_failure(agent: Agent) -> None:
 
 
 def unseen(agent: Agent, *commands: tuple[str, ...]) -> list[tuple[int, str, str]]:
-    """How commands end of which each has replaced the request of the one before, when the agent looks at last."""
+    """Run commands that each replace the request before the agent reads it, and return how they end."""
     assert agent.process is not None
     agent.process.send_signal(signal.SIGSTOP)
     started, seen = [], None

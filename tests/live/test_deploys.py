@@ -47,14 +47,14 @@ def deploy(agent: Agent, ask: Callable[[], None]) -> dict[str, object]:
 
 
 def live(agent: Agent) -> int:
-    """The live generation, once the status names one."""
+    """Return the live generation, once the status names one."""
     number = agent.wait_until(lambda: agent.status() if agent.status()["live"] else None, "a live generation")["live"]
     assert isinstance(number, int)
     return number
 
 
 def nothing_left_of(agent: Agent, failed: dict[str, object]) -> None:
-    """The candidate's retirement is told, and what serves is all there is."""
+    """Check that the candidate is retired, and that only the processes of the status run."""
     agent.wait_for("generation.retired", generation=failed["generation"])
 
     def only_what_serves() -> bool:

@@ -101,7 +101,7 @@ class Front:
     arguments: str
 
     def configure(self, directory: Path, port: int, agent_port: int) -> str:
-        """The whole configuration."""
+        """Return the complete configuration."""
         site = (ROOT / "deploy-hooks" / self.shipped).read_text()
         for shipped, here in {**self.changes, "127.0.0.1:7000": f"127.0.0.1:{agent_port}"}.items():
             assert shipped in site
@@ -137,7 +137,7 @@ FRONTS = [
 
 @contextlib.contextmanager
 def serving(front: Front, directory: Path, agent_port: int) -> Iterator[int]:
-    """The shipped configuration, in front of an agent, on a port of its own."""
+    """Run a proxy with the shipped configuration in front of an agent, and yield its port."""
     port = free_port()
     program = needs(front.program)
     directory.mkdir()
@@ -172,7 +172,7 @@ def front(request: pytest.FixtureRequest) -> Front:
 
 @pytest.fixture(scope="module")
 def behind(front: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Agent, int]]:
-    """An agent, and the port of a front proxy before it."""
+    """Yield an agent, and the port of a proxy in front of it."""
     needs(front.program)
     directory = tmp_path_factory.mktemp(front.program)
     with running(directory) as agent, serving(front, directory / "front", agent.port) as port:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def started(
     directory: Path, prefix: Sequence[str], words: str = "", stdin: int = subprocess.DEVNULL
 ) -> Iterator[Agent]:
-    """An agent that is started by ``prefix``: with its command, or with a shell that is typed ``words`` into."""
+    """Start an agent by ``prefix``: with its command, or with a shell into which ``words`` are typed."""
     agent = Agent(directory)
     agent.add_release("a")
     agent.flip("a")

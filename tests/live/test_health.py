@@ -130,7 +130,7 @@ def test_what_an_app_does_to_its_output_and_its_directory_stops_no_deploy_and_no
 
 @contextmanager
 def secret_service(path: Path) -> Iterator[list[bytes]]:
-    """A service that only root may connect to, and what it has read."""
+    """Run a service that only root may connect to, and yield what it has read."""
     read: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -133,7 +133,7 @@ def test_an_env_file_is_read_at_each_deploy_and_a_broken_one_fails_it_by_its_lin
 
 @pytest.fixture
 def keys(open_path: Path) -> dict[str, object]:
-    """Of a config by which the other user can run the app."""
+    """Return keys of a config with which the other user can run the app."""
     shutil.copy(APP, open_path / "app.py")
     (open_path / "app.py").chmod(0o644)
     return {"run": [python(), str(open_path / "app.py"), "{port}"], "user": USER}

@@ -66,7 +66,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    """One agent for all; what it has live is for each test to see."""
+    """Run one agent for all tests; each test must find out which release is live."""
     port = free_port()
     with running(tmp_path_factory.mktemp("site"), **enabled(port)) as agent:
         agent.add_release(
@@ -93,13 +93,13 @@ def board(page: Page) -> Page:
 
 
 def live(page: Page) -> str:
-    """The name of the release."""
+    """Return the name of the live release."""
     status = page.api.agent.status()
     return next(Path(one["release"]).name for one in status["generations"] if one["id"] == status["live"])
 
 
 def other(page: Page) -> str:
-    """The one that is not live."""
+    """Return the name of the release that is not live."""
     return "a" if live(page) == "b" else "b"
 
 
@@ -108,7 +108,7 @@ def asked(page: Page) -> list[str]:
 
 
 def told(page: Page) -> list[str]:
-    """The journal as a terminal shows it, newest first."""
+    """Return the journal as a terminal shows it, newest first."""
     return [escape_control(words) for event in reversed(page.api.agent.events()) if (words := sentence(event))]
 
 
@@ -138,7 +138,7 @@ def mood(page: Page) -> str:
 
 
 def redness(page: Page, selector: str) -> bool:
-    """Whether what is written there is red."""
+    """Return whether the text of an element is red."""
     red, green, blue = page.run(f"return getComputedStyle(document.querySelector({selector!r})).color.match(/\\d+/g)")
     return int(red) > 1.5 * max(int(green), int(blue))
 

@@ -102,7 +102,7 @@ def test_a_client_sees_one_version_until_the_switch(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def requested(agent: Agent, api: Caller, trigger: str) -> Iterator[None]:
-    """Request a deploy of a release that answers every request to ``/`` with 500; a command then sees how it ends."""
+    """Request a deploy of a release that answers every request to ``/`` with 500; a command checks its outcome."""
     if trigger == "symlink":
         agent.flip("bad")
     elif trigger == "api":

@@ -206,7 +206,7 @@ def test_no_generation_is_stopped_while_the_old_agent_has_a_request_on_it(agent:
 
 
 def draining(agent: Agent) -> Event | None:
-    """What drains, with the one request that is in flight."""
+    """Return the generation that drains with one request in flight, if there is one."""
     found = (one for one in agent.status()["generations"] if (one["state"], one["in_flight"]) == ("draining", 1))
     return next(found, None)
 

@@ -36,7 +36,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 
 def halt(agent: Agent, phase: str) -> int:
-    """Let an upgrade get so far and no further; return the pid of the new agent."""
+    """Let an upgrade stop in a phase, and return the pid of the new agent."""
     (agent.directory / "reached").unlink(missing_ok=True)
     install(agent.directory, PHASES[phase])
     assert agent.process is not None
@@ -95,7 +95,7 @@ def test_agents_that_were_upgraded_wait_for_those_before_them_and_not_in_a_circl
 
 
 def stops_well(agent: Agent) -> None:
-    """Nothing is left of it."""
+    """Check that a stop leaves no process and no file."""
     assert agent.stop() == 0
     for process in agent.upgraded:
         process.wait(PATIENCE_SECONDS)
@@ -103,7 +103,7 @@ def stops_well(agent: Agent) -> None:
 
 
 def left(agent: Agent) -> list[str]:
-    """What is in the state directory of a generation, or of an agent that was upgraded."""
+    """Return the files of generations and of upgraded agents in the state directory."""
     return [entry.name for entry in agent.state_dir.iterdir() if entry.name.startswith(("generation-", "upgraded-"))]
 
 
@@ -115,7 +115,7 @@ def kill_new(agent: Agent) -> None:
 
 
 def kill_middle(agent: Agent) -> None:
-    """Upgrade twice, and kill the second agent, by which the third knew of the first."""
+    """Upgrade twice, and kill the second agent, through which the third one knew of the first."""
     agent.upgrade()
     second = agent.process
     agent.upgrade()
@@ -125,7 +125,7 @@ def kill_middle(agent: Agent) -> None:
 
 
 def kill_last_two(agent: Agent) -> None:
-    """The same, and then the third: the fourth has but the first one's word."""
+    """Kill the second and the third agent: the fourth one has only the reports of the first."""
     kill_middle(agent)
     since = agent.restart()
     agent.wait_for("generation.adopted", since, generation=1, state="live")
@@ -150,7 +150,7 @@ def test_no_generation_is_stopped_while_an_agent_before_the_one_that_was_killed_
 
 
 def draining(agent: Agent) -> Event | None:
-    """Generation 1, with the one request that is in flight, and that alone."""
+    """Return generation 1 if it drains with one request in flight and no tunnel."""
     found = (one for one in agent.status()["generations"] if one["id"] == 1)
     return next((one for one in found if (one["state"], one["in_flight"], one["tunnels"]) == ("draining", 1, 0)), None)
 

@@ -84,7 +84,7 @@ def requests(agent: Agent, since: int) -> list[str]:
 
 
 def go_every_way(agent: Agent) -> list[str]:
-    """Each when the one before is decided; what was not as it should be."""
+    """Deploy in every way, each after the outcome of the one before, and return what was wrong."""
     wrong = []
     live = live_release(agent)
     for trigger, ways in (("symlink", LINKING), ("file", TOUCHING)):
@@ -113,7 +113,7 @@ async def under_load(agent: Agent, traffic: Traffic) -> list[str]:
 
 
 async def be_busy(agent: Agent, traffic: Traffic) -> None:
-    """250 other events a second where the link and the trigger file are."""
+    """Cause 250 other events a second in the directory of the link and the trigger file."""
     while not traffic.over.is_set():
         (agent.directory / "busy").touch()
         await asyncio.sleep(0.004)
@@ -142,7 +142,7 @@ def test_every_way_of_linking_and_touching_is_exactly_one_deploy_and_loses_nothi
 
 
 def deploys_once(agent: Agent, command: str) -> list[str]:
-    """What asked for the deploys that a command led to, and how the first of them ended."""
+    """Return the triggers of the deploys that a command has requested, and the outcome of the first."""
     since = len(agent.events())
     shell(agent, command, live_release(agent))
     decided = agent.decision(since)
