@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STEPS_A_BYTE = 32
 """The most bytecode instructions for a byte that arrives among others."""
 STEPS_A_PACKET = 200
-"""The most for what arrives at once, be it a single byte, with the loop of this test around it."""
+"""The most for data that arrives at once, even a single byte, with the loop of this test around it."""
 STEPS_A_MESSAGE = 4000
 N_BYTES = 1024
 

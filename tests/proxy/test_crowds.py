@@ -28,7 +28,7 @@ pytestmark = pytest.mark.live
 
 @contextlib.contextmanager
 def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections, which may still wait to be accepted."""
+    """Open ``count`` connections, which may still wait to be accepted."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(count)]
 

@@ -32,7 +32,7 @@ class Place:
 
     @property
     def is_in_task(self) -> bool:
-        """Whether whoever asks is one."""
+        """Whether the caller runs in a task."""
         return self.reactor.fiber is None
 
 

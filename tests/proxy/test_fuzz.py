@@ -75,7 +75,7 @@ async def throw(dice: random.Random, peer: Peer, data: bytes) -> None:
 
 
 async def answer_wildly(here: Setting, dice: random.Random) -> None:
-    """An app that throws something at whoever connects."""
+    """Run an app that sends random data on each connection."""
     async with trio.open_nursery() as nursery:
         while True:
             peer = await here.app.accept()

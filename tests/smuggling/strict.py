@@ -189,7 +189,7 @@ class Reader:
 
 
 class LooseReader(Reader):
-    """The same of responses, which the proxy writes anew: RFC 9112 sections 2.2, 5 and 6.3 allow more there."""
+    """A reader of responses, which the proxy writes again: RFC 9112 sections 2.2, 5 and 6.3 allow more there."""
 
     chunk_line = _LOOSE_CHUNK_LINE
 

@@ -38,7 +38,7 @@ def messages(version: int) -> list[dict[str, Any]]:
 
 
 def say(end: socket.socket, message: dict[str, Any], *, sockets: int) -> None:
-    """Send it, with descriptors for the lock, for stderr and for so many sockets that listen."""
+    """Send a message, with descriptors for the lock, for stderr and for that many listening sockets."""
     listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
     files = [os.open(os.devnull, os.O_RDWR) for _ in range(2)]
     rights = array.array("i", [*files, *(sock.fileno() for sock in listening)])

@@ -231,7 +231,7 @@ def test_there_is_one_standby_and_the_live_ones_config_keeps_it() -> None:
 
 A, B = Path("/a"), Path("/b")
 SIGHT = FileState(B, None, Stamp(1, 1, 1), 0, (), None)
-ANEW = FileState(B, None, Stamp(2, 2, 2), 0, (), None)
+TOUCHED_SINCE = FileState(B, None, Stamp(2, 2, 2), 0, (), None)
 FAILED, DONE = LastOutcome("d", "failed", "x", 0.0), LastOutcome("d", "succeeded", None, 0.0)
 
 
@@ -242,7 +242,7 @@ FAILED, DONE = LastOutcome("d", "failed", "x", 0.0), LastOutcome("d", "succeeded
         (DeployMemory(FAILED, SIGHT), SIGHT, B, False),
         (DeployMemory(DONE, SIGHT), SIGHT, B, True),
         (DeployMemory(None, SIGHT), SIGHT, B, True),
-        (DeployMemory(DONE, SIGHT), ANEW, B, False),  # the watching tells
+        (DeployMemory(DONE, SIGHT), TOUCHED_SINCE, B, False),  # the watcher reports it
         (DeployMemory(), SIGHT, B, True),
         (DeployMemory(), SIGHT, A, False),
     ],

@@ -145,7 +145,7 @@ async def test_its_environment_is_the_apps_and_what_there_is_to_know_of_the_depl
     for name in "NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC", "JOURNAL_STREAM", "RAINBOWD_HOOK":
         monkeypatch.setenv(name, "the agent's")
     command = (
-        "env | grep -e ^RAINBOWD_ -e ^[AB]= -e =the"  # whoever runs this may have more than the lines that are kept
+        "env | grep -e ^RAINBOWD_ -e ^[AB]= -e =the"  # the tests' own environment can be longer than the kept output
     )
     ending = await site(
         command, previous_release=Path("/releases/v0"), note="urgent", reason="why", hook="before_launch"

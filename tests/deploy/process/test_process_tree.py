@@ -401,7 +401,7 @@ async def test_the_parent_of_a_daemon_that_fails_has_failed(launch: Launcher) ->
 # --- whose it is ----------------------------------------------------------------------------------------------------
 
 ANONYMOUS = ("env", "-i", "sh", "-c", "echo ready; exec sleep 1000")
-"""To /proc, whoever was started without an environment is as one who wrote a title over it."""
+"""In /proc, a process without an environment looks like one that wrote a title over its own."""
 
 
 async def test_a_process_without_a_marker_is_known_by_its_session(launch: Launcher) -> None:
