@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,11 @@ PAGES = {
     "rainbowd.json.5": ("configuration.md", "configuration of rainbowd"),
 }
 """Each man page, with its source and its one-line description."""
+SYNOPSES = {
+    "rainbowd.1": ("rainbowd [OPTION]...", "rainbowd COMMAND [OPTION]... [ARGUMENT]"),
+    "rainbowd.json.5": ("rainbowd.json", "rainbowd --config FILE"),
+}
+REQUIRED = "(default: required)"
 
 
 def write_man_pages(directory: Path) -> dict[str, str]:
@@ -41,10 +47,14 @@ def man_page(name: str) -> str:
         f'.TH {title.upper()} {section} "" "rainbowd" "rainbowd manual"',
         ".SH NAME",
         f"{_escape(title)} \\- {description}",
+        ".SH SYNOPSIS",
+        *(line for synopsis in SYNOPSES[name] for line in (f"\\fB{_escape(synopsis)}\\fR", ".br")),
         ".SH DESCRIPTION",
         *(line for node in tree.children for line in _block(node)),
         ".SH SEE ALSO",
         ", ".join(f".BR {other.rpartition('.')[0]} ({other[-1]})" for other in PAGES if other != name),
+        ".PP",
+        "The paths that begin with docs/ are those of the repository.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -55,7 +65,7 @@ def _block(node: SyntaxTreeNode) -> Iterator[str]:
         case "heading" if node.tag == "h1":
             return
         case "heading":
-            yield f"{'.SH' if node.tag == 'h2' else '.SS'} {_inline(node.children[0])}"
+            yield f".SH {_section_title(node.children[0])}" if node.tag == "h2" else f".SS {_inline(node.children[0])}"
         case "paragraph":
             yield from (".PP", _inline(node.children[0]))
         case "fence":
@@ -82,7 +92,13 @@ def _table(node: SyntaxTreeNode) -> Iterator[str]:
     for row in body.children:
         first, *middle, last = (_inline(cell.children[0]) if cell.children else "" for cell in row.children)
         notes = (f"{title}: {value}" for title, value in zip(between, middle, strict=True))
-        yield from (".TP", " ".join([first, *(f"({note})" for note in notes)]), last)
+        yield from (".TP", " ".join([first, *(f"({note})" for note in notes)]).replace(REQUIRED, "(required)"), last)
+
+
+def _section_title(node: SyntaxTreeNode) -> str:
+    """Return the title of a section in capitals, as in other man pages; that of a command stays as it is."""
+    title = _inline(node)
+    return title if title.startswith("rainbowd") else title.upper()
 
 
 def _inline(node: SyntaxTreeNode) -> str:
@@ -103,9 +119,20 @@ def _words(nodes: Iterable[SyntaxTreeNode]) -> Iterator[str]:
             case "em":
                 yield f"\\fI{_inline(node)}\\fR"
             case "link":
-                yield _inline(node)
+                yield _inline(node) + _target(str(node.attrs["href"]))
             case _:
                 raise ValueError(f"docs/man/man_pages.py: found {node.type}; expected a kind of text that it knows")
+
+
+def _target(href: str) -> str:
+    """Return where a link leads, in brackets: a man page, or a file; empty for a section of the same page."""
+    page = href.partition("#")[0]
+    if not page:
+        return ""
+    for name, (source, _) in PAGES.items():
+        if page == source:
+            return f" ({_escape(name[:-2])}({name[-1]}))"
+    return f" ({_escape(page if '://' in page else os.path.normpath(os.path.join('docs', page)))})"  # noqa: PTH118
 
 
 def _escape(text: str) -> str:

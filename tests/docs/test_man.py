@@ -31,7 +31,17 @@ def test_a_man_page_has_every_section_of_its_source(name: str) -> None:
     for line in source:
         in_code ^= line.startswith("```")
         if line.startswith("## ") and not in_code:
-            assert f"\n.SH {MAN._escape(line[3:].replace('`', ''))}" in page.replace("\\fB", "").replace("\\fR", "")
+            title = MAN._escape(line[3:].replace("`", ""))
+            shown = page.replace("\\fB", "").replace("\\fR", "")
+            assert f"\n.SH {title if title.startswith('rainbowd') else title.upper()}\n" in shown
+
+
+def test_a_man_page_says_where_its_links_lead_and_which_keys_are_required() -> None:
+    commands, configuration = map(MAN.man_page, MAN.PAGES)
+    assert "Upgrades (docs/systemd.md)" in commands
+    assert "\\fBlimits\\fR (rainbowd.json(5))" in commands
+    assert "\\fBpath\\fR (required)" in configuration
+    assert "default: required" not in configuration
 
 
 @pytest.mark.parametrize("name", MAN.PAGES)
