@@ -27,7 +27,7 @@ def fleet_metrics(fleet: Mapping[str, Any] | None) -> Iterator[Metric]:
     yield GaugeMetricFamily("rainbowd_fleet_engine_up", "1 if etcd answers this machine", value=int(is_up))
     by_hand = fleet.get("by_hand") is not None
     yield GaugeMetricFamily(
-        "rainbowd_fleet_by_hand", "1 if someone turned the link of this machine", value=int(by_hand)
+        "rainbowd_fleet_by_hand", "1 if someone changed the link of this machine by hand", value=int(by_hand)
     )
     members = GaugeMetricFamily("rainbowd_fleet_members", "Members, by their state", labels=["state"])
     found = [_state(member) for member in fleet.get("members", ())]

@@ -155,7 +155,7 @@ def test_a_link_by_hand_stays_by_hand_after_the_way_back() -> None:
     record = Record(link="v1")
     assert record.is_by_hand("v9")
     assert not record.is_by_hand("v1")
-    assert not Record().is_by_hand("v9"), "nobody knows who turned the link of a new machine"
+    assert not Record().is_by_hand("v9"), "nobody knows who changed the link of a new machine"
     taken = record.begin(own("v2", before="v9")).finish(None)
     assert not taken.is_by_hand("v2")
     back = taken.begin(own("v9", is_revert=True, before="v2")).finish(None)
