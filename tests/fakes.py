@@ -26,7 +26,7 @@ from rainbowd.deploy.watch.file_state import FileState, Stamp, link_changed, tri
 from rainbowd.deploy.watch.restart_file import RestartRequest
 from rainbowd.deploy.watch.watcher import Trigger
 from rainbowd.errors import DeployFailed
-from rainbowd.roster import Roster, State
+from rainbowd.roster import LastCheck, Roster, State
 from tests.fake_companions import FakeCompanions
 from tests.story import problems
 
@@ -100,7 +100,7 @@ class FakeApp:
         self.behaviour = behaviour
         self.address: Address = TcpAddress("127.0.0.1", 20000 + generation_id)
         self.pid = self.main_pid = 1000 + generation_id
-        self.last_check: str | None = None
+        self.last_check = LastCheck()
         self.opened_at: float | None = None
         self.ended_times = 0
         self.is_adopted = False
@@ -142,7 +142,7 @@ class FakeApp:
             return
         checked_after = min(behaviour.first_check_after, behaviour.boots_after, behaviour.unhealthy_after)
         await trio.sleep(checked_after)
-        self.last_check = "answered 503"
+        self.last_check.result = "answered 503"
         await trio.sleep(min(behaviour.boots_after, behaviour.unhealthy_after) - checked_after)
         if behaviour.unhealthy_after < behaviour.boots_after:
             raise DeployFailed("not healthy in time")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rainbowd.agent.fleet_membership import FleetMembership
     from rainbowd.agent.maintenance import SiteAdmission
-    from rainbowd.deploy.deploys.progress import ProgressView
+    from rainbowd.deploy.deploys.progress import Progress
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.service import DeployService
     from rainbowd.report.recorder import Recorder
@@ -170,11 +170,12 @@ class StatusPublisher:
                 self.changed()
             await trio.sleep(_COUNTERS_SECONDS if deploys.deploying is None else _DEPLOYING_SECONDS)
 
-    def _counters(self, progress: ProgressView | None) -> object:
+    def _counters(self, progress: Progress | None) -> object:
         """Return the values that can change while no generation changes its state."""
         generations = self._roster.generations.values()
         counters = [(one.pid, one.requests, one.errors, len(one.holders), len(one.tunnels)) for one in generations]
-        return counters, self.workers(), None if progress is None else (progress.output_lines, progress.last_check)
+        steps = None if progress is None else (progress.output_lines, [one.last_check.result for one in generations])
+        return counters, self.workers(), steps
 
 
 def app_name(configured: str | None, base: Path) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rainbowd.agent.maintenance import SiteStatus
+from rainbowd.deploy.deploys.progress import Progress, Step
 from rainbowd.deploy.warnings import warnings
 from rainbowd.roster import whole_if_possible
 from rainbowd.timestamp import timestamp as rfc3339
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.deploys.progress import ProgressView
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
@@ -41,7 +41,7 @@ def build_status(
         "maintenance": _closed(site.maintenance_at, by=site.maintenance_by),
         "pause": _closed(site.pause_at, seconds=site.pause_seconds),
         "wanted": str(deploys.named_release) if deploys.named_release is not None else None,
-        "deploying": _deploying(deploys.deploying, deploys.progress),
+        "deploying": _deploying(deploys.deploying, deploys.progress, roster),
         "last_deploy": _last_deploy(deploys.last_outcome),
         "crashes": _crashes(deploys.crashes),
         "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
@@ -63,10 +63,12 @@ def _closed(at_seconds: float | None, **fields: object) -> dict[str, object] | N
     return None if at_seconds is None else {"at": timestamp(at_seconds), **fields}
 
 
-def _deploying(deploy: Deploy | None, progress: ProgressView | None) -> dict[str, object] | None:
+def _deploying(deploy: Deploy | None, progress: Progress | None, roster: Roster) -> dict[str, object] | None:
     if deploy is None or progress is None:
         return None
-    release = deploy.release
+    release, candidate = deploy.release, roster.generations.get(deploy.generation or 0)
+    last_check = None if candidate is None else candidate.last_check.result
+    step = Step.HEALTH if progress.step is Step.BOOT and last_check is not None else progress.step
     return {
         "deploy": deploy.id,
         "release": str(release) if release is not None else None,
@@ -76,11 +78,11 @@ def _deploying(deploy: Deploy | None, progress: ProgressView | None) -> dict[str
         "by": deploy.by,
         "note": deploy.note,
         "at": timestamp(deploy.requested_at_seconds or progress.since),
-        "step": progress.step.value,
+        "step": step.value,
         "step_at": timestamp(progress.since),
-        "output": progress.output,
+        "output": list(progress.output),
         "output_lines": progress.output_lines,
-        "last_check": progress.last_check,
+        "last_check": last_check,
     }
 
 

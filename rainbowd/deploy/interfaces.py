@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.records import DeployMemory
     from rainbowd.deploy.watch.file_state import FileState
     from rainbowd.report.journal import Event
-    from rainbowd.roster import State
+    from rainbowd.roster import LastCheck, State
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,12 @@ class App(Protocol):
     Attributes:
         address: on which it accepts connections.
         pid: of the child that was launched.
+        last_check: the result of its last health check.
     """
 
     address: Address
     pid: int
-
-    @property
-    def last_check(self) -> str | None:
-        """The result of the last health check, such as ``503 Service Unavailable``; None before the first."""
+    last_check: LastCheck
 
     def note(self, state: State, live_at: float | None) -> None:
         """Record for a later agent that it is in ``state`` now, or remove the record if it is retired.

@@ -10,6 +10,7 @@ takes over the state of this one by ``Roster.view`` and ``Roster.mirror``.
 from rainbowd.roster.canary_share import whole_if_possible
 from rainbowd.roster.companion_status import ProcessState, ProcessStatus
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
+from rainbowd.roster.last_check import LastCheck
 from rainbowd.roster.roster import Roster
 from rainbowd.roster.traffic import Traffic
 from rainbowd.roster.tunnel_batches import TUNNELS_CLOSE_SECONDS, in_batches
@@ -20,6 +21,7 @@ __all__ = [
     "Generation",
     "GenerationView",
     "IllegalTransition",
+    "LastCheck",
     "LeaseHolder",
     "ProcessState",
     "ProcessStatus",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rainbowd.address import Address  # noqa: TC001 - the same
 from rainbowd.roster.companion_status import ProcessStatus  # noqa: TC001 - the same
+from rainbowd.roster.last_check import LastCheck
 
 REFUSAL_GAP_SECONDS = 0.5
 """Refused connects that are further apart than this are separate incidents, not one second of refusing."""
@@ -81,6 +82,7 @@ class Generation:
         holders: the exchanges in flight.
         tunnels: the connections after ``101 Switching Protocols``.
         processes: the status of each of its companion processes.
+        last_check: the result of its last health check.
         on_advance: called after each change of the state, with the state and ``live_at``.
         on_error: called after each error, with what failed, such as ``GET /basket: 500``; None if nobody watches.
         on_idle: called when the last of ``holders`` or the last of ``tunnels`` has ended.
@@ -99,6 +101,7 @@ class Generation:
     holders: set[LeaseHolder] = field(default_factory=set)
     tunnels: set[LeaseHolder] = field(default_factory=set)
     processes: list[ProcessStatus] = field(default_factory=list)
+    last_check: LastCheck = field(default_factory=LastCheck)
     on_advance: Callable[[State, float | None], None] | None = None
     on_error: Callable[[str], None] | None = None
     on_idle: Callable[[], None] | None = None

@@ -213,7 +213,7 @@ class DeployExecution:
 
     def _begin_boot(self, candidate: Lifecycle) -> None:
         self.deploy.generation = candidate.id
-        self.progress.begin_boot(candidate)
+        self.progress.begin(Step.BOOT)
 
     def _switch_without_launch(self, release: Path) -> bool:
         """Keep or make live a generation of ``release`` that runs already, and return whether there was one."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.deploy.deploys.deploy import Deploy
-    from rainbowd.deploy.deploys.progress import ProgressView
+    from rainbowd.deploy.deploys.progress import Progress
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
 
@@ -34,7 +34,7 @@ class DeploySnapshot:
     named_release: Path | None = None
     previous_release: Path | None = None
     deploying: Deploy | None = None
-    progress: ProgressView | None = None
+    progress: Progress | None = None
     last_outcome: LastOutcome | None = None
     crashes: CrashCount | None = None
     crashed_seconds: float = 0.0

@@ -141,7 +141,7 @@ class Supervisor:
             named_release=self._queue.named_release,
             previous_release=memory.previous_release,
             deploying=None if current is None else current.deploy,
-            progress=None if current is None else current.progress.view(),
+            progress=None if current is None else current.progress,
             last_outcome=memory.last_outcome,
             crashes=crashes,
             crashed_seconds=0.0 if crashes is None else self._context.host.now() - crashes.at,

@@ -112,7 +112,7 @@ class Lifecycle:
     @property
     def last_check(self) -> str | None:
         """The result of its last health check; None before the first has returned."""
-        return None if self._app is None else self._app.last_check
+        return None if self._app is None else self._app.last_check.result
 
     @property
     def live_seconds(self) -> float:
@@ -191,7 +191,7 @@ class Lifecycle:
         """Add the generation to the roster, before its app runs."""
         self._app = app
         generation = self._make_generation(app)
-        generation.on_advance = app.note
+        generation.on_advance, generation.last_check = app.note, app.last_check
         generation.on_refusing = lambda: self.stop(EndReason.REFUSING)
         generation.processes = self._owner.companions.statuses_of(self.id)
         self._drainer = Drainer(generation)

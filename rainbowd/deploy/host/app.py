@@ -37,6 +37,7 @@ class LaunchedApp(LaunchedProcess):
 
     Attributes:
         address: on which it accepts connections.
+        last_check: the result of its last health check.
         startup_output: gets its output until it is live; None after that, and for an adopted app.
     """
 
@@ -50,16 +51,12 @@ class LaunchedApp(LaunchedProcess):
     ) -> None:
         super().__init__(process, output, checks.config)
         self.address = checks.address
+        self.last_check = checks.last
         self.startup_output: StartupOutput | None = None
         self._checks = checks
         self._store = store
         self._ended = False
         self._record: GenerationRecord | None = record
-
-    @property
-    def last_check(self) -> str | None:
-        """The result of the last health check, in a few words; None before the first."""
-        return self._checks.last
 
     @property
     def marks(self) -> LaunchMarks:

@@ -13,6 +13,7 @@ from rainbowd.deploy.host.listening_sockets import forms, is_on_every_interface,
 from rainbowd.deploy.process import name_process, why_foreign
 from rainbowd.errors import DeployFailed
 from rainbowd.log import get_logger
+from rainbowd.roster import LastCheck
 
 if TYPE_CHECKING:
     from rainbowd.address import Address
@@ -38,7 +39,7 @@ class Checks:
 
     Attributes:
         config, address: see the arguments.
-        last: the result of the last check, in a few words; None before the first.
+        last: the last check.
         is_shared: whether another generation started the process that answers.
     """
 
@@ -46,7 +47,7 @@ class Checks:
         self, config: Config, address: Address, process: ProcessTree, prober: Prober, *, is_adopted: bool
     ) -> None:
         self.address = address
-        self.last: str | None = None
+        self.last = LastCheck()
         self.is_shared = False
         self.config = config
         self._process = process
@@ -95,7 +96,7 @@ class Checks:
         if result.is_answer and result.problem is not None and not self._is_own:
             await self._check_owner(seen_healthy=True)
             self._is_own = True
-        self.last = result.brief if result.is_answer else result.brief + await self._elsewhere_meanwhile()
+        self.last.result = result.brief if result.is_answer else result.brief + await self._elsewhere_meanwhile()
         return result.problem
 
     async def probe_again(self, health: Health) -> str | None:

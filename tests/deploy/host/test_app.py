@@ -144,7 +144,7 @@ async def test_what_a_stranger_answers_is_not_reported(ours: TcpAddress, secret:
     launch = CheckedApp(ours, members=[], answers=(secret,), health="/")
     with pytest.raises(PortTaken, match=f"^{ours} is answered by pid .* started outside of this generation$"):
         await launch.app.check()
-    assert "secret" not in str(launch.app.last_check)
+    assert "secret" not in str(launch.app.last_check.result)
 
 
 async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: TcpAddress) -> None:
@@ -156,11 +156,11 @@ async def test_a_strangers_answer_to_a_later_check_is_not_reported_either(ours: 
 
 async def test_the_result_of_the_last_check_is_known_while_the_check_goes_on(ours: TcpAddress) -> None:
     launch = CheckedApp(ours, members=US, answers=("503", None), health="/")
-    assert launch.app.last_check is None
+    assert launch.app.last_check.result is None
     assert await launch.app.probe() == "503"
-    assert launch.app.last_check == "503"
+    assert launch.app.last_check.result == "503"
     await launch.app.check()
-    assert launch.app.last_check == "200 OK"
+    assert launch.app.last_check.result == "200 OK"
 
 
 @pytest.mark.parametrize(("host", "is_open"), [("0.0.0.0", True), ("::", True), ("127.0.0.1", False)])
@@ -183,10 +183,10 @@ async def test_an_app_that_listens_elsewhere_is_known_while_its_check_waits(
     monkeypatch.setattr("rainbowd.deploy.host.checks._SOCKETS_SECONDS", 0.0)
     launch = CheckedApp(nowhere, members=US, answers=("refused",), health="/")
     await launch.app.probe()
-    assert launch.app.last_check == "refused"
+    assert launch.app.last_check.result == "refused"
     await launch.app.probe()
-    assert str(launch.app.last_check).startswith("refused; the app listens on ")
-    assert str(ours) in str(launch.app.last_check)
+    assert str(launch.app.last_check.result).startswith("refused; the app listens on ")
+    assert str(ours) in str(launch.app.last_check.result)
 
 
 async def test_a_failure_does_not_say_that_it_listens_elsewhere_if_it_listens_on_every_interface() -> None:
