@@ -50,7 +50,7 @@ def _advance(view: View, order: Order, progress: Progress) -> Decision:
         case Phase.BAKING:
             return _bake(view, order, progress)
         case Phase.ROLLING_BACK:
-            return _roll_back(view, progress)
+            return _roll_back(view, order, progress)
         case Phase.HALTED:
             return Wait()
         case _:
@@ -98,19 +98,20 @@ def _target(view: View, order: Order, progress: Progress, turn: Turn) -> str | N
     if progress.order != order.id:
         return None
     if turn.state is State.REVERTING:
-        return view.local.record.before if _undoes(view, progress) else None
+        return view.local.record.before if _undoes(view, order, progress) else None
     if progress.phase is Phase.ROLLING_BACK:
         return None
     if progress.phase in {Phase.ROLLED_BACK, Phase.FAILED}:
-        return view.local.record.before if _undoes(view, progress) else order.previous
+        return view.local.record.before if _undoes(view, order, progress) else order.previous
     return order.release
 
 
-def _undoes(view: View, progress: Progress) -> bool:
+def _undoes(view: View, order: Order, progress: Progress) -> bool:
     """Return whether this machine must undo an order that was rolled back."""
     local, is_back = view.local, progress.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
     record = local.record
-    return is_back and record.flipped == progress.order and record.before not in {None, local.release}
+    is_own = progress.order == order.id and record.has_flipped(order)
+    return is_back and is_own and record.before not in {None, local.release}
 
 
 def _absent_in_turn(view: View, order: Order, progress: Progress) -> Write | None:
@@ -171,7 +172,7 @@ def _end(progress: Progress, phase: Phase, reason: str | None = None) -> Write:
 def _prepare(view: View, order: Order, progress: Progress) -> Decision:
     """Provide the release on every present member, before anything is deployed."""
     if view.me in order.members and view.me not in progress.members:
-        if view.local.prepared != order.id:
+        if view.local.prepared != order.request:
             return Prepare(order.release)
         reason = view.local.unprepared
         turn = Turn(state=State.PREPARED) if reason is None else Turn(state=State.FAILED, reason=reason)
@@ -217,10 +218,10 @@ def _bake(view: View, order: Order, progress: Progress) -> Decision:
     return Write(following, f"wave {following.wave + 1} begins")
 
 
-def _roll_back(view: View, progress: Progress) -> Decision:
+def _roll_back(view: View, order: Order, progress: Progress) -> Decision:
     """Go back on every member that is present, all at once."""
     turn = progress.members.get(view.me)
-    if turn is not None and _undoes(view, progress) and not _has_failed_to_revert(view, turn):
+    if turn is not None and _undoes(view, order, progress) and not _has_failed_to_revert(view, turn):
         reverting = Turn(state=State.REVERTING, deploy=view.new_request)
         return Write(_with(progress, view.me, reverting), f"{view.me} goes back to {view.local.record.before}")
     if turn is not None and turn.must_go_back:
@@ -239,7 +240,7 @@ def _has_failed_to_revert(view: View, turn: Turn) -> bool:
 def _rest(view: View, order: Order, progress: Progress) -> Decision:
     """Take a turn to deploy the fleet's release if this machine was down, is new, or was cut off."""
     local, release = view.local, wanted(order, progress)
-    differs = _undoes(view, progress) or release not in {None, local.release}
+    differs = _undoes(view, order, progress) or release not in {None, local.release}
     if not differs or local.is_by_hand or not local.may_converge or len(progress.busy) >= order.parallel:
         return Wait()
     claimed = Turn(state=State.CLAIMED, deploy=view.new_request)

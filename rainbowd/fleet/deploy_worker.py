@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         record: what the machine remembers.
-        prepared: the last order whose release it tried to provide; None if it has tried none.
+        prepared: the ``request`` of the last order whose release it tried to provide; None if it has tried none.
         unprepared: why that failed; None if it did not.
     """
 
@@ -45,7 +45,7 @@ class Work:
         self, machine: LocalDeploys, state_dir: Path, releases: Path | None, on_done: Callable[[], None]
     ) -> None:
         self.record = local_record.read(state_dir)
-        self.prepared: int | None = None
+        self.prepared: str | None = None
         self.unprepared: str | None = None
         self._machine = machine
         self._state_dir = state_dir
@@ -91,14 +91,14 @@ class Work:
     async def _prepare(self, order: Order) -> None:
         try:
             result = await self._provide(self._task(order.release, f"prepare-{order.id}", order, 1))
-            self.prepared, self.unprepared = order.id, result.failure
+            self.prepared, self.unprepared = order.request, result.failure
         finally:
             self._finish()
 
     async def _deploy(self, deploy: Deploy, order: Order, wave: int) -> None:
         try:
             task = self._task(deploy.release, deploy.request, order, wave, deploy)
-            result = await self._result(deploy, task)
+            result = await self._result(deploy, order, task)
             await self._save(self.record.finish(result.failure, result.output))
             self._count_failure(result)
         except OSError as error:
@@ -107,7 +107,7 @@ class Work:
         finally:
             self._finish()
 
-    async def _result(self, deploy: Deploy, task: Task | None) -> Result:
+    async def _result(self, deploy: Deploy, order: Order, task: Task | None) -> Result:
         """Return how the deploy ends, or has ended if an earlier agent began it."""
         standing, attempt = self._machine.standing(), self.record.attempt
         if task is not None and attempt is not None and attempt.request == deploy.request:
@@ -118,6 +118,7 @@ class Work:
         begun = OwnDeploy(
             request=deploy.request,
             order=deploy.order,
+            ordered_by=order.request if order.id == deploy.order else None,
             release=deploy.release,
             is_revert=deploy.is_revert,
             before=release_name(standing.live or standing.linked, self.directory),

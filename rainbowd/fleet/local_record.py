@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from rainbowd.errors import RainbowdError
-from rainbowd.fleet.models import Document, UnreadableDocument
+from rainbowd.fleet.models import Document, Order, UnreadableDocument
 from rainbowd.report.reserved_file import ReservedFile
 from rainbowd.report.state_dir import open_to_read
 
@@ -20,7 +20,8 @@ class OwnDeploy(Document):
 
     Attributes:
         request: the id of the turn that it was made for, and of the request in the journal.
-        order: the order that gave the turn.
+        order: the number of the order that gave the turn.
+        ordered_by: the id of the command that wrote that order; None in the record of an older version.
         release: the name of what it deployed.
         is_revert: whether it went back from the release of that order.
         before: the release that was live when it began; None if nothing was.
@@ -32,6 +33,7 @@ class OwnDeploy(Document):
 
     request: str
     order: int
+    ordered_by: str | None = None
     release: str
     is_revert: bool = False
     before: str | None = None
@@ -46,7 +48,8 @@ class Record(Document):
 
     Attributes:
         attempt: its last deploy for the fleet; None if it has made none.
-        flipped: the order that made its release live here, unless that was undone since; None if none did.
+        flipped: the number of the order that made its release live here, unless that was undone since; None for none.
+        flipped_by: the id of the command that wrote that order: an etcd that starts empty counts orders from 1 again.
         before: the release that was live before that; None if none was.
         link: the release that the link had when the fleet changed it last; None if it never did.
         link_before: the same before ``flipped``.
@@ -54,6 +57,7 @@ class Record(Document):
 
     attempt: OwnDeploy | None = None
     flipped: int | None = None
+    flipped_by: str | None = None
     before: str | None = None
     link: str | None = None
     link_before: str | None = None
@@ -78,12 +82,16 @@ class Record(Document):
         if failure is None and attempt.is_revert:
             is_undone = attempt.release == self.before
             link = self.link_before if is_undone and self.link_before is not None else attempt.release
-            changes |= {"flipped": None, "before": None, "link": link, "link_before": None}
+            changes |= {"flipped": None, "flipped_by": None, "before": None, "link": link, "link_before": None}
         elif failure is None:
-            changes |= {"flipped": attempt.order, "link": attempt.release}
-            if self.flipped != attempt.order:
+            changes |= {"flipped": attempt.order, "flipped_by": attempt.ordered_by, "link": attempt.release}
+            if (self.flipped, self.flipped_by) != (attempt.order, attempt.ordered_by):
                 changes |= {"before": attempt.before, "link_before": self.link}
         return self.model_copy(update=changes)
+
+    def has_flipped(self, order: Order) -> bool:
+        """Return whether ``order`` made its release live here, and that was not undone since."""
+        return self.flipped == order.id and self.flipped_by in {None, order.request}
 
     def is_by_hand(self, linked: str | None) -> bool:
         """Return whether someone has changed the link since the fleet did.

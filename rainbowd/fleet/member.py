@@ -249,7 +249,7 @@ class Member:
     def _local(self, documents: Documents) -> Local:
         standing, work = self._machine.standing(), self._work
         is_watched = documents.phase in {Phase.ROLLING, Phase.BAKING} and documents.order is not None
-        is_new = is_watched and documents.order is not None and work.record.flipped == documents.order.id
+        is_new = is_watched and documents.order is not None and work.record.has_flipped(documents.order)
         linked = release_name(standing.linked, work.directory)
         return Local(
             record=work.record,

@@ -23,7 +23,7 @@ class Local:
         record: of its own deploys for the fleet.
         release: the live release, or the linked one if nothing is live; None if there is neither.
         is_by_hand: whether someone has changed the link since the fleet did.
-        prepared: the last order whose release it tried to provide; None if it has tried none.
+        prepared: the ``request`` of the last order whose release it tried to provide; None if it has tried none.
         unprepared: why that failed; None if it did not.
         trouble: what is wrong with the live release; None if nothing is.
         may_converge: whether the delay after the last failure is over.
@@ -32,7 +32,7 @@ class Local:
     record: Record = field(default_factory=Record)
     release: str | None = None
     is_by_hand: bool = False
-    prepared: int | None = None
+    prepared: str | None = None
     unprepared: str | None = None
     trouble: str | None = None
     may_converge: bool = True

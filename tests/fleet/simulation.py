@@ -67,7 +67,7 @@ class Machine:
     is_up: bool = True
     is_cut: bool = False
     lease_until: float = 0.0
-    prepared: int | None = None
+    prepared: str | None = None
     deploying: Deploy | None = None
     trouble: str | None = None
     seen: dict[Timer, float] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class Simulation:
         self._put_order(
             Order(
                 id=1 if self.order is None else self.order.id + 1,
-                request="r",
+                request=f"r{1 if self.order is None else self.order.id + 1}",
                 release=self.random.choice(["v2", "v3", "v4"]),
                 previous=wanted(self.order, self.progress),
                 by="ann",
@@ -210,7 +210,7 @@ class Simulation:
                 if revisions == self.revisions or not self.is_guarded:
                     self._put_progress(progress)
             case Prepare():
-                machine.prepared = self.order.id if self.order is not None else None
+                machine.prepared = self.order.request if self.order is not None else None
             case Deploy():
                 self._begin(machine, decision)
 
@@ -218,6 +218,7 @@ class Simulation:
         attempt = OwnDeploy(
             request=deploy.request,
             order=deploy.order,
+            ordered_by=self.order.request if self.order is not None and self.order.id == deploy.order else None,
             release=deploy.release,
             is_revert=deploy.is_revert,
             before=machine.release,

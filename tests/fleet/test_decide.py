@@ -62,9 +62,9 @@ def test_an_order_does_not_begin_while_someone_deploys_for_the_one_before() -> N
 def test_a_member_prepares_and_reports_it() -> None:
     now = progress(Phase.PREPARING)
     assert decide(view(now)) == Prepare("v2")
-    ready = written(decide(view(now, local=Local(release="v1", prepared=7))))
+    ready = written(decide(view(now, local=Local(release="v1", prepared="r"))))
     assert ready.members["a"].state is State.PREPARED
-    failed = written(decide(view(now, local=Local(release="v1", prepared=7, unprepared="no such release"))))
+    failed = written(decide(view(now, local=Local(release="v1", prepared="r", unprepared="no such release"))))
     assert failed.members["a"] == Turn(state=State.FAILED, reason="no such release")
 
 
@@ -192,6 +192,14 @@ def test_going_back_ends_when_every_present_member_is_back() -> None:
     assert decide(view(reverting, me="b")) == Wait()
     back = progress(Phase.ROLLING_BACK, reason="b: exited", a=State.REVERTED, b=State.FAILED)
     assert written(decide(view(back))).phase is Phase.ROLLED_BACK
+
+
+def test_an_order_of_the_same_number_in_an_etcd_that_was_emptied_undoes_nothing() -> None:
+    local = Local(record=Record(flipped=7, flipped_by="another command", before="v0"), release="v1", prepared="another")
+    now = progress(Phase.ROLLING_BACK, reason="b: exited", a=State.PREPARED, b=State.FAILED)
+    assert written(decide(view(now, local=local))).phase is Phase.ROLLED_BACK
+    assert decide(view(progress(Phase.ROLLED_BACK), local=local)) == Wait()
+    assert decide(view(progress(Phase.PREPARING), local=local)) == Prepare("v2")
 
 
 def test_a_turn_that_was_overtaken_is_given_back() -> None:

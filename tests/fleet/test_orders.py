@@ -151,6 +151,15 @@ def test_a_record_knows_what_to_go_back_to() -> None:
     assert (failed.flipped, failed.link) == (7, "v2")
 
 
+def test_a_record_tells_orders_of_the_same_number_apart() -> None:
+    first = own("v2").model_copy(update={"ordered_by": "r"})
+    record = Record(link="v1").begin(first).finish(None)
+    assert record.has_flipped(order())
+    assert not record.has_flipped(order(request="s"))
+    again = own("v3", before="v2").model_copy(update={"request": "again", "ordered_by": "s"})
+    assert record.begin(again).finish(None).before == "v2"
+
+
 def test_a_link_by_hand_stays_by_hand_after_the_way_back() -> None:
     record = Record(link="v1")
     assert record.is_by_hand("v9")
