@@ -152,7 +152,7 @@ def rollback_order(documents: Documents, request: str, author: Author) -> Order:
     present = wanted(documents.order, documents.progress)
     before = present if documents.phase is Phase.HALTED else next(iter(past_releases(documents)), None)
     if before is None:
-        raise Refused("cannot roll back: the fleet has no other release before")
+        raise Refused(f"cannot roll back: no order was for another release than {present}; deploy one by its name")
     members = _members(documents, requires_all=False)
     everywhere = Policy("100%", len(members), 0, "halt", len(members))
     order = new_order(documents, request, before, everywhere, author)

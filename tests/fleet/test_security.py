@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 
-SCRIPT = Path(__file__).parents[2] / "deploy-hooks" / "fleet" / "etcd-setup.sh"
+HOOKS = Path(__file__).parents[2] / "deploy-hooks" / "fleet"
+SCRIPT, CERTIFICATES = HOOKS / "etcd-setup.sh", HOOKS / "etcd-certificates.sh"
 
 
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
@@ -39,12 +40,15 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
     """A cluster with TLS and passwords, whose tokens expire after four seconds; and the directory of the passwords."""
     directory = tmp_path_factory.mktemp("guarded")
-    made, key = certificate(directory, "etcd")
-    options = ["--cert-file", str(made), "--key-file", str(key), "--auth-token-ttl", "4"]
+    for _ in range(2):  # a second run renews the certificate, and keeps the authority
+        subprocess.run([str(CERTIFICATES), str(directory / "certificates"), "127.0.0.1"], check=True)
+    node = directory / "certificates" / "127.0.0.1"
+    (directory / "ca.crt").write_bytes((node / "ca.crt").read_bytes())
+    options = ["--cert-file", str(node / "server.crt"), "--key-file", str(node / "server.key"), "--auth-token-ttl", "4"]
     cluster = Cluster(directory / "etcd", scheme="https", options=options)
     try:
         cluster.start()
-        variables = {"ETCDCTL_ENDPOINTS": ",".join(cluster.endpoints), "ETCDCTL_CACERT": str(made)}
+        variables = {"ETCDCTL_ENDPOINTS": ",".join(cluster.endpoints), "ETCDCTL_CACERT": str(directory / "ca.crt")}
         for _ in range(2):  # a second run changes nothing
             subprocess.run([str(SCRIPT), "shop", str(directory)], env={**os.environ, **variables}, check=True)
             variables["ETCDCTL_USER"] = f"root:{(directory / 'root').read_text()}"
@@ -59,7 +63,7 @@ def settings(directory: Path, user: str) -> dict[str, Any]:
         "name": "shop",
         "user": user,
         "password_file": str(directory / user),
-        "ca_file": str(directory / "etcd.crt"),
+        "ca_file": str(directory / "ca.crt"),
     }
 
 
@@ -101,6 +105,15 @@ def an_agent_cannot_name_a_release(fleet: Fleet, deployer: Path) -> None:
     assert fleet.live() == ["v2", "v2"]
 
 
+def test_a_node_can_show_its_certificate_to_clients_and_to_other_nodes(tmp_path: Path) -> None:
+    subprocess.run([str(CERTIFICATES), str(tmp_path), "10.0.0.1", "etcd2.example"], check=True)
+    for node, name in (("10.0.0.1", "-verify_ip"), ("etcd2.example", "-verify_hostname")):
+        for purpose in ("sslserver", "sslclient"):
+            words = ["openssl", "verify", "-purpose", purpose, name, node, "-CAfile", str(tmp_path / node / "ca.crt")]
+            subprocess.run([*words, str(tmp_path / node / "server.crt")], check=True)
+    assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
+
+
 def test_agents_cannot_order_and_deployers_can(guarded: tuple[Cluster, Path], tmp_path: Path) -> None:
     """11: with an agent's password no order, lock or abort; a wrong CA, a wrong password: away, and exit 3."""
     cluster, directory = guarded
@@ -112,7 +125,7 @@ def test_agents_cannot_order_and_deployers_can(guarded: tuple[Cluster, Path], tm
         fleet.start()
         status, output = fleet.run("deploy", "v2")
         assert status == 1, output
-        assert "permission denied" in output
+        assert "etcd refuses this to shop-agent: etcdserver: permission denied" in output
         assert fleet.run("lock", "--note", "mine")[0] == 1
         status, output = fleet.run("deploy", "v2", "--fleet", str(deployer))
         assert status == 0, output + fleet.outputs()

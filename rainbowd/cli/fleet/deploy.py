@@ -145,7 +145,7 @@ async def _order(
 
     Raises:
         Refused: another order is under way, and still is after ``wait_seconds``.
-        EngineError: the engine does not answer, or refuses.
+        EngineError: the engine does not answer, or refuses; an order whose answer was lost may be written.
     """
     request, deadline, is_told = os.urandom(6).hex(), time.monotonic() + wait_seconds, False
     while True:
@@ -162,8 +162,12 @@ async def _order(
                 is_told = True
             await trio.sleep(LOOK_SECONDS / 2)
             continue
-        if await session.engine.commit(orders.order_guards(documents), {ORDER: order.encode()}):
-            return order, documents
+        try:
+            if await session.engine.commit(orders.order_guards(documents), {ORDER: order.encode()}):
+                return order, documents
+        except EngineAway as error:
+            hint = "the order may be written all the same: see `rainbowd fleet` once etcd answers"
+            raise EngineAway(f"{error}; {hint}") from None
 
 
 async def _follow(session: Session, order: Order, begun: float) -> int:

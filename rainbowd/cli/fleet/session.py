@@ -14,6 +14,7 @@ from rainbowd.config import load, load_fleet
 from rainbowd.config_paths import find_config
 from rainbowd.errors import UsageError
 from rainbowd.fleet import documents
+from rainbowd.fleet.engine import PermissionDenied
 from rainbowd.fleet.etcd import Etcd
 from rainbowd.fleet.orders import Author
 
@@ -66,7 +67,12 @@ def run(config_path: Path | None, fleet_path: Path | None, act: Callable[[Sessio
 
     async def connected() -> int:
         async with Etcd(settings) as engine:
-            return await act(Session(settings, engine))
+            try:
+                return await act(Session(settings, engine))
+            except PermissionDenied as error:
+                who = settings.user or "this user"
+                hint = "deployers name a file with a user of their own: --fleet FILE"
+                raise PermissionDenied(f"etcd refuses this to {who}: {error}; {hint}") from None
 
     try:
         return trio.run(connected)
