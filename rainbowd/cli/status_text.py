@@ -52,7 +52,8 @@ def status_text(status: dict[str, Any], state_dir: Path) -> str:
     try:
         deploying = status.get("deploying")
         last_deploy = status["last_deploy"]
-        lines = [_agent(status["agent"], paint), *_generations(status, paint)]
+        agent = status["agent"]
+        lines = [_agent(agent, paint), *_workers(agent.get("workers", [])), *_generations(status, paint)]
         if deploying is None:
             lines += _last_deploy(last_deploy, status, paint)
         else:
@@ -74,6 +75,15 @@ def _agent(agent: dict[str, Any], paint: Paint) -> str:
         f"{name}agent {escape_control(agent['pid'])}  rainbowd {escape_control(agent['version'])}  {state}  "
         f"up {ago(agent['started_at'])}  listening on {listen}"
     )
+
+
+def _workers(processes: list[dict[str, Any]]) -> list[str]:
+    """Return a line about the processes that serve requests, of which the agent is the first; none if it is alone."""
+    if not processes:
+        return []
+    pids = ["waits to be started again" if process["pid"] is None else process["pid"] for process in processes[1:]]
+    workers = "worker" if len(pids) == 1 else "workers"
+    return [f"{len(pids)} {workers} besides the agent: {', '.join(escape_control(pid) for pid in pids)}"]
 
 
 def _generations(status: dict[str, Any], paint: Paint) -> list[str]:

@@ -130,6 +130,25 @@ def test_the_agent_is_one_line(tell: Tell, show: Show) -> None:
     assert line.endswith("listening on 0.0.0.0:7000, unix:/run/a.sock")
 
 
+@pytest.mark.parametrize(
+    ("pids", "line"),
+    [
+        ([71], "1 worker besides the agent: 71"),
+        ([71, None], "2 workers besides the agent: 71, waits to be started again"),
+    ],
+)
+def test_workers_are_one_line(tell: Tell, show: Show, pids: list[int | None], line: str) -> None:
+    agent = tell()["agent"]
+    entries = [{"pid": pid, "connections": 0, "requests": 0} for pid in [agent["pid"], *pids]]
+    tell(agent={**agent, "workers": entries})
+    assert show()[1] == line
+
+
+def test_an_agent_alone_has_no_line_about_workers(tell: Tell, show: Show) -> None:
+    tell()
+    assert not [line for line in show() if "worker" in line]
+
+
 def test_every_generation_is_one_line_and_the_live_one_is_marked(tmp_path: Path, tell: Tell, show: Show) -> None:
     candidate = generation(12, tmp_path / "v2", state="starting", pid=None, live_at=None)
     tell(generations=[generation(3, tmp_path / "v1"), candidate])
