@@ -7,18 +7,27 @@ import os
 import platform
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from bench import bodies, idle, requests, steady, websocket
+from bench import bodies, idle, requests, steady, websocket, workers
 from bench.goals import verdicts
-from bench.machine import BenchError, cores, raise_file_limit, taken_share
+from bench.machine import BenchError, chosen_cores, raise_file_limit, taken_share
 from bench.picture import picture
 from bench.plan import Plan
 from bench.proxies import NAMES, Place, install, versions
 from bench.results import Results, from_json, to_json
 from bench.table import table
 
-PARTS = {"requests": requests.run, "bodies": bodies.run, "idle": idle.run, "websocket": websocket.run}
+PARTS = {
+    "requests": requests.run,
+    "workers": workers.run,
+    "bodies": bodies.run,
+    "idle": idle.run,
+    "websocket": websocket.run,
+}
+MANY_ROUNDS = ("requests", "workers")
+"""The parts whose differences are small; the others have a third of the rounds."""
 
 CONNECTIONS = (1, 32, 256)
 IDLE = (1000, 10_000)
@@ -50,7 +59,7 @@ def _tell(results: Results, options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace) -> Results:
-    proxy_core, load_core = cores()
+    proxy_core, load_core = chosen_cores()
     os.sched_setaffinity(0, {load_core})
     raise_file_limit()
     install(options.peers, options.cache)
@@ -79,7 +88,8 @@ def _run(plan: Plan, options: argparse.Namespace) -> None:
         steady.run(plan, options.minutes)
         return
     for part in options.only:
-        PARTS[part](plan)
+        rounds = plan.rounds if part in MANY_ROUNDS else -(-plan.rounds // 3)
+        PARTS[part](replace(plan, rounds=rounds))
 
 
 def _plan(options: argparse.Namespace, place: Place, results: Results) -> Plan:
@@ -101,8 +111,8 @@ def _options() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "rainbowd-bench"
     parser.add_argument("--peers", type=_Names(NAMES), default=NAMES, help=f"of {','.join(NAMES)}")
     parser.add_argument("--only", type=_Names(tuple(PARTS)), default=tuple(PARTS), help=f"of {','.join(PARTS)}")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of load, a measurement")
+    parser.add_argument("--rounds", type=int, default=9, help="bodies, idle and websocket have a third")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load, a measurement")
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
     parser.add_argument(
         "--minutes", type=int, metavar="N", help="only see whether a request costs the same for so long"

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.machine import HOST, BenchError, Server, find
 
@@ -80,7 +81,18 @@ def run(port: int, head: str, connections: int, *, seconds: float, seed: int) ->
     return load
 
 
-def measure(proxy: Server, app: Server, head: str, connections: int, *, seconds: float, seed: int) -> Cost:
+class Measured(Protocol):
+    """A proxy, of which only some processes may count."""
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+
+    def cpu_seconds(self) -> float:
+        """What it has used so far."""
+
+
+def measure(proxy: Measured, app: Server, head: str, connections: int, *, seconds: float, seed: int) -> Cost:
     """Load a proxy, and hold what wrk counted against what the upstream did.
 
     Raises:

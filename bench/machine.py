@@ -43,7 +43,7 @@ class Server:
         return sum(_pss_kib(pid) for pid in _family(self.pid))
 
 
-def cores() -> tuple[int, int]:
+def chosen_cores() -> tuple[int, int]:
     """The core of the proxy under test, and the core of everything else."""
     mine = sorted(os.sched_getaffinity(0))
     if len(mine) < 2:
@@ -80,12 +80,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, *, core: int, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str], port: int, *, cores: Sequence[int], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     """Run a server, from when it listens until it is asked to exit, and killed if it does not.
 
     Args:
-        core: what all its threads and processes are pinned to.
+        cores: what all its threads and processes are pinned to.
         log: the file for all it prints.
         environment: in addition to our own.
 
@@ -94,7 +94,7 @@ def running(
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            ["taskset", "-c", ",".join(map(str, cores)), *command],
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,

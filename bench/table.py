@@ -28,7 +28,7 @@ def table(results: Results) -> str:
 def cell(results: Results, row: Row, peer: str) -> str:
     """What is said of a peer in a row; a ``+`` marks a pace that the load set, not the proxy."""
     mark = "+" if f"{row.key} {peer}" in results.limited else ""
-    if compared(results, peer) and row.unit != "x":
+    if compared(results, peer) and row.unit != "x" and BASE in results.values[row.key]:
         ratio = results.ratio(row.key, peer, row.key, BASE)
         return NONE if ratio is None else f"{_text(ratio, 'x')}{mark}"
     spread = results.spread(row.key, peer)

@@ -56,7 +56,7 @@ def test_children_count_as_their_parent() -> None:
 def test_a_server_runs_while_it_is_needed_and_ends_behind(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-c", LISTEN, str(port)]
-    with running(command, port, core=CORE, log=tmp_path / "server.log") as server:
+    with running(command, port, cores=[CORE], log=tmp_path / "server.log") as server:
         assert os.sched_getaffinity(server.pid) == {CORE}
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
@@ -65,7 +65,7 @@ def test_a_server_runs_while_it_is_needed_and_ends_behind(tmp_path: Path) -> Non
 def test_a_server_that_ends_is_shown_with_what_it_said(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such option')"]
     expected = pytest.raises(BenchError, match="server does not listen; it said: no such option")
-    with expected, running(command, free_port(), core=CORE, log=tmp_path / "server.log"):
+    with expected, running(command, free_port(), cores=[CORE], log=tmp_path / "server.log"):
         pass
 
 

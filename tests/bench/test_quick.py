@@ -28,7 +28,7 @@ def test_a_quick_run_measures_all_and_fails_nothing(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     results = from_json((tmp_path / "figures.json").read_text())
     assert {key.partition(".")[0] for key in results.rows} == {
-        *("cpu", "rate", "p50", "p99", "body", "memory", "idle", "beside", "frame")
+        *("cpu", "rate", "p50", "p99", "workers", "body", "memory", "idle", "beside", "frame")
     }
     assert all(len(values) == 1 for peers in results.values.values() for values in peers.values())
     assert ET.fromstring((tmp_path / "figures.svg").read_text()).tag.endswith("svg")

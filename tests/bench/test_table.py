@@ -38,6 +38,12 @@ def test_a_ratio_within_a_peer_is_not_compared_again() -> None:
     assert "1.20x (1.20-1.20)" in table(results("nginx", "rainbowd")).splitlines()[2]
 
 
+def test_what_nginx_has_no_part_in_is_in_units() -> None:
+    found = results("nginx", "rainbowd")
+    found.put(Row("workers.memory", "memory of one further worker", "KiB"), "rainbowd", 0, 30_000.0)
+    assert re.split(" {2,}", table(found).splitlines()[3])[1:] == ["-", "30000 (30000-30000)"]
+
+
 def test_columns_line_up() -> None:
     lines = table(results("rainbowd", "nginx", "aiohttp")).splitlines()
     assert len({len(line) for line in lines}) == 1
@@ -65,11 +71,16 @@ def test_numbers_have_three_digits_that_mean_something(value: float, text: str) 
 def test_goals_are_judged_where_they_were_measured() -> None:
     lines = verdicts(results("rainbowd", "nginx")).splitlines()
     assert lines == [
-        "met     CPU a request <= 3.5 of nginx's: 0.52 (0.50-0.55)",
-        "met     p50 with 10,000 idle / with none <= 1.1: 1.10 (1.10-1.10)",
+        "met     rainbowd: CPU a request <= 3 of nginx's: 0.52 (0.50-0.55)",
+        "met     rainbowd: p50 with 10,000 idle / with none <= 1.1: 1.10 (1.10-1.10)",
     ]
 
 
 def test_a_goal_that_is_missed_is_said_to_be() -> None:
     found = results("nginx", "aiohttp", "haproxy", "http-proxy", "rainbowd")
-    assert "missed  CPU a request <= 3.5 of nginx's: 4.64 (4.33-5.00)" in verdicts(found).splitlines()
+    assert "missed  rainbowd: CPU a request <= 3 of nginx's: 4.64 (4.33-5.00)" in verdicts(found).splitlines()
+
+
+def test_the_compiled_version_has_goals_of_its_own() -> None:
+    found = results("nginx", "rainbowd-compiled")
+    assert verdicts(found) == "missed  rainbowd-compiled: CPU a request <= 1.8 of nginx's: 1.91 (1.83-2.00)"
