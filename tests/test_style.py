@@ -102,6 +102,13 @@ def definitions(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tup
                 yield f"{module}:{node.lineno}", node.name  # type: ignore[attr-defined]
 
 
+def test_no_pattern_has_a_possessive_group() -> None:
+    """Before 3.11.5, Python lets one end within a repetition that does not match: ``(?:a|%0)++`` matches all of a%."""
+    possessive = re.compile(r"[^(]\)[*+?]\+")
+    lines = [(module, text) for module in trees() for text in (PACKAGE / module).read_text().splitlines()]
+    assert not [f"{module}: {text}" for module, text in lines if possessive.search(text)]
+
+
 def test_no_module_has_a_name_that_was_given_up() -> None:
     parts = {part for module in trees() for part in Path(module).with_suffix("").parts}
     assert not parts & FORMER_MODULES

@@ -7,8 +7,8 @@ import re
 from rainbowd.http1.errors import Refusal
 
 _HOST = re.compile(
-    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=\x80-\xff-]++|%[0-9A-Fa-f]{2})++"  # a name, by RFC 3986; raw UTF-8 too
-    rb"|\[[0-9A-Fa-f:.]++(?:%25(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})++)?\])"  # an IPv6 address with its zone: RFC 6874
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=\x80-\xff-]++|%[0-9A-Fa-f]{2})+"  # a name, by RFC 3986; raw UTF-8 too
+    rb"|\[[0-9A-Fa-f:.]++(?:%25(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+)?\])"  # an IPv6 address with its zone: RFC 6874
     rb"(?::[0-9]{0,5})?"
 )
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.DOTALL | re.IGNORECASE)

@@ -183,6 +183,7 @@ def test_what_parsers_read_differently_or_cannot_read_is_refused(
         (b"Host: a/b",),
         (b"Host: user@a",),
         (b"Host: a%",),
+        (b"Host: a%:80",),
         (b"Host: a%2",),
         (b"Host: a%zz",),
         (b"Host: a\\b",),
