@@ -65,7 +65,7 @@ class AgentProcess:
             raise RainbowdError(f"cannot {self._verb} the agent (pid {self.pid}): it has ended") from None
 
     def handles(self, signum: signal.Signals) -> bool:
-        """Return whether the agent catches a signal, and so would not die of it: proc(5), SigCgt."""
+        """Return whether the agent catches ``signum``, and so would not die of it: proc(5), SigCgt."""
         caught = _status(self.pid).get("SigCgt", ["0"])
         return bool(int(caught[0], 16) >> (signum - 1) & 1)
 

@@ -152,6 +152,7 @@ class _PendingRequest:
         self._writes = 1
 
     def check(self) -> None:
+        """Write the request again, after some seconds in which the agent has not seen it."""
         if self._tracker.deploy is not None:
             return
         self._tracker.is_replaced = self._tracker.is_replaced or not self._trigger.is_unchanged()

@@ -126,7 +126,7 @@ def describe_entry_result(entry: DeployEntry) -> tuple[str, str]:
 
 
 def format_utc(at: str) -> str:
-    """Return a time in RFC 3339 as date and time in UTC, to the second."""
+    """Return ``at``, a time in RFC 3339, as date and time in UTC, to the second."""
     try:
         return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     except ValueError:

@@ -14,13 +14,13 @@ FILE_BYTES = 100_000
 
 
 def files_near_top(release: Path, pattern: str) -> list[Path]:
-    """Return the files at the top of a release, and in its directories."""
+    """Return the files that match ``pattern``, at the top of a release and in its directories."""
     below = (file for file in sorted(release.glob(f"*/{pattern}")) if file.parent.name not in SKIPPED)
     return [*sorted(release.glob(pattern)), *below]
 
 
 def src_layout_files(release: Path, pattern: str) -> list[Path]:
-    """Return the files of the packages of a src layout."""
+    """Return the files that match ``pattern`` in the packages of a src layout."""
     return [file for file in sorted((release / "src").glob(f"*/{pattern}")) if file.parent.name not in SKIPPED]
 
 

@@ -132,7 +132,7 @@ def _lines(state_dir: Path, journal: _Journal) -> list[str]:
 
 
 def cut(line: str, columns: int) -> str:
-    """Return as much of ``line`` as fits, with all of its styles; what is cut off is shown by ``...``."""
+    """Return as much of ``line`` as fits into ``columns``, with its styles; ``...`` stands for the rest."""
     pieces = _STYLE_OR_CHARACTER.findall(line)
     room = columns - len(_CUT) if sum(len(piece) == 1 for piece in pieces) > columns else columns
     kept, is_cut = "", False
@@ -155,6 +155,7 @@ class _Journal:
         self._lines: deque[str] = deque(maxlen=SENTENCES_MAX)
 
     def lines(self) -> list[str]:
+        """Return the sentences for the latest events, oldest first."""
         with contextlib.suppress(RainbowdError, OSError):  # unread lines are read later
             while lines := self._tail.read():
                 texts = map(_line, (json.loads(line.text) for line in lines))

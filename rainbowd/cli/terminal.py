@@ -163,7 +163,7 @@ def release_name(path: str) -> str:
 
 
 def ago(since: str) -> str:
-    """Return how long ago a time in RFC 3339 was, in its two largest units."""
+    """Return how long ago ``since`` was, a time in RFC 3339, in its two largest units."""
     seconds = max(0, int(time.time() - datetime.fromisoformat(since).timestamp()))
     if seconds >= DAY:
         return f"{seconds // DAY}d {seconds % DAY // HOUR}h"

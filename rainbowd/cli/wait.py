@@ -79,6 +79,7 @@ class _Waiting:
         self._files_at = _changed_at(paths)
 
     def close(self) -> None:
+        """Close the journal, which was read."""
         self._tail.close()
 
     def until_decided(self, deploy: str | None) -> int:

@@ -39,7 +39,7 @@ class Account:
     variables: Mapping[str, str]
 
     def may_execute(self, status: os.stat_result) -> bool:
-        """Return whether the file mode lets this account run the file or search the directory."""
+        """Return whether the mode in ``status`` lets this account run the file, or search the directory."""
         if self.uid == ROOT:
             return stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
         if self.uid == status.st_uid:

@@ -139,7 +139,7 @@ def _account_problems(config: Config | None, *, is_for_root: bool) -> list[str]:
 
 
 def restart_needed(old: Config, new: Config) -> list[str]:
-    """Return the keys that differ and that take effect only when the agent is started again."""
+    """Return the keys that differ between ``old`` and ``new``, and that an agent reads only when it starts."""
     return [key for key in RESTART_KEYS if getattr(old, key) != getattr(new, key)]
 
 

@@ -104,7 +104,7 @@ def parse_companion_run(value: object) -> str | tuple[str, ...]:
 
 
 def wants_socket(run: str | tuple[str, ...], env: Mapping[str, str]) -> bool:
-    """Return whether a command, or a value of ``env``, contains a placeholder for a Unix socket."""
+    """Return whether the command ``run``, or a value of ``env``, contains a placeholder for a Unix socket."""
     if any("{socket}" in value for value in env.values()):
         return True
     if isinstance(run, str):

@@ -85,7 +85,7 @@ class Work:
             nursery.start_soon(self._deploy, deploy, order, wave)
 
     async def join(self, linked: str | None) -> None:
-        """Count the present link as the fleet's own."""
+        """Count ``linked``, the release of the present link, as the fleet's own."""
         await self._save(self.record.join(linked))
 
     async def _prepare(self, order: Order) -> None:

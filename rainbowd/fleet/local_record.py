@@ -103,7 +103,7 @@ class Record(Document):
         return self.link is not None and linked is not None and linked not in {self.link, own}
 
     def join(self, linked: str | None) -> Self:
-        """Return the record in which the present link counts as the fleet's own."""
+        """Return the record in which ``linked``, the release of the present link, counts as the fleet's own."""
         return self.model_copy(update={"link": linked})
 
 

@@ -171,7 +171,7 @@ def past_releases(documents: Documents) -> tuple[str, ...]:
 
 
 def paused(documents: Documents, *, is_paused: bool) -> Order:
-    """Return the present order, with further turns held or released.
+    """Return the present order with its ``paused`` set to ``is_paused``: whether no further turn begins.
 
     Raises:
         Refused: no order is under way.

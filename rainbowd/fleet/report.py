@@ -54,13 +54,13 @@ class Report:
     # --- the engine -------------------------------------------------------------------------------------------------
 
     def engine_away(self, reason: str) -> None:
-        """Report that the engine does not answer, or refuses; once, until it answers again."""
+        """Report that the engine does not answer, or refuses, with the ``reason``; once, until it answers again."""
         if self._change_engine(AWAY, reason):
             log.warning("the fleet's engine is away", reason=reason, hint="local deploys continue to work")
             self._record("fleet.engine_away", reason=reason)
 
     def stands_aside(self, reason: str) -> None:
-        """Report that the engine answers, and that this member must do nothing."""
+        """Report that the engine answers, and the ``reason`` for which this member must do nothing."""
         if self._change_engine(ASIDE, reason):
             log.error("this member stands aside", reason=reason)
 

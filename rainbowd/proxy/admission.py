@@ -66,7 +66,12 @@ class Admission:
         self._roster = roster
 
     def set(self, maintenance: Maintenance | None, pause_seconds: float | None) -> None:
-        """Close or open the site; requests that wait are checked again."""
+        """Close or open the site; requests that wait are checked again.
+
+        Args:
+            maintenance: the answer to every request; None without maintenance.
+            pause_seconds: how long a request waits at most during a pause; None without a pause.
+        """
         self.maintenance, self.pause_seconds = maintenance, pause_seconds
         if maintenance is None and pause_seconds is None:
             self._roster.open()

@@ -38,7 +38,7 @@ def count_app_error(exchange: Exchange, failure: Exception | None) -> None:
 
 
 def describe(exchange: Exchange, result: str) -> str:
-    """Return the request without its query, and its result: ``GET /basket: 500``."""
+    """Return the request of ``exchange`` without its query, and ``result``: ``GET /basket: 500``."""
     request = exchange.request
     path = request.target.partition(b"?")[0].decode("latin-1")[:PATH_CHARACTERS]
     return f"{request.method.decode('latin-1')} {path}: {result}"

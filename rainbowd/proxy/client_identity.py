@@ -61,12 +61,18 @@ def client_identity(request: RequestHead, address: bytes, by: str) -> bytes:
 
 
 def field_value(request: RequestHead, name: bytes, *, joined_by: bytes = b", ") -> bytes:
-    """Return the value of a field that is relayed unchanged; several are joined, and none is empty."""
+    """Return the value of a field that is relayed unchanged; empty if the request does not have it.
+
+    Args:
+        request: the head of the request.
+        name: the name of the field, in any case.
+        joined_by: put between the values of several fields with this name.
+    """
     lines = (line.partition(b":") for line in request.lines)
     return joined_by.join(value.strip(b" \t") for key, _, value in lines if key.lower() == name.lower())
 
 
 def cookie_value(cookies: bytes, name: bytes) -> bytes:
-    """Return the value of the first cookie called ``name``; empty if there is none: RFC 6265 section 4.2.1."""
+    """Return the value of the first cookie ``name`` in ``cookies``; empty if there is none: RFC 6265 section 4.2.1."""
     pairs = (pair.strip(b" \t").partition(b"=") for pair in cookies.split(b";"))
     return next((value for key, _, value in pairs if key == name), b"")

@@ -46,12 +46,12 @@ class Clients:
         return limit is None or self.tally.total(len(self.served)) < limit
 
     def add(self, client: Connected) -> None:
-        """Add a connection that is served."""
+        """Add ``client``, a connection that is served."""
         self.served.add(client)
         self.tally.set(len(self.served))
 
     def discard(self, client: Connected) -> None:
-        """Remove a connection that is closed; idempotent."""
+        """Remove ``client``, which is closed; idempotent."""
         self.served.discard(client)
         self.rejected.discard(client)
         self.tally.set(len(self.served))

@@ -139,5 +139,5 @@ class HeldRequests:
 
 
 def unavailable(text: str) -> Refusal:
-    """Return the 503 for a request that cannot be served now, and may be sent again later."""
+    """Return the 503 with ``text`` for a request that cannot be served now, and may be sent again later."""
     return Refusal(503, text, retry_after_seconds=RETRY_AFTER_SECONDS)

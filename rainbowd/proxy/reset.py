@@ -13,7 +13,7 @@ _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds, so that 
 
 
 def unread_bytes(sock: socket.socket) -> int:
-    """Return the number of bytes that the peer has not received yet: SIOCOUTQ in tcp(7) and unix(7)."""
+    """Return the number of bytes in ``sock`` that the peer has not received: SIOCOUTQ in tcp(7) and unix(7)."""
     count = array.array("i", [0])
     with contextlib.suppress(OSError):
         fcntl.ioctl(sock, termios.TIOCOUTQ, count)

@@ -21,7 +21,7 @@ class Tally:
         self._own = own
 
     def set(self, count: int) -> None:
-        """Set the part of this process."""
+        """Set the part of this process to ``count``."""
         if self._parts is not None:
             self._parts[self._own] = count
 

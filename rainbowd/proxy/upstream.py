@@ -87,7 +87,7 @@ class Pool:
         return sum(map(len, self._idle.values()))
 
     def take(self, generation: Generation) -> Upstream | None:
-        """Return an idle connection on which nothing has arrived, as far as can be seen; None if there is none."""
+        """Return an idle connection to ``generation`` on which nothing seems to have arrived; None if there is none."""
         idle = self._idle.get(generation)
         while idle:
             upstream = idle.pop()
@@ -98,7 +98,7 @@ class Pool:
         return None
 
     def open(self, generation: Generation) -> Upstream | None:
-        """Start to connect; ``upstream.wait_connected()`` waits for the result.
+        """Start to connect to ``generation``; ``Upstream.wait_connected`` waits for the result.
 
         Returns:
             The connection; None if the queue of a Unix socket is full: connect(2), EAGAIN.
@@ -128,7 +128,7 @@ class Pool:
         return None
 
     def give_back(self, upstream: Upstream) -> None:
-        """Keep a connection whose response has ended, or close it if its generation gets no new requests."""
+        """Keep ``upstream``, whose response has ended; close it if its generation gets no new requests."""
         if not upstream.generation.is_serving:
             upstream.wire.close()
             return
@@ -149,7 +149,7 @@ class Pool:
                 idle.pop().wire.close()
 
     def close_expired(self, now_seconds: float) -> None:
-        """Close the connections that have been idle for too long; those idle the longest are first in each list."""
+        """Close the connections that are idle for too long at ``now_seconds``, by the monotonic clock."""
         for idle in self._idle.values():
             while idle and now_seconds - idle[0].idle_since > IDLE_SECONDS:
                 idle.pop(0).wire.close()

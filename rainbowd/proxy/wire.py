@@ -112,7 +112,7 @@ class Wire(Waits):
             self.on_ended()
 
     def recv_nowait(self, max_bytes: int = RECV_BYTES) -> bytes | None:
-        """Return the bytes that have arrived; None if there are none yet, empty at the end.
+        """Return up to ``max_bytes`` that have arrived; None if there are none yet, empty at the end.
 
         Raises:
             OSError: the connection broke.
@@ -131,7 +131,7 @@ class Wire(Waits):
         return data
 
     async def recv(self, max_bytes: int = RECV_BYTES) -> bytes:
-        """Wait for the first byte, and return the bytes that have arrived; empty at the end.
+        """Wait for the first byte, and return up to ``max_bytes`` that have arrived; empty at the end.
 
         Raises:
             OSError: the connection broke.
@@ -210,7 +210,7 @@ class Wire(Waits):
                 self._kept_back, self._failure = b"", error
 
     async def splice_to(self, pipe: int, max_bytes: int) -> int:
-        """Wait for the first byte, and move the bytes that have arrived into an empty pipe: splice(2).
+        """Wait for the first byte, and move up to ``max_bytes`` that have arrived into an empty pipe: splice(2).
 
         Returns:
             The number of bytes; 0 at the end.

@@ -8,7 +8,7 @@ _PARTS = 10_000
 
 
 def whole_if_possible(share_percent: float) -> int | float:
-    """Return a share as it is written in JSON: 25 for 25.0, and 2.5 as it is."""
+    """Return ``share_percent`` as it is written in JSON: 25 for 25.0, and 2.5 as it is."""
     return int(share_percent) if share_percent == int(share_percent) else share_percent
 
 

@@ -208,7 +208,7 @@ class Roster:
         self.notify_observers()
 
     def choose(self, holder: LeaseHolder) -> Generation | None:
-        """Return the generation that a request goes to: the canary for the clients in its share, else the live one."""
+        """Return the generation for the request of ``holder``: the canary for clients in its share, else the live."""
         canary = self.canary
         if canary is not None and is_in_share(holder.client_identity(self._by), self.share_percent, canary.id):
             return canary

@@ -59,7 +59,7 @@ class Traffic:
         self.own[status] = self.own.get(status, 0) + 1
 
     def add(self, other: Traffic) -> None:
-        """Add the counters of another process."""
+        """Add the counters of ``other``, which another process has counted."""
         for counts, others in ((self.by_class, other.by_class), (self.by_duration, other.by_duration)):
             for index, count in enumerate(others):
                 counts[index] += count

@@ -38,7 +38,7 @@ class Predecessors:
         self._stop_at: float | None = None
 
     def find(self, nursery: trio.Nursery) -> None:
-        """Connect to all old agents; from then on, no generation that serves one of their requests is stopped."""
+        """Connect to all old agents, in tasks of ``nursery``; no generation with their requests is stopped then."""
         found = find_upgraded(self._state_dir, {os.getpid(), *self._known}, below=self.below)
         for pid, channel in found.items():
             self.add(pid, Follower(channel, self._roster), nursery)

@@ -97,7 +97,7 @@ class Workers:
         share(f"/proc/self/fd/{self._shared.descriptor}")
 
     async def run(self, listeners: Sequence[Listener]) -> None:
-        """Run the workers until they are to end and have ended; kill them if this is cancelled."""
+        """Run the workers, which accept on ``listeners``, until all have stopped; kill them if this is cancelled."""
         self._listeners = listeners
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._confirm_launches)
@@ -117,7 +117,13 @@ class Workers:
     def set_site(
         self, maintenance: Maintenance | None, pause_seconds: float | None, pages: Mapping[int, bytes]
     ) -> None:
-        """Close or open the site from now on, and use these error pages."""
+        """Close or open the site from now on, and use these error pages.
+
+        Args:
+            maintenance: the answer to every request; None without maintenance.
+            pause_seconds: how long a request waits at most during a pause; None without a pause.
+            pages: the error pages, by their status.
+        """
         self._site = maintenance, pause_seconds, pages
         for worker in self._running:
             self._send_site(worker)
@@ -127,7 +133,7 @@ class Workers:
         self._end(Stop(seconds), seconds)
 
     def hand_over(self, rules: Drain) -> None:
-        """Make all workers finish as ``Server.hand_over``, because another agent accepts from now on."""
+        """Make all workers finish by ``rules``, as ``Server.hand_over``: another agent accepts from now on."""
         shared = [listener.is_shared for listener in self._listeners]
         seconds = max(rules.timeout, rules.tunnels + TUNNELS_CLOSE_SECONDS)
         self._end(HandOver(rules.timeout, rules.tunnels, shared), seconds)

@@ -39,5 +39,5 @@ class SharedNumbers:
         self.held_requests = numbers[2 * processes :]
 
     def clear(self, index: int) -> None:
-        """Set all numbers of a process to zero, because it has ended."""
+        """Set all numbers of the process ``index`` to zero, because it has ended."""
         self.sent[index] = self.connections[index] = self.held_requests[index] = 0

@@ -26,7 +26,7 @@ _NEVER = -1
 
 
 def check_fleet(config: Config, found: Findings) -> None:
-    """Check the engine of the config's fleet; without a fleet, do nothing."""
+    """Check the engine of the config's fleet, and add to ``found``; without a fleet, do nothing."""
     if config.fleet is not None:
         try:
             trio.run(_check, config, config.fleet, found)

@@ -34,7 +34,7 @@ _MEANT = {"PORT": "port", "1": "port", "SOCKET": "socket", "PIDFILE": "pidfile",
 
 
 def check_commands(config: Config, found: Findings) -> None:
-    """Check how the commands of the app, the hooks and the companion processes are written."""
+    """Check how the commands of the app, the hooks and the companion processes are written; add to ``found``."""
     commands = {"run": config.run} | {f"hooks.{hook}": getattr(config.hooks, hook) for hook in HOOKS}
     commands |= {f"processes.{name}.run": settings.run for name, settings in config.processes.items()}
     for key, command in commands.items():
@@ -86,7 +86,7 @@ def _fixed_port(before: str, word: str) -> str | None:
 
 
 def check_environment(config: Config, env_file: Mapping[str, str], found: Findings) -> None:
-    """Check the values of ``env`` and of the env file, without printing a value."""
+    """Check the values of ``env`` and of the env file, without printing a value; add to ``found``."""
     for name, value in config.env.items():
         found.warnings += [f"env.{name}: {problem}" for problem in _misspelt(value)]
         found.warnings += [f"env.{name}: {doubt}" for doubt in _unexpanded(name, value, config.env)]

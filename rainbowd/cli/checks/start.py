@@ -31,7 +31,7 @@ _CONNECT_SECONDS = 1.0
 
 
 def check_start(config: Config, found: Findings) -> None:
-    """Check what a start creates or opens."""
+    """Check what a start creates or opens, and add to ``found``."""
     found.problems += _not_a_directory(config.state_dir)
     found.warnings += ephemeral_port_warnings(config.listen)
     try:

@@ -108,7 +108,7 @@ def read_settings(config_path: Path | None, fleet_path: Path | None) -> FleetSet
 
 
 def author(note: str | None) -> Author:
-    """Return who runs this command, and the present time."""
+    """Return who runs this command, with their ``note``, and the present time."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
