@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rainbowd import __version__
 from rainbowd.cli import argument_types as types
+from rainbowd.cli.terminal import print_line
+from rainbowd.compiled import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,15 @@ CONFIG_HELP = (
 )
 EXIT_STATUS = "Exit status: 0 success, 1 failed, 2 wrong usage or config, 3 no agent is running, 4 timed out."
 WITHOUT_CONFIG = {"completion", "proxy", "help"}
+
+
+class PrintVersion(argparse.Action):
+    """Prints the version, and whether the installed proxy is compiled, which only this option reads from the disk."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print them, and exit."""
+        print_line(f"rainbowd {__version__} (compiled)" if is_compiled() else f"rainbowd {__version__}")
+        parser.exit()
 
 
 def add_command(subparsers: Commands, name: str, run: Run, summary: str, *examples: str) -> argparse.ArgumentParser:

@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rainbowd import __version__
 from rainbowd.cli import argument_types as types
 from rainbowd.cli import commands
-from rainbowd.cli.command_parser import CONFIG_HELP, add_command, add_json, add_timeout, epilog
+from rainbowd.cli.command_parser import CONFIG_HELP, PrintVersion, add_command, add_json, add_timeout, epilog
 from rainbowd.cli.fleet import commands as fleet_commands
 from rainbowd.cli.fleet.parser import add_commands
-from rainbowd.compiled import is_compiled
 
 if TYPE_CHECKING:
     from rainbowd.cli.command_parser import Commands
@@ -26,7 +24,8 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=epilog("rainbowd", "rainbowd --config /srv/shop/rainbowd.json", "rainbowd help deploy"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_version())
+    version_help = "show program's version number and exit"
+    parser.add_argument("--version", action=PrintVersion, nargs=0, default=argparse.SUPPRESS, help=version_help)
     parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
     parser.add_argument(
         "--listen",
@@ -289,8 +288,3 @@ def _add_help(subparsers: Commands, parser: argparse.ArgumentParser) -> None:
         help="the command (default: list all commands)",
     )
     show_help.set_defaults(helps=helps)
-
-
-def _version() -> str:
-    """Return the line of ``--version``."""
-    return f"rainbowd {__version__} (compiled)" if is_compiled() else f"rainbowd {__version__}"

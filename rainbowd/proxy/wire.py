@@ -181,10 +181,13 @@ class Wire(Waits):
         await self.drain()
         rest = memoryview(data)
         while rest:
-            sent = self._try_send(rest)
-            if sent == 0:
-                await self.wait_writable()
+            try:
+                sent = self.sock.send(rest)
+            except BlockingIOError:
+                sent = 0
             rest = rest[sent:]
+            if not sent:
+                await self.wait_writable()
 
     async def drain(self) -> None:
         """Wait until the kernel has accepted all data that was kept back.
@@ -245,19 +248,15 @@ class Wire(Waits):
             if not moved:
                 await self.wait_writable()
 
-    def _try_send(self, data: bytes | memoryview) -> int:
-        try:
-            return self.sock.send(data)
-        except BlockingIOError:
-            return 0
-
     @property
     def has_input(self) -> bool:
         """Whether bytes, the end or an error can be received now."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
-        except OSError as error:
-            return not isinstance(error, BlockingIOError)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
         return True
 
     @property

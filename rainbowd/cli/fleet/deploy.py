@@ -22,7 +22,7 @@ from rainbowd.fleet.engine import EngineAway
 from rainbowd.fleet.models import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     from rainbowd.cli.fleet.session import Session
@@ -173,32 +173,40 @@ async def _order(
 async def _follow(session: Session, order: Order, begun: float) -> int:
     """Print each step of the rollout until it is over; return the exit status."""
     shown: Progress | None = None
-    is_away = False
     async with trio.open_nursery() as nursery:
         changed = _Changed(session)
         nursery.start_soon(changed.run)
         while True:
-            try:
-                documents = await session.read()
-            except EngineAway as error:
-                if not is_away:
-                    print_error(f"etcd is unavailable, and the rollout waits for it: {error}")
-                is_away = True
-                await trio.sleep(LOOK_SECONDS)
-                continue
-            is_away = False
+            documents = await _read(session)
             order, progress = _present(documents, order)
             if progress is not None:
                 seconds = time.monotonic() - begun
-                for number, line in enumerate(steps(order, shown, progress, documents)):
-                    time_shown = f"{seconds:5.1f} s" if not line.startswith(" ") or number == 0 else " " * 7
-                    print_line(f"{time_shown}  {escape_control(line)}")
+                _print_steps(steps(order, shown, progress, documents), seconds)
                 shown = progress
                 if progress.phase.is_at_rest:
                     nursery.cancel_scope.cancel()
                     print_line(escape_control(ending(order, progress, documents, seconds)))
                     return 0 if progress.phase is Phase.SUCCEEDED else 1
             await changed.wait()
+
+
+async def _read(session: Session) -> Documents:
+    """Return the documents of the fleet as soon as the engine answers; report once that it does not."""
+    is_away = False
+    while True:
+        try:
+            return await session.read()
+        except EngineAway as error:
+            if not is_away:
+                print_error(f"etcd is unavailable, and the rollout waits for it: {error}")
+            is_away = True
+        await trio.sleep(LOOK_SECONDS)
+
+
+def _print_steps(lines: Iterable[str], seconds: float) -> None:
+    for number, line in enumerate(lines):
+        time_shown = f"{seconds:5.1f} s" if not line.startswith(" ") or number == 0 else " " * 7
+        print_line(f"{time_shown}  {escape_control(line)}")
 
 
 def _present(documents: Documents, order: Order) -> tuple[Order, Progress | None]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rainbowd.cli.fleet.session import Session
+    from rainbowd.cli.terminal import Paint
     from rainbowd.fleet.documents import Documents
     from rainbowd.fleet.models import Past
 
@@ -136,21 +137,18 @@ def _text(session: Session, documents: Documents) -> str:
         lines += [f"  {escape_control(reason)}"] if reason else []
     if (lock := documents.lock) is not None:
         lines.append(paint(YELLOW, escape_control(f"locked by {lock.by} since {clock(lock.at)}: {lock.note}")))
-    return "\n".join([*lines, "", *(_painted(line, paint) for line in _table(documents))])
+    return "\n".join([*lines, "", *_table(documents, paint)])
 
 
-def _table(documents: Documents) -> list[str]:
-    found = summarise(documents)["members"]
-    assert isinstance(found, list)
+def _table(documents: Documents, paint: Paint) -> list[str]:
+    """Return the lines of the table of the members; those that are absent are dim."""
+    members = summarise(documents)["members"]
+    assert isinstance(members, list)
     rows = [["MEMBER", "RELEASE", "STATE", "NOTE"]]
-    for member in found:
+    for member in members:
         state = _STATES.get(str(member["state"]), str(member["state"] or "-")) if member["present"] else "absent"
         note = "by hand" if member["by_hand"] else member["reason"] or ""
         rows.append([escape_control(cell) for cell in (member["name"], member["release"] or "-", state, note)])
-    return align_columns(rows, set())
-
-
-def _painted(line: str, paint: object) -> str:
-    words = line.split()
-    is_dim = len(words) > 2 and words[2] == "absent"  # noqa: PLR2004 - the third column
-    return paint(DIM, line) if is_dim and callable(paint) else line
+    header, *lines = align_columns(rows, set())
+    styles = ["" if member["present"] else DIM for member in members]
+    return [header, *map(paint, styles, lines)]
