@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rainbowd.cli.checks import check_config
 from rainbowd.cli.terminal import escape_control, print_error
 from rainbowd.config import NeedsRoot, deployers, find_account, load, path_problems, redacted, user_name
+from rainbowd.config.account import ROOT
 from rainbowd.config_paths import find_config
 from rainbowd.deploy.host.hook_permissions import HOOKS
 from rainbowd.errors import ConfigError
@@ -37,7 +38,10 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
         ConfigError: the config cannot be loaded; every problem is reported.
     """
     file = find_config(config_path)
-    loaded = load(file, is_for_root=True)
+    try:
+        loaded = load(file, is_for_root=True)
+    except ConfigError as error:
+        raise ConfigError(*error.problems, *_owners_command(file)) from None
     config, unchecked = _as_this_user(loaded.config)
     found = check_config(config, is_for_root=bool(unchecked))
     if config.fleet is not None:
@@ -58,6 +62,19 @@ def check(config_path: Path | None, *, is_verbose: bool = False) -> int:
     if is_verbose:
         print(f"\n{json.dumps(redacted(loaded.config), indent=2)}")
     return ConfigError.exit_status if found.problems else 0
+
+
+def _owners_command(file: Path) -> list[str]:
+    """Return a line with the command that checks a config for the agent of its owner; none unless root checks it."""
+    try:
+        owner = file.stat().st_uid
+    except OSError:
+        return []
+    if os.geteuid() != ROOT or owner == ROOT:
+        return []
+    name, path = shlex.quote(user_name(owner)), shlex.quote(str(file))
+    command = f"runuser -u {name} -- rainbowd check --config {path}"
+    return [f"{file}: root checks it for an agent that runs as root; if the agent runs as {name}, use `{command}`"]
 
 
 def _verdict(file: Path, found: Findings) -> str:

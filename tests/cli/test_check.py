@@ -288,6 +288,20 @@ def test_for_root_a_config_or_env_file_of_somebody_elses_is_an_error(tmp_path: P
     assert "only root may write" in err
 
 
+@needs_root
+def test_for_root_a_config_of_somebody_elses_names_the_command_that_checks_it_for_them(
+    tmp_path: Path, checked: Checked
+) -> None:
+    file = tmp_path / "rainbowd.json"
+    checked(run="true", warmup=0)
+    os.chown(file, uid(), -1)
+    status, output, errors = checked(run="true", warmup=0)
+    assert (status, output) == (2, "")
+    assert f"`runuser -u {USER} -- rainbowd check --config {file}`" in errors
+    os.chown(file, 0, -1)
+    assert "runuser" not in checked(run=7)[2]
+
+
 def test_checking_leaves_no_trace(tmp_path: Path, checked: Checked) -> None:
     checked()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["current", "rainbowd.json", "v1"]
