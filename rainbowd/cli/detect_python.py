@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WSGI = "gunicorn-gthread", "uwsgi"
 ASGI = "uvicorn", "hypercorn"
+_INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt"
 
 
 class _Framework(NamedTuple):
@@ -157,6 +158,9 @@ def _found(release: Path, seen: str, server: str) -> DetectedApp:
     elif (release / "poetry.lock").is_file():
         found.prefix = ("poetry", "run")
         found.notes.append("each release needs its packages: the hook before_launch `poetry install` installs them")
+    elif (release / "requirements.txt").is_file():
+        hint = f"the hook before_launch `{_INSTALL}` installs them; then begin run with .venv/bin/"
+        found.notes.append(f"each release needs its packages: {hint}")
     return found
 
 

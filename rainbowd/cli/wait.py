@@ -124,9 +124,12 @@ class _Waiting:
             contextlib.closing(Tail(self._paths.state_dir, just_before)) as tail,
             show_progress(requested_at) as progress,
         ):
-            outcome = follow(
-                tracker, tail, self._paths.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
-            )
+            try:
+                outcome = follow(
+                    tracker, tail, self._paths.state_dir, progress, trigger=None, timeout_seconds=self._remaining()
+                )
+            except TimedOut:
+                raise self._timed_out("; the deploy continues") from None
         return print_outcome(outcome, time.time() - requested_at, progress.shown)
 
     def _entries(self) -> list[DeployEntry]:
@@ -155,9 +158,12 @@ class _Waiting:
             return None
         return max(0.0, self._began_at + self._timeout_seconds - time.monotonic())
 
+    def _timed_out(self, more: str = "") -> TimedOut:
+        return TimedOut(f"no outcome within {self._timeout_seconds:g} seconds{more}")
+
     def _pause(self) -> None:
         if self._remaining() == 0.0:
-            raise TimedOut(f"no outcome within {self._timeout_seconds:g} seconds")
+            raise self._timed_out()
         require_agent(self._paths.state_dir)
         time.sleep(POLL_SECONDS)
 

@@ -221,6 +221,13 @@ def test_the_virtual_environment_of_the_release_is_the_one_that_is_used(here: Pa
     assert written(here)["run"][0] == ".venv/bin/uvicorn"
 
 
+def test_packages_that_a_release_must_install_are_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "app.py").write_text("app = FastAPI()\n")
+    (here / "requirements.txt").write_text("fastapi\nuvicorn\n")
+    assert main(["init"]) == 0
+    assert "`python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt`" in capsys.readouterr().out
+
+
 def test_gems_are_those_of_the_gemfile(here: Path) -> None:
     (here / "config.ru").touch()
     (here / "Gemfile").write_text('gem "unicorn"\n')

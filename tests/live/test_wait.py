@@ -81,6 +81,8 @@ def test_a_hook_is_shown_while_it_runs_and_its_output_is_its_own(tmp_path: Path)
             assert shown
         status, out, _ = run(agent, "status")
         assert (status, "deploying b: before_launch, " in out) == (0, True), out
+        status, _, err = run(agent, "wait", "--timeout", "0.25")
+        assert (status, "no outcome within 0.25 seconds; the deploy continues" in err) == (4, True), err
         (agent.directory / "more").write_text("ends\n")
         status, out, err = end(command)
         assert (status, "[before_launch] ends" in out) == (0, True), out + err
