@@ -72,7 +72,7 @@ class Stream:
 
 
 async def until(look: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not look():  # noqa: ASYNC110 - what is looked at is the client's side
             await trio.sleep(0.001)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Said = Callable[[], str]
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

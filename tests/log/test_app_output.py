@@ -84,7 +84,7 @@ def test_nothing_but_a_regular_file_is_written_to(tmp_path: Path, said: Said) ->
     for place in ("pipe", "directory"):
         sink = log.open_app_sink(tmp_path / place)
         sink(1, "line")
-        assert log.flush(10)
+        assert log.flush(PATIENCE_SECONDS)
     assert "log.app: cannot be written, its lines are lost" in said()
 
 

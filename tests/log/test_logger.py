@@ -25,16 +25,17 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 TALK = """
 import sys
+seconds = float(sys.argv[1])
 for number in range(60_000):
     log.get_logger().info("line", number=number, padding="x" * 100)
-print("said", log.flush(0.01), file=sys.stderr, flush=True)
+print("said", log.flush(seconds), file=sys.stderr, flush=True)
 sys.stdin.readline()
 log.flush(30)
 """
 
 
-def python(code: str, **options: object) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", f"from rainbowd import log\n{code}"]
+def python(code: str, *words: str, **options: object) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", f"from rainbowd import log\n{code}", *words]
     return subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -100,7 +101,7 @@ def test_a_line_of_the_app_needs_no_earlier_line_of_the_agent() -> None:
 def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
     ours, theirs = pty.openpty()
     process = python(
-        "log.get_logger().info('event', key='value'); log.app_line(3, '\x1b[5mblink\x1b[0m'); log.flush(10)",
+        "log.get_logger().info('event', key='value'); log.app_line(3, '\x1b[5mblink\x1b[0m'); log.flush(30)",
         stdout=theirs,
     )
     os.close(theirs)
@@ -112,7 +113,7 @@ def test_on_a_terminal_there_are_colours_but_those_of_the_app() -> None:
 
 
 def test_a_pipe_that_nobody_reads_blocks_nothing_and_lost_lines_are_counted() -> None:
-    process = python(TALK, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = python(TALK, "0.01", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline() == "said False\n"
     output, _ = process.communicate("\n", timeout=PATIENCE_SECONDS)
@@ -126,7 +127,7 @@ def test_a_pipe_that_nobody_reads_blocks_nothing_and_lost_lines_are_counted() ->
 
 
 def test_a_pipe_without_a_reader_stops_nothing() -> None:
-    process = python(TALK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process = python(TALK, "30", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
@@ -135,7 +136,7 @@ def test_a_pipe_without_a_reader_stops_nothing() -> None:
 
 def test_a_full_disk_stops_nothing() -> None:
     with Path("/dev/full").open("wb") as full:
-        process = python(TALK, stdin=subprocess.DEVNULL, stdout=full)
+        process = python(TALK, "30", stdin=subprocess.DEVNULL, stdout=full)
         assert ends_well(process) == "said True\n"
 
 
@@ -150,7 +151,7 @@ assert os.open({str(other)!r}, os.O_CREAT | os.O_WRONLY) == 1
 log.configure("info", "auto")
 log.get_logger().info("event")
 log.app_line(1, "line")
-assert log.flush(10)
+assert log.flush(30)
 """
     command = 'exec "$0" -c "$1" >&-'
     subprocess.run(["sh", "-c", command, sys.executable, code], env=ENVIRONMENT, check=True)

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -76,13 +76,17 @@ class Site:
 
     def steal(self, host: str, port: str, generation: int) -> str:
         """Have the stranger listen, with a mark, where a generation is to; what it said."""
-        thief = self.attack(accounts.python(), str(self.directory / "thief.py"), host, port, env=self.mark(generation))
+        return self.thief(host, port, generation=generation).readline().strip()
+
+    def thief(self, *words: str, generation: int) -> IO[str]:
+        """Start the stranger's ``thief.py`` with the mark of a generation; what it prints."""
+        thief = self.attack(accounts.python(), str(self.directory / "thief.py"), *words, env=self.mark(generation))
         assert thief.stdout is not None
-        return thief.stdout.readline().strip()
+        return thief.stdout
 
     def get(self, path: str = "/") -> str:
         """The answer to a request."""
-        connection = http.client.HTTPConnection(self.agent.host, self.agent.port, timeout=20)
+        connection = http.client.HTTPConnection(self.agent.host, self.agent.port, timeout=PATIENCE_SECONDS)
         with contextlib.closing(connection):
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -111,7 +115,7 @@ def site(directory: Path, cgroup: Path | None = None, /, **config: object) -> It
         "run": [accounts.python(), str(directory / "app.py"), "{port}"],
         "user": USER,
         "drain": {"kill_after": 2, "timeout": 2},
-        "health": {"path": "/up", "deadline": 20},
+        "health": {"path": "/up", "deadline": 60},
     }
     with contextlib.ExitStack() as stack:
         with contextlib.nullcontext() if cgroup is None else inside(cgroup):

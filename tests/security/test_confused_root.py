@@ -75,7 +75,7 @@ def test_a_client_forges_no_field_of_a_proxy(open_path: Path, record_property: R
     """An untrusted client sends the fields that tell of a client and a user, also with dots and underscores."""
     run = [accounts.python(), "-c", SHOWING, "{port}"]
     with site(open_path, run=run, trust=[], health="/") as one:
-        with contextlib.closing(http.client.HTTPConnection(one.agent.host, one.agent.port, timeout=20)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(one.agent.host, one.agent.port, timeout=60)) as connection:
             connection.request("GET", "/", headers=FORGED_FIELDS)
             shown = connection.getresponse().read().decode()
         assert "EVIL" not in shown

@@ -64,7 +64,7 @@ def test_a_stranger_with_the_mark_at_the_apps_port_gets_no_traffic(open_path: Pa
     """A stranger who knows the mark listens where the app of a deploy is to listen."""
     with site(open_path) as one:
         late = [accounts.python(), "-c", LATE, "{port}"]
-        one.agent.configure(run=late, user=USER, health={"path": "/up", "deadline": 20})
+        one.agent.configure(run=late, user=USER, health={"path": "/up", "deadline": 60})
         since = len(one.agent.events())
         one.agent.flip("b")
         stolen = 0
@@ -99,12 +99,14 @@ def test_a_stranger_cannot_have_the_apps_unix_socket(open_path: Path) -> None:
 
 def test_a_stranger_that_takes_the_port_later_is_seen_by_liveness(open_path: Path) -> None:
     """The live app closes its port, and a stranger listens there."""
-    health = {"path": "/up", "deadline": 20, "liveness": {"interval": 0.2, "failures": 2}}
+    health = {"path": "/up", "deadline": 60, "liveness": {"interval": 1, "failures": 3}}
     with site(open_path, health=health) as one:
         port = one.agent.status()["generations"][0]["address"].rpartition(":")[2]
+        thief = one.thief("127.0.0.1", port, "wait", generation=1)
+        assert thief.readline() == "waits\n"
         since = len(one.agent.events())
         one.get("/close")
-        eventually(lambda: one.steal("127.0.0.1", port, 1) == "listens", "the port to be free")
+        assert thief.readline() == "listens\n", "before the agent has judged the closed port"
         assert one.agent.wait_for("deploy.succeeded", since)["generation"] > 1
         assert one.get() != "STOLEN"
         assert f"of user {STRANGER}, started outside of this generation" in one.agent.output(60)

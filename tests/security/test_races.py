@@ -76,7 +76,7 @@ def test_a_fifo_in_place_of_the_program_holds_up_nobody(open_path: Path, agent: 
         server.write_text(f'#!/bin/sh\nexec {accounts.python()} {open_path}/app.py "$1"\n')
         server.chmod(0o755)
         trick(one, "fifo", fifo, user=STRANGER)
-        one.agent.configure(run=["./server", "{port}"], user=USER, health={"path": "/up", "deadline": 20})
+        one.agent.configure(run=["./server", "{port}"], user=USER, health={"path": "/up", "deadline": 60})
         one.become(agent)
         program, pipe = 0, 0
         with Visitor(one) as visitor, Race(one, server, fifo) as race:

@@ -42,7 +42,7 @@ def test_no_secret_is_in_anything_that_others_read(open_path: Path, record_prope
     config: dict[str, object] = {
         "env": {"FROM_ENV": SECRETS["env"]},
         "env_file": "secrets.env",
-        "health": {"path": "/up", "headers": {"X-Key": SECRETS["header"]}, "deadline": 20},
+        "health": {"path": "/up", "headers": {"X-Key": SECRETS["header"]}, "deadline": 60},
         "api": {"enabled": True, "listen": f"127.0.0.1:{port}"},
     }
     with site(open_path, **config) as one:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from tests import accounts
 from tests.accounts import STRANGER, USER, needs_root
-from tests.security.site import HERE, Site, Visitor, every_agent, is_there, site
+from tests.security.site import HERE, Site, Visitor, eventually, every_agent, is_there, site
 from tests.security.test_files import give
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ def secret_of_root(directory: Path) -> Path:
     secret.write_text(f"{SECRET}\n")
     secret.chmod(0o600)
     return secret
+
+
+def written(one: Site) -> str:
+    """Return the content of the reports and of the log; deploys that end meanwhile replace and remove files."""
+    text = one.agent.output_file.read_text(errors="replace")
+    for file in one.agent.state_dir.glob("*.json*"):
+        with contextlib.suppress(FileNotFoundError):
+            text += file.read_text(errors="replace")
+    return text
 
 
 @every_agent
@@ -103,10 +113,9 @@ def test_a_trigger_file_shows_nothing_of_root_and_holds_up_nobody(
             since = len(one.agent.events())
             one.agent.flip("b")  # the deploy that the text requested may be superseded by this one
             one.agent.wait_for("deploy.succeeded", since, release=str(open_path / "releases" / "b"))
-        written = [*one.agent.state_dir.glob("*.json*"), one.agent.output_file]
-        text = "".join(file.read_text(errors="replace") for file in written)
+        eventually(lambda: one.get() == str(one.agent.status()["live"]), "the live generation, after every deploy")
+        text = written(one)
         assert SECRET not in text
         lines = [line.strip("\x00") for line in text.splitlines()]  # a reserved file ends with nulls
         assert [line for line in lines if any(char in line for char in "\x1b\x00\u202e")] == []
-        assert one.get() == str(one.agent.status()["live"])
         record_property("got", f"nothing of the secret in any report after {len(tricks)} tricks; {visitor}")
