@@ -110,9 +110,8 @@ def _canary_by(value: str) -> str:
 
 
 def _asset_prefix(value: str) -> str:
-    return _require(
-        value.startswith("/") and value.isascii() and value.isprintable() and not set(value) & set(" ?#"), value
-    )
+    is_prefix = value.startswith("/") and value.isascii() and value.isprintable() and not set(value) & set(" ?#")
+    return _require(is_prefix, value, 'the beginning of a path, such as "/assets/"')
 
 
 def _health(value: object) -> object:

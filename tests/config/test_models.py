@@ -285,6 +285,24 @@ LISTEN = "HOST:PORT, [V6]:PORT or unix:PATH"
         ({"workers": 65}, 'workers: found 65; expected a whole number from 1 to 64, or "auto"'),
         ({"workers": True}, 'workers: found true; expected a whole number from 1 to 64, or "auto"'),
         ({"workers": "all"}, 'workers: found "all"; expected a whole number from 1 to 64, or "auto"'),
+        ({"bake": -1}, "bake.seconds: found -1; expected a number of seconds, 0 or more"),
+        ({"bake": True}, "bake: found true; expected a number of seconds, 0 or more, or an object"),
+        ({"bake": {"max_error_rate": 5}}, "bake.max_error_rate: found 5; expected a number from 0 to 1"),
+        ({"bake": {"min_errors": 0}}, "bake.min_errors: found 0; expected a whole number, 1 or more"),
+        ({"canary": {"steps": [0]}}, "canary.steps: found [0]; expected a list of rising percentages"),
+        ({"canary": {"steps": [5, 100]}}, "canary.steps: found [5, 100]; expected a list of rising percentages"),
+        ({"canary": {"steps": [5, 5]}}, "canary.steps: found [5, 5]; expected a list of rising percentages"),
+        ({"canary": {"steps": [25, 5]}}, "canary.steps: found [25, 5]; expected a list of rising percentages"),
+        ({"canary": {"seconds": 0}}, "canary.seconds: found 0; expected a number of seconds above 0"),
+        (
+            {"canary": {"by": "cookie:"}},
+            'canary.by: found "cookie:"; expected "client", "cookie:NAME" or "header:NAME"',
+        ),
+        ({"assets": "/a/"}, 'assets: found "/a/"; expected a list of path prefixes such as "/assets/"'),
+        ({"assets": ["a/"]}, 'assets[0]: found "a/"; expected the beginning of a path, such as "/assets/"'),
+        ({"assets": ["/a", "/b?c"]}, 'assets[1]: found "/b?c"; expected the beginning of a path, such as "/assets/"'),
+        ({"maintenance": {"allow": ["all"]}}, 'maintenance.allow[0]: found "all"; expected a network such as'),
+        ({"maintenance": {"retry_after": -1}}, "maintenance.retry_after: found -1; expected a whole number of seconds"),
         ({"max_generations": 1}, "max_generations: found 1; expected a whole number, 2 or more"),
         ({"max_generations": True}, "max_generations: found true; expected a whole number, 2 or more"),
         ({"hold": {"limit": -1}}, "hold.limit: found -1; expected a whole number, 0 or more"),
@@ -306,6 +324,17 @@ def test_a_bad_value_is_named_with_what_was_found_and_what_was_expected(
     (found,) = problems(**keys)
     assert problem in found
     assert found.isprintable()
+
+
+def test_a_number_alone_is_the_seconds_of_a_bake(loaded: Load) -> None:
+    bake = loaded(bake=60).bake
+    assert (bake.seconds, bake.max_error_rate, bake.min_errors) == (60, 0.05, 5)
+
+
+@pytest.mark.parametrize("by", ["client", "cookie:sessionid", "header:X-User"])
+def test_a_canary_has_rising_steps_and_tells_clients_apart(loaded: Load, by: str) -> None:
+    canary = loaded(canary={"steps": [0.5, 25], "by": by}).canary
+    assert (canary.steps, canary.seconds, canary.by) == ((0.5, 25), 30, by)
 
 
 def test_hooks_are_commands_as_run_is(loaded: Load) -> None:

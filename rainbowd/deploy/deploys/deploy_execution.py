@@ -120,14 +120,15 @@ class DeployExecution:
             self._scope.cancel()
 
     def another_requested(self, named: Path | None) -> None:
-        """End the bake, if there is one: as a success, unless the link names the previous release again.
+        """End the bake, if there is one: as a success, unless the link has gone back to the previous release.
 
         Args:
             named: the release that the link names; None if it names none.
         """
         if self._bake is None:
             return
-        if named is not None and named == self._bake.previous_release:
+        is_other = self.deploy.plan is not None and named != self.deploy.plan.release
+        if named is not None and is_other and named == self._bake.previous_release:
             self._cancel_reason = Superseded(named)
             self._scope.cancel()
         else:

@@ -170,6 +170,20 @@ async def test_a_new_request_ends_the_bake_as_a_success_and_the_next_deploy_begi
         assert outcome(scene)["generation"] == 3
 
 
+async def test_the_same_release_requested_again_ends_the_bake_as_a_success() -> None:
+    async with playing(config=config()) as scene:
+        await trio.sleep(2)
+        for generation in (2, 3):
+            scene.ask()
+            await trio.sleep(10)
+            assert (scene.live, scene.states()[generation - 1]) == (generation, "standby")
+        ended = outcome(scene)
+        assert (ended["event"], ended["generation"], ended["release"].name) == ("deploy.succeeded", 2, "a")
+        assert ended["bake_seconds"] < 11
+        await trio.sleep(61)
+        assert (outcome(scene)["event"], outcome(scene)["generation"]) == ("deploy.succeeded", 3)
+
+
 async def test_a_link_back_to_the_previous_release_is_an_instant_rollback() -> None:
     async with playing(config=config()) as scene:
         await live_b(scene)
