@@ -162,6 +162,7 @@ class Companions:
         else:
             self.end()
             recorded = self._recorded.pop(generation.id, [])
+            self.end_recorded()  # before those of this generation wait for their turn
             current = self._add(plan, generation.id, recorded, is_live=True)
         self._current = current
         generation.processes = current.statuses

@@ -296,6 +296,30 @@ async def test_those_of_a_generation_that_is_gone_are_ended_before_others_start(
         nursery.cancel_scope.cancel()
 
 
+async def test_those_of_a_live_generation_that_died_end_before_those_of_the_standby_start() -> None:
+    host = FakeCompanions()
+    host.companion_behaviours["beat"] = CompanionBehaviour(stops_after=5)
+    async with trio.open_nursery() as nursery:
+        old = Site(host, nursery)
+        old.go_live(2, plan("b", beat={"overlap": False}))
+        await trio.sleep(1)
+        host.is_killed = True
+        old.stop_now.set()
+        nursery.cancel_scope.cancel()
+    host.is_killed = False
+    async with trio.open_nursery() as nursery:
+        new = Site(host, nursery)
+        new.companions.recall([2])
+        new.go_live(1, plan(beat={"overlap": False}))  # the app of generation 2 has died with the agent
+        await trio.sleep(4)
+        assert new.running() == ["2 beat.1"]
+        await trio.sleep(2)
+        assert new.running() == ["1 beat.1"]
+        new.companions.end_recorded()
+        new.companions.end()
+        nursery.cancel_scope.cancel()
+
+
 async def test_one_that_must_be_alone_waits_for_processes_without_a_record_and_others_do_not() -> None:
     async with site() as found:
         found.companions.strays_ended = trio.Event()
