@@ -65,7 +65,16 @@ def make_api_backend(
         status=status,
         redeploy=deploys.redeploy,
         rollback=deploys.rollback,
-        sources=MetricSources(roster, context.traffic, proxy, read_usage, recorder.observe, last_result, fleet),
+        sources=MetricSources(
+            roster,
+            context.traffic,
+            proxy,
+            read_usage,
+            recorder.observe,
+            last_result,
+            fleet,
+            kept=lambda: deploys.supervisor.snapshot().kept,
+        ),
         settle=recorder.settle,
         journal_written=lambda: recorder.written,
     )

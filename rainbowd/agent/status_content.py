@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
-    from rainbowd.roster import Generation, ProcessStatus, Roster
+    from rainbowd.roster import Generation, KeptProcesses, ProcessStatus, Roster
 
 OPEN = SiteStatus()
 
@@ -44,6 +44,7 @@ def build_status(
         "deploying": _deploying(deploys.deploying, deploys.progress, roster),
         "last_deploy": _last_deploy(deploys.last_outcome),
         "crashes": _crashes(deploys.crashes),
+        "kept": _kept(deploys.kept),
         "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
     }
@@ -121,6 +122,12 @@ def _generation(generation: Generation) -> dict[str, object]:
         "errors": generation.errors,
         "processes": [_process(process) for process in generation.processes],
     }
+
+
+def _kept(kept: KeptProcesses | None) -> dict[str, object] | None:
+    if kept is None:
+        return None
+    return {"generation": kept.generation, "processes": [_process(process) for process in kept.processes]}
 
 
 def _process(process: ProcessStatus) -> dict[str, object]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rainbowd.report.outcome import RequestedDeploy
     from rainbowd.report.resource_usage import ResourceUsage
-    from rainbowd.roster import Roster, Traffic
+    from rainbowd.roster import KeptProcesses, Roster, Traffic
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ def no_fleet() -> None:
     """Return the status of a machine that is in no fleet."""
 
 
+def none_kept() -> None:
+    """Return the kept companion processes of an agent whose app runs."""
+
+
 @dataclass(frozen=True)
 class MetricSources:
     """The sources of the metrics.
@@ -54,6 +58,7 @@ class MetricSources:
         observe: registers a function that is called with each event of the journal and its fields.
         last_result: returns the result of the last deploy; None if there was none.
         fleet: returns the status's ``fleet``; None if this machine is in no fleet.
+        kept: returns the companion processes that go on while their app is launched again; None if there are none.
     """
 
     roster: Roster
@@ -63,6 +68,7 @@ class MetricSources:
     observe: Callable[[Callable[[str, Mapping[str, object]], None]], None]
     last_result: Callable[[], str | None]
     fleet: Callable[[], Mapping[str, Any] | None] = no_fleet
+    kept: Callable[[], KeptProcesses | None] = none_kept
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from rainbowd.api.backend import MetricSources
     from rainbowd.report.resource_usage import ResourceUsage
-    from rainbowd.roster import Generation
+    from rainbowd.roster import Generation, KeptProcesses
 
 GONE = 0
 CLASSES = {GONE: "gone", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
@@ -162,7 +162,7 @@ class Metrics(Collector):
         ):
             yield _by_generation(name, text, {number: getattr(usage, name) for number, usage in taken.items()})
 
-        yield from _processes(alive)
+        yield from _processes(alive, self._sources.kept())
 
     def _deploys(self) -> Iterator[Metric]:
         counters = self._counters
@@ -195,16 +195,17 @@ class Metrics(Collector):
         )
 
 
-def _processes(generations: Sequence[Generation]) -> Iterator[Metric]:
+def _processes(generations: Sequence[Generation], kept: KeptProcesses | None) -> Iterator[Metric]:
     """Yield the metrics of companion processes."""
     labels = ["generation", "process", "process_instance"]  # Prometheus has an instance of its own
     up = GaugeMetricFamily("rainbowd_process_up", "Whether a companion process runs", labels=labels)
     restarts = CounterMetricFamily(
         "rainbowd_process_restarts", "How often a companion process was started again", labels=labels
     )
-    for generation in generations:
-        for process in generation.processes:
-            values = [str(generation.id), process.name, str(process.instance)]
+    found = [(generation.id, generation.processes) for generation in generations]
+    for owner, processes in [*found, *([] if kept is None else [kept])]:
+        for process in processes:
+            values = [str(owner), process.name, str(process.instance)]
             up.add_metric(values, float(process.pid is not None))
             restarts.add_metric(values, process.restarts)
     yield from (up, restarts)

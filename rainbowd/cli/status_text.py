@@ -88,20 +88,28 @@ def _workers(processes: list[dict[str, Any]]) -> list[str]:
 
 def _generations(status: dict[str, Any], paint: Paint) -> list[str]:
     generations = status["generations"]
+    kept = _kept(status.get("kept"))
     if not generations:
-        return ["no generations"]
+        return ["no generations", *kept]
     rows = [HEADER, *(_row(generation, status["live"]) for generation in generations)]
     styles = [DIM, *(_style(generation["id"], status["live"]) for generation in generations)]
     header, *lines = [paint(style, line) for style, line in zip(styles, align_columns(rows, NUMBERS), strict=True)]
     found = [header]
     for generation, line in zip(generations, lines, strict=True):
         found += [line, *(paint(styles[0], text) for text in _processes(generation))]
-    return found
+    return [*found, *kept]
 
 
-def _processes(generation: dict[str, Any]) -> list[str]:
+def _kept(kept: dict[str, Any] | None) -> list[str]:
+    """Return lines about the companion processes that go on while their app is launched again."""
+    if kept is None:
+        return []
+    return [f"processes of generation {escape_control(kept['generation'])}, whose app has ended:", *_processes(kept)]
+
+
+def _processes(owner: dict[str, Any]) -> list[str]:
     """Return a line for each companion process of a generation."""
-    processes = generation.get("processes", [])
+    processes = owner.get("processes", [])
     names = [process["name"] for process in processes]
     rows = []
     for process in processes:

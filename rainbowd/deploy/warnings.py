@@ -10,12 +10,12 @@ from rainbowd.deploy.process import left_processes, survivors
 from rainbowd.report.sentences import WARNINGS, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rainbowd.deploy.deploys.snapshot import DeploySnapshot
     from rainbowd.deploy.generations.crash_count import CrashCount
-    from rainbowd.roster import Generation
+    from rainbowd.roster import Generation, ProcessStatus
 
 RECENT_SECONDS = 3600.0
 
@@ -34,7 +34,7 @@ def warnings(live: Generation | None, deploys: DeploySnapshot) -> Iterator[tuple
         yield "dead", WARNINGS["dead"]
     elif deploys.deploying is None:  # a deploy in progress is about to change it
         yield from _difference(live, deploys)
-    yield from _crash_loops(live)
+    yield from _crash_loops(live.processes if live is not None else deploys.kept.processes if deploys.kept else [])
     if left_processes and (left := survivors()):
         yield "left", fill(WARNINGS["left"], {"left": left})
     crashes = deploys.crashes
@@ -55,10 +55,12 @@ def _resolved(link: Path, named: Path) -> str:
     return os.path.normpath(os.path.join(os.path.realpath(link.parent), named))  # noqa: PTH118 - of a path that is gone
 
 
-def _crash_loops(live: Generation | None) -> Iterator[tuple[str, str]]:
-    for process in () if live is None else live.processes:
+def _crash_loops(processes: Sequence[ProcessStatus]) -> Iterator[tuple[str, str]]:
+    names = [process.name for process in processes]
+    for process in processes:
         if process.exits_in_a_row >= CRASH_LOOP_EXITS:
-            fields = {"process": f"{process.name}.{process.instance}", "times": f"{process.exits_in_a_row} times"}
+            name = process.name if names.count(process.name) == 1 else f"{process.name}.{process.instance}"
+            fields = {"process": name, "times": f"{process.exits_in_a_row} times"}
             yield "process", fill(WARNINGS["process"], fields)
 
 

@@ -59,7 +59,7 @@ WARNINGS = {
     "dead": "nothing is live",
     "waiting": "waiting for the first release: {release} does not exist yet",
     "crashed": "{name} crashed {times} since it went live, last: {reason}[; `rainbowd rollback` goes back to {back}]",
-    "process": "{process} of the live generation keeps exiting: {times} in a row; the log has its output",
+    "process": "{process} keeps exiting: {times} in a row; the log has its output",
     "disk": "cannot write {file} in the state directory: {reason}",
     "gone": "the live release's directory no longer exists: {release}",
     "left": "these processes could not be stopped: {left}; stop them manually",

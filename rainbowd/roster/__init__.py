@@ -8,7 +8,7 @@ takes over the state of this one by ``Roster.view`` and ``Roster.mirror``.
 """
 
 from rainbowd.roster.canary_share import whole_if_possible
-from rainbowd.roster.companion_status import ProcessState, ProcessStatus
+from rainbowd.roster.companion_status import KeptProcesses, ProcessState, ProcessStatus
 from rainbowd.roster.generation import Generation, IllegalTransition, LeaseHolder, State
 from rainbowd.roster.last_check import LastCheck
 from rainbowd.roster.roster import Roster
@@ -21,6 +21,7 @@ __all__ = [
     "Generation",
     "GenerationView",
     "IllegalTransition",
+    "KeptProcesses",
     "LastCheck",
     "LeaseHolder",
     "ProcessState",

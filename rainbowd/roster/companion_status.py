@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 class ProcessState(enum.StrEnum):
@@ -39,3 +40,15 @@ class ProcessStatus:
     exits: int = 0
     exits_in_a_row: int = 0
     last_output: list[str] = field(default_factory=list)
+
+
+class KeptProcesses(NamedTuple):
+    """The companion processes of a crashed generation, which go on until its app is live again.
+
+    Attributes:
+        generation: its id.
+        processes: the status of each.
+    """
+
+    generation: int
+    processes: list[ProcessStatus]

@@ -14,7 +14,7 @@ from rainbowd.agent.status import AgentEntry, StatusPublisher, app_name
 from rainbowd.agent.status_content import build_status, timestamp
 from rainbowd.deploy.deploys.snapshot import DeploySnapshot
 from rainbowd.deploy.records import LastOutcome
-from rainbowd.roster import Generation, Roster
+from rainbowd.roster import Generation, KeptProcesses, ProcessStatus, Roster
 from tests.deploy.generations.test_adoption import A, B
 from tests.fake_holder import FakeHolder
 
@@ -78,7 +78,7 @@ def test_a_time_is_in_utc_with_milliseconds() -> None:
 
 def test_an_empty_roster_is_an_empty_status() -> None:
     told = build_status({"pid": 7}, Roster(), snapshot())
-    nothing = dict.fromkeys(("live", "maintenance", "pause", "wanted", "deploying", "last_deploy", "crashes"))
+    nothing = dict.fromkeys(("live", "maintenance", "pause", "wanted", "deploying", "last_deploy", "crashes", "kept"))
     warnings = [{"kind": "dead", "text": "nothing is live"}]
     assert told == {"agent": {"pid": 7}, **nothing, "warnings": warnings, "generations": []}
 
@@ -89,6 +89,19 @@ def test_processes_that_could_not_be_ended_are_a_warning_until_they_end(monkeypa
     told: Any = build_status({}, Roster(), snapshot())
     text = "these processes could not be stopped: pid 8, `sleep 9`, of user b, pid 9; stop them manually"
     assert {"kind": "left", "text": text} in told["warnings"]
+
+
+def test_the_processes_of_a_crashed_app_are_in_the_status_and_the_warnings_while_nothing_is_live() -> None:
+    alone = ProcessStatus("mailer", 1, exits_in_a_row=3)
+    workers = [ProcessStatus("worker", number, exits_in_a_row=2 + number) for number in (1, 2)]
+    told: Any = build_status({}, Roster(), snapshot(kept=KeptProcesses(7, [alone, *workers])))
+    assert told["kept"]["generation"] == 7
+    assert [one["name"] for one in told["kept"]["processes"]] == ["mailer", "worker", "worker"]
+    assert [one["text"].partition(" keeps exiting: ")[::2] for one in told["warnings"] if one["kind"] == "process"] == [
+        ("mailer", "3 times in a row; the log has its output"),
+        ("worker.1", "3 times in a row; the log has its output"),
+        ("worker.2", "4 times in a row; the log has its output"),
+    ]
 
 
 def test_every_generation_is_listed_with_the_live_one() -> None:

@@ -18,7 +18,7 @@ from rainbowd.api.metrics import Metrics
 from rainbowd.api.routes import make_app
 from rainbowd.api.token import Token
 from rainbowd.report.outcome import Outcome, RequestedDeploy
-from rainbowd.roster import Roster, Traffic
+from rainbowd.roster import KeptProcesses, Roster, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -64,6 +64,7 @@ class FakeAgent:
         self.usage: dict[int, ResourceUsage] = {}
         self.observers: list[Callable[[str, Mapping[str, object]], None]] = []
         self.last_result: str | None = None
+        self.kept: KeptProcesses | None = None
         self.settled = 0
         self.metrics = Metrics(self.controls().sources)
         self.load = LoadSampler(self.controls().sources)
@@ -110,6 +111,7 @@ class FakeAgent:
                 lambda: self.usage,
                 self.observers.append,
                 lambda: self.last_result,
+                kept=lambda: self.kept,
             ),
             settle=self.settle,
             journal_written=lambda: self.written,

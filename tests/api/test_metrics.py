@@ -14,7 +14,7 @@ from rainbowd.address import TcpAddress
 from rainbowd.api.backend import ProxyCounters
 from rainbowd.compiled import is_compiled
 from rainbowd.report.resource_usage import ResourceUsage
-from rainbowd.roster import Generation, State
+from rainbowd.roster import Generation, KeptProcesses, ProcessStatus, State
 from rainbowd.roster.traffic import BOUNDS_SECONDS, GONE
 from tests.live.agent import needs
 
@@ -59,6 +59,17 @@ async def test_traffic_is_counted_by_class_and_without_a_generation(agent: FakeA
     assert [value(samples, name) for name in ("opened_upstreams_total", "retries_total")] == [50, 6]
     build = {"version": __version__, "python": platform.python_version(), "compiled": "yes" if is_compiled() else "no"}
     assert value(samples, "build_info", **build) == 1
+
+
+async def test_companion_processes_are_shown_with_those_of_a_crashed_app(agent: FakeAgent) -> None:
+    workers = [ProcessStatus("worker", 1, pid=70, restarts=2), ProcessStatus("worker", 2)]
+    agent.roster.add(generation(3, processes=workers))
+    agent.kept = KeptProcesses(2, [ProcessStatus("beat", 1, pid=60, restarts=5)])
+    samples = await scraped(agent)
+    shown = [("3", "worker", "1"), ("3", "worker", "2"), ("2", "beat", "1")]
+    labels = [dict(zip(("generation", "process", "process_instance"), one, strict=True)) for one in shown]
+    assert [value(samples, "process_up", **one) for one in labels] == [1, 0, 1]
+    assert [value(samples, "process_restarts_total", **one) for one in labels] == [2, 0, 5]
 
 
 async def test_each_process_is_shown_if_several_serve(agent: FakeAgent) -> None:

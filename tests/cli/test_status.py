@@ -109,6 +109,12 @@ def generation(number: int, release: Path | str, **changes: object) -> dict[str,
     }
 
 
+def process(name: str, instance: int = 1, **changes: object) -> dict[str, object]:
+    started_at = at(3725)
+    running = {"state": "running", "pid": 4730 + instance, "started_at": started_at, "restarts": 0}
+    return {"name": name, "instance": instance, **running, **changes}
+
+
 @pytest.fixture
 def show(config: Path, agent: None, capsys: pytest.CaptureFixture[str]) -> Show:
     """What a person is shown, line by line."""
@@ -159,6 +165,29 @@ def test_every_generation_is_one_line_and_the_live_one_is_marked(tmp_path: Path,
     assert live.split() == ["*", *shown]
     assert starting.split()[:5] == ["12", "starting", "v2", "127.0.0.1:20012", "-"]
     assert header.index("address") == live.index("127") == starting.index("127")
+
+
+def test_companion_processes_are_under_their_generation(tmp_path: Path, tell: Tell, show: Show) -> None:
+    waiting = process("beat", state="waiting", pid=None, started_at=None, restarts=4)
+    processes = [waiting, process("worker", 1, restarts=2), process("worker", 2)]
+    tell(generations=[generation(3, tmp_path / "v1", processes=processes), generation(4, tmp_path / "v1")])
+    found = [line.split() for line in show()[3:6]]
+    assert found == [
+        ["beat", "waiting", "restarts", "4"],
+        ["worker.1", "running", "pid", "4731", "up", "1h", "2m", "restarts", "2"],
+        ["worker.2", "running", "pid", "4732", "up", "1h", "2m", "restarts", "0"],
+    ]
+
+
+@pytest.mark.parametrize("is_starting", [True, False])
+def test_companion_processes_go_on_while_their_app_is_launched_again(
+    tmp_path: Path, tell: Tell, show: Show, is_starting: bool
+) -> None:
+    candidates = [generation(4, tmp_path / "v1", state="starting", live_at=None)] if is_starting else []
+    tell(live=None, generations=candidates, kept={"generation": 3, "processes": [process("worker")]})
+    shown = show()
+    place = shown.index("processes of generation 3, whose app has ended:")
+    assert shown[place + 1].split()[:4] == ["worker", "running", "pid", "4731"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from rainbowd.config import Bake, Canary, Config, Drain, Health, Liveness, ProcessSettings
 from rainbowd.roster import State
+from tests.bugs import no_bugs
 from tests.fake_companions import CompanionBehaviour
 from tests.fakes import Behaviour, Holding, Scene, acting
 
@@ -184,6 +185,11 @@ class Play:
 
 async def play(steps: list[Step]) -> None:
     behaviours = {name: make() for name, make in ZOO.items()}
+    with no_bugs():
+        await play_until_the_end(steps, behaviours)
+
+
+async def play_until_the_end(steps: list[Step], behaviours: dict[str, Behaviour]) -> None:
     async with acting(behaviours=behaviours, config=config(standby=30)) as (scene, agents):
         done = Play(scene, agents)
         scene.host.companions.companion_behaviours.update(COMPANIONS)

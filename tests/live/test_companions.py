@@ -200,6 +200,9 @@ def test_a_restart_works_while_the_app_crashes(agent: Agent) -> None:
     (agent.directory / "releases" / "v1" / "app.json").write_text(json.dumps({"exit_status": 1}))
     os.kill(agent.status()["generations"][0]["pid"], signal.SIGKILL)
     wait_until(agent, lambda: agent.status()["live"] is None, "nothing is live")
+    wait_until(agent, lambda: agent.status()["kept"] is not None, "the processes are listed without their app")
+    assert {f"{one['name']}.{one['instance']}": one["pid"] for one in agent.status()["kept"]["processes"]} == before
+    assert "whose app has ended:" in rainbowd(agent, "status").stdout
     done = rainbowd(agent, "restart", "worker", "--timeout", "30")
     assert done.returncode == 0, done.stderr
     wait_until(agent, lambda: not runs(before["worker.1"]) and not runs(before["worker.2"]), "the workers have ended")

@@ -163,7 +163,8 @@ function showGenerations(status) {
     return one.processes.length ? [row, processRow(one)] : [row]
   })
   const none = make("tr", {}, make("td", { colSpan: 9 }, "no generations"))
-  byId("generations").replaceChildren(...(rows.length ? rows : [none]))
+  const kept = status.kept ? [processRow({ id: status.kept.generation, processes: status.kept.processes })] : []
+  byId("generations").replaceChildren(...(rows.length ? rows : [none]), ...kept)
 }
 
 // --- what happened --------------------------------------------------------------------------------------------------

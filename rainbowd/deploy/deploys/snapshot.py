@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rainbowd.deploy.deploys.progress import Progress
     from rainbowd.deploy.generations.crash_count import CrashCount
     from rainbowd.deploy.records import LastOutcome
+    from rainbowd.roster import KeptProcesses
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class DeploySnapshot:
         last_outcome: the outcome of the last deploy, of this agent or an earlier one; None if there was none.
         crashes: the crashes of the live app since the last deploy; None if there were none.
         crashed_seconds: how long ago the last of them was.
+        kept: the companion processes that go on while their app is launched again; None if there are none.
         is_waiting: whether there was never a release yet, and the agent waits for the first one.
     """
 
@@ -38,4 +40,5 @@ class DeploySnapshot:
     last_outcome: LastOutcome | None = None
     crashes: CrashCount | None = None
     crashed_seconds: float = 0.0
+    kept: KeptProcesses | None = None
     is_waiting: bool = False

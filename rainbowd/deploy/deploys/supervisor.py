@@ -145,6 +145,7 @@ class Supervisor:
             last_outcome=memory.last_outcome,
             crashes=crashes,
             crashed_seconds=0.0 if crashes is None else self._context.host.now() - crashes.at,
+            kept=self._generations.companions.kept,
             is_waiting=self._fallback.is_waiting,
         )
 

@@ -15,6 +15,7 @@ import trio
 from rainbowd.deploy.companion_interfaces import Instance
 from rainbowd.deploy.generations.companion import Companion
 from rainbowd.log import get_logger
+from rainbowd.roster import KeptProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -166,6 +167,14 @@ class Companions:
             current = self._add(plan, generation.id, recorded, is_live=True)
         self._current = current
         generation.processes = current.statuses
+
+    @property
+    def kept(self) -> KeptProcesses | None:
+        """The companion processes that go on while their app is launched again; None while it runs."""
+        current = self._current
+        if current is None or not current.companions or current.generation_id in self._context.roster.generations:
+            return None
+        return KeptProcesses(current.generation_id, current.statuses)
 
     def statuses_of(self, generation_id: int) -> list[ProcessStatus]:
         """Return the status of each companion process that belongs to a generation."""

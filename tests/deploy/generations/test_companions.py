@@ -18,6 +18,7 @@ from rainbowd.deploy.generations.agent_ownership import Ownership
 from rainbowd.deploy.generations.companions import Companions
 from rainbowd.deploy.launch_plan import LaunchPlan
 from rainbowd.roster import Generation, Roster
+from tests.bugs import no_bugs
 from tests.fake_companions import CompanionBehaviour, FakeCompanions
 from tests.fakes import Events, FakeHost
 
@@ -67,11 +68,12 @@ async def site(**behaviours: CompanionBehaviour) -> AsyncIterator[Site]:
     """Yield a site; at the end its agent stops, and nothing is left."""
     host = FakeCompanions()
     host.companion_behaviours.update(behaviours)
-    async with trio.open_nursery() as nursery:
-        found = Site(host, nursery)
-        yield found
-        found.companions.end()
-        nursery.cancel_scope.cancel()
+    with no_bugs():
+        async with trio.open_nursery() as nursery:
+            found = Site(host, nursery)
+            yield found
+            found.companions.end()
+            nursery.cancel_scope.cancel()
     assert host.running() == []
     assert host.open_companions == 0
 
