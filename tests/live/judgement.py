@@ -27,6 +27,8 @@ FAIL_SECONDS = 3.0
 """How late on a busy machine a client may see that its answer broke off."""
 SEEN_SECONDS = 0.5
 """How late on such a machine the journal may tell that what was live is dead."""
+REFUSED_SECONDS = 3.0
+"""The same if refused connections are the sign: the sockets of a process can be closed long before it is waited for."""
 REAPED_SECONDS = 2.0
 """How late it may report this for a generation that is no longer live, which is reported when it is reaped."""
 TUNNELS_SECONDS = 2.0
@@ -140,6 +142,8 @@ def has_died(event: Event) -> bool:
 def own_death(event: Event) -> Kill:
     """Return the death that an event reports, as a kill between two times."""
     late_seconds = REAPED_SECONDS if event["event"] == "generation.retired" else SEEN_SECONDS
+    if event.get("reason") == "refuses connections":
+        late_seconds = REFUSED_SECONDS
     return Kill(storm.at(event) - late_seconds, storm.at(event), "itself")
 
 
