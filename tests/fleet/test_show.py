@@ -15,8 +15,8 @@ from rainbowd.fleet.models import Member, Order, Phase, Presence, Progress, Stat
 EVIL = "\x1b[2J"
 
 
-@pytest.fixture
-def lines() -> list[str]:
+@pytest.fixture(params=[Phase.ROLLING])
+def lines(request: pytest.FixtureRequest) -> list[str]:
     """The lines about a rollout in its second wave, with a text of an attacker in each field that has room for one."""
     states = {"web1": State.LIVE, "web2": State.CLAIMED, "web3": State.PREPARED, "web4": State.FAILED}
     turns = {name: Turn(state=state, reason=EVIL if state.is_bad else None) for name, state in states.items()}
@@ -25,7 +25,7 @@ def lines() -> list[str]:
     documents = Documents(
         Snapshot(1, {}),
         order=order,
-        progress=Progress(order=7, phase=Phase.ROLLING, wave=1, members=turns, reason=EVIL),
+        progress=Progress(order=7, phase=request.param, wave=1, members=turns, reason=EVIL),
         present={name: Presence(machine=name, version="1") for name in states},
         members={name: Member(release=EVIL) for name in (*states, "web5")},
     )
@@ -38,6 +38,11 @@ def test_the_state_of_each_member_is_said_in_words(lines: list[str]) -> None:
     words = {"web1": "live", "web2": "deploys", "web3": "waits", "web4": "failed", "web5": "absent"}
     assert {name: line.split()[2] for name, line in shown.items()} == words
     assert lines[:2] == ["fleet shop: v1", "rollout 7 of v2: rolling, wave 2 of 2"]
+
+
+@pytest.mark.parametrize("lines", [Phase.ROLLED_BACK], indirect=True)
+def test_a_member_whose_turn_never_came_does_not_wait_after_the_rollout(lines: list[str]) -> None:
+    assert [line.split()[2] for line in lines if line.startswith("web3")] == ["unchanged"]
 
 
 def test_no_control_sequence_of_a_document_reaches_the_terminal(lines: list[str]) -> None:

@@ -21,7 +21,7 @@ from rainbowd.cli.terminal import (
     print_line,
 )
 from rainbowd.fleet.documents import parse_history
-from rainbowd.fleet.models import Phase
+from rainbowd.fleet.models import Phase, State
 from rainbowd.fleet.orders import clock, progress_text
 from rainbowd.fleet.summary import summarise
 
@@ -146,9 +146,16 @@ def _table(documents: Documents, paint: Paint) -> list[str]:
     assert isinstance(members, list)
     rows = [["MEMBER", "RELEASE", "STATE", "NOTE"]]
     for member in members:
-        state = _STATES.get(str(member["state"]), str(member["state"] or "-")) if member["present"] else "absent"
+        state = _state(documents, member["state"]) if member["present"] else "absent"
         note = "by hand" if member["by_hand"] else member["reason"] or ""
         rows.append([escape_control(cell) for cell in (member["name"], member["release"] or "-", state, note)])
     header, *lines = align_columns(rows, set())
     styles = ["" if member["present"] else DIM for member in members]
     return [header, *map(paint, styles, lines)]
+
+
+def _state(documents: Documents, state: object) -> str:
+    """Return a member's state in words: a member whose turn never came waits for nothing once the rollout is over."""
+    if state == State.PREPARED and not documents.is_under_way:
+        return "unchanged"
+    return _STATES.get(str(state), str(state or "-"))
