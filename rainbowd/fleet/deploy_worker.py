@@ -99,7 +99,7 @@ class Work:
         try:
             task = self._task(deploy.release, deploy.request, order, wave, deploy)
             result = await self._result(deploy, order, task)
-            await self._save(self.record.finish(result.failure, result.output))
+            await self._save_outcome(result)
             self._count_failure(result)
         except OSError as error:
             log.error("cannot record a turn of the fleet", error=str(error))
@@ -124,7 +124,11 @@ class Work:
             before=release_name(standing.live or standing.linked, self.directory),
             generation=standing.generation,
         )
-        await self._save(self.record.begin(begun))
+        try:
+            await self._save(self.record.begin(begun))
+        except OSError as error:
+            self.record = self.record.begin(begun)
+            return Result(f"cannot record the turn: {error}")
         provided = await self._provide(task)
         return provided if provided.failure is not None or task is None else await self._machine.deploy(task)
 
@@ -155,6 +159,21 @@ class Work:
             OSError: it cannot be written.
         """
         local_record.write(self._state_dir, self.record)
+
+    async def _save_outcome(self, result: Result) -> None:
+        """Record how a deploy ended; a failure, which has changed nothing, also if there is no room on the disk.
+
+        Raises:
+            OSError: the record of a success cannot be written.
+        """
+        changed = self.record.finish(result.failure, result.output)
+        try:
+            await self._save(changed)
+        except OSError as error:
+            if result.failure is None:
+                raise
+            log.error("cannot record a failed turn of the fleet", error=str(error))
+            self.record = changed
 
     async def _save(self, changed: local_record.Record) -> None:
         with trio.CancelScope(shield=True):

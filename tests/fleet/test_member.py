@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from rainbowd.config import FleetSettings
-from rainbowd.fleet import documents, orders
+from rainbowd.fleet import documents, local_record, orders
 from rainbowd.fleet.local_deploys import Result, Standing
 from rainbowd.fleet.member import Member
 from rainbowd.fleet.models import Phase
@@ -142,3 +143,29 @@ async def test_a_large_fleet_goes_back_at_once(tmp_path: Path) -> None:
     assert phase is Phase.ROLLED_BACK
     assert fleet.live() == {"v1": 20}
     assert seconds < (16 + 6) * DEPLOY_SECONDS, "sixteen turns, and the way back of fifteen members at the same time"
+
+
+@pytest.mark.usefixtures("autojump", "inline")
+async def test_a_member_without_room_on_its_disk_fails_instead_of_holding_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, write = Fleet(tmp_path, 3), local_record.write
+
+    def full(state_dir: Path, record: local_record.Record) -> None:
+        if state_dir.name == "m001":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(state_dir, record)
+
+    async with trio.open_nursery() as nursery:
+        for member in fleet.members:
+            nursery.start_soon(member.run)
+        monkeypatch.setattr(local_record, "write", full)
+        assert (await fleet.roll("v2"))[0] is Phase.ROLLED_BACK
+        assert fleet.live() == {"v1": 3}
+        progress = documents.parse(await fleet.engine.snapshot()).progress
+        assert progress is not None
+        assert "m001: cannot record the turn: [Errno 28]" in (progress.reason or "")
+        monkeypatch.setattr(local_record, "write", write)
+        assert (await fleet.roll("v2"))[0] is Phase.SUCCEEDED
+        nursery.cancel_scope.cancel()
+    assert fleet.live() == {"v2": 3}
