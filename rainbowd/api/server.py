@@ -134,9 +134,9 @@ async def _accept(
 
 
 def _within(app: ASGIApp, admission: Admission, caller: str | None) -> ASGIApp:
-    """Return ``app`` with what it has to know of its connection in its scope.
+    """Return ``app`` with two values about its connection in its scope.
 
-    These are ``kept``, in which a call with the token keeps the connection open, and ``caller``, the caller's name.
+    They are ``kept``, in which a call with the token keeps the connection open, and ``caller``, the caller's name.
     """
 
     async def within(scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,10 +25,10 @@ WITHOUT_CONFIG = {"completion", "proxy", "help"}
 
 
 class PrintVersion(argparse.Action):
-    """Prints the version, and whether the installed proxy is compiled, which only this option reads from the disk."""
+    """The option that prints the version; only it reads from the disk whether the proxy is compiled."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Print them, and exit."""
+        """Print the version, and exit with 0."""
         print_line(f"rainbowd {__version__} (compiled)" if is_compiled() else f"rainbowd {__version__}")
         parser.exit()
 

@@ -1,4 +1,4 @@
-"""One run of a hook: what it gets, and what came of it."""
+"""One run of a hook: its input, and its result."""
 
 from __future__ import annotations
 

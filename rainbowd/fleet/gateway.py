@@ -81,7 +81,7 @@ def watch_request(prefix: str, revision: int) -> Message:
 
 
 def watched_keys(line: str, prefix: str) -> list[str] | None:
-    """Return the keys that a line of a watch reports as changed; None if the watch has ended: its stream may go on.
+    """Return the keys that a line of a watch reports as changed; None if the watch has ended: its stream may last.
 
     Args:
         line: one JSON object.

@@ -102,7 +102,7 @@ def deploy_in_vain(agent: Agent, why: str) -> None:
 
 
 def warned(agent: Agent, why: str) -> dict[str, Any] | None:
-    """Return the status if it warns of the full disk; it is up to date all the same."""
+    """Return the status if it warns of the full disk; it is up to date even so."""
     status = agent.status()
     return status if any(one["kind"] == "disk" and why in one["text"] for one in status["warnings"]) else None
 

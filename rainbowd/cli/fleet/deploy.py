@@ -166,7 +166,7 @@ async def _order(
             if await session.engine.commit(orders.order_guards(documents), {ORDER: order.encode()}):
                 return order, documents
         except EngineAway as error:
-            hint = "the order may be written all the same: see `rainbowd fleet` once etcd answers"
+            hint = "the order may have been written: see `rainbowd fleet` once etcd answers"
             raise EngineAway(f"{error}; {hint}") from None
 
 

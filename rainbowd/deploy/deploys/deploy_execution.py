@@ -82,7 +82,7 @@ class DeployExecution:
         """Carry out the deploy, and record a success.
 
         Args:
-            resumed: how a deploy of an earlier agent goes on, whose release is live; None for a new deploy.
+            resumed: the rest of a deploy that an earlier agent began, with its bake; None for a new deploy.
 
         Returns:
             Why the deploy failed, which the caller records; None if it succeeded.

@@ -1,4 +1,4 @@
-"""What is launched while nothing is live: at the start of an agent, and after a deploy has failed."""
+"""The launches while nothing is live: at the start of an agent, and after a deploy has failed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ ResumedBake = tuple["Lifecycle", Bake | None] | DeployFailed
 def resume_bake(
     record: BakeRecord, context: DeployContext, generations: Generations, memory: MemoryFile
 ) -> tuple[Deploy, ResumedBake]:
-    """Return the deploy of ``record``, and how it goes on; if it fails, a task restores the link.
+    """Return the deploy of ``record``, and its bake; if the bake fails, a task restores the link.
 
     Args:
         record: what the earlier agent has stored.

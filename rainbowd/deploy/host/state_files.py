@@ -189,7 +189,7 @@ def read_state_file(path: Path, decode: Callable[[bytes], T], without: str) -> T
     except FileNotFoundError:
         return None
     except NewerFormat as error:
-        hint = f"start the newer version to go on from there; with this one {without}"
+        hint = f"start the newer version to continue from there; with this one {without}"
         log.warning("a file of the state directory is not understood", file=path, error=str(error), hint=hint)
     except (OSError, ValueError, KeyError) as error:
         log.warning("a file of the state directory cannot be used", file=path, error=str(error))

@@ -88,7 +88,7 @@ class SiteFiles:
         """Read the files that have changed, and report a new state.
 
         Args:
-            files: what was found in place of each file; one that nothing is known of counts as unchanged.
+            files: the state of each file, or of what is in its place; a file without a state counts as unchanged.
             now: the present moment, in seconds of a clock that never goes back.
         """
         found = {path: files.get(path, self._found.get(path)) for path in self.paths}

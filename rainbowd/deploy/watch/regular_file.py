@@ -41,16 +41,16 @@ class WatchedFiles(Protocol):
         """Act on a change of the files.
 
         Args:
-            files: what was found in place of each path; without the paths that nothing can be known of.
+            files: the state of each path; a path whose state cannot be read is left out.
             now: the present moment, by trio's clock.
         """
 
 
 def find_file(path: Path) -> FoundFile | None:
-    """Return what is known of a file, or of a link in its place; None if there is none, or if it is a directory.
+    """Return the state of a file, or of a link in its place; None if there is none, or if it is a directory.
 
     Raises:
-        OSError: it cannot be known.
+        OSError: the state cannot be read.
     """
     try:
         status = path.lstat()
