@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rainbowd.cli.fleet.show import _text
+from rainbowd.cli.terminal import DIM
 from rainbowd.fleet.documents import Documents
 from rainbowd.fleet.engine import Snapshot
 from rainbowd.fleet.models import Member, Order, Phase, Presence, Progress, State, Turn
@@ -48,3 +49,15 @@ def test_a_member_whose_turn_never_came_does_not_wait_after_the_rollout(lines: l
 def test_no_control_sequence_of_a_document_reaches_the_terminal(lines: list[str]) -> None:
     assert all(line.isprintable() for line in lines)
     assert sum(EVIL.encode("unicode_escape").decode() in line for line in lines) >= 7
+
+
+def test_only_an_absent_member_is_dim_whatever_its_release_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rainbowd.cli.fleet.show.painter", lambda: lambda style, text: f"<{style}>{text}")
+    documents = Documents(
+        Snapshot(1, {}),
+        present={"web1": Presence(machine="web1", version="1")},
+        members={"web1": Member(release="v1 absent"), "web2": Member(release="v1")},
+    )
+    session: Any = SimpleNamespace(settings=SimpleNamespace(name="shop"))
+    shown = _text(session, documents).splitlines()
+    assert [line.split(">")[0] for line in shown[-2:]] == ["<", f"<{DIM}"]

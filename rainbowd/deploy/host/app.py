@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rainbowd.deploy.host.checks import Checks
     from rainbowd.deploy.host.output import Output, StartupOutput
-    from rainbowd.deploy.process import ExitReport, LaunchMarks, ProcessTree
+    from rainbowd.deploy.process import ExitReport, ProcessTree
     from rainbowd.deploy.records import GenerationRecord
 
 
@@ -38,6 +38,7 @@ class LaunchedApp(LaunchedProcess):
     Attributes:
         address: on which it accepts connections.
         last_check: the result of its last health check.
+        marks: what its processes are recognized by, also by a later agent.
         startup_output: gets its output until it is live; None after that, and for an adopted app.
     """
 
@@ -52,16 +53,12 @@ class LaunchedApp(LaunchedProcess):
         super().__init__(process, output, checks.config)
         self.address = checks.address
         self.last_check = checks.last
+        self.marks = process.marks
         self.startup_output: StartupOutput | None = None
         self._checks = checks
         self._store = store
         self._ended = False
         self._record: GenerationRecord | None = record
-
-    @property
-    def marks(self) -> LaunchMarks:
-        """What its processes are recognized by, also by a later agent."""
-        return self._process.marks
 
     def note(self, state: State, live_at: float | None) -> None:
         """Record ``state``, or remove the record if the generation is retired."""

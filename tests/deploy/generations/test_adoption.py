@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from rainbowd.roster import State
 from tests.fakes import Behaviour, Scene, acting
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from trio.testing import MockClock
 
 pytestmark = pytest.mark.usefixtures("autojump")
@@ -38,6 +41,16 @@ async def live(scene: Scene, agents: trio.Nursery) -> None:
     assert scene.live == 1
 
 
+@asynccontextmanager
+async def failed_deploy() -> AsyncIterator[tuple[Scene, trio.Nursery]]:
+    """An agent with a live generation of release ``a``, after the deploy of ``bad`` has failed."""
+    async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
+        await live(scene, agents)
+        scene.turn("bad")
+        await trio.sleep(1)
+        yield scene, agents
+
+
 async def test_an_adopted_live_generation_takes_traffic_at_once_and_is_not_launched_again(autojump: MockClock) -> None:
     async with acting() as (scene, agents):
         await live(scene, agents)
@@ -54,10 +67,7 @@ async def test_an_adopted_live_generation_takes_traffic_at_once_and_is_not_launc
 
 
 async def test_the_last_decision_is_still_known(autojump: MockClock) -> None:
-    async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
-        await live(scene, agents)
-        scene.turn("bad")
-        await trio.sleep(1)
+    async with failed_deploy() as (scene, agents):
         await killed_and_started(scene, agents)
         await trio.sleep(50)
         assert scene.live == 1
@@ -70,10 +80,7 @@ async def test_the_last_decision_is_still_known(autojump: MockClock) -> None:
 
 
 async def test_a_link_turned_back_while_no_agent_ran_launches_nothing(autojump: MockClock) -> None:
-    async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
-        await live(scene, agents)
-        scene.turn("bad")
-        await trio.sleep(1)
+    async with failed_deploy() as (scene, agents):
         await scene.kill()
         scene.turn("a")
         await scene.start(agents)
@@ -155,10 +162,7 @@ async def test_the_standby_that_bridged_when_the_agent_was_killed_continues_to(a
 
 
 async def test_after_a_failed_deploy_and_a_reboot_the_release_that_was_live_comes_up(autojump: MockClock) -> None:
-    async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
-        await live(scene, agents)
-        scene.turn("bad")
-        await trio.sleep(1)
+    async with failed_deploy() as (scene, agents):
         await scene.stop()
         await scene.start(agents)
         await trio.sleep(3)
@@ -173,10 +177,7 @@ async def test_after_a_failed_deploy_and_a_reboot_the_release_that_was_live_come
 
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_if_neither_starts_both_are_tried_again(autojump: MockClock, is_gone: bool) -> None:
-    async with acting(behaviours={"bad": Behaviour(exits_after=0)}) as (scene, agents):
-        await live(scene, agents)
-        scene.turn("bad")
-        await trio.sleep(1)
+    async with failed_deploy() as (scene, agents):
         await scene.stop()
         scene.host.behaviours["a"] = Behaviour(exits_after=0)
         scene.host.gone = {"a"} if is_gone else set()

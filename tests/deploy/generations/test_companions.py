@@ -75,6 +75,18 @@ async def site(**behaviours: CompanionBehaviour) -> AsyncIterator[Site]:
             found.companions.end()
             nursery.cancel_scope.cancel()
     assert host.running() == []
+
+
+@contextlib.asynccontextmanager
+async def killed_agent(host: FakeCompanions) -> AsyncIterator[Site]:
+    """Yield a site on ``host``; at the end its agent is killed, and leaves what runs."""
+    async with trio.open_nursery() as nursery:
+        found = Site(host, nursery)
+        yield found
+        host.is_killed = True
+        found.stop_now.set()
+        nursery.cancel_scope.cancel()
+    host.is_killed = False
     assert host.open_companions == 0
 
 
@@ -252,16 +264,11 @@ async def test_one_that_was_signalled_is_not_signalled_again_by_the_next_agent()
     host = FakeCompanions()
     host.companion_behaviours["worker"] = CompanionBehaviour(stops_after=30)
     old_plan, new_plan = plan(worker={"overlap": False}), plan("b", worker={"overlap": False})
-    async with trio.open_nursery() as nursery:
-        old = Site(host, nursery)
+    async with killed_agent(host) as old:
         old.go_live(1, old_plan)
         await trio.sleep(1)
         old.go_live(2, new_plan)
         await trio.sleep(1)
-        host.is_killed = True
-        old.stop_now.set()
-        nursery.cancel_scope.cancel()
-    host.is_killed = False
     async with trio.open_nursery() as nursery:
         new = Site(host, nursery)
         new.companions.recall([2])
@@ -278,14 +285,9 @@ async def test_one_that_was_signalled_is_not_signalled_again_by_the_next_agent()
 async def test_those_of_a_generation_that_is_gone_are_ended_before_others_start() -> None:
     host = FakeCompanions()
     host.companion_behaviours["beat"] = CompanionBehaviour(stops_after=5)
-    async with trio.open_nursery() as nursery:
-        old = Site(host, nursery)
+    async with killed_agent(host) as old:
         old.go_live(1, plan(beat={"overlap": False}))
         await trio.sleep(1)
-        host.is_killed = True
-        old.stop_now.set()
-        nursery.cancel_scope.cancel()
-    host.is_killed = False
     async with trio.open_nursery() as nursery:
         new = Site(host, nursery)
         new.companions.recall([])

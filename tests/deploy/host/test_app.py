@@ -41,6 +41,7 @@ class FakeProcess:
         self.foreign_pids: list[int] = []
         self.main_pid: int | None = self.pid
         self.known: dict[int, int] = {}
+        self.marks = LaunchMarks(0)
         self.ends = 0
         self.was_left = False
 
