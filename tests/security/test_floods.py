@@ -120,9 +120,8 @@ def test_an_app_with_many_files_holds_up_no_request(open_path: Path, record_prop
         assert sum(1 for _ in first.iterdir()) >= FILES
         assert first.stat().st_uid == account().uid
         with Visitor(one) as visitor:
-            since = len(one.agent.events())
+            since, made = len(one.agent.events()), first.stat().st_mtime_ns
             assert one.deploy("b")["event"] == "deploy.succeeded"
-            made = first.stat().st_mtime_ns
             eventually(lambda: not first.exists() or first.stat().st_mtime_ns != made, "the first removal")
             before = visitor.answered
             eventually(lambda: not first.exists(), "the last removal")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.servers.rows import Row
 
 GAP_SECONDS = 0.3
-REAPED_SECONDS = 5.0
+REAPED_SECONDS = 30.0
 KEPT_SECONDS = 20.0
 """How long a kept connection is looked at."""
 
