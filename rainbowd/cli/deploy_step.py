@@ -42,13 +42,13 @@ def describe(deploying: Mapping[str, Any], generations: Iterable[Mapping[str, An
 
 
 def _describe_counts(begun_at: str, judged: Mapping[str, Any], share: float | None) -> str:
-    """Return a bar of the time that has passed, and the counts: ``[#####-----] 60 s, 5 %: 80 requests, 1 failed``."""
+    """Return a bar of the time that has passed, the share and the counts: ``[##--] of 60 s: 80 requests, 1 failed``."""
     begin = datetime.fromisoformat(begun_at).timestamp()
     end = datetime.fromisoformat(judged["until"]).timestamp()
     part = min(1.0, max(0.0, (time.time() - begin) / max(end - begin, 0.001)))
     done = round(part * BAR_CHARACTERS)
-    bar = f"[{'#' * done}{'-' * (BAR_CHARACTERS - done)}] {end - begin:.0f} s"
-    shared = "" if share is None else f", {share:g} %"
+    bar = f"[{'#' * done}{'-' * (BAR_CHARACTERS - done)}] of {end - begin:.0f} s"
+    shared = "" if share is None else f", {share:g} % of the clients"
     return f"{bar}{shared}: {int(judged['requests'])} requests, {int(judged['errors'])} failed"
 
 

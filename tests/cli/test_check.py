@@ -53,6 +53,15 @@ def program(path: Path, *, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
+def test_a_directory_without_error_pages_is_a_warning(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "errors").mkdir()
+    status, _, err = checked(error_pages="errors")
+    assert status == 0
+    assert f"error_pages: found none of 502.html, 503.html, 504.html in {tmp_path}/errors; expected at least one" in err
+    (tmp_path / "errors" / "503.html").write_text("<h1>Sorry</h1>")
+    assert "error_pages" not in checked(error_pages="errors")[2]
+
+
 def test_the_verdict_on_a_good_config_comes_first_and_then_what_would_run(tmp_path: Path, checked: Checked) -> None:
     status, out, err = checked(env={"KEY": "hush"})
     assert status == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -33,6 +34,28 @@ def test_a_step_has_its_name_its_time_and_the_last_check(
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
     assert describe(deploying(**changes)) == words
+
+
+@pytest.mark.parametrize(
+    ("step", "share", "words"),
+    [
+        ("bake", {}, "bake, 30s, [##########----------] of 60 s: 80 requests, 3 failed"),
+        (
+            "canary",
+            {"share": 5},
+            "canary, 30s, [##########----------] of 60 s, 5 % of the clients: 80 requests, 3 failed",
+        ),
+    ],
+)
+def test_a_canary_and_a_bake_have_a_bar_and_their_counts(
+    step: str, share: dict[str, int], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC).timestamp())
+    judged = {"until": "2026-01-01T00:01:00.000Z", "requests": 80, "errors": 3}
+    generations: list[dict[str, Any]] = [{"id": 1}, {"id": 2, step: judged, **share}]
+    told = deploying(step=step, step_at="2026-01-01T00:00:00.000Z", generation=2)
+    assert describe(told, generations) == words
+    assert describe({**told, "generation": 3}, generations) == f"{step}, 30s", "of another generation"
 
 
 def test_a_long_answer_to_a_check_is_shortened() -> None:

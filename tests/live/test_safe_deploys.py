@@ -184,7 +184,7 @@ def test_an_upgrade_waits_for_the_end_of_a_canary_and_names_the_deploy(tmp_path:
             assert upgrade.stdout is not None
             line = upgrade.stdout.readline()
             assert line.startswith("waiting for the end of a deploy: deploying b: canary, "), line
-            assert "600 s, 50 %: 0 requests, 0 failed" in line
+            assert "of 600 s, 50 % of the clients: 0 requests, 0 failed" in line
             assert "the upgrade waits until no deploy, launch or stop is in progress" in agent.output()
             agent.flip("a")
             agent.follow(agent.wait_for("agent.upgraded")["pid"])

@@ -155,7 +155,7 @@ function showGenerations(status) {
     const number = text => make("td", { className: "number" }, text)
     const row = make("tr", { className: isLive ? "is-live" : "" },
       make("th", { scope: "row", className: "number" }, swatch(one.id), String(one.id)),
-      make("td", {}, one.state),
+      make("td", {}, one.share ? `${one.state} ${one.share} %` : one.state),
       make("td", { title: one.release }, nameOf(one.release)),
       number(ago(one.started_at)), number(whole(one.in_flight)), number(whole(one.tunnels)), number(whole(one.requests)),
       make("td", { className: "wide" }, one.address),

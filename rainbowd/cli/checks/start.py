@@ -18,6 +18,7 @@ from rainbowd import tcp_ports
 from rainbowd.address import TcpAddress, UnixAddress
 from rainbowd.config import user_name
 from rainbowd.config.write_access import app_log_problems, is_directory, nearest, not_writable
+from rainbowd.deploy.watch.maintenance_files import PAGE_STATUSES
 from rainbowd.errors import UsageError
 from rainbowd.listeners import ephemeral_port_warnings
 from rainbowd.report.lock import holder
@@ -34,6 +35,7 @@ def check_start(config: Config, found: Findings) -> None:
     """Check what a start creates or opens, and add to ``found``."""
     found.problems += _not_a_directory(config.state_dir)
     found.warnings += ephemeral_port_warnings(config.listen)
+    found.warnings += _no_error_pages(config.error_pages)
     try:
         agent = holder(config.state_dir)
     except UsageError as error:
@@ -59,6 +61,14 @@ def check_start(config: Config, found: Findings) -> None:
 def _not_a_directory(state_dir: Path) -> list[str]:
     there = nearest(state_dir)
     return [] if is_directory(there) else [f"state_dir: found {there}, which is not a directory; expected one"]
+
+
+def _no_error_pages(directory: Path | None) -> list[str]:
+    """Return a warning if a directory has no page, because its name may be wrong."""
+    names = [f"{status}.html" for status in PAGE_STATUSES]
+    if directory is None or any((directory / name).is_file() for name in names):
+        return []
+    return [f"error_pages: found none of {', '.join(names)} in {directory}; expected at least one"]
 
 
 def _owner(path: Path) -> int | None:
