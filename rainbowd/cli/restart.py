@@ -106,6 +106,8 @@ def _follow(paths: ConfigPaths, tail: Tail, request: _Request, timeout_seconds: 
                     raise UsageError(f"no companion process {request.process!r} runs")
             elif event["event"] == "process.started" and event["process"] == request.process and count is not None:
                 pids.append(event["pid"])
+            elif event["event"] == "process.exited" and event["process"] == request.process and event.get("reason"):
+                raise RainbowdError(f"cannot restart {request.process}: {event['reason']}; the agent tries again")
         waited_seconds = time.monotonic() - began_at
         if timeout_seconds is not None and waited_seconds >= timeout_seconds:
             raise TimedOut(f"not restarted within {timeout_seconds:g} seconds; the restart continues")

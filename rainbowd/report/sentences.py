@@ -45,7 +45,7 @@ SENTENCES = {
     "generation.adopted": "generation {generation} adopted: it is {state}[, pid {pid}]",
     "process.started": "{process} {instance} of generation {generation} started, pid {pid}",
     "process.exited": "{process} {instance} of generation {generation} exited[, status {exit_status}][, {killed}]"
-    "[, still running: {left}]",
+    "[, still running: {left}][: {reason}]",
     "process.restarting": "{process} is restarted[ by {by}]",
     "worker.exited": "worker {worker} exited, pid {pid}[, status {exit_status}]",
     "worker.started": "worker {worker} started again, pid {pid}",

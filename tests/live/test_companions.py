@@ -143,6 +143,20 @@ def test_one_kind_is_restarted_by_a_command(agent: Agent) -> None:
     assert "no companion process 'mailer'; the live generation has: beat, worker" in unknown.stderr
 
 
+def test_a_restart_of_one_that_cannot_be_started_fails_with_the_reason(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, processes={"mailer": {"run": ["no-such-command"]}})
+    agent.add_release("v1")
+    agent.flip("v1")
+    agent.start()
+    try:
+        assert agent.decision(0)["event"] == "deploy.succeeded"
+        done = rainbowd(agent, "restart", "mailer")
+    finally:
+        agent.destroy()
+    assert done.returncode == 1
+    assert "cannot restart mailer: processes.mailer.run: command not found: no-such-command" in done.stderr
+
+
 @pytest.mark.parametrize("is_upgrade", [True, False], ids=["upgrade", "kill"])
 def test_the_next_agent_adopts_everything_although_the_state_directory_was_removed_before(
     agent: Agent, *, is_upgrade: bool

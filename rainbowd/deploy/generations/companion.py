@@ -119,9 +119,22 @@ class Companion:
         try:
             await self._run_once(opening, is_adopted=False)
         except DeployFailed as failure:
-            log.error("cannot start a companion process", **self._fields, reason=failure.reason)
-            self.status.last_output = [failure.reason]
+            self._record_failed_start(failure.reason)
         await self._until_next(trio.current_time() - started_at)
+
+    def _record_failed_start(self, reason: str) -> None:
+        log.error("cannot start a companion process", **self._fields, reason=reason)
+        self.status.last_output = [reason]
+        self._record(
+            "process.exited",
+            log.debug,
+            exit_status=None,
+            expected=False,
+            killed=False,
+            left=[],
+            output=[],
+            reason=reason,
+        )
 
     async def _until_next(self, ran_seconds: float) -> None:
         """Wait for the delay before the next start; a restart that a person requested has none."""

@@ -180,6 +180,8 @@ async def test_one_that_cannot_be_started_is_tried_again() -> None:
         live = found.go_live(1, plan(worker={}))
         await trio.sleep(1)
         assert live.processes[0].exits_in_a_row >= 2
+        exited = found.events.named("process.exited")[0]
+        assert (exited["reason"], exited["exit_status"]) == (behaviour.launch_error, None)
         behaviour.launch_error = None
         await trio.sleep(5)
         assert found.running() == ["1 worker.1"]
