@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 HEAD = "browser"
-CONNECTIONS = (32, 256)
 PROCESSES = (1, 2)
 WARM_CONNECTIONS = 64
 MEMORY = Row("workers.memory", "memory of one further worker after some load", "KiB")
@@ -76,12 +75,12 @@ def run(plan: Plan) -> None:
 
 def _compare(plan: Plan, turn: int, name: str, one: Agent, two: Agent) -> None:
     """Measure both, another one first in each round."""
-    for connections in CONNECTIONS:
+    for connections in (count for count in plan.connections if count > 1):  # one has only one process to serve it
         measure = partial(load.measure, seconds=plan.seconds, seed=turn)
         step = 1 if turn % 2 else -1
         costs = [plan.attempt(name, measure, each, each.app, HEAD, connections) for each in (one, two)[::step]]
         first, second = costs[::step]
-        if first is not None and second is not None:
+        if first is not None and second is not None and first.cpu_us:
             for row, value in rows_of(connections, first, second):
                 plan.results.put(row, name, turn, value)
     plan.results.put(MEMORY, name, turn, two.memory_kib() - one.memory_kib())
