@@ -213,7 +213,7 @@ def test_a_failed_bake_is_shown_with_its_numbers_and_the_generation_that_is_live
     with Load(agent, 20).running():
         board.until("#progress-end", "the deploy failed after")
     assert f"generation {before} is live: new requests go to it" in board.text("#steps")
-    assert "requests failed (100 %; 0 % before the switch)" in board.text("#progress-end")
+    assert "0 % before the switch), most of them GET /: 500" in board.text("#progress-end")
     agent.configure(**enabled(board.api.port))
 
 
