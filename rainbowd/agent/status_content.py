@@ -45,8 +45,8 @@ def build_status(
         "last_deploy": _last_deploy(deploys.last_outcome),
         "crashes": _crashes(deploys.crashes),
         "kept": _kept(deploys.kept),
-        "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings(roster.live, deploys)],
+        "generations": [{**_generation(one), **_judged(one, roster, deploys)} for one in roster.generations.values()],
     }
 
 
