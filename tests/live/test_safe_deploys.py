@@ -124,7 +124,7 @@ def requested(agent: Agent, api: Caller, trigger: str) -> Iterator[None]:
 BAKES = int(os.environ.get("BAKES", "3"))
 TRIGGERS = ["symlink", "touch", "signal", "command", "api"]
 ACROSS = [
-    pytest.param(trigger, end, marks=[pytest.mark.long] if trigger in {"symlink", "touch", "signal"} and end else [])
+    pytest.param(trigger, end, marks=[pytest.mark.long] if trigger != "command" and end else [])
     for trigger in TRIGGERS
     for end in (None, "upgrade", "kill")
 ]

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
-every_agent = pytest.mark.parametrize(
-    "agent",
-    [
-        "started",
-        pytest.param("upgraded", marks=pytest.mark.long),
-        pytest.param("killed and started again", marks=pytest.mark.long),
-    ],
-)
+every_agent = pytest.mark.parametrize("agent", ["started", "upgraded", "killed and started again"])
 """The attack is made on an agent that came about in each of these ways: see ``Site.become``."""
 
 

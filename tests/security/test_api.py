@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 HOSTILE_NOTE = "$(id)\x00\x1b]0;x\x07\u202e\n'\""
 CALLS = [("POST", "/redeploy"), ("POST", "/rollback"), ("GET", "/status"), ("GET", "/events"), ("GET", "/metrics")]

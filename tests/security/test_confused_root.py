@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 FORGED_FIELDS = {
     "X.Real.IP": "EVIL",

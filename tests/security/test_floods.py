@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 TOKENS = 8500
 HEAD_BYTES = 60_000
@@ -109,7 +109,6 @@ def test_large_environments_of_others_hold_up_no_deploy(open_path: Path, record_
     record_property("got", f"deployed and retired; the agent has read {read:.0f} MiB; {visitor}")
 
 
-@pytest.mark.long
 def test_an_app_with_many_files_holds_up_no_request(open_path: Path, record_property: Record) -> None:
     """The app makes 200,000 files in its own directory, and its generation is retired."""
     with site(open_path) as one:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as usual": str,

@@ -19,7 +19,7 @@ from tests.cgroups import delegated_cgroup, groups_in, inside
 from tests.live.agent import LOOK_SECONDS, PATIENCE_SECONDS, needs, pids
 from tests.security.site import eventually, every_agent, is_there, site
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 ESCAPES: list[dict[str, str] | None] = [
     None,

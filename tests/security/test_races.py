@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 EXCHANGES_LEAST = 1000
 ROUNDS_MOST = 200
@@ -158,7 +158,6 @@ def test_root_appends_to_no_file_that_others_put_in_place_of_the_log(
         record_property("got", f"{race}; {seen}; root's file is unchanged")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("directory", ["sticky", "theirs"])
 def test_no_file_of_roots_gets_the_mode_of_a_listener(open_path: Path, directory: str, record_property: Record) -> None:
     """The stranger exchanges a link to a file of root's with a socket where the agent makes its own, at many starts."""

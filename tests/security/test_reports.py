@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\x1bc$(x)"
 """A window title, a colour, an override of the direction of text, and a reset of the terminal."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 SECRETS = {"env": "s3cret-of-env", "env_file": "s3cret-of-file", "header": "s3cret-of-header"}
 COMMANDS = ["check --verbose", "status --json", "history --json", "show --json", "status", "history", "show"]

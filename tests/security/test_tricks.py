@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.live, needs_root]
+pytestmark = [pytest.mark.live, pytest.mark.long, needs_root]
 
 SECRET = "c0nf1dent1al"
 TRICKS = ["symlink", "hard link", "fifo", "directory", "socket", "sparse"]
