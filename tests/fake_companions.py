@@ -140,6 +140,8 @@ class FakeCompanions:
     async def launch_companion(
         self, plan: LaunchPlan, generation_id: int, instance: Instance, *, restarts: int, stop_now: trio.Event
     ) -> AsyncIterator[CompanionProcess]:
+        if self.is_killed:
+            await trio.sleep_forever()  # its task is cancelled; a real one would no longer exist
         behaviour = self.companion_behaviours.get(instance.name, CompanionBehaviour())
         if behaviour.launch_error is not None:
             raise DeployFailed(behaviour.launch_error)

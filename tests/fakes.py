@@ -346,6 +346,7 @@ class FakeHost:
     async def adopt(self, recorded: RecordedGeneration, stop_now: trio.Event) -> AsyncIterator[App]:
         app = next(app for app in self.apps if app.id == recorded.id)
         app.is_adopted, app.is_left = True, False
+        app.ended_times = 0  # the agent before was killed before it had ended all, so this one ends it once more
         async with self._holding(app):
             yield app
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -228,6 +228,8 @@ async def all_is_well(done: Play) -> None:
 def test_the_promise_holds_in_whatever_order_things_happen(length: int) -> None:
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEPS, max_size=length))
+    @example([(("turn", "a"), 2.5), (("restart", "worker"), 2.5), (("kill", 0.0), 2.5)])
+    @example([(("turn", "a"), 2.5), (("crash", 0), 0.0), (("kill", 0.0), 2.5), (("kill", 0.0), 2.5)])
     def check(steps: list[Step]) -> None:
         trio.run(play, steps, clock=MockClock(autojump_threshold=0))
 
