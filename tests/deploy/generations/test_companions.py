@@ -305,14 +305,9 @@ async def test_those_of_a_generation_that_is_gone_are_ended_before_others_start(
 async def test_those_of_a_live_generation_that_died_end_before_those_of_the_standby_start() -> None:
     host = FakeCompanions()
     host.companion_behaviours["beat"] = CompanionBehaviour(stops_after=5)
-    async with trio.open_nursery() as nursery:
-        old = Site(host, nursery)
+    async with killed_agent(host) as old:
         old.go_live(2, plan("b", beat={"overlap": False}))
         await trio.sleep(1)
-        host.is_killed = True
-        old.stop_now.set()
-        nursery.cancel_scope.cancel()
-    host.is_killed = False
     async with trio.open_nursery() as nursery:
         new = Site(host, nursery)
         new.companions.recall([2])
