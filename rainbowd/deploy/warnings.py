@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rainbowd.deploy.generations.companion import CRASH_LOOP_EXITS
-from rainbowd.deploy.process import left_processes, survivors
+from rainbowd.deploy.process import survivors
 from rainbowd.report.sentences import WARNINGS, fill
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def warnings(live: Generation | None, deploys: DeploySnapshot) -> Iterator[tuple
     elif deploys.deploying is None:  # a deploy in progress is about to change it
         yield from _difference(live, deploys)
     yield from _crash_loops(live.processes if live is not None else deploys.kept.processes if deploys.kept else [])
-    if left_processes and (left := survivors()):
+    if left := survivors():
         yield "left", fill(WARNINGS["left"], {"left": left})
     crashes = deploys.crashes
     if crashes is not None and (live is None or deploys.crashed_seconds < RECENT_SECONDS):

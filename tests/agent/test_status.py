@@ -84,7 +84,6 @@ def test_an_empty_roster_is_an_empty_status() -> None:
 
 
 def test_processes_that_could_not_be_ended_are_a_warning_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rainbowd.deploy.warnings.left_processes", {(8, 1): "pid 8", (9, 1): "pid 9"})
     monkeypatch.setattr("rainbowd.deploy.warnings.survivors", lambda: ["pid 8, `sleep 9`, of user b", "pid 9"])
     told: Any = build_status({}, Roster(), snapshot())
     text = "these processes could not be stopped: pid 8, `sleep 9`, of user b, pid 9; stop them manually"

@@ -17,7 +17,7 @@ from rainbowd.deploy.process.reaper import (
     reset_signals,
 )
 from rainbowd.deploy.process.spawner import spawn
-from rainbowd.deploy.process.survivors import check_foreign, left_processes, name_process, survivors, why_foreign
+from rainbowd.deploy.process.survivors import check_foreign, name_process, survivors, why_foreign
 from rainbowd.deploy.process.usage import read_usage
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "find_leftovers",
     "find_origin",
     "find_shared",
-    "left_processes",
     "name_process",
     "protect_agent",
     "read_command",

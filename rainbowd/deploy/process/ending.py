@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from rainbowd.deploy.cancellation import cancel_on
-from rainbowd.deploy.process.procfs import read_entry, send_signal, until_ended
+from rainbowd.deploy.process.procfs import is_running, send_signal, until_ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,13 +108,8 @@ async def _kill(tree: Processes) -> tuple[bool, list[ProcessInfo]]:
             with trio.move_on_after(REFRESH_SECONDS):
                 await until_ended(found.live[0])
             found = await tree.refresh()
-    return killed, [entry for entry in (*found.live, *found.foreign) if _still_runs(entry)]
-
-
-def _still_runs(entry: ProcessInfo) -> bool:
-    """Return whether a process runs now: on a busy machine, a search for all of them can take longer than their end."""
-    now = read_entry(entry.pid)
-    return now is not None and now.start_time == entry.start_time and not now.ended
+    # On a busy machine, the search can take longer than the end of the processes that it found.
+    return killed, [entry for entry in (*found.live, *found.foreign) if is_running(entry.pid, entry.start_time)]
 
 
 def _is_our_child(tree: Processes, entry: ProcessInfo) -> bool:

@@ -81,7 +81,6 @@ class ProcessTree:
         identity, marks: see above.
         pid: the number of the child.
         launch: the evidence by which its processes are found.
-        known: the processes that the last search found, number to start time; replaced and never changed.
         exit_status: of the child, once it was reaped; negative for a signal, None if unknown.
     """
 
@@ -102,7 +101,6 @@ class ProcessTree:
         self._gate = gate
         self._reaped = self._may_have_forked = pidfd < 0
         self.launch = Launch.of(identity, marks, (known or {}).items())
-        self.known = self.launch.known
         self._daemon = PidfileDaemon()
         self._refreshing = trio.Lock()
         reserve_status(identity.pid, identity.start_time)
@@ -120,6 +118,11 @@ class ProcessTree:
             known: the other processes in the record, number to start time.
         """
         return cls(identity, open_pidfd(identity.pid, identity.start_time), marks, known=known)
+
+    @property
+    def known(self) -> dict[int, int]:
+        """The processes that the last search found, number to start time: see ``Launch``."""
+        return self.launch.known
 
     @property
     def is_alive(self) -> bool:
@@ -238,7 +241,7 @@ class ProcessTree:
         async with self._refreshing:
             found = await trio.to_thread.run_sync(self._find)
             entries = (*found.live, *found.ended, *found.foreign)
-            self.launch.known = self.known = {entry.pid: entry.start_time for entry in entries}
+            self.launch.known = {entry.pid: entry.start_time for entry in entries}
             return found
 
     def _find(self) -> Members:

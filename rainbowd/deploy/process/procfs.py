@@ -220,6 +220,12 @@ def children() -> frozenset[int]:
     return frozenset(map(int, text.split()))
 
 
+def is_running(pid: int, start_time: int) -> bool:
+    """Return whether the process ``pid`` that began at ``start_time``, in clock ticks since boot, has not ended."""
+    now = read_entry(pid)
+    return now is not None and now.start_time == start_time and not now.ended
+
+
 def open_pidfd(pid: int, start_time: int) -> int:
     """Open a pidfd of a process (pidfd_open(2)).
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rainbowd.config.account import ROOT
-from rainbowd.deploy.process.procfs import read_command, read_entry, read_uid
+from rainbowd.deploy.process.procfs import is_running, read_command, read_uid
 from rainbowd.errors import DeployFailed
 from rainbowd.permissions import user_name
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 _COMMAND_CHARACTERS = 60
 _MOST_FOREIGN = 10
 
-left_processes: dict[tuple[int, int], str] = {}
-"""The names of processes that could not be ended, by number and start time; ``survivors`` forgets the others."""
+_left: dict[tuple[int, int], str] = {}
+"""The names of processes that could not be ended, by number and start time."""
 _foreign: set[tuple[int, int]] = set()
 """Those of them that belong to another account."""
 
 
 def survivors() -> list[str]:
     """Return the names of the processes that could not be ended and still exist."""
-    for pid, start_time in list(left_processes):
-        entry = read_entry(pid)
-        if entry is None or entry.ended or entry.start_time != start_time:
-            del left_processes[pid, start_time]
+    for pid, start_time in list(_left):
+        if not is_running(pid, start_time):
+            del _left[pid, start_time]
             _foreign.discard((pid, start_time))
-    return list(left_processes.values())
+    return list(_left.values())
 
 
 def check_foreign() -> None:
@@ -60,7 +59,7 @@ def keep_survivors(entries: Sequence[ProcessInfo], launch: Launch) -> str:
     Returns:
         Their names, and why they could not be ended, as text; empty if there are none.
     """
-    left_processes.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
+    _left.update({(entry.pid, entry.start_time): name_process(entry.pid) for entry in entries})
     foreign = [entry for entry in entries if not _is_covered(entry, launch)]
     hanging = [entry for entry in entries if entry not in foreign]
     _foreign.update((entry.pid, entry.start_time) for entry in foreign)
